@@ -3,6 +3,14 @@
 //! This module knows nothing of queues, rounds or HTTP. The rest of the replica gives it a [`Message`] and applies the
 //! [`Execution`] that comes back; on a trap the engine has already undone heap, globals and stable memory.
 
+mod instance;
+mod module;
+mod stable;
+
+pub use instance::Instance;
+pub use module::{InvalidModule, Metadata, Module};
+pub use stable::StableMemory;
+
 use candid::Principal;
 
 /// What is executed: an exported function of the module, or a callback of a call made earlier.
@@ -71,6 +79,8 @@ pub struct Message {
     pub time_ns: u64,
     /// The canister's cycles when the message starts.
     pub cycles_balance: u128,
+    /// The part of the balance below the freezing threshold: not to be spent on calls.
+    pub cycles_frozen: u128,
     /// Cycles attached to the call being served and not yet accepted.
     pub cycles_available: u128,
     /// Cycles refunded by the callee, in a callback.

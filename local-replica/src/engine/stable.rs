@@ -1,0 +1,154 @@
+//! Stable memory: pages on the host, undone page by page.
+
+use std::collections::BTreeMap;
+
+/// Bytes of a Wasm page, the unit in which stable memory grows.
+pub const WASM_PAGE: u64 = 65_536;
+/// Bytes of a page of the undo journal and of the dirty-page charge.
+pub const PAGE: usize = 4_096;
+/// The IC's limit: 500 GiB.
+const MAX_WASM_PAGES: u64 = 500 * (1 << 30) / WASM_PAGE;
+
+type Page = Box<[u8; PAGE]>;
+
+/// An access outside of the current size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfBounds;
+
+/// One canister's stable memory.
+///
+/// Pages never written take no space. The first write to a page in a message keeps the old page until
+/// [`StableMemory::commit`] or [`StableMemory::roll_back`], so that both cost what the message wrote, not what the
+/// memory holds.
+#[derive(Debug, Default)]
+pub struct StableMemory {
+    pages: Vec<Option<Page>>,
+    wasm_pages: u64,
+    /// What the pages written in this message held before it.
+    journal: BTreeMap<u64, Option<Page>>,
+    /// `wasm_pages` when the message started.
+    committed_wasm_pages: u64,
+}
+
+impl StableMemory {
+    /// Size in Wasm pages of 64 KiB.
+    pub fn wasm_pages(&self) -> u64 {
+        self.wasm_pages
+    }
+
+    /// The whole content, as `get_stable_memory` answers it.
+    pub fn read_all(&self) -> Vec<u8> {
+        let mut bytes = vec![0; (self.wasm_pages * WASM_PAGE) as usize];
+        for (chunk, page) in bytes.chunks_mut(PAGE).zip(&self.pages) {
+            if let Some(page) = page {
+                chunk.copy_from_slice(&page[..]);
+            }
+        }
+        bytes
+    }
+
+    /// Replaces everything, as `set_stable_memory` does; the size is rounded up to a Wasm page.
+    pub fn replace(&mut self, bytes: &[u8]) {
+        let pages = bytes.chunks(PAGE).map(|chunk| {
+            chunk.iter().any(|byte| *byte != 0).then(|| {
+                let mut page = new_page();
+                page[..chunk.len()].copy_from_slice(chunk);
+                page
+            })
+        });
+        let wasm_pages = (bytes.len() as u64).div_ceil(WASM_PAGE);
+        *self = Self {
+            pages: pages.collect(),
+            wasm_pages,
+            journal: BTreeMap::new(),
+            committed_wasm_pages: wasm_pages,
+        };
+    }
+
+    /// Grows by `additional` Wasm pages and answers the old size; `None` over the limit.
+    pub(crate) fn grow(&mut self, additional: u64) -> Option<u64> {
+        let old = self.wasm_pages;
+        let new = old.checked_add(additional)?;
+        if new > MAX_WASM_PAGES {
+            return None;
+        }
+        self.wasm_pages = new;
+        Some(old)
+    }
+
+    /// Fills `target` with the bytes from `offset` on.
+    pub(crate) fn read(&self, offset: u64, target: &mut [u8]) -> Result<(), OutOfBounds> {
+        self.check(offset, target.len())?;
+        let mut done = 0;
+        while done < target.len() {
+            let (page, start, count) = piece(offset, done, target.len());
+            let piece = &mut target[done..done + count];
+            match self.pages.get(page as usize) {
+                Some(Some(page)) => piece.copy_from_slice(&page[start..start + count]),
+                _ => piece.fill(0),
+            }
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// How many pages of the range were not yet written in this message.
+    pub(crate) fn clean_pages(&self, offset: u64, length: u64) -> Result<u64, OutOfBounds> {
+        self.check(offset, length as usize)?;
+        if length == 0 {
+            return Ok(0);
+        }
+        let (first, last) = (offset / PAGE as u64, (offset + length - 1) / PAGE as u64);
+        let dirty = self.journal.range(first..=last).count() as u64;
+        Ok(last - first + 1 - dirty)
+    }
+
+    /// Writes `source` at `offset`.
+    pub(crate) fn write(&mut self, offset: u64, source: &[u8]) -> Result<(), OutOfBounds> {
+        self.check(offset, source.len())?;
+        let mut done = 0;
+        while done < source.len() {
+            let (number, start, count) = piece(offset, done, source.len());
+            let index = number as usize;
+            if index >= self.pages.len() {
+                self.pages.resize_with(index + 1, || None);
+            }
+            let slot = &mut self.pages[index];
+            self.journal.entry(number).or_insert_with(|| slot.clone());
+            let page = slot.get_or_insert_with(new_page);
+            page[start..start + count].copy_from_slice(&source[done..done + count]);
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// Keeps what was written since the last commit.
+    pub(crate) fn commit(&mut self) {
+        self.journal.clear();
+        self.committed_wasm_pages = self.wasm_pages;
+    }
+
+    /// Undoes everything since the last commit.
+    pub(crate) fn roll_back(&mut self) {
+        for (number, page) in std::mem::take(&mut self.journal) {
+            self.pages[number as usize] = page;
+        }
+        self.wasm_pages = self.committed_wasm_pages;
+    }
+
+    fn check(&self, offset: u64, length: usize) -> Result<(), OutOfBounds> {
+        let end = offset.checked_add(length as u64).ok_or(OutOfBounds)?;
+        if end > self.wasm_pages * WASM_PAGE { Err(OutOfBounds) } else { Ok(()) }
+    }
+}
+
+fn new_page() -> Page {
+    Box::new([0; PAGE])
+}
+
+/// The page, the start in it and the byte count of the next piece of a range.
+fn piece(offset: u64, done: usize, length: usize) -> (u64, usize, usize) {
+    let at = offset + done as u64;
+    let start = (at % PAGE as u64) as usize;
+    (at / PAGE as u64, start, (PAGE - start).min(length - done))
+}
