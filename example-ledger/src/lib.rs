@@ -1,1 +1,198 @@
-//! example-ledger
+#![forbid(unsafe_code)]
+//! An ICRC-1 and ICRC-2 ledger whose deduplication is `idempotency-core`, and nothing else.
+
+pub mod account;
+mod amount;
+mod approvals;
+mod blocks;
+pub mod errors;
+pub mod init;
+mod ledger;
+mod state;
+pub mod types;
+
+use std::cell::RefCell;
+
+use candid::Nat;
+use ic_cdk::{
+    api::{msg_caller, time, trap},
+    init, post_upgrade, query, update,
+};
+use ic_stable_structures::{
+    DefaultMemoryImpl,
+    memory_manager::{MemoryId, MemoryManager, VirtualMemory},
+};
+
+use crate::{
+    account::AccountKey,
+    errors::{ApproveError, TransferError, TransferFromError},
+    init::{ConfigError, LedgerArg},
+    types::{
+        Account, Allowance, AllowanceArgs, ApproveArgs, MetadataValue, Standard, Transaction,
+        TransferArg, TransferFromArgs,
+    },
+};
+
+pub use crate::state::Ledger;
+
+type Memory = VirtualMemory<DefaultMemoryImpl>;
+
+thread_local! {
+    static MEMORY: MemoryManager<DefaultMemoryImpl> = MemoryManager::init(DefaultMemoryImpl::default());
+
+    static LEDGER: RefCell<Option<Ledger<Memory>>> = const { RefCell::new(None) };
+}
+
+fn memory(id: u8) -> Memory {
+    MEMORY.with(|memory| memory.get(MemoryId::new(id)))
+}
+
+fn with_ledger<R>(f: impl FnOnce(&mut Ledger<Memory>) -> R) -> R {
+    LEDGER.with_borrow_mut(|ledger| f(ledger.as_mut().expect("opened by init and post_upgrade")))
+}
+
+#[init]
+fn init(arg: LedgerArg) {
+    let LedgerArg::Init(args) = arg else {
+        trap("a new ledger is installed with the Init argument");
+    };
+    start(Ledger::create(memory, &args, time()));
+}
+
+#[post_upgrade]
+fn post_upgrade(arg: Option<LedgerArg>) {
+    start(Ledger::open(memory));
+    match arg {
+        None | Some(LedgerArg::Upgrade(None)) => {}
+        Some(LedgerArg::Upgrade(Some(args))) => {
+            if let Err(error) = with_ledger(|ledger| ledger.configure(args)) {
+                trap(error.to_string());
+            }
+        }
+        Some(LedgerArg::Init(_)) => {
+            trap("an existing ledger is upgraded with the Upgrade argument")
+        }
+    }
+}
+
+fn start(ledger: Result<Ledger<Memory>, ConfigError>) {
+    match ledger {
+        Ok(ledger) => LEDGER.set(Some(ledger)),
+        Err(error) => trap(error.to_string()),
+    }
+}
+
+/// A query has no error to answer with, so an impossible account is a reject.
+fn account(account: &Account) -> AccountKey {
+    AccountKey::try_from(account).unwrap_or_else(|refusal| trap(refusal.to_string()))
+}
+
+/// Transfers tokens of the caller. With `created_at_time` a retry is answered `Duplicate`.
+#[update]
+fn icrc1_transfer(arg: TransferArg) -> Result<Nat, TransferError> {
+    with_ledger(|ledger| ledger.transfer(time(), msg_caller(), arg)).map(Nat::from)
+}
+
+/// Sets what a spender may draw from an account of the caller.
+#[update]
+fn icrc2_approve(arg: ApproveArgs) -> Result<Nat, ApproveError> {
+    with_ledger(|ledger| ledger.approve(time(), msg_caller(), arg)).map(Nat::from)
+}
+
+/// Transfers tokens of an account the caller has an allowance for.
+#[update]
+fn icrc2_transfer_from(arg: TransferFromArgs) -> Result<Nat, TransferFromError> {
+    with_ledger(|ledger| ledger.transfer_from(time(), msg_caller(), arg)).map(Nat::from)
+}
+
+/// What a spender may still draw from an account.
+#[query]
+fn icrc2_allowance(arg: AllowanceArgs) -> Allowance {
+    let (from, spender) = (account(&arg.account), account(&arg.spender));
+    with_ledger(|ledger| ledger.allowance(time(), from, spender))
+}
+
+/// The name of the token.
+#[query]
+fn icrc1_name() -> String {
+    with_ledger(|ledger| ledger.config().token_name.clone())
+}
+
+/// The symbol of the token.
+#[query]
+fn icrc1_symbol() -> String {
+    with_ledger(|ledger| ledger.config().token_symbol.clone())
+}
+
+/// How many decimals the token has.
+#[query]
+fn icrc1_decimals() -> u8 {
+    with_ledger(|ledger| ledger.config().decimals)
+}
+
+/// What a transfer or an approval costs.
+#[query]
+fn icrc1_fee() -> Nat {
+    with_ledger(|ledger| ledger.config().transfer_fee.into())
+}
+
+/// Everything above and what the installer added.
+#[query]
+fn icrc1_metadata() -> Vec<(String, MetadataValue)> {
+    with_ledger(|ledger| ledger.config().all_metadata())
+}
+
+/// All tokens there are.
+#[query]
+fn icrc1_total_supply() -> Nat {
+    with_ledger(|ledger| ledger.total_supply().into())
+}
+
+/// The account that mints by sending and burns by receiving.
+#[query]
+fn icrc1_minting_account() -> Option<Account> {
+    with_ledger(|ledger| Some(ledger.config().minting_account.clone()))
+}
+
+/// What an account holds.
+#[query]
+fn icrc1_balance_of(arg: Account) -> Nat {
+    let account = account(&arg);
+    with_ledger(|ledger| ledger.balance(&account).into())
+}
+
+/// The standards this ledger keeps.
+#[query]
+fn icrc1_supported_standards() -> Vec<Standard> {
+    [
+        (
+            "ICRC-1",
+            "https://github.com/dfinity/ICRC-1/tree/main/standards/ICRC-1",
+        ),
+        (
+            "ICRC-2",
+            "https://github.com/dfinity/ICRC-1/tree/main/standards/ICRC-2",
+        ),
+    ]
+    .map(|(name, url)| Standard {
+        name: name.to_owned(),
+        url: url.to_owned(),
+    })
+    .into()
+}
+
+/// How many transactions there are: the index of the next one.
+#[query]
+fn transaction_count() -> Nat {
+    with_ledger(|ledger| ledger.transaction_count().into())
+}
+
+/// The transaction of that index.
+#[query]
+fn get_transaction(index: Nat) -> Option<Transaction> {
+    let index = u64::try_from(&index.0).ok()?;
+    with_ledger(|ledger| ledger.transaction(index))
+}
+
+#[cfg(test)]
+mod interface;

@@ -1,0 +1,184 @@
+//! What the ledger is told when it is installed or upgraded.
+
+use candid::{CandidType, Nat};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::{
+    account::AccountKey,
+    amount::saturated,
+    errors::Refusal,
+    types::{Account, MetadataValue},
+};
+
+const DEFAULT_DECIMALS: u8 = 8;
+const DEFAULT_MAX_MEMO_LENGTH: u16 = 32;
+
+/// A memo is part of the identity of a transfer, and the deduplication takes no longer part.
+const MAX_MEMO_LENGTH: u16 = 256;
+
+/// The entries of `icrc1_metadata` the ledger writes itself.
+const OWN_METADATA: [&str; 5] = [
+    "icrc1:name",
+    "icrc1:symbol",
+    "icrc1:decimals",
+    "icrc1:fee",
+    "icrc1:max_memo_length",
+];
+
+/// The argument of installation and upgrade.
+#[derive(CandidType, Deserialize, Clone, Debug)]
+pub enum LedgerArg {
+    /// For a fresh canister.
+    Init(InitArgs),
+    /// For one that has a ledger; none changes nothing.
+    Upgrade(Option<UpgradeArgs>),
+}
+
+/// A new ledger: the usual fields of ICRC ledgers, without those for what this one leaves out (archives, an index
+/// canister, a fee collector, feature flags). Candid ignores them if they are sent.
+#[derive(CandidType, Deserialize, Clone, Debug)]
+pub struct InitArgs {
+    /// `icrc1_name`.
+    pub token_name: String,
+    /// `icrc1_symbol`.
+    pub token_symbol: String,
+    /// `icrc1_decimals`; 8 if absent.
+    pub decimals: Option<u8>,
+    /// `icrc1_fee`, and the least amount to burn.
+    pub transfer_fee: Nat,
+    /// `icrc1_minting_account`.
+    pub minting_account: Account,
+    /// Minted at once.
+    pub initial_balances: Vec<(Account, Nat)>,
+    /// More entries for `icrc1_metadata`, such as `icrc1:logo`.
+    pub metadata: Vec<(String, MetadataValue)>,
+    /// The longest memo in bytes, at most 256; 32 if absent.
+    pub max_memo_length: Option<u16>,
+}
+
+/// What to change in an existing ledger; what is absent stays.
+#[derive(CandidType, Deserialize, Clone, Debug, Default)]
+pub struct UpgradeArgs {
+    /// `icrc1_name`.
+    pub token_name: Option<String>,
+    /// `icrc1_symbol`.
+    pub token_symbol: Option<String>,
+    /// `icrc1_fee`, and the least amount to burn.
+    pub transfer_fee: Option<Nat>,
+    /// Replaces the entries given before.
+    pub metadata: Option<Vec<(String, MetadataValue)>>,
+    /// The longest memo in bytes, at most 256.
+    pub max_memo_length: Option<u16>,
+}
+
+/// Why a ledger can't be made, changed or opened.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// An account or an initial balance is no good.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// The fee is out of range.
+    #[error("the transfer fee must be below 2^128 - 1")]
+    FeeTooLarge,
+    /// The memo limit is out of range.
+    #[error("max_memo_length is at most {MAX_MEMO_LENGTH}")]
+    MemoLimitTooLarge,
+    /// A metadata entry the ledger writes itself.
+    #[error("the ledger itself provides the metadata entry {0}")]
+    OwnMetadata(String),
+    /// A metadata key not of the form ICRC-1 wants.
+    #[error("a metadata key has the form namespace:key, which {0:?} has not")]
+    MetadataKey(String),
+    /// The stable memory holds no ledger.
+    #[error(
+        "there is no ledger in this canister's stable memory; install it with the Init argument"
+    )]
+    NoLedger,
+}
+
+/// The settings of a ledger, as they are stored.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `icrc1_name`.
+    pub token_name: String,
+    /// `icrc1_symbol`.
+    pub token_symbol: String,
+    /// `icrc1_decimals`.
+    pub decimals: u8,
+    /// `icrc1_fee`.
+    pub transfer_fee: u128,
+    /// `icrc1_minting_account`.
+    pub minting_account: Account,
+    /// The entries of `icrc1_metadata` that aren't the ledger's own.
+    pub metadata: Vec<(String, MetadataValue)>,
+    /// The longest memo in bytes.
+    pub max_memo_length: u16,
+}
+
+impl Config {
+    /// The settings `args` ask for.
+    pub fn new(args: &InitArgs) -> Result<Self, ConfigError> {
+        let config = Self {
+            token_name: args.token_name.clone(),
+            token_symbol: args.token_symbol.clone(),
+            decimals: args.decimals.unwrap_or(DEFAULT_DECIMALS),
+            transfer_fee: saturated(&args.transfer_fee),
+            minting_account: AccountKey::try_from(&args.minting_account)?.into(),
+            metadata: args.metadata.clone(),
+            max_memo_length: args.max_memo_length.unwrap_or(DEFAULT_MAX_MEMO_LENGTH),
+        };
+        config.checked()
+    }
+
+    /// These settings with the changes `args` ask for.
+    pub fn changed(self, args: UpgradeArgs) -> Result<Self, ConfigError> {
+        let config = Self {
+            token_name: args.token_name.unwrap_or(self.token_name),
+            token_symbol: args.token_symbol.unwrap_or(self.token_symbol),
+            transfer_fee: args
+                .transfer_fee
+                .map_or(self.transfer_fee, |fee| saturated(&fee)),
+            metadata: args.metadata.unwrap_or(self.metadata),
+            max_memo_length: args.max_memo_length.unwrap_or(self.max_memo_length),
+            decimals: self.decimals,
+            minting_account: self.minting_account,
+        };
+        config.checked()
+    }
+
+    /// All of `icrc1_metadata`.
+    pub fn all_metadata(&self) -> Vec<(String, MetadataValue)> {
+        let values = [
+            MetadataValue::Text(self.token_name.clone()),
+            MetadataValue::Text(self.token_symbol.clone()),
+            MetadataValue::Nat(self.decimals.into()),
+            MetadataValue::Nat(self.transfer_fee.into()),
+            MetadataValue::Nat(self.max_memo_length.into()),
+        ];
+        OWN_METADATA
+            .map(str::to_owned)
+            .into_iter()
+            .zip(values)
+            .chain(self.metadata.iter().cloned())
+            .collect()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        if self.transfer_fee == u128::MAX {
+            return Err(ConfigError::FeeTooLarge);
+        }
+        if self.max_memo_length > MAX_MEMO_LENGTH {
+            return Err(ConfigError::MemoLimitTooLarge);
+        }
+        for (key, _) in &self.metadata {
+            if OWN_METADATA.contains(&key.as_str()) {
+                return Err(ConfigError::OwnMetadata(key.clone()));
+            }
+            if !key.contains(':') {
+                return Err(ConfigError::MetadataKey(key.clone()));
+            }
+        }
+        Ok(self)
+    }
+}

@@ -1,0 +1,105 @@
+//! `ledger.did` against the code, and against the standards.
+
+use candid_parser::utils::{CandidSource, service_compatible};
+
+use super::*;
+
+candid::export_service!();
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ledger.did");
+
+/// `UPDATE_DID=1 cargo test -p example-ledger` writes the file anew.
+#[test]
+fn ledger_did_is_what_the_code_exports() {
+    let exported = __export_service() + "\n";
+    if std::env::var_os("UPDATE_DID").is_some() {
+        std::fs::write(FILE, &exported).unwrap();
+    }
+    let written = std::fs::read_to_string(FILE).unwrap();
+    assert_eq!(written, exported, "run this test with UPDATE_DID=1");
+}
+
+/// The types both standards share.
+const COMMON: &str = "
+type Account = record { owner : principal; subaccount : opt blob };
+type Standard = record { name : text; url : text };
+";
+
+const ICRC_1: &str = "
+type TransferArg = record {
+  from_subaccount : opt blob; to : Account; amount : nat; fee : opt nat; memo : opt blob; created_at_time : opt nat64;
+};
+type TransferError = variant {
+  BadFee : record { expected_fee : nat };
+  BadBurn : record { min_burn_amount : nat };
+  InsufficientFunds : record { balance : nat };
+  TooOld;
+  CreatedInFuture : record { ledger_time : nat64 };
+  Duplicate : record { duplicate_of : nat };
+  TemporarilyUnavailable;
+  GenericError : record { error_code : nat; message : text };
+};
+service : {
+  icrc1_name : () -> (text) query;
+  icrc1_symbol : () -> (text) query;
+  icrc1_decimals : () -> (nat8) query;
+  icrc1_fee : () -> (nat) query;
+  icrc1_metadata : () -> (vec record { text; variant { Nat : nat; Int : int; Text : text; Blob : blob } }) query;
+  icrc1_total_supply : () -> (nat) query;
+  icrc1_minting_account : () -> (opt Account) query;
+  icrc1_balance_of : (Account) -> (nat) query;
+  icrc1_transfer : (TransferArg) -> (variant { Ok : nat; Err : TransferError });
+  icrc1_supported_standards : () -> (vec Standard) query;
+}
+";
+
+const ICRC_2: &str = "
+type ApproveArgs = record {
+  from_subaccount : opt blob; spender : Account; amount : nat; expected_allowance : opt nat; expires_at : opt nat64;
+  fee : opt nat; memo : opt blob; created_at_time : opt nat64;
+};
+type ApproveError = variant {
+  BadFee : record { expected_fee : nat };
+  InsufficientFunds : record { balance : nat };
+  AllowanceChanged : record { current_allowance : nat };
+  Expired : record { ledger_time : nat64 };
+  TooOld;
+  CreatedInFuture : record { ledger_time : nat64 };
+  Duplicate : record { duplicate_of : nat };
+  TemporarilyUnavailable;
+  GenericError : record { error_code : nat; message : text };
+};
+type TransferFromArgs = record {
+  spender_subaccount : opt blob; from : Account; to : Account; amount : nat; fee : opt nat; memo : opt blob;
+  created_at_time : opt nat64;
+};
+type TransferFromError = variant {
+  BadFee : record { expected_fee : nat };
+  BadBurn : record { min_burn_amount : nat };
+  InsufficientFunds : record { balance : nat };
+  InsufficientAllowance : record { allowance : nat };
+  TooOld;
+  CreatedInFuture : record { ledger_time : nat64 };
+  Duplicate : record { duplicate_of : nat };
+  TemporarilyUnavailable;
+  GenericError : record { error_code : nat; message : text };
+};
+service : {
+  icrc1_supported_standards : () -> (vec Standard) query;
+  icrc2_approve : (ApproveArgs) -> (variant { Ok : nat; Err : ApproveError });
+  icrc2_transfer_from : (TransferFromArgs) -> (variant { Ok : nat; Err : TransferFromError });
+  icrc2_allowance : (record { account : Account; spender : Account }) ->
+    (record { allowance : nat; expires_at : opt nat64 }) query;
+}
+";
+
+#[test]
+fn the_interface_is_a_subtype_of_the_standards() {
+    for standard in [ICRC_1, ICRC_2] {
+        service_compatible(
+            CandidSource::Text(&__export_service()),
+            CandidSource::Text(&format!("{COMMON}{standard}")),
+        )
+        .unwrap();
+    }
+}
