@@ -1,1 +1,94 @@
-//! idempotency-core
+//! Exactly-once update calls for Internet Computer canisters.
+//!
+//! A client that loses the answer of an update call can't know whether the call ran. Put [`#[idempotent]`](idempotent)
+//! above the method and give it a [`Store`]: a request that is sent again gets the first answer again, byte for byte,
+//! and the function runs once.
+//!
+//! ```
+//! use candid::{CandidType, Deserialize};
+//! use ic_stable_structures::{DefaultMemoryImpl, memory_manager::{MemoryId, MemoryManager, VirtualMemory}};
+//! use idempotency_core::{IdempotencyError, Policy, Store, idempotent};
+//! use std::{cell::RefCell, time::Duration};
+//!
+//! type Memory = VirtualMemory<DefaultMemoryImpl>;
+//!
+//! thread_local! {
+//!     static MEMORY: RefCell<MemoryManager<DefaultMemoryImpl>> =
+//!         RefCell::new(MemoryManager::init(DefaultMemoryImpl::default()));
+//!
+//!     /// Deduplication state of the payment endpoints. It needs one memory of its own, for good.
+//!     static PAYMENTS: Store<Memory> = Store::new(
+//!         MEMORY.with_borrow(|memory| memory.get(MemoryId::new(10))),
+//!         Policy::new().window(Duration::from_secs(24 * 60 * 60)).capacity(1_000_000),
+//!     );
+//! }
+//!
+//! #[derive(CandidType, Deserialize)]
+//! struct PayArg {
+//!     request_id: Vec<u8>,
+//!     amount: u64,
+//! }
+//!
+//! #[derive(CandidType)]
+//! enum PayError {
+//!     InsufficientFunds,
+//!     Idempotency(IdempotencyError),
+//! }
+//!
+//! impl From<IdempotencyError> for PayError {
+//!     fn from(error: IdempotencyError) -> Self {
+//!         PayError::Idempotency(error)
+//!     }
+//! }
+//!
+//! #[idempotent(store = PAYMENTS, key = arg.request_id, required)]
+//! #[ic_cdk::update]
+//! fn pay(arg: PayArg) -> Result<u64, PayError> {
+//!     if arg.amount > 100 { Err(PayError::InsufficientFunds) } else { Ok(7) }
+//! }
+//!
+//! #[ic_cdk::init]
+//! fn init() {
+//!     idempotency_core::install(&PAYMENTS);
+//! }
+//!
+//! #[ic_cdk::post_upgrade]
+//! fn post_upgrade() {
+//!     idempotency_core::install(&PAYMENTS);
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! # Where each rule lives
+//!
+//! | rule | module |
+//! |---|---|
+//! | window, drift, capacity | [`policy`](Policy) |
+//! | what makes two requests the same; hashing and its threat model | [`identity`] |
+//! | replay, refuse or execute: the whole decision, in order | [`admission`] |
+//! | begin, run, complete; what happens on a trap | [`attempt`] |
+//! | stable memory: layout, states of a record, capacity | [`store`] |
+//! | expiry by timer and inline | [`eviction`] |
+//! | what a client is told | [`IdempotencyError`] |
+//!
+//! Everything but `runtime` is plain Rust over [`ic_stable_structures::Memory`] and takes the time as an argument.
+#![forbid(unsafe_code)]
+
+pub mod admission;
+pub mod attempt;
+mod error;
+pub mod eviction;
+pub mod identity;
+mod policy;
+mod runtime;
+pub mod store;
+mod time;
+
+pub use error::IdempotencyError;
+pub use eviction::install;
+pub use identity::{Key, KeyWriter};
+/// Makes an update method safe to retry.
+pub use idempotency_macros::idempotent;
+pub use policy::Policy;
+pub use store::{OpenError, Stats, Store};
+pub use time::Timestamp;

@@ -1,0 +1,102 @@
+//! What happens to a request: replay, refuse or execute. One function, the whole table.
+
+use crate::{
+    error::IdempotencyError,
+    identity::{Fingerprint, Identity},
+    store::{Record, Reply, State, Store},
+    time::Timestamp,
+};
+use ic_stable_structures::Memory;
+
+/// A request as admission sees it: hashed, and frozen before the function sees its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// The name under which it is remembered.
+    pub identity: Identity,
+    /// What a retry must have in common with it.
+    pub fingerprint: Fingerprint,
+    /// When the client made it, by the client's clock.
+    pub created_at: Option<Timestamp>,
+}
+
+/// What to do with a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It was executed before: send this reply again.
+    Replay(Vec<u8>),
+    /// Answer with this error; nothing has changed.
+    Refuse(IdempotencyError),
+    /// Execute it. There is room for its record.
+    Execute(Ticket),
+}
+
+/// The right to execute a request, and what to record it under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub(crate) identity: Identity,
+    fingerprint: Fingerprint,
+    since: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Ticket {
+    pub(crate) fn record(&self, state: State) -> Record {
+        Record { fingerprint: self.fingerprint, expires_at: self.expires_at, since: self.since, state }
+    }
+}
+
+/// Decides on `request` at time `now`.
+///
+/// | stored state | request | answer |
+/// |---|---|---|
+/// | any | other fingerprint | [`KeyReused`](IdempotencyError::KeyReused); the record is untouched |
+/// | done | same | the first reply; if it is not held: [`ReplyDropped`](IdempotencyError::ReplyDropped) |
+/// | running in this heap | same | [`InProgress`](IdempotencyError::InProgress) |
+/// | running in an earlier heap, or interrupted | same | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
+/// | absent | `created_at < now − window − drift` | [`TooOld`](IdempotencyError::TooOld) |
+/// | absent | `created_at > now + drift` | [`CreatedInFuture`](IdempotencyError::CreatedInFuture) |
+/// | absent | store full and nothing expired | [`Full`](IdempotencyError::Full) |
+/// | absent | otherwise | execute |
+///
+/// The look-up comes first, so a retry of something done is answered however late it comes and however full the store
+/// is. Only a request that passes everything else makes the store evict (at most `inline_evictions` records).
+pub fn admit<M: Memory>(store: &Store<M>, request: &Request, now: Timestamp) -> Decision {
+    match store.lookup(&request.identity) {
+        Some(record) => known(store, record, &request.fingerprint),
+        None => new(store, request, now).map_or_else(Decision::Refuse, Decision::Execute),
+    }
+}
+
+fn known<M: Memory>(store: &Store<M>, record: Record, fingerprint: &Fingerprint) -> Decision {
+    if !record.fingerprint.matches(fingerprint) {
+        return Decision::Refuse(IdempotencyError::KeyReused);
+    }
+    let since = record.since;
+    match record.state {
+        State::Done(Reply::Held(reply)) => Decision::Replay(reply),
+        State::Done(Reply::Dropped) => Decision::Refuse(IdempotencyError::ReplyDropped { executed_at: since }),
+        State::Pending { attempt, .. } if store.is_running(attempt) => {
+            Decision::Refuse(IdempotencyError::InProgress { since })
+        }
+        State::Pending { .. } | State::Interrupted => Decision::Refuse(IdempotencyError::OutcomeUnknown { since }),
+    }
+}
+
+fn new<M: Memory>(store: &Store<M>, request: &Request, now: Timestamp) -> Result<Ticket, IdempotencyError> {
+    let policy = store.policy();
+    if let Some(created_at) = request.created_at {
+        if policy.expires_at(Some(created_at), now) < now || created_at < store.floor() {
+            return Err(IdempotencyError::TooOld);
+        }
+        if created_at > now.plus(policy.drift) {
+            return Err(IdempotencyError::CreatedInFuture { now });
+        }
+    }
+    store.make_room(now).map_err(|retry_after| IdempotencyError::Full { retry_after })?;
+    Ok(Ticket {
+        identity: request.identity,
+        fingerprint: request.fingerprint,
+        since: now,
+        expires_at: policy.expires_at(request.created_at, now),
+    })
+}
