@@ -1,0 +1,70 @@
+//! What things cost: the prices of a 13-node application subnet, in cycles.
+
+/// Charged for each executed message, callback, timer or heartbeat.
+pub const EXECUTION_BASE: u128 = 5_000_000;
+/// Charged for each 4 KiB heap page a message wrote.
+pub const DIRTY_PAGE: u128 = 1_000;
+/// Charged for creating a canister from a canister.
+pub const CREATE_CANISTER: u128 = 500_000_000_000;
+/// Storage for one GiB and second.
+const GIB_SECOND: u128 = 127_000;
+
+const INGRESS_BASE: u128 = 1_200_000;
+const INGRESS_BYTE: u128 = 2_000;
+const CALL_BASE: u128 = 260_000;
+const CALL_BYTE: u128 = 1_000;
+const NODES: u128 = 13;
+
+/// Instruction limits per kind of message.
+pub mod limit {
+    /// Updates, callbacks, timers and heartbeats.
+    pub const UPDATE: u64 = 40_000_000_000;
+    /// Queries, replicated or not.
+    pub const QUERY: u64 = 5_000_000_000;
+    /// All steps of one `install_code` together.
+    pub const INSTALL: u64 = 300_000_000_000;
+    /// `inspect_message`
+    pub const INSPECT: u64 = 200_000_000;
+    /// Any message on a benchmarking subnet.
+    pub const BENCHMARKING: u64 = 99_999_999_999_999;
+    /// What one round executes at most.
+    pub const ROUND: u64 = 7_000_000_000;
+    /// Counted against the round for each message, so that cheap messages can't make it endless.
+    pub const MESSAGE_OVERHEAD: u64 = 2_000_000;
+}
+
+/// What an executed message costs.
+pub fn execution(instructions: u64, dirty_heap_pages: u64) -> u128 {
+    EXECUTION_BASE + u128::from(instructions) + DIRTY_PAGE * u128::from(dirty_heap_pages)
+}
+
+/// What a canister pays for receiving an ingress message.
+pub fn ingress(method: &str, payload_len: usize) -> u128 {
+    INGRESS_BASE + INGRESS_BYTE * (method.len() + payload_len) as u128
+}
+
+/// What the caller pays for sending a request.
+pub fn request(method: &str, payload_len: usize) -> u128 {
+    CALL_BASE + response(method.len() + payload_len)
+}
+
+/// What the caller pays for the bytes of the answer.
+pub fn response(payload_len: usize) -> u128 {
+    CALL_BYTE * payload_len as u128
+}
+
+/// What keeping `bytes` for `duration_ns` costs.
+pub fn storage(bytes: u64, duration_ns: u128) -> u128 {
+    // Seconds first: the product of all three doesn't fit for long jumps of time.
+    let milliseconds = duration_ns / 1_000_000;
+    u128::from(bytes).saturating_mul(milliseconds) / 1_000 * GIB_SECOND / (1 << 30)
+}
+
+/// The fee of an HTTPS outcall, taken from the cycles attached to it.
+pub fn http_outcall(request_bytes: usize, max_response_bytes: u64) -> u128 {
+    (3_000_000
+        + 60_000 * NODES
+        + 400 * request_bytes as u128
+        + 800 * u128::from(max_response_bytes))
+        * NODES
+}

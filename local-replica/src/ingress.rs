@@ -1,0 +1,270 @@
+//! Calls from outside: ingress messages with their status, and queries.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use candid::Principal;
+use pocket_ic::ErrorCode;
+use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal};
+use sha2::{Digest, Sha256};
+
+use crate::call_context::{Origin, Request};
+use crate::cycles::{self, limit};
+use crate::engine::{Entry, Response};
+use crate::errors::{ApiError, Reject};
+use crate::execution::Input;
+use crate::management::SubnetRequest;
+use crate::replica::Replica;
+
+/// Rounds that awaiting an ingress message executes at most.
+const AWAIT_ROUNDS: usize = 100;
+/// The IC's limit for the payload of a message.
+const MAX_PAYLOAD: usize = 2 << 20;
+
+/// All ingress messages ever submitted to the instance.
+#[derive(Debug, Default)]
+pub struct IngressHistory {
+    messages: BTreeMap<Vec<u8>, Ingress>,
+    pending: VecDeque<SubnetRequest>,
+    submitted: u64,
+}
+
+#[derive(Debug)]
+struct Ingress {
+    sender: Principal,
+    result: Option<Result<Vec<u8>, Reject>>,
+}
+
+impl IngressHistory {
+    /// Records the answer of a message.
+    pub fn complete(&mut self, id: Vec<u8>, result: Result<Vec<u8>, Reject>) {
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.result = Some(result);
+        }
+    }
+
+    /// The message's answer: `None` for an unknown message, `Some(None)` for one not yet answered.
+    pub fn result(&self, id: &[u8]) -> Option<Option<Result<Vec<u8>, Reject>>> {
+        self.messages.get(id).map(|message| message.result.clone())
+    }
+
+    /// Who sent a message.
+    pub fn sender(&self, id: &[u8]) -> Option<Principal> {
+        self.messages.get(id).map(|message| message.sender)
+    }
+
+    fn submit(&mut self, sender: Principal, call: &RawCanisterCall) -> Vec<u8> {
+        self.submitted += 1;
+        let mut hash = Sha256::new();
+        for part in [
+            &self.submitted.to_be_bytes()[..],
+            &call.sender,
+            &call.canister_id,
+            call.method.as_bytes(),
+            &call.payload,
+        ] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let id = hash.finalize().to_vec();
+        let message = Ingress {
+            sender,
+            result: None,
+        };
+        self.messages.insert(id.clone(), message);
+        id
+    }
+}
+
+impl Replica {
+    /// Checks and queues an ingress message.
+    pub fn submit(&mut self, call: RawCanisterCall) -> Result<Result<Vec<u8>, Reject>, ApiError> {
+        let (sender, receiver) = parties(&call)?;
+        let subnet = self.effective_subnet(&call.effective_principal)?;
+        let checked = if receiver == Principal::management_canister() {
+            crate::management::check_ingress_method(&call.method)?
+        } else {
+            self.check_ingress(sender, receiver, &call)
+        };
+        if let Err(reject) = checked {
+            return Ok(Err(reject));
+        }
+        let id = self.ingress.submit(sender, &call);
+        let request = Request {
+            origin: Origin::Ingress(id.clone()),
+            sender,
+            receiver,
+            method: call.method,
+            payload: call.payload,
+            cycles: 0,
+            deadline_ns: 0,
+        };
+        self.ingress
+            .pending
+            .push_back(SubnetRequest { request, subnet });
+        Ok(Ok(id))
+    }
+
+    /// Executes rounds until the message is answered.
+    pub fn await_ingress(&mut self, id: &[u8]) -> Result<Result<Vec<u8>, Reject>, ApiError> {
+        for round in 0..=AWAIT_ROUNDS {
+            match self.ingress.result(id) {
+                None => return Err(ApiError::bad_request("Unknown ingress message")),
+                Some(Some(result)) => return Ok(result),
+                Some(None) if round < AWAIT_ROUNDS => self.round(),
+                Some(None) => {}
+            }
+        }
+        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        Err(ApiError::bad_request(format!(
+            "Failed to answer to ingress 0x{id} after {AWAIT_ROUNDS} rounds."
+        )))
+    }
+
+    /// Brings the submitted messages to their canisters, at the start of a round.
+    pub fn induct_ingress(&mut self) {
+        while let Some(message) = self.ingress.pending.pop_front() {
+            let SubnetRequest { request, .. } = &message;
+            if request.receiver == Principal::management_canister() {
+                self.subnet_inputs.push_back(message);
+                continue;
+            }
+            if let Some(canister) = self.canisters.get_mut(&request.receiver) {
+                canister.charge(cycles::ingress(&request.method, request.payload.len()));
+            }
+            self.deliver_request(message.request);
+        }
+    }
+
+    /// A query from outside: runs at once and changes nothing.
+    pub fn query(&mut self, call: RawCanisterCall) -> Result<Result<Vec<u8>, Reject>, ApiError> {
+        let (sender, receiver) = parties(&call)?;
+        if receiver == Principal::management_canister() {
+            return self.management_query(sender, &call.method, &call.payload);
+        }
+        let composite = self
+            .canisters
+            .get(&receiver)
+            .and_then(|canister| canister.module())
+            .is_some_and(|module| module.has_composite_query(&call.method));
+        if composite {
+            return Err(ApiError::unsupported("composite queries"));
+        }
+        Ok(self.run_query(sender, receiver, &call.method, call.payload))
+    }
+
+    /// Runs a query method and discards what it changed.
+    pub fn run_query(
+        &mut self,
+        sender: Principal,
+        receiver: Principal,
+        method: &str,
+        payload: Vec<u8>,
+    ) -> Result<Vec<u8>, Reject> {
+        let time_ns = self.time_ns;
+        let canister = self.canister(receiver)?;
+        canister.check_running()?;
+        let module = canister
+            .module()
+            .ok_or_else(|| Reject::no_wasm_module(receiver))?;
+        if !module.has_query(method) {
+            return Err(Reject::method_not_found(receiver, "query", method));
+        }
+        canister.can_pay(0)?;
+        let limit = canister.instruction_limit(limit::QUERY);
+        let entry = Entry::Query {
+            name: method.to_owned(),
+            replicated: false,
+        };
+        let input = Input {
+            sender,
+            payload,
+            ..Input::new(entry, limit)
+        };
+        let execution = canister.execute(time_ns, input);
+        execution
+            .result
+            .map_err(|trap| Reject::from_trap(receiver, &trap, limit))?;
+        match execution.response {
+            Some(Response::Reply(bytes)) => Ok(bytes),
+            Some(Response::Reject(text)) => {
+                Err(Reject::plain(ErrorCode::CanisterRejectedMessage, text))
+            }
+            None => Err(Reject::did_not_reply(receiver)),
+        }
+    }
+
+    fn check_ingress(
+        &mut self,
+        sender: Principal,
+        receiver: Principal,
+        call: &RawCanisterCall,
+    ) -> Result<(), Reject> {
+        let time_ns = self.time_ns;
+        let canister = self.canister(receiver)?;
+        canister.check_running()?;
+        canister.can_pay(cycles::ingress(&call.method, call.payload.len()))?;
+        let module = canister
+            .module()
+            .ok_or_else(|| Reject::no_wasm_module(receiver))?;
+        if !module.has_inspect_message() {
+            return Ok(());
+        }
+        let limit = canister.instruction_limit(limit::INSPECT);
+        let input = Input {
+            sender,
+            method: call.method.clone(),
+            payload: call.payload.clone(),
+            ..Input::new(Entry::InspectMessage, limit)
+        };
+        let execution = canister.execute(time_ns, input);
+        execution
+            .result
+            .map_err(|trap| Reject::from_trap(receiver, &trap, limit))?;
+        if execution.accepted {
+            return Ok(());
+        }
+        Err(Reject::new(
+            ErrorCode::CanisterRejectedMessage,
+            "Canister rejected the message",
+        ))
+    }
+
+    fn effective_subnet(&self, effective: &RawEffectivePrincipal) -> Result<Principal, ApiError> {
+        match effective {
+            RawEffectivePrincipal::None => Ok(self.topology.default_subnet().id),
+            RawEffectivePrincipal::SubnetId(bytes) => {
+                let id = principal(bytes)?;
+                let subnet = self
+                    .topology
+                    .by_id(id)
+                    .ok_or_else(|| ApiError::bad_request(format!("Subnet {id} not found.")))?;
+                Ok(subnet.id)
+            }
+            RawEffectivePrincipal::CanisterId(bytes) => {
+                let id = principal(bytes)?;
+                let hosting = self.topology.of_canister(id);
+                // Calls to a canister that can't exist are answered by the canister check, as by the real server.
+                Ok(hosting.unwrap_or(self.topology.default_subnet()).id)
+            }
+        }
+    }
+}
+
+/// A principal in a request body.
+pub fn principal(bytes: &[u8]) -> Result<Principal, ApiError> {
+    Principal::try_from_slice(bytes)
+        .map_err(|error| ApiError::bad_request(format!("Invalid principal: {error}")))
+}
+
+fn parties(call: &RawCanisterCall) -> Result<(Principal, Principal), ApiError> {
+    if call.sender_info.is_some() {
+        return Err(ApiError::unsupported("calls with sender info"));
+    }
+    if call.payload.len() > MAX_PAYLOAD {
+        return Err(ApiError::bad_request(format!(
+            "Request is too big: the payload has {} bytes, at most {MAX_PAYLOAD} are allowed",
+            call.payload.len()
+        )));
+    }
+    Ok((principal(&call.sender)?, principal(&call.canister_id)?))
+}

@@ -1,0 +1,202 @@
+//! Instances: each runs on a thread of its own and does what it is sent, one thing after the other.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use pocket_ic::common::rest::{InitialTime, InstanceConfig, Topology};
+use tokio::sync::oneshot;
+
+use crate::errors::ApiError;
+use crate::replica::Replica;
+
+/// Time between the rounds of an instance that makes progress by itself.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(10);
+const STACK_BYTES: usize = 16 << 20;
+
+type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// A running instance. Dropping it ends its thread.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    jobs: Sender<Job>,
+}
+
+/// What an instance's thread works on.
+pub struct Worker {
+    replica: Replica,
+    /// Time between rounds, while the instance makes progress by itself.
+    progress: Option<Duration>,
+    /// An earlier job panicked halfway: the state can't be trusted any more.
+    broken: bool,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+impl Instance {
+    /// Checks the configuration and starts an instance.
+    pub fn start(config: &InstanceConfig) -> Result<(Self, Topology), ApiError> {
+        check_supported(config)?;
+        let replica = Replica::new(config)?;
+        let topology = replica.topology.to_raw();
+        let progress = match &config.initial_time {
+            Some(InitialTime::AutoProgress(progress)) => {
+                Some(interval(progress.artificial_delay_ms))
+            }
+            _ => None,
+        };
+        let mut worker = Worker {
+            replica,
+            progress,
+            broken: false,
+        };
+        if progress.is_some() {
+            worker.make_progress();
+        }
+        let (jobs, inbox) = mpsc::channel();
+        thread::Builder::new()
+            .name("instance".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || worker.run(&inbox))
+            .map_err(|error| ApiError::internal(format!("no thread for the instance: {error}")))?;
+        Ok((Self { jobs }, topology))
+    }
+
+    /// Does something with the replica and waits for what comes of it.
+    pub async fn call<T, F>(&self, job: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Replica) -> Result<T, ApiError> + Send + 'static,
+    {
+        self.work(move |worker| job(&mut worker.replica)).await
+    }
+
+    /// Whether the instance makes progress by itself.
+    pub async fn makes_progress(&self) -> Result<bool, ApiError> {
+        self.work(|worker| Ok(worker.progress.is_some())).await
+    }
+
+    /// Switches progress on; the first round with the real time has run when this returns.
+    pub async fn start_progress(&self, delay_ms: Option<u64>) -> Result<(), ApiError> {
+        self.work(move |worker| {
+            if worker.progress.is_some() {
+                return Err(ApiError::bad_request(
+                    "Auto progress mode has already been enabled.",
+                ));
+            }
+            worker.progress = Some(interval(delay_ms));
+            worker.make_progress();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Switches progress off.
+    pub async fn stop_progress(&self) -> Result<(), ApiError> {
+        self.work(|worker| {
+            worker.progress = None;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn work<T, F>(&self, job: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Worker) -> Result<T, ApiError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |worker| {
+            // The client may have gone away meanwhile; nobody is left to tell then.
+            let _ = answer.send(worker.guarded(job));
+        });
+        let gone = || ApiError::internal("the instance has ended");
+        self.jobs.send(job).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+impl Worker {
+    fn run(mut self, inbox: &Receiver<Job>) {
+        let mut last_round = Instant::now();
+        loop {
+            let job = match self.progress {
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(interval) => inbox.recv_timeout(interval.saturating_sub(last_round.elapsed())),
+            };
+            match job {
+                Ok(job) => job(&mut self),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self
+                .progress
+                .is_some_and(|interval| last_round.elapsed() >= interval)
+            {
+                // A panic here is told to the next request.
+                let _ = self.guarded(|worker| {
+                    worker.make_progress();
+                    Ok(())
+                });
+                last_round = Instant::now();
+            }
+        }
+    }
+
+    fn make_progress(&mut self) {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        self.replica.time_ns = self.replica.time_ns.max(now);
+        self.replica.round();
+    }
+
+    /// A panic spoils this instance only, and is told to whoever uses it.
+    fn guarded<T>(
+        &mut self,
+        job: impl FnOnce(&mut Worker) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let broken = || ApiError::internal("local-replica failed in this instance; see its stderr");
+        if self.broken {
+            return Err(broken());
+        }
+        catch_unwind(AssertUnwindSafe(|| job(self))).unwrap_or_else(|_| {
+            self.broken = true;
+            Err(broken())
+        })
+    }
+}
+
+fn interval(delay_ms: Option<u64>) -> Duration {
+    delay_ms
+        .map_or(PROGRESS_INTERVAL, Duration::from_millis)
+        .max(PROGRESS_INTERVAL)
+}
+
+fn check_supported(config: &InstanceConfig) -> Result<(), ApiError> {
+    let features = config.icp_features.clone().unwrap_or_default();
+    let wanted = [
+        (config.http_gateway_config.is_some(), "HTTP gateways"),
+        (config.state_dir.is_some(), "state directories"),
+        (config.bitcoind_addr.is_some(), "Bitcoin"),
+        (config.dogecoind_addr.is_some(), "Dogecoin"),
+        (features != Default::default(), "ICP features"),
+        (
+            config
+                .icp_config
+                .as_ref()
+                .is_some_and(|config| config.beta_features.is_some()),
+            "beta features",
+        ),
+    ];
+    match wanted.into_iter().find(|(wanted, _)| *wanted) {
+        Some((_, what)) => Err(ApiError::unsupported(what)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,227 @@
+//! Installing, upgrading and uninstalling code.
+
+use candid::Principal;
+use ic_management_canister_types::{
+    CanisterInstallMode, InstallCodeArgs, UninstallCodeArgs, WasmMemoryPersistence,
+};
+use pocket_ic::ErrorCode;
+
+use super::{Answer, decode, done};
+use crate::canister::{Canister, Code};
+use crate::cycles::{self, limit};
+use crate::engine::{Entry, Instance, Module, StableMemory, Trap};
+use crate::errors::Reject;
+use crate::execution::Input;
+use crate::replica::Replica;
+
+/// One `install_code`.
+pub(super) struct Installation {
+    pub(super) sender: Principal,
+    pub(super) canister: Principal,
+    pub(super) mode: CanisterInstallMode,
+    pub(super) wasm: Vec<u8>,
+    pub(super) arg: Vec<u8>,
+    /// Size of the ingress message, which the canister pays for.
+    pub(super) ingress_bytes: Option<usize>,
+}
+
+/// The steps of one installation share an instruction limit and are charged together.
+struct Steps {
+    time_ns: u64,
+    sender: Principal,
+    limit: u64,
+    instructions: u64,
+    dirty_heap_pages: u64,
+}
+
+impl Replica {
+    pub(super) fn install_code(
+        &mut self,
+        sender: Principal,
+        payload: &[u8],
+        from_user: bool,
+    ) -> Answer {
+        let args: InstallCodeArgs = decode(payload)?;
+        done(self.install(Installation {
+            sender,
+            canister: args.canister_id,
+            mode: args.mode,
+            wasm: args.wasm_module,
+            arg: args.arg,
+            ingress_bytes: from_user.then_some(payload.len()),
+        }))
+    }
+
+    pub(super) fn install(&mut self, installation: Installation) -> Result<(), Reject> {
+        let time_ns = self.time_ns;
+        let id = installation.canister;
+        let sender = installation.sender;
+        let canister = self.controlled(sender, id, "install_code")?;
+        if let Some(bytes) = installation.ingress_bytes {
+            canister.charge(cycles::ingress("install_code", bytes));
+        }
+        check_mode(canister, &installation.mode)?;
+        let limit = canister.instruction_limit(limit::INSTALL);
+        canister.can_pay(canister.prepayment(limit))?;
+        let module = Module::compile(&installation.wasm).map_err(|error| {
+            Reject::new(
+                ErrorCode::CanisterInvalidWasm,
+                format!("Error from Canister {id}: Canister's Wasm module is not valid: {error}"),
+            )
+        })?;
+        let mut steps = Steps {
+            time_ns,
+            sender,
+            limit,
+            instructions: module.compilation_instructions(),
+            dirty_heap_pages: 0,
+        };
+        let result = steps.run(canister, &module, installation);
+        canister.charge(cycles::execution(
+            steps.instructions,
+            steps.dirty_heap_pages,
+        ));
+        if result.is_ok() {
+            canister.version += 1;
+        }
+        result.map_err(|trap| Reject::from_trap(id, &trap, limit))
+    }
+
+    pub(super) fn uninstall_code(&mut self, sender: Principal, payload: &[u8]) -> Answer {
+        let id = decode::<UninstallCodeArgs>(payload)?.canister_id;
+        let canister = self.controlled(sender, id, "uninstall_code")?;
+        canister.code = None;
+        canister.stable = StableMemory::default();
+        canister.chunks.clear();
+        canister.global_timer = 0;
+        canister.certified_data.clear();
+        canister.clear_log();
+        canister.version += 1;
+        for context in canister.calls.abandon() {
+            let reject = Reject::plain(
+                ErrorCode::CanisterRejectedMessage,
+                "Canister has been uninstalled.",
+            );
+            self.respond(context.origin, Err(reject), context.cycles_available);
+        }
+        done(Ok(()))
+    }
+}
+
+fn check_mode(canister: &Canister, mode: &CanisterInstallMode) -> Result<(), Reject> {
+    let id = canister.id;
+    match mode {
+        CanisterInstallMode::Install if canister.code.is_some() => Err(Reject::new(
+            ErrorCode::CanisterNonEmpty,
+            format!(
+                "Canister {id} cannot be installed because the canister is not empty. Try installing with mode='reinstall' instead."
+            ),
+        )),
+        CanisterInstallMode::Upgrade(_) if canister.code.is_none() => {
+            Err(Reject::no_wasm_module(id))
+        }
+        CanisterInstallMode::Upgrade(Some(flags))
+            if flags.wasm_memory_persistence == Some(WasmMemoryPersistence::Keep) =>
+        {
+            Err(Reject::unsupported("upgrades that keep the heap"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Steps {
+    fn run(
+        &mut self,
+        canister: &mut Canister,
+        module: &Module,
+        installation: Installation,
+    ) -> Result<(), Trap> {
+        let Installation {
+            mode, wasm, arg, ..
+        } = installation;
+        let new = Code {
+            instance: Instance::new(module)?,
+            wasm_len: wasm.len(),
+        };
+        match mode {
+            CanisterInstallMode::Install | CanisterInstallMode::Reinstall => {
+                let old_code = canister.code.replace(new);
+                let old_stable = std::mem::take(&mut canister.stable);
+                let old_timer = std::mem::take(&mut canister.global_timer);
+                let result = self.start_with(canister, module.has_init(), Entry::Init, arg);
+                if result.is_err() {
+                    canister.code = old_code;
+                    canister.stable = old_stable;
+                    canister.global_timer = old_timer;
+                }
+                result
+            }
+            CanisterInstallMode::Upgrade(flags) => {
+                let skip = flags.and_then(|flags| flags.skip_pre_upgrade) == Some(true);
+                self.upgrade(canister, module, new, arg, skip)
+            }
+        }
+    }
+
+    fn upgrade(
+        &mut self,
+        canister: &mut Canister,
+        module: &Module,
+        new: Code,
+        arg: Vec<u8>,
+        skip_pre_upgrade: bool,
+    ) -> Result<(), Trap> {
+        let has_pre_upgrade = canister.module().is_some_and(Module::has_pre_upgrade);
+        let stable = canister.stable.read_all();
+        let timer = canister.global_timer;
+        if has_pre_upgrade && !skip_pre_upgrade {
+            self.step(canister, Entry::PreUpgrade, Vec::new())?;
+        }
+        canister.global_timer = 0;
+        let old = canister.code.replace(new);
+        let result = self.start_with(canister, module.has_post_upgrade(), Entry::PostUpgrade, arg);
+        if result.is_err() {
+            canister.code = old;
+            canister.stable.replace(&stable);
+            canister.global_timer = timer;
+        }
+        result
+    }
+
+    fn start_with(
+        &mut self,
+        canister: &mut Canister,
+        has_hook: bool,
+        hook: Entry,
+        arg: Vec<u8>,
+    ) -> Result<(), Trap> {
+        if canister.module().is_some_and(Module::has_start) {
+            self.step(canister, Entry::Start, Vec::new())?;
+        }
+        if has_hook {
+            self.step(canister, hook, arg)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, canister: &mut Canister, entry: Entry, arg: Vec<u8>) -> Result<(), Trap> {
+        let input = Input {
+            sender: self.sender,
+            payload: arg,
+            ..Input::new(entry, self.limit.saturating_sub(self.instructions))
+        };
+        let execution = canister.execute(self.time_ns, input);
+        self.instructions += execution.instructions;
+        self.dirty_heap_pages += execution.dirty_heap_pages;
+        canister.append_log(self.time_ns, execution.log);
+        execution.result?;
+        canister.cycles = canister.cycles.saturating_sub(execution.cycles_burned);
+        if let Some(deadline) = execution.global_timer {
+            canister.global_timer = deadline;
+        }
+        if let Some(data) = execution.certified_data {
+            canister.certified_data = data;
+        }
+        Ok(())
+    }
+}

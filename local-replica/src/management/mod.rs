@@ -1,0 +1,217 @@
+//! The management canister `aaaaa-aa`, called by users and by canisters.
+
+mod chunks;
+mod code;
+mod lifecycle;
+mod settings;
+mod status;
+
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Principal};
+use pocket_ic::ErrorCode;
+use serde::de::DeserializeOwned;
+
+use crate::call_context::{Origin, Request};
+use crate::canister::Canister;
+use crate::errors::{ApiError, Reject};
+use crate::replica::Replica;
+
+/// A call to the management canister, and the subnet whose management canister it is.
+#[derive(Clone, Debug)]
+pub struct SubnetRequest {
+    /// The call.
+    pub request: Request,
+    /// Where a canister would be created.
+    pub subnet: Principal,
+}
+
+/// A reply, or `None` when it comes later.
+type Answer = Result<Option<Vec<u8>>, Reject>;
+
+/// Methods that users may call.
+const FOR_USERS: &[&str] = &[
+    "canister_metadata",
+    "canister_status",
+    "clear_chunk_store",
+    "delete_canister",
+    "install_chunked_code",
+    "install_code",
+    "provisional_create_canister_with_cycles",
+    "provisional_top_up_canister",
+    "start_canister",
+    "stop_canister",
+    "stored_chunks",
+    "uninstall_code",
+    "update_settings",
+    "upload_chunk",
+];
+/// Methods that only canisters may call.
+const FOR_CANISTERS: &[&str] = &[
+    "create_canister",
+    "deposit_cycles",
+    "http_request",
+    "raw_rand",
+];
+/// Methods that only the real management canister has.
+const UNSUPPORTED: &[&str] = &[
+    "bitcoin_get_balance",
+    "bitcoin_get_block_headers",
+    "bitcoin_get_current_fee_percentiles",
+    "bitcoin_get_utxos",
+    "bitcoin_send_transaction",
+    "canister_info",
+    "delete_canister_snapshot",
+    "ecdsa_public_key",
+    "fetch_canister_logs",
+    "flexible_http_request",
+    "list_canister_snapshots",
+    "list_canisters",
+    "load_canister_snapshot",
+    "node_metrics_history",
+    "read_canister_snapshot_data",
+    "read_canister_snapshot_metadata",
+    "rename_canister",
+    "schnorr_public_key",
+    "sign_with_ecdsa",
+    "sign_with_schnorr",
+    "subnet_info",
+    "upload_canister_snapshot_data",
+    "upload_canister_snapshot_metadata",
+    "take_canister_snapshot",
+    "vetkd_derive_key",
+    "vetkd_public_key",
+];
+
+/// Encodes one value as a reply.
+pub fn reply<T: CandidType>(value: &T) -> Result<Vec<u8>, Reject> {
+    encode((value,))
+}
+
+/// The reply of methods that answer nothing.
+pub fn empty_reply() -> Vec<u8> {
+    b"DIDL\0\0".to_vec()
+}
+
+fn encode(values: impl ArgumentEncoder) -> Result<Vec<u8>, Reject> {
+    // Our own types always encode; a canister still gets an answer should that change.
+    candid::encode_args(values)
+        .map_err(|error| Reject::new(ErrorCode::CanisterWasmEngineError, error.to_string()))
+}
+
+fn decode<T: CandidType + DeserializeOwned>(payload: &[u8]) -> Result<T, Reject> {
+    candid::decode_one(payload).map_err(Reject::invalid_payload)
+}
+
+fn done(result: Result<(), Reject>) -> Answer {
+    result.map(|()| Some(empty_reply()))
+}
+
+/// Whether an ingress message to the management canister is let in.
+pub fn check_ingress_method(method: &str) -> Result<Result<(), Reject>, ApiError> {
+    if FOR_USERS.contains(&method) {
+        return Ok(Ok(()));
+    }
+    if FOR_CANISTERS.contains(&method) {
+        return Ok(Err(Reject::new(
+            ErrorCode::CanisterRejectedMessage,
+            format!("Only canisters can call ic00 method {method}"),
+        )));
+    }
+    if UNSUPPORTED.contains(&method) {
+        return Err(ApiError::unsupported(&format!(
+            "management method {method}"
+        )));
+    }
+    Ok(Err(unknown_method(method)))
+}
+
+fn unknown_method(method: &str) -> Reject {
+    Reject::new(
+        ErrorCode::CanisterMethodNotFound,
+        format!("Management canister has no method '{method}'"),
+    )
+}
+
+impl Replica {
+    /// Executes the calls that wait for the management canister.
+    pub fn execute_subnet_inputs(&mut self) {
+        while let Some(message) = self.subnet_inputs.pop_front() {
+            let origin = message.request.origin.clone();
+            let mut cycles = message.request.cycles;
+            let answer = self.execute_management(message, &mut cycles);
+            if let Some(result) = answer.transpose() {
+                self.respond(origin, result, cycles);
+            }
+        }
+    }
+
+    /// A query to the management canister.
+    pub fn management_query(
+        &mut self,
+        sender: Principal,
+        method: &str,
+        payload: &[u8],
+    ) -> Result<Result<Vec<u8>, Reject>, ApiError> {
+        match method {
+            "fetch_canister_logs" => Ok(self.fetch_canister_logs(sender, payload)),
+            _ => Err(ApiError::unsupported(&format!(
+                "query to management method {method}"
+            ))),
+        }
+    }
+
+    /// `cycles` is what is attached; what a method leaves of it goes back to the caller.
+    fn execute_management(&mut self, message: SubnetRequest, cycles: &mut u128) -> Answer {
+        let SubnetRequest { request, subnet } = message;
+        let (sender, payload) = (request.sender, request.payload.as_slice());
+        let from_user = matches!(request.origin, Origin::Ingress(_));
+        match request.method.as_str() {
+            "provisional_create_canister_with_cycles" => {
+                self.provisional_create(sender, subnet, payload)
+            }
+            "provisional_top_up_canister" => self.provisional_top_up(payload),
+            "create_canister" if !from_user => {
+                self.create_from_canister(sender, subnet, payload, cycles)
+            }
+            "update_settings" => self.update_settings(sender, payload),
+            "canister_status" => self.canister_status(sender, payload),
+            "canister_metadata" => self.canister_metadata(sender, payload),
+            "start_canister" => self.start_canister(sender, payload),
+            "stop_canister" => self.stop_canister(request),
+            "delete_canister" => self.delete_canister(sender, payload),
+            "uninstall_code" => self.uninstall_code(sender, payload),
+            "install_code" => self.install_code(sender, payload, from_user),
+            "install_chunked_code" => self.install_chunked_code(sender, payload, from_user),
+            "upload_chunk" => self.upload_chunk(sender, payload),
+            "clear_chunk_store" => self.clear_chunk_store(sender, payload),
+            "stored_chunks" => self.stored_chunks(sender, payload),
+            "deposit_cycles" if !from_user => self.deposit_cycles(payload, cycles),
+            "raw_rand" if !from_user => {
+                self.postponed.push(request);
+                Ok(None)
+            }
+            "http_request" if !from_user => self.http_request(request, subnet, cycles),
+            method if UNSUPPORTED.contains(&method) => {
+                Err(Reject::unsupported(&format!("management method {method}")))
+            }
+            method => Err(unknown_method(method)),
+        }
+    }
+
+    /// The canister, if the sender may manage it.
+    fn controlled(
+        &mut self,
+        sender: Principal,
+        id: Principal,
+        method: &str,
+    ) -> Result<&mut Canister, Reject> {
+        let canister = self.canister(id)?;
+        if canister.is_controller(sender) {
+            return Ok(canister);
+        }
+        Err(Reject::new(
+            ErrorCode::CanisterInvalidController,
+            format!("Only controllers of canister {id} can call ic00 method {method}"),
+        ))
+    }
+}
