@@ -85,6 +85,8 @@ pub struct Message {
     pub cycles_available: u128,
     /// Cycles refunded by the callee, in a callback.
     pub cycles_refunded: u128,
+    /// The deadline of the global timer in ns, 0 if it's off (`global_timer_set` answers it).
+    pub global_timer_ns: u64,
     /// `ic0.canister_version`
     pub canister_version: u64,
     /// `ic0.canister_status`: 1 running, 2 stopping, 3 stopped.
@@ -140,6 +142,8 @@ pub enum Trap {
     Wasm(String),
     /// A system call was used wrongly, e.g. a second reply or a call not allowed in this entry.
     Contract(String),
+    /// A call or an attachment that the liquid balance can't pay.
+    OutOfCycles,
     /// The module has no such export; state is untouched.
     MethodNotFound(String),
 }
