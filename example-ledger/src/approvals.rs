@@ -11,7 +11,7 @@ use crate::{
     blocks::{Block, Effect},
     errors::{ApproveError, Refusal},
     state::Ledger,
-    types::{Allowance, ApproveArgs},
+    types::{Allowance, AllowanceArgs, ApproveArgs},
 };
 
 /// How many expired allowances one approval clears away. More than the one it can add, so they never pile up, and few
@@ -87,13 +87,15 @@ impl<M: Memory> Ledger<M> {
         }))
     }
 
-    /// `icrc2_allowance`: what `spender` may still draw from `account`.
-    pub fn allowance(&self, now: u64, account: AccountKey, spender: AccountKey) -> Allowance {
-        let allowance = self.approvals.get(account, spender, now);
-        Allowance {
+    /// `icrc2_allowance`: what a spender may still draw.
+    pub fn allowance(&self, now: u64, arg: &AllowanceArgs) -> Result<Allowance, Refusal> {
+        let from = AccountKey::try_from(&arg.account)?;
+        let spender = AccountKey::try_from(&arg.spender)?;
+        let allowance = self.approvals.get(from, spender, now);
+        Ok(Allowance {
             allowance: allowance.amount.into(),
             expires_at: allowance.expires_at,
-        }
+        })
     }
 }
 

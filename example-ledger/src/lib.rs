@@ -1,5 +1,6 @@
-#![forbid(unsafe_code)]
 //! An ICRC-1 and ICRC-2 ledger whose deduplication is `idempotency-core`, and nothing else.
+
+#![forbid(unsafe_code)]
 
 pub mod account;
 mod amount;
@@ -25,7 +26,7 @@ use ic_stable_structures::{
 
 use crate::{
     account::AccountKey,
-    errors::{ApproveError, TransferError, TransferFromError},
+    errors::{ApproveError, Refusal, TransferError, TransferFromError},
     init::{ConfigError, LedgerArg},
     types::{
         Account, Allowance, AllowanceArgs, ApproveArgs, MetadataValue, Standard, Transaction,
@@ -83,8 +84,8 @@ fn start(ledger: Result<Ledger<Memory>, ConfigError>) {
 }
 
 /// A query has no error to answer with, so an impossible account is a reject.
-fn account(account: &Account) -> AccountKey {
-    AccountKey::try_from(account).unwrap_or_else(|refusal| trap(refusal.to_string()))
+fn answer<T>(result: Result<T, Refusal>) -> T {
+    result.unwrap_or_else(|refusal| trap(refusal.to_string()))
 }
 
 /// Transfers tokens of the caller. With `created_at_time` a retry is answered `Duplicate`.
@@ -108,8 +109,7 @@ fn icrc2_transfer_from(arg: TransferFromArgs) -> Result<Nat, TransferFromError> 
 /// What a spender may still draw from an account.
 #[query]
 fn icrc2_allowance(arg: AllowanceArgs) -> Allowance {
-    let (from, spender) = (account(&arg.account), account(&arg.spender));
-    with_ledger(|ledger| ledger.allowance(time(), from, spender))
+    answer(with_ledger(|ledger| ledger.allowance(time(), &arg)))
 }
 
 /// The name of the token.
@@ -157,7 +157,7 @@ fn icrc1_minting_account() -> Option<Account> {
 /// What an account holds.
 #[query]
 fn icrc1_balance_of(arg: Account) -> Nat {
-    let account = account(&arg);
+    let account = answer(AccountKey::try_from(&arg));
     with_ledger(|ledger| ledger.balance(&account).into())
 }
 
