@@ -41,7 +41,12 @@ pub struct Ticket {
 
 impl Ticket {
     pub(crate) fn record(&self, state: State) -> Record {
-        Record { fingerprint: self.fingerprint, expires_at: self.expires_at, since: self.since, state }
+        Record {
+            fingerprint: self.fingerprint,
+            expires_at: self.expires_at,
+            since: self.since,
+            state,
+        }
     }
 }
 
@@ -74,15 +79,23 @@ fn known<M: Memory>(store: &Store<M>, record: Record, fingerprint: &Fingerprint)
     let since = record.since;
     match record.state {
         State::Done(Reply::Held(reply)) => Decision::Replay(reply),
-        State::Done(Reply::Dropped) => Decision::Refuse(IdempotencyError::ReplyDropped { executed_at: since }),
+        State::Done(Reply::Dropped) => {
+            Decision::Refuse(IdempotencyError::ReplyDropped { executed_at: since })
+        }
         State::Pending { attempt, .. } if store.is_running(attempt) => {
             Decision::Refuse(IdempotencyError::InProgress { since })
         }
-        State::Pending { .. } | State::Interrupted => Decision::Refuse(IdempotencyError::OutcomeUnknown { since }),
+        State::Pending { .. } | State::Interrupted => {
+            Decision::Refuse(IdempotencyError::OutcomeUnknown { since })
+        }
     }
 }
 
-fn new<M: Memory>(store: &Store<M>, request: &Request, now: Timestamp) -> Result<Ticket, IdempotencyError> {
+fn new<M: Memory>(
+    store: &Store<M>,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Ticket, IdempotencyError> {
     let policy = store.policy();
     if let Some(created_at) = request.created_at {
         if policy.expires_at(Some(created_at), now) < now || created_at < store.floor() {
@@ -92,7 +105,9 @@ fn new<M: Memory>(store: &Store<M>, request: &Request, now: Timestamp) -> Result
             return Err(IdempotencyError::CreatedInFuture { now });
         }
     }
-    store.make_room(now).map_err(|retry_after| IdempotencyError::Full { retry_after })?;
+    store
+        .make_room(now)
+        .map_err(|retry_after| IdempotencyError::Full { retry_after })?;
     Ok(Ticket {
         identity: request.identity,
         fingerprint: request.fingerprint,

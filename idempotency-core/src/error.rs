@@ -62,9 +62,15 @@ pub enum IdempotencyError {
 impl fmt::Display for IdempotencyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MissingKey => write!(f, "MissingKey: this method requires a request key; send one"),
+            Self::MissingKey => write!(
+                f,
+                "MissingKey: this method requires a request key; send one"
+            ),
             Self::InvalidKey { length: 0, .. } => {
-                write!(f, "InvalidKey: the request key is empty; send a unique one, such as a UUID")
+                write!(
+                    f,
+                    "InvalidKey: the request key is empty; send a unique one, such as a UUID"
+                )
             }
             Self::InvalidKey { length, max } => write!(
                 f,

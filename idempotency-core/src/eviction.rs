@@ -46,7 +46,10 @@ fn set_timer<M: Memory>(store: &'static LocalKey<Store<M>>, rest: std::time::Dur
     let delay = store.with(|store| {
         let due = store.next_eviction()?.max(now.plus(rest));
         // A time in the past is that of a run that trapped: it will not come.
-        let is_set = store.timer.get().is_some_and(|set| now <= set && set <= due);
+        let is_set = store
+            .timer
+            .get()
+            .is_some_and(|set| now <= set && set <= due);
         (!is_set).then(|| {
             store.timer.set(Some(due));
             due.since(now)
@@ -73,5 +76,12 @@ fn run<M: Memory>(store: &'static LocalKey<Store<M>>) {
             }
         }
     });
-    set_timer(store, if finished { REST } else { std::time::Duration::ZERO });
+    set_timer(
+        store,
+        if finished {
+            REST
+        } else {
+            std::time::Duration::ZERO
+        },
+    );
 }

@@ -86,9 +86,9 @@ mod time;
 
 pub use error::IdempotencyError;
 pub use eviction::install;
-pub use identity::{Key, KeyWriter};
 /// Makes an update method safe to retry.
 pub use idempotency_macros::idempotent;
+pub use identity::{Key, KeyWriter};
 pub use policy::Policy;
 pub use store::{OpenError, Stats, Store};
 pub use time::Timestamp;

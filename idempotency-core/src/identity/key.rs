@@ -26,6 +26,10 @@ pub const MAX_KEY_BYTES: usize = 256;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a request key or a scope",
+    note = "use text, bytes, an integer, a principal, or a tuple of these; for a type of your own implement `idempotency_core::Key`"
+)]
 pub trait Key {
     /// Writes the value so that different values write different bytes.
     fn write(&self, key: &mut KeyWriter);
@@ -209,7 +213,10 @@ mod tests {
     #[test]
     fn parts_do_not_run_into_each_other() {
         assert_ne!(written(&("ab", "c")), written(&("a", "bc")));
-        assert_ne!(written(&(Some("a"), None::<&str>)), written(&(None::<&str>, Some("a"))));
+        assert_ne!(
+            written(&(Some("a"), None::<&str>)),
+            written(&(None::<&str>, Some("a")))
+        );
         assert_ne!(written(&Nat::from(1u8)), written(&Nat::from(256u16)));
     }
 
@@ -217,7 +224,10 @@ mod tests {
     fn the_same_value_in_another_type_of_bytes_is_the_same_key() {
         assert_eq!(written(&vec![1u8, 2]), written(&[1u8, 2]));
         assert_eq!(written(&"ab"), written(&String::from("ab")));
-        assert_eq!(written(&serde_bytes::ByteBuf::from(vec![1, 2])), written(&[1u8, 2][..]));
+        assert_eq!(
+            written(&serde_bytes::ByteBuf::from(vec![1, 2])),
+            written(&[1u8, 2][..])
+        );
     }
 
     #[test]
@@ -231,11 +241,27 @@ mod tests {
     #[test]
     fn length_limits() {
         let check = |bytes: usize| KeyWriter::of(&vec![7u8; bytes]).check();
-        assert_eq!(check(0), Err(IdempotencyError::InvalidKey { length: 0, max: 256 }));
+        assert_eq!(
+            check(0),
+            Err(IdempotencyError::InvalidKey {
+                length: 0,
+                max: 256
+            })
+        );
         assert_eq!(check(1), Ok(()));
         assert_eq!(check(256), Ok(()));
-        assert_eq!(check(257), Err(IdempotencyError::InvalidKey { length: 257, max: 256 }));
+        assert_eq!(
+            check(257),
+            Err(IdempotencyError::InvalidKey {
+                length: 257,
+                max: 256
+            })
+        );
         assert!(KeyWriter::of(&("", "")).check().is_err());
-        assert!(KeyWriter::of(&(vec![1u8; 200], vec![1u8; 200])).check().is_ok());
+        assert!(
+            KeyWriter::of(&(vec![1u8; 200], vec![1u8; 200]))
+                .check()
+                .is_ok()
+        );
     }
 }

@@ -85,14 +85,20 @@ impl Identity {
         match scope {
             Scope::Caller => {
                 let caller = caller.as_slice();
-                hasher.update(&[0]).update(&length(caller.len())).update(caller);
+                hasher
+                    .update(&[0])
+                    .update(&length(caller.len()))
+                    .update(caller);
             }
             Scope::Global => {
                 hasher.update(&[1]);
             }
             Scope::Of(value) => {
                 value.check()?;
-                hasher.update(&[2]).update(&length(value.written().len())).update(value.written());
+                hasher
+                    .update(&[2])
+                    .update(&length(value.written().len()))
+                    .update(value.written());
             }
         }
         hasher.update(key.0.written());
@@ -113,7 +119,11 @@ impl Digest {
 
     /// Of bytes as they are.
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        Self::finish(blake3::Hasher::new().update(b"idempotency/bytes/1").update(bytes))
+        Self::finish(
+            blake3::Hasher::new()
+                .update(b"idempotency/bytes/1")
+                .update(bytes),
+        )
     }
 
     /// Of candid values, whatever bytes they came in.
@@ -133,8 +143,14 @@ impl Digest {
     /// `created_at` belongs to the request whatever else is compared: a record lives by the `created_at` it was made
     /// with, so a retry that brings a later one would outlive it and run again.
     fn with(self, created_at: Option<Timestamp>) -> Self {
-        let Some(created_at) = created_at else { return self };
-        Self::finish(blake3::Hasher::new().update(&self.0).update(&created_at.as_nanos().to_le_bytes()))
+        let Some(created_at) = created_at else {
+            return self;
+        };
+        Self::finish(
+            blake3::Hasher::new()
+                .update(&self.0)
+                .update(&created_at.as_nanos().to_le_bytes()),
+        )
     }
 }
 
@@ -149,7 +165,10 @@ impl Fingerprint {
     /// From the digests of the argument as sent and of its values. Without values the bytes alone count.
     pub fn new(bytes: Digest, values: Option<Digest>, created_at: Option<Timestamp>) -> Self {
         let bytes = bytes.with(created_at);
-        Self { bytes, values: values.map_or(bytes, |values| values.with(created_at)) }
+        Self {
+            bytes,
+            values: values.map_or(bytes, |values| values.with(created_at)),
+        }
     }
 
     /// The same request, perhaps encoded otherwise.

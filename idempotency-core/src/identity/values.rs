@@ -29,7 +29,10 @@ impl ValueWriter {
     pub(super) fn new() -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"idempotency/values/1");
-        Self { hasher, gathered: Vec::with_capacity(256) }
+        Self {
+            hasher,
+            gathered: Vec::with_capacity(256),
+        }
     }
 
     /// Appends one value.
@@ -280,7 +283,15 @@ mod tests {
 
     #[test]
     fn the_same_candid_value_in_other_rust_types() {
-        for number in [0u128, 1, 255, 256, 65_535, u128::from(u64::MAX) + 1, u128::MAX] {
+        for number in [
+            0u128,
+            1,
+            255,
+            256,
+            65_535,
+            u128::from(u64::MAX) + 1,
+            u128::MAX,
+        ] {
             assert_eq!(digest(&number), digest(&Nat::from(number)), "{number}");
         }
         assert_eq!(digest(&-5i128), digest(&candid::Int::from(-5)));

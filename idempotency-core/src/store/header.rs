@@ -48,7 +48,10 @@ impl Header {
             return Err(OpenError::Foreign { found });
         }
         if bytes[7] != LAYOUT_VERSION {
-            return Err(OpenError::UnknownVersion { found: bytes[7], known: LAYOUT_VERSION });
+            return Err(OpenError::UnknownVersion {
+                found: bytes[7],
+                known: LAYOUT_VERSION,
+            });
         }
         let field = |index: usize| {
             let mut field = [0; 8];

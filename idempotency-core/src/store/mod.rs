@@ -95,7 +95,10 @@ impl fmt::Display for OpenError {
                 f,
                 "the memory given to the store has its header but not its trees: something else wrote to it; restore a snapshot, or give the store a new MemoryId and lose its records"
             ),
-            Self::OutOfMemory => write!(f, "the store's memory can't grow; free stable memory or raise its limit"),
+            Self::OutOfMemory => write!(
+                f,
+                "the store's memory can't grow; free stable memory or raise its limit"
+            ),
             Self::InvalidPolicy(why) => write!(f, "the store's policy can't work: {why}"),
         }
     }
@@ -126,7 +129,8 @@ impl<M: Memory> Store<M> {
     /// # Panics
     /// Traps with the [`OpenError`] if the memory can't be opened: an upgrade that would lose the store is undone.
     pub fn new(memory: M, policy: Policy) -> Self {
-        Self::open(memory, policy, runtime::time()).unwrap_or_else(|error| panic!("idempotency: {error}"))
+        Self::open(memory, policy, runtime::time())
+            .unwrap_or_else(|error| panic!("idempotency: {error}"))
     }
 
     /// As [`Store::new`], with the present time as an argument and errors as values.
@@ -136,11 +140,15 @@ impl<M: Memory> Store<M> {
     pub fn open(memory: M, policy: Policy, now: Timestamp) -> Result<Self, OpenError> {
         policy.check().map_err(OpenError::InvalidPolicy)?;
         if RECORD_BYTES + u64::from(policy.max_reply_bytes) > policy.capacity_bytes {
-            return Err(OpenError::InvalidPolicy("capacity_bytes has no room for one reply of max_reply_bytes"));
+            return Err(OpenError::InvalidPolicy(
+                "capacity_bytes has no room for one reply of max_reply_bytes",
+            ));
         }
         let memory = Rc::new(memory);
         let found = Header::read(&*memory)?;
-        let used_pages = found.map_or([0; 2], |header| header.used_pages).map(|pages| Rc::new(Cell::new(pages)));
+        let used_pages = found
+            .map_or([0; 2], |header| header.used_pages)
+            .map(|pages| Rc::new(Cell::new(pages)));
         let [records, expiry] = [0, 1].map(|index: usize| {
             Region::new(memory.clone(), index as u64, used_pages[index].clone())
         });
@@ -149,7 +157,11 @@ impl<M: Memory> Store<M> {
                 if !region::reserve(&*memory, [0; 2], headroom(&policy)) {
                     return Err(OpenError::OutOfMemory);
                 }
-                (Header::default(), BTreeMap::new(records), BTreeMap::new(expiry))
+                (
+                    Header::default(),
+                    BTreeMap::new(records),
+                    BTreeMap::new(expiry),
+                )
             }
             Some(header) => {
                 if !is_tree(&records) || !is_tree(&expiry) {
@@ -165,9 +177,19 @@ impl<M: Memory> Store<M> {
             drift: nanos(policy.drift),
             ..header
         };
-        let mut inner = Inner { memory, header, used_pages, records, expiry };
+        let mut inner = Inner {
+            memory,
+            header,
+            used_pages,
+            records,
+            expiry,
+        };
         inner.write_header();
-        Ok(Self { policy, inner: RefCell::new(inner), timer: Cell::new(None) })
+        Ok(Self {
+            policy,
+            inner: RefCell::new(inner),
+            timer: Cell::new(None),
+        })
     }
 
     /// How full the store is. Costs two look-ups in a B-tree.
@@ -214,7 +236,10 @@ impl<M: Memory> Store<M> {
         if fits {
             return Ok(());
         }
-        let next = inner.oldest().map_or(now, |(expires_at, _)| expires_at).max(now);
+        let next = inner
+            .oldest()
+            .map_or(now, |(expires_at, _)| expires_at)
+            .max(now);
         Err(next.plus(Duration::from_nanos(1)))
     }
 
@@ -222,15 +247,23 @@ impl<M: Memory> Store<M> {
     pub(crate) fn begin(&self, ticket: &Ticket) -> Attempt {
         let mut inner = self.inner.borrow_mut();
         inner.header.attempts += 1;
-        let attempt = Attempt { incarnation: inner.header.incarnation, number: inner.header.attempts };
+        let attempt = Attempt {
+            incarnation: inner.header.incarnation,
+            number: inner.header.attempts,
+        };
         let reserved = self.policy.max_reply_bytes;
-        inner.insert(&ticket.identity, ticket.record(State::Pending { attempt, reserved }));
+        inner.insert(
+            &ticket.identity,
+            ticket.record(State::Pending { attempt, reserved }),
+        );
         attempt
     }
 
     /// Records an executed request and its reply in one go. [`make_room`](Self::make_room) has found room for it.
     pub(crate) fn record(&self, ticket: &Ticket, reply: Reply) {
-        self.inner.borrow_mut().insert(&ticket.identity, ticket.record(State::Done(reply)));
+        self.inner
+            .borrow_mut()
+            .insert(&ticket.identity, ticket.record(State::Done(reply)));
     }
 
     /// The attempt ended with this reply. `false`, and nothing changes, if the record is not (or no longer) this
@@ -251,12 +284,21 @@ impl<M: Memory> Store<M> {
 
     fn end(&self, identity: &Identity, attempt: Attempt, state: Option<State>) -> bool {
         let mut inner = self.inner.borrow_mut();
-        let Some(record) = inner.records.get(&identity.0) else { return false };
+        let Some(record) = inner.records.get(&identity.0) else {
+            return false;
+        };
         if !matches!(&record.state, State::Pending { attempt: owner, .. } if *owner == attempt) {
             return false;
         }
         match state {
-            Some(state) => inner.replace(identity, &record, Record { state, ..record.clone() }),
+            Some(state) => inner.replace(
+                identity,
+                &record,
+                Record {
+                    state,
+                    ..record.clone()
+                },
+            ),
             None => inner.remove(identity, &record),
         }
         true
@@ -268,7 +310,9 @@ impl<M: Memory> Store<M> {
     pub(crate) fn evict(&self, now: Timestamp, most: u32) -> u32 {
         let mut inner = self.inner.borrow_mut();
         for evicted in 0..most {
-            let Some((expires_at, identity)) = inner.oldest().filter(|(expires_at, _)| *expires_at < now) else {
+            let Some((expires_at, identity)) =
+                inner.oldest().filter(|(expires_at, _)| *expires_at < now)
+            else {
                 return evicted;
             };
             let Some(record) = inner.records.get(&identity.0) else {
@@ -276,9 +320,18 @@ impl<M: Memory> Store<M> {
             };
             debug_assert_eq!(record.expires_at, expires_at);
             match record.state {
-                State::Pending { attempt, .. } if attempt.incarnation == inner.header.incarnation => {
+                State::Pending { attempt, .. }
+                    if attempt.incarnation == inner.header.incarnation =>
+                {
                     let expires_at = now.plus(self.policy.window);
-                    inner.replace(&identity, &record, Record { expires_at, ..record.clone() });
+                    inner.replace(
+                        &identity,
+                        &record,
+                        Record {
+                            expires_at,
+                            ..record.clone()
+                        },
+                    );
                 }
                 _ => inner.remove(&identity, &record),
             }
@@ -288,29 +341,40 @@ impl<M: Memory> Store<M> {
 
     /// The first instant at which something can be evicted.
     pub(crate) fn next_eviction(&self) -> Option<Timestamp> {
-        self.inner.borrow().oldest().map(|(expires_at, _)| expires_at.plus(Duration::from_nanos(1)))
+        self.inner
+            .borrow()
+            .oldest()
+            .map(|(expires_at, _)| expires_at.plus(Duration::from_nanos(1)))
     }
 }
 
 impl<M: Memory> fmt::Debug for Store<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("policy", &self.policy).field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("policy", &self.policy)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 
 impl<M: Memory> Inner<M> {
     fn insert(&mut self, identity: &Identity, record: Record) {
-        self.expiry.insert(expiry_key(record.expires_at, identity), ());
+        self.expiry
+            .insert(expiry_key(record.expires_at, identity), ());
         self.header.bytes += record.bytes();
         let before = self.records.insert(identity.0, record);
-        assert!(before.is_none(), "idempotency: an admitted request is already recorded");
+        assert!(
+            before.is_none(),
+            "idempotency: an admitted request is already recorded"
+        );
         self.write_header();
     }
 
     fn replace(&mut self, identity: &Identity, before: &Record, after: Record) {
         if before.expires_at != after.expires_at {
             self.expiry.remove(&expiry_key(before.expires_at, identity));
-            self.expiry.insert(expiry_key(after.expires_at, identity), ());
+            self.expiry
+                .insert(expiry_key(after.expires_at, identity), ());
         }
         self.header.bytes = self.header.bytes - before.bytes() + after.bytes();
         self.records.insert(identity.0, after);
@@ -329,7 +393,10 @@ impl<M: Memory> Inner<M> {
         let (mut expires_at, mut identity) = ([0; 8], [0; 32]);
         expires_at.copy_from_slice(&key[..8]);
         identity.copy_from_slice(&key[8..]);
-        Some((Timestamp::from_nanos(u64::from_be_bytes(expires_at)), Identity(identity)))
+        Some((
+            Timestamp::from_nanos(u64::from_be_bytes(expires_at)),
+            Identity(identity),
+        ))
     }
 
     fn pages(&self) -> [u64; 2] {

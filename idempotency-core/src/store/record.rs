@@ -114,7 +114,10 @@ impl Storable for Record {
         let state = take::<1>(&mut rest)[0];
         let expires_at = Timestamp::from_nanos(u64::from_le_bytes(take(&mut rest)));
         let since = Timestamp::from_nanos(u64::from_le_bytes(take(&mut rest)));
-        let fingerprint = Fingerprint { bytes: Digest(take(&mut rest)), values: Digest(take(&mut rest)) };
+        let fingerprint = Fingerprint {
+            bytes: Digest(take(&mut rest)),
+            values: Digest(take(&mut rest)),
+        };
         let state = match state {
             1 => State::Pending {
                 attempt: Attempt {
@@ -126,15 +129,24 @@ impl Storable for Record {
             2 => State::Interrupted,
             3 => State::Done(Reply::Held(rest.to_vec())),
             4 => State::Done(Reply::Dropped),
-            other => panic!("idempotency: the store holds a record in the unknown state {other}; its memory was overwritten"),
+            other => panic!(
+                "idempotency: the store holds a record in the unknown state {other}; its memory was overwritten"
+            ),
         };
-        Self { fingerprint, expires_at, since, state }
+        Self {
+            fingerprint,
+            expires_at,
+            since,
+            state,
+        }
     }
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
     let Some((field, tail)) = rest.split_first_chunk() else {
-        panic!("idempotency: the store holds a record that is cut short; its memory was overwritten")
+        panic!(
+            "idempotency: the store holds a record that is cut short; its memory was overwritten"
+        )
     };
     *rest = tail;
     *field
@@ -147,7 +159,13 @@ mod tests {
     #[test]
     fn bytes_round_trip_in_every_state() {
         let states = [
-            State::Pending { attempt: Attempt { incarnation: 3, number: u64::MAX }, reserved: 9 },
+            State::Pending {
+                attempt: Attempt {
+                    incarnation: 3,
+                    number: u64::MAX,
+                },
+                reserved: 9,
+            },
             State::Interrupted,
             State::Done(Reply::Held(vec![])),
             State::Done(Reply::Held(vec![1, 2, 3])),
@@ -155,7 +173,10 @@ mod tests {
         ];
         for state in states {
             let record = Record {
-                fingerprint: Fingerprint { bytes: Digest([1; 16]), values: Digest([2; 16]) },
+                fingerprint: Fingerprint {
+                    bytes: Digest([1; 16]),
+                    values: Digest([2; 16]),
+                },
                 expires_at: Timestamp::from_nanos(4),
                 since: Timestamp::from_nanos(5),
                 state,

@@ -29,25 +29,40 @@ pub(super) struct Region<M> {
 
 impl<M> fmt::Debug for Region<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Region").field("index", &self.index).field("used_pages", &self.used_pages).finish_non_exhaustive()
+        f.debug_struct("Region")
+            .field("index", &self.index)
+            .field("used_pages", &self.used_pages)
+            .finish_non_exhaustive()
     }
 }
 
 impl<M: Memory> Region<M> {
     pub(super) fn new(memory: Rc<M>, index: u64, used_pages: Rc<Cell<u64>>) -> Self {
-        Self { memory, index, used_pages }
+        Self {
+            memory,
+            index,
+            used_pages,
+        }
     }
 
     /// Calls `access` for each stretch of `length` bytes at `offset` that lies in one stripe, with its place in the
     /// memory and its range in the buffer.
-    fn stretches(&self, offset: u64, length: usize, mut access: impl FnMut(u64, std::ops::Range<usize>)) {
+    fn stretches(
+        &self,
+        offset: u64,
+        length: usize,
+        mut access: impl FnMut(u64, std::ops::Range<usize>),
+    ) {
         let mut done = 0;
         while done < length {
             let at = offset + done as u64;
             let within = at % STRIPE_BYTES;
             let stretch = (length - done).min((STRIPE_BYTES - within) as usize);
             let stripe = at / STRIPE_BYTES * REGIONS + self.index;
-            access(HEADER_PAGES * PAGE_BYTES + stripe * STRIPE_BYTES + within, done..done + stretch);
+            access(
+                HEADER_PAGES * PAGE_BYTES + stripe * STRIPE_BYTES + within,
+                done..done + stretch,
+            );
             done += stretch;
         }
     }
@@ -57,7 +72,10 @@ impl<M: Memory> Region<M> {
 fn size_in(pages: u64, index: u64) -> u64 {
     let pages = pages.saturating_sub(HEADER_PAGES);
     let row = REGIONS * STRIPE_PAGES;
-    pages / row * STRIPE_PAGES + (pages % row).saturating_sub(index * STRIPE_PAGES).min(STRIPE_PAGES)
+    pages / row * STRIPE_PAGES
+        + (pages % row)
+            .saturating_sub(index * STRIPE_PAGES)
+            .min(STRIPE_PAGES)
 }
 
 /// Pages that a memory needs for region `index` to have `pages` pages.
@@ -65,14 +83,20 @@ fn needed_for(pages: u64, index: u64) -> u64 {
     match pages.checked_sub(1) {
         None => 0,
         Some(last) => {
-            HEADER_PAGES + (last / STRIPE_PAGES * REGIONS + index) * STRIPE_PAGES + last % STRIPE_PAGES + 1
+            HEADER_PAGES
+                + (last / STRIPE_PAGES * REGIONS + index) * STRIPE_PAGES
+                + last % STRIPE_PAGES
+                + 1
         }
     }
 }
 
 /// Makes sure that each region can take `pages` more than it uses; `false` if the memory can't grow that far.
 pub(super) fn reserve<M: Memory>(memory: &M, used_pages: [u64; 2], pages: u64) -> bool {
-    let needed = (0..REGIONS).map(|index| needed_for(used_pages[index as usize] + pages, index)).max().unwrap_or(0);
+    let needed = (0..REGIONS)
+        .map(|index| needed_for(used_pages[index as usize] + pages, index))
+        .max()
+        .unwrap_or(0);
     let missing = needed.saturating_sub(memory.size());
     missing == 0 || memory.grow(missing) >= 0
 }
@@ -92,13 +116,17 @@ impl<M: Memory> Memory for Region<M> {
     }
 
     fn read(&self, offset: u64, into: &mut [u8]) {
-        self.stretches(offset, into.len(), |at, range| self.memory.read(at, &mut into[range]));
+        self.stretches(offset, into.len(), |at, range| {
+            self.memory.read(at, &mut into[range])
+        });
     }
 
     fn write(&self, offset: u64, from: &[u8]) {
         let end_page = (offset + from.len() as u64).div_ceil(PAGE_BYTES);
         self.used_pages.set(self.used_pages.get().max(end_page));
-        self.stretches(offset, from.len(), |at, range| self.memory.write(at, &from[range]));
+        self.stretches(offset, from.len(), |at, range| {
+            self.memory.write(at, &from[range])
+        });
     }
 }
 
@@ -129,7 +157,9 @@ mod tests {
             assert!(region.size() >= 40);
         }
         let bytes = 40 * PAGE_BYTES as usize;
-        let pattern = |seed: usize| -> Vec<u8> { (0..bytes).map(|i| ((i * 31 + seed) % 251) as u8).collect() };
+        let pattern = |seed: usize| -> Vec<u8> {
+            (0..bytes).map(|i| ((i * 31 + seed) % 251) as u8).collect()
+        };
         regions[0].write(0, &pattern(1));
         regions[1].write(0, &pattern(2));
         for (region, seed) in regions.iter().zip([1, 2]) {

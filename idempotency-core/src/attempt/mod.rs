@@ -9,79 +9,26 @@
 //!
 //! Nothing runs again by itself.
 
+mod endpoint;
+
+pub use crate::identity::{Digest, RequestKey, Scope};
+pub use endpoint::{
+    Compare, CreatedAt, Description, Endpoint, Errors, PlainReply, ReplyType, decode, encode_all,
+    encode_one, map_all, map_one,
+};
+
 use crate::{
     admission::{self, Decision, Request, Ticket},
     error::IdempotencyError,
     eviction,
-    identity::{Digest, Fingerprint, Identity, RequestKey, Scope},
+    identity::Identity,
     runtime,
     store::{self, Reply, Store},
-    time::Timestamp,
 };
 use candid::Principal;
+use endpoint::trap;
 use ic_stable_structures::Memory;
 use std::{future::Future, pin::pin, task::Poll, thread::LocalKey};
-
-/// An idempotent method, as its attribute describes it. `A` is the tuple of its arguments, `R` its reply.
-#[allow(missing_debug_implementations)] // it holds functions
-pub struct Endpoint<A, R> {
-    /// The name in the identity: the exported name, unless `name = "…"` gives another.
-    pub name: &'static str,
-    /// A request without a key is refused.
-    pub required: bool,
-    /// The anonymous principal is let in.
-    pub anonymous: bool,
-    /// What becomes of an `Err`.
-    pub errors: Errors,
-    /// Decodes the argument.
-    pub decode: fn(Vec<u8>) -> Result<A, candid::Error>,
-    /// Evaluates the attribute's expressions.
-    pub describe: fn(&A) -> Description,
-    /// What a retry must have in common with the original.
-    pub compare: Compare<A>,
-    /// Encodes the reply.
-    pub encode: fn(R) -> Result<Vec<u8>, candid::Error>,
-    /// Whether the reply is an `Err`.
-    pub is_error: fn(&R) -> bool,
-    /// Turns a refusal into the method's own reply, or gives it back if its type has no place for it.
-    pub refuse: fn(IdempotencyError) -> Result<R, IdempotencyError>,
-    /// `on_replay`: maps the bytes of the first reply.
-    pub on_replay: Option<fn(&[u8]) -> Result<Vec<u8>, candid::Error>>,
-}
-
-/// What the attribute's expressions say of one call.
-#[derive(Debug)]
-pub struct Description {
-    /// `key`; `None` runs without deduplication.
-    pub key: Option<RequestKey>,
-    /// `created_at`
-    pub created_at: Option<Timestamp>,
-    /// `scope`
-    pub scope: Scope,
-}
-
-/// `fingerprint`: what a retry must have in common with the original.
-#[allow(missing_debug_implementations)] // it holds functions
-pub enum Compare<A> {
-    /// All arguments: the bytes as sent, or the values.
-    Arguments(fn(&A) -> Digest),
-    /// The bytes as sent: with `decode_with` the arguments need not be candid values.
-    Bytes,
-    /// An expression.
-    Expression(fn(&A) -> Digest),
-    /// Nothing but the key.
-    Nothing,
-}
-
-/// `errors`: whether an `Err` is remembered as a reply like any other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Errors {
-    /// A retry gets the same `Err` again. The default for async methods.
-    Keep,
-    /// A retry runs again. The default for sync methods. In an async method only an `Err` from before the first await
-    /// is forgotten: later, calls may have had effects.
-    Forget,
-}
 
 /// What becomes of a call once its arguments are known.
 enum Begun<A> {
@@ -94,7 +41,11 @@ enum Begun<A> {
 }
 
 /// Serves a call of a sync method: everything it does commits in this message, or nothing.
-pub fn call<M: Memory, A, R>(store: &'static LocalKey<Store<M>>, endpoint: &Endpoint<A, R>, run: impl FnOnce(A) -> R) {
+pub fn call<M: Memory, A, R>(
+    store: &'static LocalKey<Store<M>>,
+    endpoint: &Endpoint<A, R>,
+    run: impl FnOnce(A) -> R,
+) {
     let reply = match begin(store, endpoint) {
         Begun::Answer(reply) => reply,
         Begun::Unrecorded(args) => endpoint.encoded(run(args)).0,
@@ -144,7 +95,10 @@ pub async fn call_async<M: Memory, A, R, F: Future<Output = R>>(
     runtime::reply(&reply);
 }
 
-fn begin<M: Memory, A, R>(store: &'static LocalKey<Store<M>>, endpoint: &Endpoint<A, R>) -> Begun<A> {
+fn begin<M: Memory, A, R>(
+    store: &'static LocalKey<Store<M>>,
+    endpoint: &Endpoint<A, R>,
+) -> Begun<A> {
     let (caller, now) = (runtime::caller(), runtime::time());
     if caller == Principal::anonymous() && !endpoint.anonymous {
         return Begun::Answer(endpoint.refusal(IdempotencyError::AnonymousRefused));
@@ -174,55 +128,16 @@ fn begin<M: Memory, A, R>(store: &'static LocalKey<Store<M>>, endpoint: &Endpoin
         Err(error) => return Begun::Answer(endpoint.refusal(error)),
     };
     let fingerprint = endpoint.fingerprint(&args, digest, description.created_at);
-    let request = Request { identity, fingerprint, created_at: description.created_at };
+    let request = Request {
+        identity,
+        fingerprint,
+        created_at: description.created_at,
+    };
     match store.with(|store| admission::admit(store, &request, now)) {
         Decision::Replay(reply) => Begun::Answer(endpoint.replayed(reply)),
         Decision::Refuse(error) => Begun::Answer(endpoint.refusal(error)),
         Decision::Execute(ticket) => Begun::Admitted(args, ticket),
     }
-}
-
-impl<A, R> Endpoint<A, R> {
-    fn fingerprint(&self, args: &A, bytes: Option<Digest>, created_at: Option<Timestamp>) -> Fingerprint {
-        let values = match self.compare {
-            Compare::Arguments(values) | Compare::Expression(values) => Some(values(args)),
-            Compare::Bytes | Compare::Nothing => None,
-        };
-        let bytes = bytes.or(values).unwrap_or_else(|| Digest::of_bytes(&[]));
-        Fingerprint::new(bytes, values, created_at)
-    }
-
-    fn encoded(&self, reply: R) -> (Vec<u8>, bool) {
-        let is_error = (self.is_error)(&reply);
-        (self.encode(reply), is_error)
-    }
-
-    fn encode(&self, reply: R) -> Vec<u8> {
-        (self.encode)(reply)
-            .unwrap_or_else(|error| trap(&format!("the reply of {} does not encode: {error}", self.name)))
-    }
-
-    fn refusal(&self, error: IdempotencyError) -> Vec<u8> {
-        match (self.refuse)(error) {
-            Ok(reply) => self.encode(reply),
-            Err(error) => trap(&error.to_string()),
-        }
-    }
-
-    fn replayed(&self, reply: Vec<u8>) -> Vec<u8> {
-        let Some(on_replay) = self.on_replay else { return reply };
-        on_replay(&reply).unwrap_or_else(|error| {
-            trap(&format!(
-                "on_replay of {} can't read the reply of the first call: {error}; keep the reply's type compatible",
-                self.name
-            ))
-        })
-    }
-}
-
-/// A stable text for methods whose reply type has no place for an error. A trap changes nothing.
-fn trap(text: &str) -> ! {
-    runtime::trap(&format!("idempotency: {text}"))
 }
 
 /// Owns the record of an async attempt until it ends. Dropped before that, it leaves the record interrupted.
@@ -237,21 +152,31 @@ impl<M: Memory + 'static> Running<M> {
     fn begin(store: &'static LocalKey<Store<M>>, ticket: &Ticket) -> Self {
         let attempt = store.with(|store| store.begin(ticket));
         eviction::schedule(store);
-        Self { store, identity: ticket.identity, attempt, ended: false }
+        Self {
+            store,
+            identity: ticket.identity,
+            attempt,
+            ended: false,
+        }
     }
 
     /// The effects stand whatever the size of the reply, so one that is too large is dropped and the record stays.
     fn complete(mut self, reply: &[u8]) {
         self.store.with(|store| {
             let fits = reply.len() <= store.policy().max_reply_bytes as usize;
-            let reply = if fits { Reply::Held(reply.to_vec()) } else { Reply::Dropped };
+            let reply = if fits {
+                Reply::Held(reply.to_vec())
+            } else {
+                Reply::Dropped
+            };
             store.complete(&self.identity, self.attempt, reply);
         });
         self.ended = true;
     }
 
     fn release(mut self) {
-        self.store.with(|store| store.release(&self.identity, self.attempt));
+        self.store
+            .with(|store| store.release(&self.identity, self.attempt));
         self.ended = true;
     }
 }
@@ -259,7 +184,8 @@ impl<M: Memory + 'static> Running<M> {
 impl<M: Memory + 'static> Drop for Running<M> {
     fn drop(&mut self) {
         if !self.ended {
-            self.store.with(|store| store.interrupt(&self.identity, self.attempt));
+            self.store
+                .with(|store| store.interrupt(&self.identity, self.attempt));
         }
     }
 }

@@ -1,0 +1,227 @@
+//! A method as its attribute describes it, and how its types meet the library.
+
+use crate::{
+    error::IdempotencyError,
+    identity::{Digest, Fingerprint, RequestKey, Scope},
+    runtime,
+    time::Timestamp,
+};
+use candid::{
+    CandidType, DecoderConfig, Deserialize,
+    utils::{ArgumentDecoder, ArgumentEncoder, decode_args_with_config},
+};
+use std::marker::PhantomData;
+
+/// An idempotent method, as its attribute describes it. `A` is the tuple of its arguments, `R` its reply.
+#[allow(missing_debug_implementations)] // it holds functions
+pub struct Endpoint<A, R> {
+    /// The name in the identity: the exported name, unless `name = "…"` gives another.
+    pub name: &'static str,
+    /// A request without a key is refused.
+    pub required: bool,
+    /// The anonymous principal is let in.
+    pub anonymous: bool,
+    /// What becomes of an `Err`.
+    pub errors: Errors,
+    /// Decodes the argument.
+    pub decode: fn(Vec<u8>) -> Result<A, candid::Error>,
+    /// Evaluates the attribute's expressions.
+    pub describe: fn(&A) -> Description,
+    /// What a retry must have in common with the original.
+    pub compare: Compare<A>,
+    /// Encodes the reply.
+    pub encode: fn(R) -> Result<Vec<u8>, candid::Error>,
+    /// Whether the reply is an `Err`.
+    pub is_error: fn(&R) -> bool,
+    /// Turns a refusal into the method's own reply, or gives it back if its type has no place for it.
+    pub refuse: fn(IdempotencyError) -> Result<R, IdempotencyError>,
+    /// `on_replay`: maps the bytes of the first reply.
+    pub on_replay: Option<fn(&[u8]) -> Result<Vec<u8>, candid::Error>>,
+}
+
+/// What the attribute's expressions say of one call.
+#[derive(Debug)]
+pub struct Description {
+    /// `key`; `None` runs without deduplication.
+    pub key: Option<RequestKey>,
+    /// `created_at`
+    pub created_at: Option<Timestamp>,
+    /// `scope`
+    pub scope: Scope,
+}
+
+/// `fingerprint`: what a retry must have in common with the original.
+#[allow(missing_debug_implementations)] // it holds functions
+pub enum Compare<A> {
+    /// All arguments: the bytes as sent, or the values.
+    Arguments(fn(&A) -> Digest),
+    /// The bytes as sent: with `decode_with` the arguments need not be candid values.
+    Bytes,
+    /// An expression.
+    Expression(fn(&A) -> Digest),
+    /// Nothing but the key.
+    Nothing,
+}
+
+/// `errors`: whether an `Err` is remembered as a reply like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errors {
+    /// A retry gets the same `Err` again. The default for async methods.
+    Keep,
+    /// A retry runs again. The default for sync methods. In an async method only an `Err` from before the first await
+    /// is forgotten: later, calls may have had effects.
+    Forget,
+}
+
+impl<A, R> Endpoint<A, R> {
+    pub(super) fn fingerprint(
+        &self,
+        args: &A,
+        bytes: Option<Digest>,
+        created_at: Option<Timestamp>,
+    ) -> Fingerprint {
+        let values = match self.compare {
+            Compare::Arguments(values) | Compare::Expression(values) => Some(values(args)),
+            Compare::Bytes | Compare::Nothing => None,
+        };
+        let bytes = bytes.or(values).unwrap_or_else(|| Digest::of_bytes(&[]));
+        Fingerprint::new(bytes, values, created_at)
+    }
+
+    pub(super) fn encoded(&self, reply: R) -> (Vec<u8>, bool) {
+        let is_error = (self.is_error)(&reply);
+        (self.encode(reply), is_error)
+    }
+
+    fn encode(&self, reply: R) -> Vec<u8> {
+        (self.encode)(reply).unwrap_or_else(|error| {
+            trap(&format!(
+                "the reply of {} does not encode: {error}",
+                self.name
+            ))
+        })
+    }
+
+    pub(super) fn refusal(&self, error: IdempotencyError) -> Vec<u8> {
+        match (self.refuse)(error) {
+            Ok(reply) => self.encode(reply),
+            Err(error) => trap(&error.to_string()),
+        }
+    }
+
+    pub(super) fn replayed(&self, reply: Vec<u8>) -> Vec<u8> {
+        let Some(on_replay) = self.on_replay else {
+            return reply;
+        };
+        on_replay(&reply).unwrap_or_else(|error| {
+            trap(&format!(
+                "on_replay of {} can't read the reply of the first call: {error}; keep the reply's type compatible",
+                self.name
+            ))
+        })
+    }
+}
+
+/// A stable text for methods whose reply type has no place for an error. A trap changes nothing.
+pub(super) fn trap(text: &str) -> ! {
+    runtime::trap(&format!("idempotency: {text}"))
+}
+
+/// What `created_at = EXPR` may be.
+#[diagnostic::on_unimplemented(
+    message = "`created_at` takes a `Timestamp` or an `Option<Timestamp>`, not `{Self}`",
+    note = "say what unit the number has: `Timestamp::from_nanos(…)`, `from_millis` or `from_secs`"
+)]
+pub trait CreatedAt {
+    /// The client's time, if it gave one.
+    fn timestamp(self) -> Option<Timestamp>;
+}
+
+impl CreatedAt for Timestamp {
+    fn timestamp(self) -> Option<Timestamp> {
+        Some(self)
+    }
+}
+
+impl CreatedAt for Option<Timestamp> {
+    fn timestamp(self) -> Option<Timestamp> {
+        self
+    }
+}
+
+/// Decodes arguments as ic-cdk does: an empty argument is that of a method without arguments.
+pub fn decode<A: for<'a> ArgumentDecoder<'a>>(bytes: Vec<u8>) -> Result<A, candid::Error> {
+    let bytes: &[u8] = if bytes.is_empty() {
+        b"DIDL\x00\x00"
+    } else {
+        &bytes
+    };
+    let mut config = DecoderConfig::new();
+    config.set_skipping_quota(10_000);
+    decode_args_with_config(bytes, &config)
+}
+
+/// Encodes a reply of one value.
+pub fn encode_one<R: CandidType>(reply: R) -> Result<Vec<u8>, candid::Error> {
+    candid::encode_one(reply)
+}
+
+/// Encodes a reply of several values.
+pub fn encode_all<R: ArgumentEncoder>(reply: R) -> Result<Vec<u8>, candid::Error> {
+    candid::encode_args(reply)
+}
+
+/// `on_replay` for a reply of one value.
+pub fn map_one<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Result<Vec<u8>, candid::Error>
+where
+    R: CandidType + for<'a> Deserialize<'a>,
+{
+    encode_one(map(candid::decode_one(bytes)?))
+}
+
+/// `on_replay` for a reply of several values.
+pub fn map_all<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Result<Vec<u8>, candid::Error>
+where
+    R: ArgumentEncoder + for<'a> ArgumentDecoder<'a>,
+{
+    encode_all(map(candid::decode_args(bytes)?))
+}
+
+/// A method's reply type. Its own methods are those of a `Result`, and win over those of [`PlainReply`] where the type is
+/// one: so a type alias of a `Result` is seen through.
+#[derive(Debug)]
+pub struct ReplyType<R>(PhantomData<R>);
+
+impl<R> ReplyType<R> {
+    /// There is one value.
+    pub const NEW: Self = Self(PhantomData);
+}
+
+impl<T, E> ReplyType<Result<T, E>> {
+    /// Whether the reply is an `Err`.
+    pub fn is_error(&self, reply: &Result<T, E>) -> bool {
+        reply.is_err()
+    }
+}
+
+impl<T, E: From<IdempotencyError>> ReplyType<Result<T, E>> {
+    /// The refusal as the method's own `Err`.
+    pub fn refuse(&self, error: IdempotencyError) -> Result<Result<T, E>, IdempotencyError> {
+        Ok(Err(error.into()))
+    }
+}
+
+/// What holds for a reply that is no `Result` with a place for our errors.
+pub trait PlainReply<R> {
+    /// It is never an error.
+    fn is_error(&self, _reply: &R) -> bool {
+        false
+    }
+
+    /// There is no place for the error.
+    fn refuse(&self, error: IdempotencyError) -> Result<R, IdempotencyError> {
+        Err(error)
+    }
+}
+
+impl<R> PlainReply<R> for ReplyType<R> {}

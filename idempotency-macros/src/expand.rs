@@ -1,0 +1,258 @@
+//! What the attribute emits: the function as it was, its candid signature, and an entry point that is one call.
+
+use crate::{
+    attribute::{Errors, Fingerprint, Key, Options, Scope},
+    method::Method,
+};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote};
+use syn::{Error, ItemFn};
+
+/// On an error the function stays, so that the compiler reports nothing but the error.
+pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
+    let function = match syn::parse2::<ItemFn>(item.clone()) {
+        Ok(function) => function,
+        Err(error) => {
+            let error = Error::new(
+                error.span(),
+                "`#[idempotent]` stands above an `#[update]` function",
+            )
+            .to_compile_error();
+            return quote!(#error #item);
+        }
+    };
+    // `#[update]` above us has run already, and its copy of the signature carries our attribute too. The error is
+    // reported once, on the function itself.
+    if function
+        .sig
+        .ident
+        .to_string()
+        .starts_with("__candid_method_")
+    {
+        return item;
+    }
+    let expanded =
+        Options::parse(options).and_then(|options| expand(&options, Method::parse(function)?));
+    expanded.unwrap_or_else(|error| {
+        let error = error.to_compile_error();
+        quote!(#error #item)
+    })
+}
+
+fn expand(options: &Options, method: Method) -> Result<TokenStream, Error> {
+    check(options, &method)?;
+    let function = &method.function;
+    let conditions = method.attributes("cfg");
+    let signature = candid_signature(&method);
+    let entry = entry(options, &method);
+    Ok(quote! {
+        #function
+
+        #(#conditions)*
+        const _: () = {
+            #signature
+            #entry
+        };
+    })
+}
+
+/// What only options and method together show to be wrong.
+fn check(options: &Options, method: &Method) -> Result<(), Error> {
+    let words = [
+        (
+            matches!(options.key, Key::Args),
+            "key",
+            "args",
+            method.types.len() > 1,
+        ),
+        (
+            matches!(options.fingerprint, Fingerprint::Args),
+            "fingerprint",
+            "args",
+            false,
+        ),
+        (
+            matches!(options.scope, Scope::Global),
+            "scope",
+            "global",
+            true,
+        ),
+    ];
+    for (used, option, word, ambiguous) in words {
+        if used && ambiguous && method.has_argument(word) {
+            return Err(Error::new(
+                method.function.sig.ident.span(),
+                format!(
+                    "`{option} = {word}` could mean the argument `{word}`: rename the argument, or write `{option} = (*{word})`"
+                ),
+            ));
+        }
+    }
+    if method.update.decode_with.is_some() && matches!(options.key, Key::Args) {
+        return Err(Error::new(
+            method.function.sig.ident.span(),
+            "`key = args` needs candid arguments, and `decode_with` decodes something else: list the fields, `key = (arg.a, arg.b)`",
+        ));
+    }
+    if let (Some(path), true) = (&options.on_replay, method.update.encode_with.is_some()) {
+        return Err(Error::new_spanned(
+            path,
+            "`on_replay` reads the first reply as candid, and `encode_with` encodes something else: use one of them",
+        ));
+    }
+    Ok(())
+}
+
+/// `#[update]` exports an entry without arguments, so the interface description comes from a function never called.
+fn candid_signature(method: &Method) -> TokenStream {
+    if method.update.hidden {
+        return TokenStream::new();
+    }
+    let name = method.exported_name();
+    let docs = method.attributes("doc");
+    let mut signature = method.function.sig.clone();
+    signature.ident = format_ident!("__idempotent_signature_{}", signature.ident);
+    if method.update.decode_with.is_some() {
+        signature.inputs = syn::parse_quote!(argument: ::std::vec::Vec<u8>);
+    }
+    if method.update.encode_with.is_some() {
+        signature.output = syn::parse_quote!(-> ::std::vec::Vec<u8>);
+    }
+    quote! {
+        #(#docs)*
+        #[::candid::candid_method(update, rename = #name)]
+        #[allow(unused_variables, unused_mut, dead_code, clippy::all, clippy::pedantic)]
+        #signature {
+            ::std::unreachable!()
+        }
+    }
+}
+
+fn entry(options: &Options, method: &Method) -> TokenStream {
+    let core = quote!(::idempotency_core::attempt);
+    let function = &method.function.sig.ident;
+    let entry = format_ident!("__idempotent_{function}");
+    let (update, passed_on) = (&method.update.path, &method.update.passed_on);
+    let exported_name = method.exported_name();
+    let store = &options.store;
+    let endpoint = endpoint(options, method, &core);
+    let arguments: Vec<Ident> = (0..method.types.len())
+        .map(|index| Ident::new(&format!("argument_{index}"), Span::mixed_site()))
+        .collect();
+    let (asyncness, call, awaited) = match method.is_async() {
+        true => (quote!(async), quote!(call_async), quote!(.await)),
+        false => (quote!(), quote!(call), quote!()),
+    };
+    quote! {
+        #[#update(name = #exported_name, manual_reply = true, hidden = true, #(#passed_on),*)]
+        #[allow(clippy::all, clippy::pedantic, unused_parens)]
+        #asyncness fn #entry() {
+            #core::#call(&#store, &#endpoint, |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
+        }
+    }
+}
+
+fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
+    let (types, reply) = (&method.types, method.return_type());
+    let name = options
+        .name
+        .clone()
+        .unwrap_or_else(|| method.exported_name());
+    let (required, anonymous) = (
+        options.required.is_present(),
+        options.anonymous.is_present(),
+    );
+    let errors = match options.errors {
+        Some(Errors::Keep) => quote!(Keep),
+        Some(Errors::Forget) => quote!(Forget),
+        None if method.is_async() => quote!(Keep),
+        None => quote!(Forget),
+    };
+    let describe = describe(options, method, core);
+    let compare = compare(options, method, core);
+    let decode = match &method.update.decode_with {
+        None => quote!(#core::decode),
+        Some(path) if types.len() == 1 => {
+            quote!(|bytes| ::core::result::Result::Ok((#path(bytes),)))
+        }
+        Some(path) => quote!(|bytes| ::core::result::Result::Ok(#path(bytes))),
+    };
+    let encode = match (&method.update.encode_with, method.reply_values()) {
+        (Some(path), 0) => quote!(|()| ::core::result::Result::Ok(#path())),
+        (Some(path), _) => quote!(|reply| ::core::result::Result::Ok(#path(reply))),
+        (None, 0 | 1) => quote!(#core::encode_one),
+        (None, _) => quote!(#core::encode_all),
+    };
+    let on_replay = match (&options.on_replay, method.reply_values()) {
+        (None, _) => quote!(::core::option::Option::None),
+        (Some(path), 0 | 1) => {
+            quote!(::core::option::Option::Some(|bytes| #core::map_one(bytes, #path)))
+        }
+        (Some(path), _) => {
+            quote!(::core::option::Option::Some(|bytes| #core::map_all(bytes, #path)))
+        }
+    };
+    quote! {
+        #core::Endpoint::<(#(#types,)*), #reply> {
+            name: #name,
+            required: #required,
+            anonymous: #anonymous,
+            errors: #core::Errors::#errors,
+            decode: #decode,
+            describe: #describe,
+            compare: #compare,
+            encode: #encode,
+            is_error: |reply| {
+                use #core::PlainReply as _;
+                (&#core::ReplyType::<#reply>::NEW).is_error(reply)
+            },
+            refuse: |error| {
+                use #core::PlainReply as _;
+                (&#core::ReplyType::<#reply>::NEW).refuse(error)
+            },
+            on_replay: #on_replay,
+        }
+    }
+}
+
+fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
+    let patterns = &method.patterns;
+    let key = match &options.key {
+        Key::Args => quote!(#core::RequestKey::of_values(arguments)),
+        Key::Expression(key) => quote!(#core::RequestKey::of(&(#key))),
+    };
+    let created_at = match &options.created_at {
+        None => quote!(::core::option::Option::None),
+        Some(created_at) => quote!(#core::CreatedAt::timestamp(#created_at)),
+    };
+    let scope = match &options.scope {
+        Scope::Caller => quote!(#core::Scope::Caller),
+        Scope::Global => quote!(#core::Scope::Global),
+        Scope::Expression(scope) => quote!(#core::Scope::of(&(#scope))),
+    };
+    quote! {
+        |arguments| {
+            #[allow(unused_variables)]
+            let (#(#patterns,)*) = arguments;
+            #core::Description { key: #key, created_at: #created_at, scope: #scope }
+        }
+    }
+}
+
+fn compare(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
+    let patterns = &method.patterns;
+    match &options.fingerprint {
+        Fingerprint::Args if method.update.decode_with.is_some() => quote!(#core::Compare::Bytes),
+        Fingerprint::Args => {
+            quote!(#core::Compare::Arguments(|arguments| #core::Digest::of_values(arguments)))
+        }
+        Fingerprint::Off => quote!(#core::Compare::Nothing),
+        Fingerprint::Expression(value) => quote! {
+            #core::Compare::Expression(|arguments| {
+                #[allow(unused_variables)]
+                let (#(#patterns,)*) = arguments;
+                #core::Digest::of_value(&(#value))
+            })
+        },
+    }
+}
