@@ -16,8 +16,7 @@ const KEY_LENGTH: usize = OWNER_END + SUBACCOUNT_LENGTH;
 
 /// An account in stable memory: the length of the owner, the owner padded with zeros, the subaccount.
 ///
-/// No subaccount and 32 zero bytes are the same account for ICRC-1, and the same key here: this type is the one place
-/// where that rule lives. The length keeps apart two owners that differ only in trailing zeros.
+/// The length keeps apart two owners that differ only in trailing zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AccountKey(#[serde(with = "serde_bytes")] [u8; KEY_LENGTH]);
 
@@ -29,14 +28,7 @@ impl AccountKey {
         // A principal has at most 29 bytes, so its length fits the one byte it has here.
         key[0] = owner.len() as u8;
         key[1..=owner.len()].copy_from_slice(owner);
-        if let Some(subaccount) = subaccount {
-            if subaccount.len() != SUBACCOUNT_LENGTH {
-                return Err(Refusal::BadSubaccount {
-                    length: subaccount.len(),
-                });
-            }
-            key[OWNER_END..].copy_from_slice(subaccount);
-        }
+        key[OWNER_END..].copy_from_slice(&self::subaccount(subaccount)?);
         Ok(Self(key))
     }
 
@@ -44,6 +36,15 @@ impl AccountKey {
     pub fn same_owner(&self, other: &Self) -> bool {
         self.0[..OWNER_END] == other.0[..OWNER_END]
     }
+}
+
+/// The subaccount in full. For ICRC-1 no subaccount and 32 zero bytes are the same: this is where that rule lives.
+pub fn subaccount(given: Option<&ByteBuf>) -> Result<[u8; SUBACCOUNT_LENGTH], Refusal> {
+    given.map_or(Ok([0; SUBACCOUNT_LENGTH]), |given| {
+        <[u8; SUBACCOUNT_LENGTH]>::try_from(given.as_slice()).map_err(|_| Refusal::BadSubaccount {
+            length: given.len(),
+        })
+    })
 }
 
 impl TryFrom<&Account> for AccountKey {

@@ -1,6 +1,7 @@
 //! Why the ledger says no: the errors of ICRC-1 and ICRC-2, and the reasons those standards have no variant for.
 
 use candid::{CandidType, Nat};
+use idempotency_core::IdempotencyError;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -135,6 +136,27 @@ pub enum TransferFromError {
         /// The reason, for people.
         message: String,
     },
+}
+
+/// Why `transfer_once` was refused.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum TransferOnceError {
+    /// The transfer itself.
+    Transfer(TransferError),
+    /// The request id.
+    Idempotency(IdempotencyError),
+}
+
+impl From<TransferError> for TransferOnceError {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(error)
+    }
+}
+
+impl From<IdempotencyError> for TransferOnceError {
+    fn from(error: IdempotencyError) -> Self {
+        Self::Idempotency(error)
+    }
 }
 
 /// What can go wrong with a transfer can go wrong with one on behalf of somebody else.

@@ -1,4 +1,8 @@
 //! An ICRC-1 and ICRC-2 ledger whose deduplication is `idempotency-core`, and nothing else.
+//!
+//! Read this file to see what it takes: one [`Store`] among the thread-locals, one line in `init` and `post_upgrade`, and
+//! one attribute above each method that must not run twice. The methods themselves are ordinary functions. What
+//! makes two transactions the same, and what a refusal is called in the standards, is in `dedup`.
 
 #![forbid(unsafe_code)]
 
@@ -6,6 +10,7 @@ pub mod account;
 mod amount;
 mod approvals;
 mod blocks;
+mod dedup;
 pub mod errors;
 pub mod init;
 mod ledger;
@@ -23,14 +28,16 @@ use ic_stable_structures::{
     DefaultMemoryImpl,
     memory_manager::{MemoryId, MemoryManager, VirtualMemory},
 };
+use idempotency_core::{Store, idempotent};
 
 use crate::{
     account::AccountKey,
-    errors::{ApproveError, Refusal, TransferError, TransferFromError},
+    dedup::{approve_key, duplicate, timestamp, transfer_from_key, transfer_key},
+    errors::{ApproveError, Refusal, TransferError, TransferFromError, TransferOnceError},
     init::{ConfigError, LedgerArg},
     types::{
         Account, Allowance, AllowanceArgs, ApproveArgs, MetadataValue, Standard, Transaction,
-        TransferArg, TransferFromArgs,
+        TransferArg, TransferFromArgs, TransferOnceArg,
     },
 };
 
@@ -38,18 +45,16 @@ pub use crate::state::Ledger;
 
 type Memory = VirtualMemory<DefaultMemoryImpl>;
 
+/// The memories below this one are the ledger's.
+const TRANSACTIONS_MEMORY: u8 = 10;
+
 thread_local! {
     static MEMORY: MemoryManager<DefaultMemoryImpl> = MemoryManager::init(DefaultMemoryImpl::default());
 
     static LEDGER: RefCell<Option<Ledger<Memory>>> = const { RefCell::new(None) };
-}
 
-fn memory(id: u8) -> Memory {
-    MEMORY.with(|memory| memory.get(MemoryId::new(id)))
-}
-
-fn with_ledger<R>(f: impl FnOnce(&mut Ledger<Memory>) -> R) -> R {
-    LEDGER.with_borrow_mut(|ledger| f(ledger.as_mut().expect("opened by init and post_upgrade")))
+    /// The transactions that must not be done again.
+    static TRANSACTIONS: Store<Memory> = Store::new(memory(TRANSACTIONS_MEMORY), dedup::policy());
 }
 
 #[init]
@@ -58,11 +63,13 @@ fn init(arg: LedgerArg) {
         trap("a new ledger is installed with the Init argument");
     };
     start(Ledger::create(memory, &args, time()));
+    idempotency_core::install(&TRANSACTIONS);
 }
 
 #[post_upgrade]
 fn post_upgrade(arg: Option<LedgerArg>) {
     start(Ledger::open(memory));
+    idempotency_core::install(&TRANSACTIONS);
     match arg {
         None | Some(LedgerArg::Upgrade(None)) => {}
         Some(LedgerArg::Upgrade(Some(args))) => {
@@ -76,34 +83,59 @@ fn post_upgrade(arg: Option<LedgerArg>) {
     }
 }
 
-fn start(ledger: Result<Ledger<Memory>, ConfigError>) {
-    match ledger {
-        Ok(ledger) => LEDGER.set(Some(ledger)),
-        Err(error) => trap(error.to_string()),
-    }
-}
-
-/// A query has no error to answer with, so an impossible account is a reject.
-fn answer<T>(result: Result<T, Refusal>) -> T {
-    result.unwrap_or_else(|refusal| trap(refusal.to_string()))
-}
-
 /// Transfers tokens of the caller. With `created_at_time` a retry is answered `Duplicate`.
+///
+/// The look-up comes before everything else, so a retry of a done transfer is told so even if the fee or the balance
+/// has changed since.
+#[idempotent(
+    store = TRANSACTIONS,
+    key = transfer_key(arg),
+    created_at = timestamp(arg.created_at_time),
+    fingerprint = off,
+    on_replay = duplicate::<TransferError>,
+    anonymous
+)]
 #[update]
 fn icrc1_transfer(arg: TransferArg) -> Result<Nat, TransferError> {
     with_ledger(|ledger| ledger.transfer(time(), msg_caller(), arg)).map(Nat::from)
 }
 
-/// Sets what a spender may draw from an account of the caller.
+/// Sets what a spender may draw from an account of the caller. With `created_at_time` a retry is answered `Duplicate`.
+#[idempotent(
+    store = TRANSACTIONS,
+    key = approve_key(arg),
+    created_at = timestamp(arg.created_at_time),
+    fingerprint = off,
+    on_replay = duplicate::<ApproveError>,
+    anonymous
+)]
 #[update]
 fn icrc2_approve(arg: ApproveArgs) -> Result<Nat, ApproveError> {
     with_ledger(|ledger| ledger.approve(time(), msg_caller(), arg)).map(Nat::from)
 }
 
-/// Transfers tokens of an account the caller has an allowance for.
+/// Transfers tokens of an account the caller has an allowance for. With `created_at_time` a retry is answered
+/// `Duplicate`.
+#[idempotent(
+    store = TRANSACTIONS,
+    key = transfer_from_key(arg),
+    created_at = timestamp(arg.created_at_time),
+    fingerprint = off,
+    on_replay = duplicate::<TransferFromError>,
+    anonymous
+)]
 #[update]
 fn icrc2_transfer_from(arg: TransferFromArgs) -> Result<Nat, TransferFromError> {
     with_ledger(|ledger| ledger.transfer_from(time(), msg_caller(), arg)).map(Nat::from)
+}
+
+/// Transfers tokens of the caller once per `request_id`, which no standard has: a retry is answered as the first call
+/// was, and an id that is used for another transfer is refused with `KeyReused`.
+#[idempotent(store = TRANSACTIONS, key = arg.request_id, required)]
+#[update]
+fn transfer_once(arg: TransferOnceArg) -> Result<Nat, TransferOnceError> {
+    let index = with_ledger(|ledger| ledger.transfer(time(), msg_caller(), arg.into()))?;
+    Ok(index.into())
 }
 
 /// What a spender may still draw from an account.
@@ -192,6 +224,26 @@ fn transaction_count() -> Nat {
 fn get_transaction(index: Nat) -> Option<Transaction> {
     let index = u64::try_from(&index.0).ok()?;
     with_ledger(|ledger| ledger.transaction(index))
+}
+
+fn memory(id: u8) -> Memory {
+    MEMORY.with(|memory| memory.get(MemoryId::new(id)))
+}
+
+fn start(ledger: Result<Ledger<Memory>, ConfigError>) {
+    match ledger {
+        Ok(ledger) => LEDGER.set(Some(ledger)),
+        Err(error) => trap(error.to_string()),
+    }
+}
+
+fn with_ledger<R>(f: impl FnOnce(&mut Ledger<Memory>) -> R) -> R {
+    LEDGER.with_borrow_mut(|ledger| f(ledger.as_mut().expect("opened by init and post_upgrade")))
+}
+
+/// A query has no error to answer with, so an impossible account is a reject.
+fn answer<T>(result: Result<T, Refusal>) -> T {
+    result.unwrap_or_else(|refusal| trap(refusal.to_string()))
 }
 
 #[cfg(test)]

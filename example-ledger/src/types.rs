@@ -105,6 +105,19 @@ pub struct TransferOnceArg {
     pub memo: Option<ByteBuf>,
 }
 
+impl From<TransferOnceArg> for TransferArg {
+    fn from(arg: TransferOnceArg) -> Self {
+        Self {
+            from_subaccount: arg.from_subaccount,
+            to: arg.to,
+            amount: arg.amount,
+            fee: arg.fee,
+            memo: arg.memo,
+            created_at_time: None,
+        }
+    }
+}
+
 /// One value of `icrc1_metadata`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum MetadataValue {
