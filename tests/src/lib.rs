@@ -1,1 +1,20 @@
-//! tests
+//! How tests and the demo reach a replica and the canisters on it. The tests themselves are in `tests/`.
+//!
+//! ```no_run
+//! use integration_tests::{Canister, TEST_CANISTER, replica, user};
+//!
+//! let replica = replica();
+//! let canister = Canister::install(&replica, TEST_CANISTER, ());
+//! canister.lose_answer(user(1), "pay", (7u64,));
+//! let answer: Result<u64, _> = canister.update(user(1), "pay", (7u64,));
+//! canister.upgrade(TEST_CANISTER, ()).expect("the upgrade succeeds");
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod canister;
+mod replica;
+mod target;
+
+pub use canister::{Canister, LEDGER, Sent, TEST_CANISTER, Wasm, fixed_fees, user};
+pub use replica::replica;

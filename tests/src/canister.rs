@@ -1,0 +1,183 @@
+//! A canister under test.
+
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Principal, encode_args};
+use pocket_ic::common::rest::RawMessageId;
+use pocket_ic::{PocketIc, RejectResponse};
+use serde::de::DeserializeOwned;
+
+use crate::target;
+
+/// Enough for any test, and far from where a canister freezes.
+const CYCLES: u128 = 1_000_000_000_000_000;
+
+/// A canister module of this workspace, as `cargo xtask wasm` builds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wasm(&'static str);
+
+/// The example ledger.
+pub const LEDGER: Wasm = Wasm("ledger");
+/// The canister with an endpoint for each case the tests need.
+pub const TEST_CANISTER: Wasm = Wasm("test_canister");
+
+impl Wasm {
+    /// The bytes of the module.
+    pub fn read(self) -> Vec<u8> {
+        let path = target::canister_wasm(self.0);
+        std::fs::read(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask wasm`", path.display()))
+    }
+}
+
+/// The principal of the `number`th user: anyone but the anonymous one, who may not be deduplicated.
+pub fn user(number: u8) -> Principal {
+    Principal::self_authenticating([number; 32])
+}
+
+/// What every ingress message costs before it executes an instruction, in cycles: execution, induction and bytes, at the
+/// prices of a 13-node subnet. PocketIC also counts the bytes of the message's envelope, about 250,000 cycles.
+pub fn fixed_fees(method: &str, arg: &[u8]) -> u128 {
+    const EXECUTION: u128 = 5_000_000;
+    const INDUCTION: u128 = 1_200_000;
+    const BYTE: u128 = 2_000;
+    EXECUTION + INDUCTION + BYTE * (method.len() + arg.len()) as u128
+}
+
+/// An update call that was accepted, and perhaps not executed yet.
+#[derive(Clone, Debug)]
+pub struct Sent(RawMessageId);
+
+/// A canister on a replica.
+#[derive(Clone, Copy)]
+pub struct Canister<'a> {
+    replica: &'a PocketIc,
+    id: Principal,
+}
+
+impl std::fmt::Debug for Canister<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Canister({})", self.id)
+    }
+}
+
+impl<'a> Canister<'a> {
+    /// A new canister with that module, rich in cycles.
+    pub fn install(replica: &'a PocketIc, wasm: Wasm, args: impl ArgumentEncoder) -> Self {
+        let id = replica.create_canister();
+        replica.add_cycles(id, CYCLES);
+        replica.install_canister(id, wasm.read(), encode(args), None);
+        Self { replica, id }
+    }
+
+    /// Its principal.
+    pub fn id(&self) -> Principal {
+        self.id
+    }
+
+    /// Replaces the module and keeps the stable memory.
+    pub fn upgrade(&self, wasm: Wasm, args: impl ArgumentEncoder) -> Result<(), RejectResponse> {
+        self.replica
+            .upgrade_canister(self.id, wasm.read(), encode(args), None)
+    }
+
+    /// Replaces the module and forgets everything.
+    pub fn reinstall(&self, wasm: Wasm, args: impl ArgumentEncoder) -> Result<(), RejectResponse> {
+        self.replica
+            .reinstall_canister(self.id, wasm.read(), encode(args), None)
+    }
+
+    /// Makes an update call and decodes its answer.
+    pub fn update<T: CandidType + DeserializeOwned>(
+        &self,
+        sender: Principal,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, RejectResponse> {
+        self.update_raw(sender, method, encode(args))
+            .map(|reply| decode(method, &reply))
+    }
+
+    /// Makes an update call with an encoded argument; the answer's bytes as they came.
+    pub fn update_raw(
+        &self,
+        sender: Principal,
+        method: &str,
+        arg: Vec<u8>,
+    ) -> Result<Vec<u8>, RejectResponse> {
+        self.replica.update_call(self.id, sender, method, arg)
+    }
+
+    /// Makes a query call and decodes its answer.
+    pub fn query<T: CandidType + DeserializeOwned>(
+        &self,
+        sender: Principal,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, RejectResponse> {
+        self.replica
+            .query_call(self.id, sender, method, encode(args))
+            .map(|reply| decode(method, &reply))
+    }
+
+    /// Sends an update call without executing it; later rounds do. Refused where `inspect_message` refuses.
+    pub fn send(
+        &self,
+        sender: Principal,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> Result<Sent, RejectResponse> {
+        self.replica
+            .submit_call(self.id, sender, method, encode(args))
+            .map(Sent)
+    }
+
+    /// The answer of a call sent before, once there is one.
+    pub fn answer_so_far<T: CandidType + DeserializeOwned>(
+        &self,
+        sent: &Sent,
+    ) -> Option<Result<T, RejectResponse>> {
+        self.replica
+            .ingress_status(sent.0.clone())
+            .map(|status| status.map(|reply| decode("a call sent before", &reply)))
+    }
+
+    /// Runs a call sent before to its end, and decodes its answer.
+    pub fn answer<T: CandidType + DeserializeOwned>(
+        &self,
+        sent: Sent,
+    ) -> Result<T, RejectResponse> {
+        self.replica
+            .await_call(sent.0)
+            .map(|reply| decode("a call sent before", &reply))
+    }
+
+    /// Makes an update call whose answer never reaches the client: executed to its end, with whatever result.
+    pub fn lose_answer(&self, sender: Principal, method: &str, args: impl ArgumentEncoder) {
+        let sent = self
+            .send(sender, method, args)
+            .expect("the call is accepted for execution");
+        drop(self.replica.await_call(sent.0));
+    }
+
+    /// What the canister has, in cycles.
+    pub fn cycles(&self) -> u128 {
+        self.replica.cycle_balance(self.id)
+    }
+
+    /// The result of `work`, and the cycles the canister was charged meanwhile: fees, instructions, and what PocketIC
+    /// charges for storage when it ran a round in which that falls due.
+    pub fn cycles_charged<T>(&self, work: impl FnOnce() -> T) -> (T, u128) {
+        let before = self.cycles();
+        let result = work();
+        (result, before.saturating_sub(self.cycles()))
+    }
+}
+
+fn encode(args: impl ArgumentEncoder) -> Vec<u8> {
+    encode_args(args).expect("the arguments can be encoded")
+}
+
+fn decode<T: CandidType + DeserializeOwned>(what: &str, reply: &[u8]) -> T {
+    candid::decode_one(reply)
+        .unwrap_or_else(|error| panic!("the answer of {what} isn't of the expected type: {error}"))
+}
