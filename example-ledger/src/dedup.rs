@@ -112,3 +112,203 @@ impl From<IdempotencyError> for TransferFromError {
         refused(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candid::Principal;
+    use idempotency_core::KeyWriter;
+    use serde_bytes::ByteBuf;
+
+    use super::*;
+
+    fn written(key: impl Key) -> KeyWriter {
+        let mut writer = KeyWriter::default();
+        key.write(&mut writer);
+        writer
+    }
+
+    fn account() -> Account {
+        Account {
+            owner: Principal::from_slice(&[1]),
+            subaccount: None,
+        }
+    }
+
+    fn transfer() -> TransferArg {
+        TransferArg {
+            from_subaccount: None,
+            to: account(),
+            amount: 5_u8.into(),
+            fee: None,
+            memo: None,
+            created_at_time: Some(7),
+        }
+    }
+
+    #[test]
+    fn without_a_time_there_is_no_key() {
+        let arg = TransferArg {
+            created_at_time: None,
+            ..transfer()
+        };
+        assert!(transfer_key(&arg).is_absent());
+        assert!(!transfer_key(&transfer()).is_absent());
+    }
+
+    #[test]
+    fn the_default_subaccount_has_one_key() {
+        let zeros = Some(ByteBuf::from([0; 32]));
+        let arg = TransferArg {
+            from_subaccount: zeros.clone(),
+            to: Account {
+                subaccount: zeros,
+                ..account()
+            },
+            ..transfer()
+        };
+        assert_eq!(
+            written(transfer_key(&arg)),
+            written(transfer_key(&transfer()))
+        );
+    }
+
+    #[test]
+    fn every_field_makes_another_transfer() {
+        let ones = Some(ByteBuf::from([1; 32]));
+        let others = [
+            TransferArg {
+                from_subaccount: ones.clone(),
+                ..transfer()
+            },
+            TransferArg {
+                to: Account {
+                    subaccount: ones,
+                    ..account()
+                },
+                ..transfer()
+            },
+            TransferArg {
+                to: Account {
+                    owner: Principal::from_slice(&[2]),
+                    ..account()
+                },
+                ..transfer()
+            },
+            TransferArg {
+                amount: 6_u8.into(),
+                ..transfer()
+            },
+            TransferArg {
+                fee: Some(0_u8.into()),
+                ..transfer()
+            },
+            TransferArg {
+                memo: Some(ByteBuf::new()),
+                ..transfer()
+            },
+            TransferArg {
+                created_at_time: Some(8),
+                ..transfer()
+            },
+        ];
+        for other in others {
+            assert_ne!(
+                written(transfer_key(&other)),
+                written(transfer_key(&transfer())),
+                "{other:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_field_makes_another_approval() {
+        let approval = ApproveArgs {
+            from_subaccount: None,
+            spender: account(),
+            amount: 5_u8.into(),
+            expected_allowance: None,
+            expires_at: None,
+            fee: None,
+            memo: None,
+            created_at_time: Some(7),
+        };
+        let others = [
+            ApproveArgs {
+                expected_allowance: Some(0_u8.into()),
+                ..approval.clone()
+            },
+            ApproveArgs {
+                expires_at: Some(9),
+                ..approval.clone()
+            },
+            ApproveArgs {
+                fee: Some(0_u8.into()),
+                ..approval.clone()
+            },
+        ];
+        for other in others {
+            assert_ne!(
+                written(approve_key(&other)),
+                written(approve_key(&approval)),
+                "{other:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn payer_and_receiver_are_not_interchangeable() {
+        let other = Account {
+            owner: Principal::from_slice(&[2]),
+            subaccount: None,
+        };
+        let transfer = |from: &Account, to: &Account| TransferFromArgs {
+            spender_subaccount: None,
+            from: from.clone(),
+            to: to.clone(),
+            amount: 5_u8.into(),
+            fee: None,
+            memo: None,
+            created_at_time: Some(7),
+        };
+        assert_ne!(
+            written(transfer_from_key(&transfer(&account(), &other))),
+            written(transfer_from_key(&transfer(&other, &account())))
+        );
+    }
+
+    #[test]
+    fn a_repeated_transaction_is_a_duplicate_of_the_first() {
+        assert_eq!(
+            duplicate::<TransferError>(Ok(3_u8.into())),
+            Err(TransferError::Duplicate {
+                duplicate_of: 3_u8.into()
+            })
+        );
+    }
+
+    #[test]
+    fn refusals_get_the_names_of_the_standards() {
+        let refused = TransferError::from;
+        let later = Timestamp::from_nanos(9);
+        assert_eq!(refused(IdempotencyError::TooOld), TransferError::TooOld);
+        assert_eq!(
+            refused(IdempotencyError::CreatedInFuture { now: later }),
+            TransferError::CreatedInFuture { ledger_time: 9 }
+        );
+        assert_eq!(
+            refused(IdempotencyError::Full { retry_after: later }),
+            TransferError::TemporarilyUnavailable
+        );
+        let long = IdempotencyError::InvalidKey {
+            length: 300,
+            max: 256,
+        };
+        assert_eq!(
+            refused(long.clone()),
+            TransferError::GenericError {
+                error_code: IDEMPOTENCY_CODE.into(),
+                message: long.to_string()
+            }
+        );
+    }
+}
