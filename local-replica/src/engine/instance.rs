@@ -1,34 +1,84 @@
 //! A canister's heap and globals, and the execution of messages on them.
 
-use super::{Execution, Message, Module, StableMemory, Trap};
+use super::instrument::{COUNTER, DIRTY, HEAP, START, TABLE, global_name};
+use super::state::{Handles, State};
+use super::{Closure, Entry, Execution, Message, Module, StableMemory, Trap};
+use wasmtime::{Global, Ref, Store, Table, TypedFunc, Val};
 
 /// A module with its heap, globals and table.
 #[derive(Debug)]
 pub struct Instance {
     module: Module,
+    store: Store<State>,
+    instance: wasmtime::Instance,
+    handles: Handles,
+    globals: Vec<Global>,
+    table: Option<Table>,
+}
+
+/// An exported function or a callback, ready to be called.
+enum Function {
+    Export(TypedFunc<(), ()>),
+    Callback(TypedFunc<u32, ()>, u32),
 }
 
 impl Instance {
     /// A fresh heap with the module's data segments; runs no code (execute [`super::Entry::Start`] for that).
     pub fn new(module: &Module) -> Result<Instance, Trap> {
-        Ok(Instance { module: module.clone() })
+        let missing = |name: &str| Trap::Wasm(format!("the module has no {name}"));
+        let mut store = Store::new(module.engine(), State::idle());
+        let instance = module.instance_pre().instantiate(&mut store).map_err(|error| Trap::of(&error))?;
+        let handles = Handles {
+            heap: instance.get_memory(&mut store, HEAP).ok_or_else(|| missing(HEAP))?,
+            dirty: instance.get_memory(&mut store, DIRTY).ok_or_else(|| missing(DIRTY))?,
+            counter: instance.get_global(&mut store, COUNTER).ok_or_else(|| missing(COUNTER))?,
+        };
+        store.data_mut().set_handles(handles);
+        let globals = (0..module.mutable_globals())
+            .map(global_name)
+            .map(|name| instance.get_global(&mut store, &name).ok_or_else(|| missing(&name)))
+            .collect::<Result<_, _>>()?;
+        let table = instance.get_table(&mut store, TABLE);
+        Ok(Instance { module: module.clone(), store, instance, handles, globals, table })
     }
 
     /// Runs one message and commits or undoes what it did to heap, globals and stable memory.
-    pub fn execute(&mut self, _stable: &mut StableMemory, _message: &Message) -> Execution {
-        Execution {
-            result: Err(Trap::OutOfInstructions),
-            response: None,
-            calls: Vec::new(),
-            cycles_accepted: 0,
-            cycles_burned: 0,
-            certified_data: None,
-            global_timer: None,
-            accepted: false,
-            instructions: 0,
-            dirty_heap_pages: 0,
-            log: Vec::new(),
+    pub fn execute(&mut self, stable: &mut StableMemory, message: &Message) -> Execution {
+        let function = match self.function(&message.entry) {
+            Ok(function) => function,
+            Err(trap) => return self.store.data_mut().finish(Err(trap), 0, 0),
+        };
+        let globals: Vec<Val> = self.globals.iter().map(|global| global.get(&mut self.store)).collect();
+        let heap_pages = self.handles.heap.size(&self.store);
+        let heap_bytes = self.handles.heap.data_size(&self.store);
+        let limit = i64::try_from(message.instruction_limit).unwrap_or(i64::MAX);
+        let composite = match &message.entry {
+            Entry::Query { name, .. } => self.module.has_composite_query(name),
+            _ => false,
+        };
+        self.store.data_mut().start(message, composite, heap_bytes);
+        std::mem::swap(&mut self.store.data_mut().stable, stable);
+
+        let mut result = self.run(&function, limit);
+
+        let instructions = limit.saturating_sub(self.instructions_left().max(0)).unsigned_abs();
+        let dirty_pages = self.clear_marks();
+        let keep = result.is_ok() && !discards(&message.entry);
+        if keep {
+            self.store.data_mut().stable.commit();
+        } else {
+            self.store.data_mut().stable.roll_back();
         }
+        std::mem::swap(&mut self.store.data_mut().stable, stable);
+        let restored = if keep { self.keep() } else { self.restore(heap_pages, &globals) };
+        if let Err(error) = restored {
+            result = Err(Trap::of(&error));
+        }
+        self.store.data_mut().journal.clear();
+        if let Err(trap) = &result {
+            self.store.data_mut().append_log(format!("[TRAP]: {}", trap.log_text()));
+        }
+        self.store.data_mut().finish(result, instructions, dirty_pages)
     }
 
     /// The module this is an instance of.
@@ -38,6 +88,117 @@ impl Instance {
 
     /// Bytes of heap.
     pub fn heap_size(&self) -> u64 {
-        0
+        self.handles.heap.data_size(&self.store) as u64
     }
+
+    fn run(&mut self, function: &Function, limit: i64) -> Result<(), Trap> {
+        let counter = self.handles.counter;
+        counter
+            .set(&mut self.store, Val::I64(limit))
+            .and_then(|()| match function {
+                Function::Export(function) => function.call(&mut self.store, ()),
+                Function::Callback(function, environment) => function.call(&mut self.store, *environment),
+            })
+            .map_err(|error| Trap::of(&error))
+    }
+
+    fn instructions_left(&mut self) -> i64 {
+        self.handles.counter.get(&mut self.store).i64().unwrap_or(0)
+    }
+
+    fn function(&mut self, entry: &Entry) -> Result<Function, Trap> {
+        let name = match entry {
+            Entry::Start => START.to_owned(),
+            Entry::Init => "canister_init".to_owned(),
+            Entry::PreUpgrade => "canister_pre_upgrade".to_owned(),
+            Entry::PostUpgrade => "canister_post_upgrade".to_owned(),
+            Entry::Update(name) => format!("canister_update {name}"),
+            Entry::Query { name, replicated } => {
+                if *replicated || self.module.has_query(name) {
+                    format!("canister_query {name}")
+                } else {
+                    format!("canister_composite_query {name}")
+                }
+            }
+            Entry::InspectMessage => "canister_inspect_message".to_owned(),
+            Entry::Heartbeat => "canister_heartbeat".to_owned(),
+            Entry::GlobalTimer => "canister_global_timer".to_owned(),
+            Entry::Reply(closure) | Entry::Reject(closure) | Entry::Cleanup(closure) => return self.callback(*closure),
+        };
+        match self.instance.get_typed_func(&mut self.store, &name) {
+            Ok(function) => Ok(Function::Export(function)),
+            Err(_) => {
+                let method = name.split_once(' ').map_or(name.as_str(), |(_, method)| method);
+                Err(Trap::MethodNotFound(method.to_owned()))
+            }
+        }
+    }
+
+    fn callback(&mut self, closure: Closure) -> Result<Function, Trap> {
+        let entry = self.table.and_then(|table| table.get(&mut self.store, u64::from(closure.function)));
+        let Some(Ref::Func(Some(function))) = entry else {
+            return Err(Trap::Contract(format!(
+                "requested to invoke a non-existent Wasm function {} from table 0",
+                closure.function
+            )));
+        };
+        match function.typed(&self.store) {
+            Ok(function) => Ok(Function::Callback(function, closure.environment)),
+            Err(_) => Err(Trap::Wasm("unknown".to_owned())),
+        }
+    }
+
+    /// Makes all heap pages clean for the next message; answers how many were dirty.
+    fn clear_marks(&mut self) -> u64 {
+        let (marks, state) = self.handles.dirty.data_and_store_mut(&mut self.store);
+        state.journal.pages().map(|page| marks[page] = 0).count() as u64
+    }
+
+    /// After a message that succeeded. Tables and dropped segments live for one message only, as on the IC.
+    fn keep(&mut self) -> wasmtime::Result<()> {
+        if self.module.changes_tables() {
+            let pages = self.handles.heap.size(&self.store);
+            let globals: Vec<Val> = self.globals.iter().map(|global| global.get(&mut self.store)).collect();
+            self.rebuild(pages, &globals)?;
+        }
+        Ok(())
+    }
+
+    /// After a message whose effects are to be undone.
+    fn restore(&mut self, heap_pages: u64, globals: &[Val]) -> wasmtime::Result<()> {
+        let (heap, state) = self.handles.heap.data_and_store_mut(&mut self.store);
+        state.journal.restore(heap);
+        if self.handles.heap.size(&self.store) != heap_pages || self.module.changes_tables() {
+            return self.rebuild(heap_pages, globals);
+        }
+        self.set_globals(globals)
+    }
+
+    /// Replaces the instance by a new one with the same heap and globals. A Wasm memory can't shrink, nor a dropped
+    /// segment come back; both are rare enough for a copy of the heap.
+    fn rebuild(&mut self, heap_pages: u64, globals: &[Val]) -> wasmtime::Result<()> {
+        let mut new = Instance::new(&self.module)?;
+        let heap = new.handles.heap;
+        let missing = heap_pages.saturating_sub(heap.size(&new.store));
+        heap.grow(&mut new.store, missing)?;
+        let size = heap.data_size(&new.store);
+        heap.data_mut(&mut new.store).copy_from_slice(&self.handles.heap.data(&self.store)[..size]);
+        new.set_globals(globals)?;
+        std::mem::swap(self.store.data_mut(), new.store.data_mut());
+        new.store.data_mut().set_handles(new.handles);
+        *self = new;
+        Ok(())
+    }
+
+    fn set_globals(&mut self, values: &[Val]) -> wasmtime::Result<()> {
+        for (global, value) in self.globals.iter().zip(values) {
+            global.set(&mut self.store, *value)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether changes are dropped even if the message succeeds.
+fn discards(entry: &Entry) -> bool {
+    matches!(entry, Entry::Query { replicated: false, .. } | Entry::InspectMessage)
 }

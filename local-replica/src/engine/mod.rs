@@ -3,9 +3,18 @@
 //! This module knows nothing of queues, rounds or HTTP. The rest of the replica gives it a [`Message`] and applies the
 //! [`Execution`] that comes back; on a trap the engine has already undone heap, globals and stable memory.
 
+mod body;
+mod ic0;
 mod instance;
+mod instrument;
+mod layout;
 mod module;
+mod scratch;
 mod stable;
+mod state;
+mod trap;
+mod validate;
+mod weights;
 
 pub use instance::Instance;
 pub use module::{InvalidModule, Metadata, Module};
@@ -132,19 +141,25 @@ pub enum Response {
 }
 
 /// Why a message was undone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trap {
     /// `ic0.trap` with this text.
+    #[error("Canister called `ic0.trap` with message: '{0}'")]
     Explicit(String),
     /// The instruction limit was passed.
+    #[error("Canister exceeded the instruction limit for single message execution.")]
     OutOfInstructions,
     /// A Wasm trap (`unreachable`, out of bounds, division by zero …), in the IC's words, e.g. `heap out of bounds`.
+    #[error("Canister trapped: {0}")]
     Wasm(String),
     /// A system call was used wrongly, e.g. a second reply or a call not allowed in this entry.
+    #[error("Canister violated contract: {0}")]
     Contract(String),
     /// A call or an attachment that the liquid balance can't pay.
+    #[error("Canister is out of cycles")]
     OutOfCycles,
     /// The module has no such export; state is untouched.
+    #[error("Canister has no method '{0}'.")]
     MethodNotFound(String),
 }
 

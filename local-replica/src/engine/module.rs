@@ -1,6 +1,19 @@
 //! A canister's module, read, checked, instrumented and compiled.
 
-use std::sync::Arc;
+use super::state::State;
+use super::{ic0, instrument, validate};
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+use wasmtime::{Config, Engine, InstancePre, Linker, OptLevel};
+
+/// Bytes of native stack that a message may use: tests call from threads that have 2 MiB.
+const STACK: usize = 1 << 20;
+/// The IC's limit for an unpacked module.
+const MAX_MODULE: u64 = 100 << 20;
+/// Instructions charged on installation for each Wasm instruction compiled.
+const COMPILATION_COST: u64 = 6_000;
 
 /// Why a module can't be installed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,16 +35,83 @@ pub struct Metadata {
 #[derive(Clone, Debug)]
 pub struct Module(Arc<Compiled>);
 
-#[derive(Debug)]
 struct Compiled {
     hash: [u8; 32],
+    exports: HashSet<String>,
     metadata: Vec<Metadata>,
+    compiled_instructions: u64,
+    mutable_globals: usize,
+    changes_tables: bool,
+    instance_pre: InstancePre<State>,
+}
+
+impl std::fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiled").field("hash", &self.hash).field("exports", &self.exports).finish_non_exhaustive()
+    }
+}
+
+/// The engine, and the system calls every module is linked to.
+struct Host {
+    engine: Engine,
+    linker: Linker<State>,
+}
+
+static HOST: LazyLock<Result<Host, InvalidModule>> = LazyLock::new(|| host().map_err(|error| broken(&error)));
+
+/// A module that several callers may be waiting for.
+type Slot = Arc<OnceLock<Result<Module, InvalidModule>>>;
+
+static MODULES: LazyLock<Mutex<HashMap<[u8; 32], Slot>>> = LazyLock::new(Mutex::default);
+
+fn host() -> wasmtime::Result<Host> {
+    let mut config = Config::new();
+    config
+        .cranelift_nan_canonicalization(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        .max_wasm_stack(STACK)
+        .wasm_relaxed_simd(false)
+        .wasm_multi_memory(true);
+    let engine = Engine::new(&config)?;
+    let mut linker = Linker::new(&engine);
+    ic0::link(&mut linker)?;
+    Ok(Host { engine, linker })
+}
+
+fn broken(error: &wasmtime::Error) -> InvalidModule {
+    InvalidModule(format!("{error:#}"))
 }
 
 impl Module {
     /// Validates, instruments and compiles a module (plain or gzipped); once per process for the same bytes.
-    pub fn compile(_wasm: &[u8]) -> Result<Module, InvalidModule> {
-        Err(InvalidModule(String::new()))
+    pub fn compile(wasm: &[u8]) -> Result<Module, InvalidModule> {
+        let hash: [u8; 32] = Sha256::digest(wasm).into();
+        let slot = {
+            let mut modules = MODULES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Arc::clone(modules.entry(hash).or_default())
+        };
+        slot.get_or_init(|| Self::compile_new(hash, wasm)).clone()
+    }
+
+    fn compile_new(hash: [u8; 32], wasm: &[u8]) -> Result<Module, InvalidModule> {
+        let host = HOST.as_ref().map_err(Clone::clone)?;
+        let unpacked = unpack(wasm)?;
+        let wasm = unpacked.as_deref().unwrap_or(wasm);
+        let valid = validate::validate(wasm)?;
+        let instrumented = instrument::instrument(wasm).map_err(|error| InvalidModule(error.to_string()))?;
+        let module = wasmtime::Module::new(&host.engine, &instrumented.wasm).map_err(|error| broken(&error))?;
+        let instance_pre = host.linker.instantiate_pre(&module).map_err(|error| {
+            InvalidModule(format!("Wasm module has an invalid import section. {error:#}"))
+        })?;
+        Ok(Module(Arc::new(Compiled {
+            hash,
+            exports: valid.exports,
+            metadata: valid.metadata,
+            compiled_instructions: instrumented.compiled_instructions,
+            mutable_globals: instrumented.mutable_globals,
+            changes_tables: instrumented.changes_tables,
+            instance_pre,
+        })))
     }
 
     /// SHA-256 of the bytes as they were given.
@@ -56,7 +136,7 @@ impl Module {
 
     /// Whether the module has a start function.
     pub fn has_start(&self) -> bool {
-        self.exports("canister_start")
+        self.exports(instrument::START)
     }
 
     /// Whether `canister_init` is exported.
@@ -96,10 +176,43 @@ impl Module {
 
     /// What compiling costs on installation: 6,000 instructions per Wasm instruction.
     pub fn compilation_instructions(&self) -> u64 {
-        0
+        COMPILATION_COST * self.0.compiled_instructions
     }
 
-    fn exports(&self, _name: &str) -> bool {
-        false
+    pub(super) fn mutable_globals(&self) -> usize {
+        self.0.mutable_globals
     }
+
+    pub(super) fn changes_tables(&self) -> bool {
+        self.0.changes_tables
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        self.0.instance_pre.module().engine()
+    }
+
+    pub(super) fn instance_pre(&self) -> &InstancePre<State> {
+        &self.0.instance_pre
+    }
+
+    fn exports(&self, name: &str) -> bool {
+        self.0.exports.contains(name)
+    }
+}
+
+/// The module inside of a gzip file; `None` if it's a plain one.
+fn unpack(wasm: &[u8]) -> Result<Option<Vec<u8>>, InvalidModule> {
+    const GZIP: [u8; 3] = [0x1f, 0x8b, 0x08];
+    if !wasm.starts_with(&GZIP) {
+        return Ok(None);
+    }
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(wasm)
+        .take(MAX_MODULE + 1)
+        .read_to_end(&mut plain)
+        .map_err(|error| InvalidModule(format!("failed to decompress Wasm module: {error}")))?;
+    if plain.len() as u64 > MAX_MODULE {
+        return Err(InvalidModule(format!("failed to decompress Wasm module: module is larger than {MAX_MODULE} bytes")));
+    }
+    Ok(Some(plain))
 }

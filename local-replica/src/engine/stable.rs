@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 /// Bytes of a Wasm page, the unit in which stable memory grows.
-pub const WASM_PAGE: u64 = 65_536;
+pub(super) const WASM_PAGE: u64 = 65_536;
 /// Bytes of a page of the undo journal and of the dirty-page charge.
-pub const PAGE: usize = 4_096;
+pub(super) const PAGE: usize = 4_096;
 /// The IC's limit: 500 GiB.
 const MAX_WASM_PAGES: u64 = 500 * (1 << 30) / WASM_PAGE;
 
@@ -13,7 +13,7 @@ type Page = Box<[u8; PAGE]>;
 
 /// An access outside of the current size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutOfBounds;
+pub(super) struct OutOfBounds;
 
 /// One canister's stable memory.
 ///
@@ -66,7 +66,7 @@ impl StableMemory {
     }
 
     /// Grows by `additional` Wasm pages and answers the old size; `None` over the limit.
-    pub(crate) fn grow(&mut self, additional: u64) -> Option<u64> {
+    pub(super) fn grow(&mut self, additional: u64) -> Option<u64> {
         let old = self.wasm_pages;
         let new = old.checked_add(additional)?;
         if new > MAX_WASM_PAGES {
@@ -77,7 +77,7 @@ impl StableMemory {
     }
 
     /// Fills `target` with the bytes from `offset` on.
-    pub(crate) fn read(&self, offset: u64, target: &mut [u8]) -> Result<(), OutOfBounds> {
+    pub(super) fn read(&self, offset: u64, target: &mut [u8]) -> Result<(), OutOfBounds> {
         self.check(offset, target.len())?;
         let mut done = 0;
         while done < target.len() {
@@ -93,7 +93,7 @@ impl StableMemory {
     }
 
     /// How many pages of the range were not yet written in this message.
-    pub(crate) fn clean_pages(&self, offset: u64, length: u64) -> Result<u64, OutOfBounds> {
+    pub(super) fn clean_pages(&self, offset: u64, length: u64) -> Result<u64, OutOfBounds> {
         self.check(offset, length as usize)?;
         if length == 0 {
             return Ok(0);
@@ -104,7 +104,7 @@ impl StableMemory {
     }
 
     /// Writes `source` at `offset`.
-    pub(crate) fn write(&mut self, offset: u64, source: &[u8]) -> Result<(), OutOfBounds> {
+    pub(super) fn write(&mut self, offset: u64, source: &[u8]) -> Result<(), OutOfBounds> {
         self.check(offset, source.len())?;
         let mut done = 0;
         while done < source.len() {
@@ -123,13 +123,13 @@ impl StableMemory {
     }
 
     /// Keeps what was written since the last commit.
-    pub(crate) fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.journal.clear();
         self.committed_wasm_pages = self.wasm_pages;
     }
 
     /// Undoes everything since the last commit.
-    pub(crate) fn roll_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         for (number, page) in std::mem::take(&mut self.journal) {
             self.pages[number as usize] = page;
         }

@@ -1,0 +1,135 @@
+//! Requests that make no sense: told so, and the server lives on.
+
+use pocket_ic::{ErrorCode, PocketIc};
+use reqwest::blocking::{Client, Response};
+
+use crate::world::{USER, counter, pocket_ic, puppet, query};
+
+fn post(pic: &PocketIc, path: &str, body: &str) -> Response {
+    let url = pic.get_server_url().join(path).unwrap();
+    Client::new()
+        .post(url)
+        .body(body.to_owned())
+        .send()
+        .unwrap()
+}
+
+fn on_instance(pic: &PocketIc, operation: &str, body: &str) -> Response {
+    post(
+        pic,
+        &format!("/instances/{}/{operation}", pic.instance_id()),
+        body,
+    )
+}
+
+fn refused(response: Response) -> String {
+    assert!(response.status().is_client_error() || response.status().is_server_error());
+    response.text().unwrap()
+}
+
+#[test]
+fn malformed_requests() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    for body in [
+        "",
+        "{",
+        "[]",
+        "{\"canister_id\": 5}",
+        "null",
+        "{\"canister_id\": \"not base64\"}",
+    ] {
+        for operation in [
+            "read/get_cycles",
+            "read/query",
+            "update/submit_ingress_message",
+        ] {
+            refused(on_instance(&pic, operation, body));
+        }
+    }
+    // 30 bytes are too long for a principal.
+    let long = "A".repeat(40);
+    refused(on_instance(
+        &pic,
+        "read/get_cycles",
+        &format!("{{\"canister_id\": \"{long}\"}}"),
+    ));
+    refused(post(
+        &pic,
+        "/instances/12345/update/tick",
+        "{\"blockmakers\": null}",
+    ));
+    refused(post(
+        &pic,
+        "/instances/x/update/tick",
+        "{\"blockmakers\": null}",
+    ));
+    refused(on_instance(&pic, "update/no_such_operation", "{}"));
+    refused(on_instance(
+        &pic,
+        "update/set_time",
+        "{\"nanos_since_epoch\": 1}",
+    ));
+    let created = post(&pic, "/instances", "{}").text().unwrap();
+    assert!(created.contains("Error"), "{created}");
+    assert_eq!(counter(&pic, id), 0, "the instance is still there");
+}
+
+#[test]
+fn invalid_modules() {
+    let pic = pocket_ic();
+    let id = pic.create_canister();
+    let invalid: [&[u8]; 4] = [
+        b"",
+        b"\0asm",
+        b"not a module at all",
+        &[0x1f, 0x8b, 8, 0, 1],
+    ];
+    for wasm in invalid {
+        let reject = pic
+            .reinstall_canister(id, wasm.to_vec(), Vec::new(), None)
+            .expect_err("invalid");
+        assert_eq!(
+            reject.error_code,
+            ErrorCode::CanisterInvalidWasm,
+            "{reject}"
+        );
+    }
+    let unknown_import = wat::parse_str(r#"(module (import "env" "f" (func)))"#).unwrap();
+    let reject = pic
+        .reinstall_canister(id, unknown_import, Vec::new(), None)
+        .expect_err("invalid");
+    assert_eq!(reject.error_code, ErrorCode::CanisterInvalidWasm);
+    let reject = query(&pic, id, "get").expect_err("nothing installed");
+    assert_eq!(reject.error_code, ErrorCode::CanisterWasmModuleNotFound);
+}
+
+#[test]
+fn bad_management_arguments() {
+    let pic = pocket_ic();
+    let management = candid::Principal::management_canister();
+    let call = |method: &str, payload: &[u8]| {
+        pic.update_call(management, USER, method, payload.to_vec())
+            .expect_err("refused")
+    };
+    for payload in [&b""[..], b"garbage", b"DIDL\0\0"] {
+        assert_eq!(
+            call("stop_canister", payload).error_code,
+            ErrorCode::InvalidManagementPayload
+        );
+    }
+    assert_eq!(
+        call("no_such_method", b"").error_code,
+        ErrorCode::CanisterMethodNotFound
+    );
+}
+
+#[test]
+fn oversized_payload() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    let payload = vec![0; 3 << 20];
+    let result = std::panic::catch_unwind(|| pic.submit_call(id, USER, "inc", payload));
+    assert!(!matches!(result, Ok(Ok(_))), "too big to be let in");
+    assert_eq!(counter(&pic, id), 0);
+}

@@ -1,0 +1,16 @@
+//! What the real PocketIC server does, checked through its unmodified client.
+//!
+//! The server is ours, or the one named by `POCKET_IC_BIN`: run these tests against the real one where it can be had.
+#![forbid(unsafe_code)]
+
+mod bad_input;
+mod calls;
+mod cycles;
+mod instances;
+mod lifecycle;
+mod messages;
+mod outcalls;
+mod speed;
+mod timers;
+mod upgrades;
+mod world;

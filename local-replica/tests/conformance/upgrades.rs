@@ -1,0 +1,160 @@
+//! Installing, upgrading, reinstalling: what stays and what goes.
+
+use candid::Principal;
+use ic_management_canister_types::{CanisterInstallMode, InstallCodeArgs, UpgradeFlags};
+use pocket_ic::common::rest::{BlobCompression, RawEffectivePrincipal};
+use pocket_ic::nonblocking::PocketIc as Nonblocking;
+use pocket_ic::{ErrorCode, PocketIc, call_candid};
+
+use crate::world::{counter, number, pocket_ic, puppet, puppet_wasm, update};
+
+#[test]
+fn upgrade_keeps_stable_memory_and_drops_the_heap() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    update(&pic, id, "inc").unwrap();
+    pic.upgrade_canister(id, puppet_wasm(), Vec::new(), None)
+        .unwrap();
+    // pre_upgrade counts one and saves; post_upgrade loads.
+    assert_eq!(counter(&pic, id), 2);
+    assert_eq!(pic.get_stable_memory(id)[..4], 2_u32.to_le_bytes());
+}
+
+#[test]
+fn failed_upgrade_leaves_everything_as_it_was() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    update(&pic, id, "inc").unwrap();
+    let reject = pic
+        .upgrade_canister(id, puppet_wasm(), vec![0; 4], None)
+        .expect_err("post_upgrade traps");
+    assert_eq!(reject.error_code, ErrorCode::CanisterCalledTrap);
+    assert_eq!(counter(&pic, id), 1, "what pre_upgrade did is undone too");
+    assert!(pic.get_stable_memory(id).is_empty());
+    assert_eq!(number(update(&pic, id, "inc")), 2);
+}
+
+#[test]
+fn pre_upgrade_can_be_skipped() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    update(&pic, id, "grow").unwrap();
+    update(&pic, id, "inc").unwrap();
+    let args = InstallCodeArgs {
+        mode: CanisterInstallMode::Upgrade(Some(UpgradeFlags {
+            skip_pre_upgrade: Some(true),
+            wasm_memory_persistence: None,
+        })),
+        canister_id: id,
+        wasm_module: puppet_wasm(),
+        arg: Vec::new(),
+        sender_canister_version: None,
+    };
+    let () = call_candid(
+        &pic,
+        Principal::management_canister(),
+        RawEffectivePrincipal::CanisterId(id.as_slice().to_vec()),
+        "install_code",
+        (args,),
+    )
+    .unwrap();
+    assert_eq!(counter(&pic, id), 0, "nothing was saved");
+}
+
+#[test]
+fn reinstall_clears_stable_memory() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    update(&pic, id, "grow").unwrap();
+    update(&pic, id, "inc").unwrap();
+    assert_eq!(pic.get_stable_memory(id).len(), 65_536);
+    pic.reinstall_canister(id, puppet_wasm(), vec![0; 5], None)
+        .unwrap();
+    assert!(pic.get_stable_memory(id).is_empty());
+    assert_eq!(counter(&pic, id), 5, "init got its argument");
+}
+
+#[test]
+fn install_and_upgrade_want_the_right_state() {
+    let pic = pocket_ic();
+    let id = pic.create_canister();
+    let reject = pic
+        .upgrade_canister(id, puppet_wasm(), Vec::new(), None)
+        .expect_err("nothing to upgrade");
+    assert_eq!(reject.error_code, ErrorCode::CanisterWasmModuleNotFound);
+    pic.install_canister(id, puppet_wasm(), Vec::new(), None);
+    let args = InstallCodeArgs {
+        mode: CanisterInstallMode::Install,
+        canister_id: id,
+        wasm_module: puppet_wasm(),
+        arg: Vec::new(),
+        sender_canister_version: None,
+    };
+    let result: Result<(), _> = call_candid(
+        &pic,
+        Principal::management_canister(),
+        RawEffectivePrincipal::CanisterId(id.as_slice().to_vec()),
+        "install_code",
+        (args,),
+    );
+    assert_eq!(
+        result.expect_err("already installed").error_code,
+        ErrorCode::CanisterNonEmpty
+    );
+}
+
+#[test]
+fn big_modules_are_installed_in_chunks() {
+    let pic = pocket_ic();
+    let id = pic.create_canister();
+    // Padding in a custom section makes the client choose chunks.
+    let mut wasm = puppet_wasm();
+    let padding = vec![0; 2_500_000];
+    let mut section = vec![3, b'p', b'a', b'd'];
+    section.extend_from_slice(&padding);
+    wasm.push(0);
+    let mut length = section.len();
+    while length >= 0x80 {
+        wasm.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    wasm.push(length as u8);
+    wasm.extend_from_slice(&section);
+    pic.install_canister(id, wasm, Vec::new(), None);
+    assert_eq!(number(update(&pic, id, "inc")), 1);
+}
+
+#[test]
+fn stable_memory_can_be_set() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    let mut data = vec![0; 65_536];
+    data[..4].copy_from_slice(&7_u32.to_le_bytes());
+    pic.set_stable_memory(id, data.clone(), BlobCompression::NoCompression);
+    assert_eq!(pic.get_stable_memory(id), data);
+}
+
+#[test]
+fn nonblocking_client_works_too() {
+    fn check(pic: PocketIc) -> impl Future<Output = ()> {
+        let url = pic.get_server_url();
+        let instance = pic.instance_id();
+        async move {
+            let client = Nonblocking::new_from_existing_instance(url, instance, None);
+            let id = client.create_canister().await;
+            client
+                .install_canister(id, puppet_wasm(), Vec::new(), None)
+                .await;
+            let reply = client
+                .update_call(id, Principal::anonymous(), "inc", Vec::new())
+                .await;
+            assert_eq!(number(reply), 1);
+            drop(client);
+            tokio::task::spawn_blocking(move || drop(pic))
+                .await
+                .unwrap();
+        }
+    }
+    let pic = pocket_ic();
+    tokio::runtime::Runtime::new().unwrap().block_on(check(pic));
+}
