@@ -103,6 +103,10 @@ impl Reject {
                 format!("Canister trapped: {text}"),
             ),
             Trap::Contract(text) => (ErrorCode::CanisterContractViolation, contract_text(text)),
+            Trap::OutOfCycles => (
+                ErrorCode::CanisterOutOfCycles,
+                "Canister is out of cycles".to_owned(),
+            ),
             Trap::MethodNotFound(name) => (
                 ErrorCode::CanisterMethodNotFound,
                 format!("Canister has no method '{name}'."),

@@ -78,6 +78,7 @@ impl Canister {
             deadline_ns: context.map_or(0, |context| context.deadline_ns),
             time_ns,
             cycles_balance: self.cycles.saturating_sub(prepayment),
+            global_timer_ns: self.global_timer,
             cycles_frozen: if self.free { 0 } else { self.freezing_limit() },
             cycles_available: context.map_or(0, |context| context.cycles_available),
             cycles_refunded: input.refund,

@@ -1,5 +1,6 @@
 //! Requests that make no sense: told so, and the server lives on.
 
+use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal};
 use pocket_ic::{ErrorCode, PocketIc};
 use reqwest::blocking::{Client, Response};
 
@@ -128,8 +129,15 @@ fn bad_management_arguments() {
 fn oversized_payload() {
     let pic = pocket_ic();
     let id = puppet(&pic);
-    let payload = vec![0; 3 << 20];
-    let result = std::panic::catch_unwind(|| pic.submit_call(id, USER, "inc", payload));
-    assert!(!matches!(result, Ok(Ok(_))), "too big to be let in");
+    let call = RawCanisterCall {
+        sender: USER.as_slice().to_vec(),
+        canister_id: id.as_slice().to_vec(),
+        effective_principal: RawEffectivePrincipal::None,
+        method: "inc".to_owned(),
+        payload: vec![0; 3 << 20],
+        sender_info: None,
+    };
+    let body = serde_json::to_string(&call).unwrap();
+    refused(on_instance(&pic, "update/submit_ingress_message", &body));
     assert_eq!(counter(&pic, id), 0);
 }
