@@ -221,7 +221,8 @@ impl Canister {
         if self.free {
             0
         } else {
-            cycles::execution(instruction_limit, 0)
+            // A benchmarking limit would take more than canisters are created with.
+            cycles::execution(instruction_limit.min(limit::INSTALL), 0)
         }
     }
 

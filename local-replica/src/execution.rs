@@ -255,6 +255,7 @@ impl Replica {
         let mut instructions = execution.instructions;
         let trap = self.apply(id, callback.context, execution);
         let Some(trap) = trap else {
+            self.finish(id, callback.context, None);
             return instructions;
         };
         let mut reject = Reject::from_trap(id, &trap, limit);
@@ -326,14 +327,13 @@ impl Replica {
         let context = canister.calls.open(context);
         let execution = canister.execute_charged(time_ns, input);
         let instructions = execution.instructions;
-        if let Some(trap) = self.apply(id, context, execution) {
-            let reject = Reject::from_trap(id, &trap, limit);
-            self.finish(id, context, Some(reject));
-        }
+        let trap = self.apply(id, context, execution);
+        let reject = trap.map(|trap| Reject::from_trap(id, &trap, limit));
+        self.finish(id, context, reject);
         instructions
     }
 
-    /// Sends the calls and the answer of a message; answers its trap, with which the context isn't finished yet.
+    /// Sends the calls and the answer of a message, or answers its trap. The context isn't finished yet.
     fn apply(&mut self, id: Principal, context_id: u64, execution: Execution) -> Option<Trap> {
         let time_ns = self.time_ns;
         let canister = self.canisters.get_mut(&id)?;
@@ -363,7 +363,6 @@ impl Replica {
             };
             self.respond(origin, result, refund);
         }
-        self.finish(id, context_id, None);
         None
     }
 
