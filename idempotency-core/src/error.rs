@@ -1,18 +1,17 @@
 //! What a client is told when a request is neither executed nor answered with its first reply.
+//!
+//! A method that returns `Result<_, E>` with `E: From<IdempotencyError>` answers with the error as its own `Err`; any
+//! other method traps with the text `idempotency: ` and the error's `Display`, which begins with the variant's name.
+//!
+//! The variants follow the status codes of the IETF draft `draft-ietf-httpapi-idempotency-key-header` and OASIS
+//! Repeatable Requests. The docs of the type are for clients: candid exports them with the interface.
 
 use crate::time::Timestamp;
 use candid::CandidType;
 use serde::Deserialize;
 use std::fmt;
 
-/// Why a request was refused. Nothing has changed by it.
-///
-/// A method that returns `Result<_, E>` with `E: From<IdempotencyError>` answers with it as its own `Err`; any other
-/// method traps with the text `idempotency: ` and the [`Display`](fmt::Display) of this, which begins with the
-/// variant's name.
-///
-/// The variants follow the status codes of the IETF draft `draft-ietf-httpapi-idempotency-key-header` and OASIS
-/// Repeatable Requests. Times are nanoseconds since the UNIX epoch.
+/// Why a request was refused. Nothing has changed by it. Times are nanoseconds since the UNIX epoch.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 pub enum IdempotencyError {
     /// The method requires a key and the request has none (400). Send one.

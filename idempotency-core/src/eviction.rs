@@ -23,65 +23,55 @@ pub fn install<M: Memory>(store: &'static LocalKey<Store<M>>) {
 }
 
 /// Sets the timer for the next expiry, unless it is set for that or an earlier time.
-#[cfg(feature = "timers")]
 pub(crate) fn schedule<M: Memory>(store: &'static LocalKey<Store<M>>) {
-    set_timer(store, std::time::Duration::ZERO);
-}
-
-#[cfg(not(feature = "timers"))]
-pub(crate) fn schedule<M: Memory>(_store: &'static LocalKey<Store<M>>) {}
-
-/// A busy store pays for one run a minute, not for one a record.
-#[cfg(feature = "timers")]
-const REST: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// Records looked at between two readings of the instruction counter.
-#[cfg(feature = "timers")]
-const BATCH: u32 = 32;
-
-#[cfg(feature = "timers")]
-fn set_timer<M: Memory>(store: &'static LocalKey<Store<M>>, rest: std::time::Duration) {
-    use crate::runtime;
-    let now = runtime::time();
-    let delay = store.with(|store| {
-        let due = store.next_eviction()?.max(now.plus(rest));
-        // A time in the past is that of a run that trapped: it will not come.
-        let is_set = store
-            .timer
-            .get()
-            .is_some_and(|set| now <= set && set <= due);
-        (!is_set).then(|| {
-            store.timer.set(Some(due));
-            due.since(now)
-        })
-    });
-    if let Some(delay) = delay {
-        runtime::after(delay, move || run(store));
-    }
+    #[cfg(feature = "timers")]
+    timer::set(store, std::time::Duration::ZERO);
+    #[cfg(not(feature = "timers"))]
+    let _ = store;
 }
 
 #[cfg(feature = "timers")]
-fn run<M: Memory>(store: &'static LocalKey<Store<M>>) {
-    use crate::runtime;
-    let now = runtime::time();
-    let finished = store.with(|store| {
-        store.timer.set(None);
-        let limit = store.policy().timer_instructions;
-        loop {
-            if store.evict(now, BATCH) < BATCH {
-                break true;
-            }
-            if runtime::instructions() >= limit {
-                break false;
-            }
+mod timer {
+    use crate::{runtime, store::Store};
+    use ic_stable_structures::Memory;
+    use std::{thread::LocalKey, time::Duration};
+
+    /// A busy store pays for one run a minute, not for one a record.
+    const REST: Duration = Duration::from_secs(60);
+
+    /// Records looked at between two readings of the instruction counter.
+    const BATCH: u32 = 32;
+
+    pub(super) fn set<M: Memory>(store: &'static LocalKey<Store<M>>, rest: Duration) {
+        let now = runtime::time();
+        let delay = store.with(|store| {
+            let due = store.next_eviction()?.max(now.plus(rest));
+            // A time in the past is that of a run that trapped: it will not come.
+            let is_set = (store.timer.get()).is_some_and(|set| now <= set && set <= due);
+            (!is_set).then(|| {
+                store.timer.set(Some(due));
+                Duration::from_nanos(due.as_nanos() - now.as_nanos())
+            })
+        });
+        if let Some(delay) = delay {
+            runtime::after(delay, move || run(store));
         }
-    });
-    set_timer(
-        store,
-        if finished {
-            REST
-        } else {
-            std::time::Duration::ZERO
-        },
-    );
+    }
+
+    fn run<M: Memory>(store: &'static LocalKey<Store<M>>) {
+        let now = runtime::time();
+        let finished = store.with(|store| {
+            store.timer.set(None);
+            let limit = store.policy().timer_instructions;
+            loop {
+                if store.evict(now, BATCH) < BATCH {
+                    break true;
+                }
+                if runtime::instructions() >= limit {
+                    break false;
+                }
+            }
+        });
+        set(store, if finished { REST } else { Duration::ZERO });
+    }
 }

@@ -76,7 +76,7 @@
 
 pub mod admission;
 pub mod attempt;
-mod error;
+pub mod error;
 pub mod eviction;
 pub mod identity;
 mod policy;

@@ -36,11 +36,6 @@ impl Timestamp {
     pub(crate) fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanos(duration)))
     }
-
-    /// The time from `earlier` to `self`, zero if `earlier` is later.
-    pub(crate) fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
-    }
 }
 
 impl fmt::Display for Timestamp {

@@ -26,7 +26,7 @@ pub(crate) struct Options {
 
 pub(crate) enum Key {
     Args,
-    Expression(Expr),
+    Expression(Box<Expr>),
 }
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ pub(crate) enum Scope {
     #[default]
     Caller,
     Global,
-    Expression(Expr),
+    Expression(Box<Expr>),
 }
 
 #[derive(Default)]
@@ -42,7 +42,7 @@ pub(crate) enum Fingerprint {
     #[default]
     Args,
     Off,
-    Expression(Expr),
+    Expression(Box<Expr>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,13 @@ fn combine(errors: darling::Error, all: proc_macro2::Span) -> syn::Error {
             text if text.starts_with("Duplicate field") => {
                 format!("{}: an option, and so the key, can be given once; several fields make one key as a tuple, `key = (arg.a, arg.b)`", text.replace("field", "option"))
             }
-            text => text.replace("Unknown field", "Unknown option"),
+            text if text.starts_with("Unknown field") => {
+                format!(
+                    "{}; the options are store, key, created_at, scope, name, fingerprint, errors, on_replay, required and anonymous",
+                    text.replace("field", "option")
+                )
+            }
+            text => without_location(&text).to_string(),
         };
         let span = if error.has_span() { error.span() } else { all };
         syn::Error::new(span, text)
@@ -87,6 +93,14 @@ fn combine(errors: darling::Error, all: proc_macro2::Span) -> syn::Error {
     };
     errors.for_each(|error| first.combine(error));
     first
+}
+
+/// Darling appends " at option", which the span says better.
+fn without_location(text: &str) -> &str {
+    match text.rsplit_once(" at ") {
+        Some((text, option)) if syn::parse_str::<syn::Ident>(option).is_ok() => text,
+        _ => text,
+    }
 }
 
 fn word(expr: &Expr) -> Option<String> {
@@ -101,7 +115,7 @@ impl FromMeta for Key {
         Ok(if word(expr).as_deref() == Some("args") {
             Self::Args
         } else {
-            Self::Expression(expr.clone())
+            Self::Expression(Box::new(expr.clone()))
         })
     }
 }
@@ -111,7 +125,7 @@ impl FromMeta for Scope {
         Ok(match word(expr).as_deref() {
             Some("caller") => Self::Caller,
             Some("global") => Self::Global,
-            _ => Self::Expression(expr.clone()),
+            _ => Self::Expression(Box::new(expr.clone())),
         })
     }
 }
@@ -121,7 +135,7 @@ impl FromMeta for Fingerprint {
         Ok(match word(expr).as_deref() {
             Some("args") => Self::Args,
             Some("off") => Self::Off,
-            _ => Self::Expression(expr.clone()),
+            _ => Self::Expression(Box::new(expr.clone())),
         })
     }
 }

@@ -2,13 +2,13 @@
 
 use crate::{
     attribute::{Errors, Fingerprint, Key, Options, Scope},
-    method::Method,
+    method::{Method, exports},
 };
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::{Error, ItemFn};
 
-/// On an error the function stays, so that the compiler reports nothing but the error.
+/// On an error the function stays, without what would export it, so that nothing but the error is reported.
 pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
     let function = match syn::parse2::<ItemFn>(item.clone()) {
         Ok(function) => function,
@@ -31,11 +31,13 @@ pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream
     {
         return item;
     }
+    let mut unexported = function.clone();
+    unexported.attrs.retain(|attribute| !exports(attribute));
     let expanded =
         Options::parse(options).and_then(|options| expand(&options, Method::parse(function)?));
     expanded.unwrap_or_else(|error| {
         let error = error.to_compile_error();
-        quote!(#error #item)
+        quote!(#error #[allow(dead_code)] #unexported)
     })
 }
 
@@ -58,28 +60,13 @@ fn expand(options: &Options, method: Method) -> Result<TokenStream, Error> {
 
 /// What only options and method together show to be wrong.
 fn check(options: &Options, method: &Method) -> Result<(), Error> {
+    let several = method.types.len() > 1;
     let words = [
-        (
-            matches!(options.key, Key::Args),
-            "key",
-            "args",
-            method.types.len() > 1,
-        ),
-        (
-            matches!(options.fingerprint, Fingerprint::Args),
-            "fingerprint",
-            "args",
-            false,
-        ),
-        (
-            matches!(options.scope, Scope::Global),
-            "scope",
-            "global",
-            true,
-        ),
+        (matches!(options.key, Key::Args) && several, "key", "args"),
+        (matches!(options.scope, Scope::Global), "scope", "global"),
     ];
-    for (used, option, word, ambiguous) in words {
-        if used && ambiguous && method.has_argument(word) {
+    for (used, option, word) in words {
+        if used && method.has_argument(word) {
             return Err(Error::new(
                 method.function.sig.ident.span(),
                 format!(
@@ -186,10 +173,10 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
     let on_replay = match (&options.on_replay, method.reply_values()) {
         (None, _) => quote!(::core::option::Option::None),
         (Some(path), 0 | 1) => {
-            quote!(::core::option::Option::Some(|bytes| #core::map_one(bytes, #path)))
+            quote!(::core::option::Option::Some(|bytes| #core::map_one::<#reply>(bytes, #path)))
         }
         (Some(path), _) => {
-            quote!(::core::option::Option::Some(|bytes| #core::map_all(bytes, #path)))
+            quote!(::core::option::Option::Some(|bytes| #core::map_all::<#reply>(bytes, #path)))
         }
     };
     quote! {

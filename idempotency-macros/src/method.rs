@@ -2,8 +2,8 @@
 
 use quote::ToTokens;
 use syn::{
-    Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Meta, Pat, Path, ReturnType, Token,
-    Type, parse::Parser, punctuated::Punctuated, spanned::Spanned, visit_mut::VisitMut,
+    Attribute, Error, Expr, ExprLit, FnArg, ItemFn, Lit, Meta, Pat, Path, ReturnType, Token, Type,
+    parse::Parser, punctuated::Punctuated, spanned::Spanned, visit_mut::VisitMut,
 };
 
 pub(crate) struct Method {
@@ -126,29 +126,46 @@ impl VisitMut for OverReferences {
     }
 }
 
-fn last_segment(attribute: &Attribute) -> Option<&Ident> {
+/// Whether an attribute is ic-cdk's `name`, by whatever path.
+fn is(attribute: &Attribute, name: &str) -> bool {
     attribute
         .path()
         .segments
         .last()
-        .map(|segment| &segment.ident)
+        .is_some_and(|last| last.ident == name)
+}
+
+/// Whether an attribute makes ic-cdk export the function.
+pub(crate) fn exports(attribute: &Attribute) -> bool {
+    [
+        "update",
+        "query",
+        "init",
+        "post_upgrade",
+        "pre_upgrade",
+        "inspect_message",
+        "heartbeat",
+    ]
+    .iter()
+    .any(|name| is(attribute, name))
 }
 
 fn take_update(function: &mut ItemFn) -> Result<Update, Error> {
-    let is = |name: &'static str| {
-        move |attribute: &Attribute| last_segment(attribute).is_some_and(|last| last == name)
-    };
     if let Some(query) = function
         .attrs
         .iter()
-        .find(|attribute| is("query")(attribute))
+        .find(|attribute| is(attribute, "query"))
     {
         return Err(Error::new(
             query.span(),
             "a query changes nothing, so there is nothing to deduplicate: remove `#[idempotent]`, or make it an `#[update]`",
         ));
     }
-    let Some(position) = function.attrs.iter().position(is("update")) else {
+    let Some(position) = function
+        .attrs
+        .iter()
+        .position(|attribute| is(attribute, "update"))
+    else {
         return Err(Error::new(
             function.sig.ident.span(),
             "`#[idempotent]` must stand above `#[update]`: write\n#[idempotent(…)]\n#[ic_cdk::update]\nfn …",

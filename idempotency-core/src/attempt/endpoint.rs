@@ -12,6 +12,9 @@ use candid::{
 };
 use std::marker::PhantomData;
 
+/// Candid bytes, or why there are none.
+type Encoded = Result<Vec<u8>, candid::Error>;
+
 /// An idempotent method, as its attribute describes it. `A` is the tuple of its arguments, `R` its reply.
 #[allow(missing_debug_implementations)] // it holds functions
 pub struct Endpoint<A, R> {
@@ -30,13 +33,13 @@ pub struct Endpoint<A, R> {
     /// What a retry must have in common with the original.
     pub compare: Compare<A>,
     /// Encodes the reply.
-    pub encode: fn(R) -> Result<Vec<u8>, candid::Error>,
+    pub encode: fn(R) -> Encoded,
     /// Whether the reply is an `Err`.
     pub is_error: fn(&R) -> bool,
     /// Turns a refusal into the method's own reply, or gives it back if its type has no place for it.
     pub refuse: fn(IdempotencyError) -> Result<R, IdempotencyError>,
     /// `on_replay`: maps the bytes of the first reply.
-    pub on_replay: Option<fn(&[u8]) -> Result<Vec<u8>, candid::Error>>,
+    pub on_replay: Option<fn(&[u8]) -> Encoded>,
 }
 
 /// What the attribute's expressions say of one call.
@@ -162,17 +165,17 @@ pub fn decode<A: for<'a> ArgumentDecoder<'a>>(bytes: Vec<u8>) -> Result<A, candi
 }
 
 /// Encodes a reply of one value.
-pub fn encode_one<R: CandidType>(reply: R) -> Result<Vec<u8>, candid::Error> {
+pub fn encode_one<R: CandidType>(reply: R) -> Encoded {
     candid::encode_one(reply)
 }
 
 /// Encodes a reply of several values.
-pub fn encode_all<R: ArgumentEncoder>(reply: R) -> Result<Vec<u8>, candid::Error> {
+pub fn encode_all<R: ArgumentEncoder>(reply: R) -> Encoded {
     candid::encode_args(reply)
 }
 
 /// `on_replay` for a reply of one value.
-pub fn map_one<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Result<Vec<u8>, candid::Error>
+pub fn map_one<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Encoded
 where
     R: CandidType + for<'a> Deserialize<'a>,
 {
@@ -180,7 +183,7 @@ where
 }
 
 /// `on_replay` for a reply of several values.
-pub fn map_all<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Result<Vec<u8>, candid::Error>
+pub fn map_all<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Encoded
 where
     R: ArgumentEncoder + for<'a> ArgumentDecoder<'a>,
 {

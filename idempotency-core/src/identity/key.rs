@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn only_a_top_level_none_is_absent() {
         assert!(None::<u8>.is_absent());
-        assert!((&None::<&str>).is_absent());
+        assert!(Key::is_absent(&&None::<&str>));
         assert!(Some(None::<u8>).is_absent());
         assert!(!(None::<u8>, 1u8).is_absent());
     }

@@ -45,6 +45,7 @@ pub struct Store<M: Memory> {
     policy: Policy,
     inner: RefCell<Inner<M>>,
     /// The time for which the eviction timer of this heap is set.
+    #[cfg(feature = "timers")]
     pub(crate) timer: Cell<Option<Timestamp>>,
 }
 
@@ -188,6 +189,7 @@ impl<M: Memory> Store<M> {
         Ok(Self {
             policy,
             inner: RefCell::new(inner),
+            #[cfg(feature = "timers")]
             timer: Cell::new(None),
         })
     }
@@ -340,6 +342,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// The first instant at which something can be evicted.
+    #[cfg(feature = "timers")]
     pub(crate) fn next_eviction(&self) -> Option<Timestamp> {
         self.inner
             .borrow()
@@ -438,3 +441,6 @@ fn floor(header: &Header, policy: &Policy, now: Timestamp) -> u64 {
     }
     header.floor.max(now.as_nanos().saturating_sub(reach))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+use idempotency_core::{Policy, Store, idempotent};
+use ic_stable_structures::DefaultMemoryImpl;
+
+thread_local! {
+    static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
+}
+
+fn replayed(reply: String) -> String {
+    reply
+}
+
+#[idempotent(store = STORE, key = key, on_replay = replayed)]
+#[ic_cdk::update]
+fn pay(key: u64) -> u64 {
+    key
+}
+
+fn main() {}

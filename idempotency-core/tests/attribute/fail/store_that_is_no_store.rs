@@ -1,0 +1,16 @@
+use idempotency_core::{Policy, Store, idempotent};
+use ic_stable_structures::DefaultMemoryImpl;
+
+thread_local! {
+    static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
+}
+
+static NUMBER: u64 = 1;
+
+#[idempotent(store = NUMBER, key = key)]
+#[ic_cdk::update]
+fn pay(key: u64) -> u64 {
+    key
+}
+
+fn main() {}

@@ -1,0 +1,109 @@
+//! What the attribute emits raises no lint, however strict the crate.
+#![deny(warnings, unused, missing_docs)]
+
+//! Every shape of method that the attribute takes.
+
+use ic_stable_structures::DefaultMemoryImpl;
+use idempotency_core::{IdempotencyError, Policy, Store, Timestamp, idempotent};
+
+thread_local! {
+    static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
+}
+
+type Reply = Result<u64, Refused>;
+
+/// An error with a place for ours.
+#[derive(candid::CandidType)]
+pub struct Refused(String);
+
+impl From<IdempotencyError> for Refused {
+    fn from(error: IdempotencyError) -> Self {
+        Refused(error.to_string())
+    }
+}
+
+fn only_members() -> Result<(), String> {
+    Ok(())
+}
+
+fn decode(bytes: Vec<u8>) -> (u64, u64) {
+    (bytes.len() as u64, 0)
+}
+
+fn encode(reply: u64) -> Vec<u8> {
+    reply.to_le_bytes().to_vec()
+}
+
+fn negate(reply: i64) -> i64 {
+    -reply
+}
+
+fn swap((a, b): (u64, u64)) -> (u64, u64) {
+    (b, a)
+}
+
+/// No argument, no reply.
+#[idempotent(store = STORE, key = "only once")]
+#[ic_cdk::update]
+pub fn nothing() {}
+
+/// A private function, an alias of a `Result`.
+#[idempotent(store = STORE, key = key, required, anonymous, errors = keep)]
+#[ic_cdk::update(name = "renamed", guard = "only_members")]
+fn aliased(mut key: u64) -> Reply {
+    key += 1;
+    Ok(key)
+}
+
+/// Patterns, a name of its own, several keys.
+#[idempotent(store = STORE, key = (x, *y, z), scope = (w, 1u8), name = "before_renaming", fingerprint = off)]
+#[ic_cdk::update]
+pub fn patterns((x, y): (u32, u32), _: String, ref z: String, w: [u8; 4]) -> (u64, u64) {
+    (u64::from(x + y) + z.len() as u64, u64::from(w[0]))
+}
+
+/// An optional key and time.
+#[idempotent(
+    store = STORE,
+    key = request.as_ref().map(|(id, _)| id),
+    created_at = request.as_ref().map(|(_, at)| Timestamp::from_millis(*at)),
+    scope = global,
+    fingerprint = amount,
+    errors = forget,
+    on_replay = negate,
+)]
+#[ic_cdk::update]
+pub async fn optional(request: Option<(Vec<u8>, u64)>, amount: i64) -> i64 {
+    request.map_or(amount, |(id, _)| id.len() as i64)
+}
+
+/// Replays a sequence of values.
+#[idempotent(store = STORE, key = args, created_at = Timestamp::from_nanos(*at), on_replay = swap)]
+#[ic_cdk::update]
+pub fn sequence(at: u64) -> (u64, u64) {
+    (at, at)
+}
+
+/// Its own codec.
+#[idempotent(store = STORE, key = a)]
+#[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]
+pub fn coded(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+/// Not there.
+#[idempotent(store = STORE, key = key)]
+#[cfg(any())]
+#[ic_cdk::update]
+pub fn absent(key: u64) -> Missing {
+    key
+}
+
+fn main() {
+    nothing();
+    assert_eq!(aliased(1).ok(), Some(2));
+    assert_eq!(patterns((1, 2), String::new(), String::from("abc"), [9; 4]), (6, 9));
+    assert_eq!(sequence(3), (3, 3));
+    assert_eq!(coded(1, 2), 3);
+    drop(optional(None, 1));
+}
