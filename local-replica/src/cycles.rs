@@ -1,5 +1,7 @@
 //! What things cost: the prices of a 13-node application subnet, in cycles.
 
+use candid::Principal;
+
 /// Charged for each executed message, callback, timer or heartbeat.
 pub const EXECUTION_BASE: u128 = 5_000_000;
 /// Charged for each 4 KiB heap page a message wrote.
@@ -11,6 +13,8 @@ const GIB_SECOND: u128 = 127_000;
 
 const INGRESS_BASE: u128 = 1_200_000;
 const INGRESS_BYTE: u128 = 2_000;
+/// The envelope's fixed part: field names, canister id, expiry, nonce. Measured on the real server.
+const ENVELOPE_BYTES: usize = 117;
 const CALL_BASE: u128 = 260_000;
 const CALL_BYTE: u128 = 1_000;
 const NODES: u128 = 13;
@@ -38,9 +42,21 @@ pub fn execution(instructions: u64, dirty_heap_pages: u64) -> u128 {
     EXECUTION_BASE + u128::from(instructions) + DIRTY_PAGE * u128::from(dirty_heap_pages)
 }
 
-/// What a canister pays for receiving an ingress message.
-pub fn ingress(method: &str, payload_len: usize) -> u128 {
-    INGRESS_BASE + INGRESS_BYTE * (method.len() + payload_len) as u128
+/// What a canister pays for receiving an ingress message: per byte of the CBOR envelope that carries it.
+pub fn ingress(sender: Principal, method: &str, payload_len: usize) -> u128 {
+    let content = [sender.as_slice().len(), method.len(), payload_len];
+    let bytes: usize = content.into_iter().map(|len| len + cbor_header(len)).sum();
+    INGRESS_BASE + INGRESS_BYTE * (ENVELOPE_BYTES + bytes) as u128
+}
+
+/// Bytes in front of a CBOR string of this length.
+fn cbor_header(len: usize) -> usize {
+    match len {
+        0..=23 => 1,
+        24..=0xff => 2,
+        0x100..=0xffff => 3,
+        _ => 5,
+    }
 }
 
 /// What the caller pays for sending a request.

@@ -129,7 +129,7 @@ impl Replica {
                 continue;
             }
             if let Some(canister) = self.canisters.get_mut(&request.receiver) {
-                canister.charge(cycles::ingress(&request.method, request.payload.len()));
+                canister.charge(cycles::ingress(request.sender, &request.method, request.payload.len()));
             }
             self.deliver_request(message.request);
         }
@@ -202,7 +202,7 @@ impl Replica {
         let time_ns = self.time_ns;
         let canister = self.canister(receiver)?;
         canister.check_running()?;
-        canister.can_pay(cycles::ingress(&call.method, call.payload.len()))?;
+        canister.can_pay(cycles::ingress(sender, &call.method, call.payload.len()))?;
         let module = canister
             .module()
             .ok_or_else(|| Reject::no_wasm_module(receiver))?;

@@ -58,7 +58,7 @@ impl Replica {
         let sender = installation.sender;
         let canister = self.controlled(sender, id, "install_code")?;
         if let Some(bytes) = installation.ingress_bytes {
-            canister.charge(cycles::ingress("install_code", bytes));
+            canister.charge(cycles::ingress(sender, "install_code", bytes));
         }
         check_mode(canister, &installation.mode)?;
         let limit = canister.instruction_limit(limit::INSTALL);

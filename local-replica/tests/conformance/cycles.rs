@@ -1,10 +1,14 @@
 //! Cycles: fees, attached cycles, freezing.
 
+use std::io::Read;
+
 use candid::Nat;
+use flate2::read::GzDecoder;
 use ic_management_canister_types::CanisterSettings;
 use pocket_ic::{CreateCanisterParams, ErrorCode};
+use serde::Deserialize;
 
-use crate::world::{long, pocket_ic, puppet, puppet_wasm, query, relay, update};
+use crate::world::{USER, long, pocket_ic, puppet, puppet_wasm, query, relay, update};
 
 #[test]
 fn update_costs_base_fee_and_ingress() {
@@ -67,4 +71,53 @@ fn canister_without_cycles_is_frozen() {
         let reject = result.expect_err("frozen");
         assert_eq!(reject.error_code, ErrorCode::CanisterOutOfCycles);
     }
+}
+
+/// Replies and cycles as measured on the real server: replies exact, cycles within a thousandth.
+#[test]
+fn measured_on_the_real_server() {
+    #[derive(Deserialize)]
+    struct Measured {
+        calls: Vec<Call>,
+        install_cycles_charged: u128,
+    }
+    #[derive(Deserialize)]
+    struct Call {
+        method: String,
+        note: String,
+        arg_hex: String,
+        reply_hex: String,
+        cycles_charged: u128,
+    }
+    let measured: Measured = serde_json::from_str(include_str!("../data/expected.json")).unwrap();
+    let mut wasm = Vec::new();
+    GzDecoder::new(&include_bytes!("../data/probe.wasm.gz")[..])
+        .read_to_end(&mut wasm)
+        .unwrap();
+    let pic = pocket_ic();
+    let id = pic.create_canister();
+    let before = pic.cycle_balance(id);
+    pic.install_canister(id, wasm, Vec::new(), None);
+    close("install", before - pic.cycle_balance(id), measured.install_cycles_charged);
+    for call in measured.calls {
+        let before = pic.cycle_balance(id);
+        let arg = unhex(&call.arg_hex);
+        let reply = pic.update_call(id, USER, &call.method, arg).unwrap();
+        let name = format!("{} {}", call.method, call.note);
+        assert_eq!(reply, unhex(&call.reply_hex), "{name}");
+        close(&name, before - pic.cycle_balance(id), call.cycles_charged);
+    }
+}
+
+fn close(name: &str, charged: u128, measured: u128) {
+    let off = charged.abs_diff(measured);
+    println!("{name}: {charged} cycles, {measured} measured, {off} off");
+    assert!(off * 1_000 <= measured, "{name}: {charged} instead of {measured}");
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex"))
+        .collect()
 }
