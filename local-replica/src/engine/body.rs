@@ -1,6 +1,6 @@
 //! Rewrites function bodies.
 
-use super::{layout::Layout, scratch::Scratch, weights::cost};
+use super::{compilation, layout::Layout, scratch::Scratch, weights::cost};
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{BlockType, Function, Instruction, MemArg, ValType};
 use wasmparser::Operator;
@@ -28,7 +28,11 @@ fn charges(operators: &[Operator<'_>]) -> Vec<Charge> {
     use Operator::*;
     let mut charges = Vec::new();
     // Even an empty function costs 1.
-    let mut block = Charge { at: 0, cost: 1, reentrant: true };
+    let mut block = Charge {
+        at: 0,
+        cost: 1,
+        reentrant: true,
+    };
     for (index, operator) in operators.iter().enumerate() {
         block.cost += cost(operator);
         let ends_block = matches!(
@@ -46,7 +50,11 @@ fn charges(operators: &[Operator<'_>]) -> Vec<Charge> {
                 | ReturnCallIndirect { .. }
         );
         if ends_block {
-            let next = Charge { at: index + 1, cost: 0, reentrant: matches!(operator, Loop { .. }) };
+            let next = Charge {
+                at: index + 1,
+                cost: 0,
+                reentrant: matches!(operator, Loop { .. }),
+            };
             charges.push(std::mem::replace(&mut block, next));
         }
     }
@@ -62,8 +70,8 @@ pub(super) fn rewrite<'a, R: Reencode>(
     scratch: &mut Scratch,
 ) -> Result<Rewritten<'a>, Error<R::Error>> {
     let charges = charges(operators);
-    // The IC charges with 4 instructions, and 6 more test the counter.
-    let added: u64 = charges.iter().map(|charge| if charge.reentrant { 10 } else { 4 }).sum();
+    let tests = charges.iter().filter(|charge| charge.reentrant).count() as u64;
+    let added = compilation::CHARGE * charges.len() as u64 + compilation::TEST * tests;
     let mut new = Rewritten {
         instructions: Vec::with_capacity(operators.len() * 2),
         compiled_instructions: operators.len() as u64 + added,
@@ -75,7 +83,8 @@ pub(super) fn rewrite<'a, R: Reencode>(
             add_charge(&mut new.instructions, layout, charge);
         }
         add_barrier(&mut new, layout, operator, scratch);
-        new.instructions.push(indices.instruction(operator.clone())?);
+        new.instructions
+            .push(indices.instruction(operator.clone())?);
     }
     Ok(new)
 }
@@ -103,7 +112,12 @@ fn test_counter(layout: &Layout) -> [Instruction<'static>; 6] {
 }
 
 /// What must happen right before an operator that writes to the heap or works on many elements.
-fn add_barrier(new: &mut Rewritten<'_>, layout: &Layout, operator: &Operator<'_>, scratch: &mut Scratch) {
+fn add_barrier(
+    new: &mut Rewritten<'_>,
+    layout: &Layout,
+    operator: &Operator<'_>,
+    scratch: &mut Scratch,
+) {
     use Operator::*;
     match operator {
         MemoryCopy { .. } | MemoryFill { .. } | MemoryInit { .. } => {
@@ -118,21 +132,29 @@ fn add_barrier(new: &mut Rewritten<'_>, layout: &Layout, operator: &Operator<'_>
                 Instruction::LocalGet(from),
                 Instruction::LocalGet(count),
             ]);
-            new.compiled_instructions += 3;
+            new.compiled_instructions += compilation::CHARGE_OPERAND;
         }
         TableCopy { .. } | TableFill { .. } | TableInit { .. } => {
-            new.instructions.push(Instruction::Call(layout.charge_operand()));
-            new.compiled_instructions += 3;
+            new.instructions
+                .push(Instruction::Call(layout.charge_operand()));
+            new.compiled_instructions += compilation::CHARGE_OPERAND;
             new.changes_tables = true;
         }
-        TableSet { .. } | TableGrow { .. } | DataDrop { .. } | ElemDrop { .. } => new.changes_tables = true,
-        MemoryGrow { .. } => new.compiled_instructions += 3,
+        TableSet { .. } | TableGrow { .. } | DataDrop { .. } | ElemDrop { .. } => {
+            new.changes_tables = true
+        }
+        MemoryGrow { .. } => new.compiled_instructions += compilation::MEMORY_GROW,
         _ => {
             if let Some((bytes, kind, offset)) = store(operator) {
                 let address = scratch.local(ValType::I32, 0);
                 let value = scratch.local(kind, 1);
-                let first = if offset == 0 { address } else { scratch.local(ValType::I32, 2) };
-                new.instructions.extend([Instruction::LocalSet(value), Instruction::LocalTee(address)]);
+                let first = if offset == 0 {
+                    address
+                } else {
+                    scratch.local(ValType::I32, 2)
+                };
+                new.instructions
+                    .extend([Instruction::LocalSet(value), Instruction::LocalTee(address)]);
                 if first != address {
                     new.instructions.extend([
                         Instruction::LocalGet(address),
@@ -166,8 +188,16 @@ fn is_dirty(layout: &Layout, address: u32, distance: i32) -> Vec<Instruction<'st
     if distance != 0 {
         code.extend([Instruction::I32Const(distance), Instruction::I32Add]);
     }
-    let byte = MemArg { offset: 0, align: 0, memory_index: layout.dirty_map() };
-    code.extend([Instruction::I32Const(12), Instruction::I32ShrU, Instruction::I32Load8U(byte)]);
+    let byte = MemArg {
+        offset: 0,
+        align: 0,
+        memory_index: layout.dirty_map(),
+    };
+    code.extend([
+        Instruction::I32Const(12),
+        Instruction::I32ShrU,
+        Instruction::I32Load8U(byte),
+    ]);
     code
 }
 
@@ -198,7 +228,9 @@ fn store(operator: &Operator<'_>) -> Option<(i32, ValType, u64)> {
 pub(super) fn charge_operand(layout: &Layout) -> Function {
     let mut function = Function::new([]);
     charge_local(&mut function, layout, 0);
-    function.instruction(&Instruction::LocalGet(0)).instruction(&Instruction::End);
+    function
+        .instruction(&Instruction::LocalGet(0))
+        .instruction(&Instruction::End);
     function
 }
 
@@ -207,7 +239,11 @@ pub(super) fn mark_range(layout: &Layout) -> Function {
     let (address, length, page, last) = (0, 1, 2, 3);
     let mut function = Function::new([(2, ValType::I32)]);
     charge_local(&mut function, layout, length);
-    let byte = MemArg { offset: 0, align: 0, memory_index: layout.dirty_map() };
+    let byte = MemArg {
+        offset: 0,
+        align: 0,
+        memory_index: layout.dirty_map(),
+    };
     let code = [
         Instruction::LocalGet(length),
         Instruction::I32Eqz,

@@ -27,19 +27,39 @@ impl Instance {
     pub fn new(module: &Module) -> Result<Instance, Trap> {
         let missing = |name: &str| Trap::Wasm(format!("the module has no {name}"));
         let mut store = Store::new(module.engine(), State::idle());
-        let instance = module.instance_pre().instantiate(&mut store).map_err(|error| Trap::of(&error))?;
+        let instance = module
+            .instance_pre()
+            .instantiate(&mut store)
+            .map_err(|error| Trap::of(&error))?;
         let handles = Handles {
-            heap: instance.get_memory(&mut store, HEAP).ok_or_else(|| missing(HEAP))?,
-            dirty: instance.get_memory(&mut store, DIRTY).ok_or_else(|| missing(DIRTY))?,
-            counter: instance.get_global(&mut store, COUNTER).ok_or_else(|| missing(COUNTER))?,
+            heap: instance
+                .get_memory(&mut store, HEAP)
+                .ok_or_else(|| missing(HEAP))?,
+            dirty: instance
+                .get_memory(&mut store, DIRTY)
+                .ok_or_else(|| missing(DIRTY))?,
+            counter: instance
+                .get_global(&mut store, COUNTER)
+                .ok_or_else(|| missing(COUNTER))?,
         };
         store.data_mut().set_handles(handles);
         let globals = (0..module.mutable_globals())
             .map(global_name)
-            .map(|name| instance.get_global(&mut store, &name).ok_or_else(|| missing(&name)))
+            .map(|name| {
+                instance
+                    .get_global(&mut store, &name)
+                    .ok_or_else(|| missing(&name))
+            })
             .collect::<Result<_, _>>()?;
         let table = instance.get_table(&mut store, TABLE);
-        Ok(Instance { module: module.clone(), store, instance, handles, globals, table })
+        Ok(Instance {
+            module: module.clone(),
+            store,
+            instance,
+            handles,
+            globals,
+            table,
+        })
     }
 
     /// Runs one message and commits or undoes what it did to heap, globals and stable memory.
@@ -48,7 +68,11 @@ impl Instance {
             Ok(function) => function,
             Err(trap) => return self.store.data_mut().finish(Err(trap), 0, 0),
         };
-        let globals: Vec<Val> = self.globals.iter().map(|global| global.get(&mut self.store)).collect();
+        let globals: Vec<Val> = self
+            .globals
+            .iter()
+            .map(|global| global.get(&mut self.store))
+            .collect();
         let heap_pages = self.handles.heap.size(&self.store);
         let heap_bytes = self.handles.heap.data_size(&self.store);
         let limit = i64::try_from(message.instruction_limit).unwrap_or(i64::MAX);
@@ -61,8 +85,11 @@ impl Instance {
 
         let mut result = self.run(&function, limit);
 
-        let instructions = limit.saturating_sub(self.instructions_left().max(0)).unsigned_abs();
-        let dirty_pages = self.clear_marks();
+        let instructions = limit
+            .saturating_sub(self.instructions_left().max(0))
+            .unsigned_abs();
+        let dirty_pages = self.changed_pages();
+        self.clear_marks();
         let keep = result.is_ok() && !discards(&message.entry);
         if keep {
             self.store.data_mut().stable.commit();
@@ -70,15 +97,23 @@ impl Instance {
             self.store.data_mut().stable.roll_back();
         }
         std::mem::swap(&mut self.store.data_mut().stable, stable);
-        let restored = if keep { self.keep() } else { self.restore(heap_pages, &globals) };
+        let restored = if keep {
+            self.keep()
+        } else {
+            self.restore(heap_pages, &globals)
+        };
         if let Err(error) = restored {
             result = Err(Trap::of(&error));
         }
         self.store.data_mut().journal.clear();
         if let Err(trap) = &result {
-            self.store.data_mut().append_log(format!("[TRAP]: {}", trap.log_text()));
+            self.store
+                .data_mut()
+                .append_log(format!("[TRAP]: {}", trap.log_text()));
         }
-        self.store.data_mut().finish(result, instructions, dirty_pages)
+        self.store
+            .data_mut()
+            .finish(result, instructions, dirty_pages)
     }
 
     /// The module this is an instance of.
@@ -97,7 +132,9 @@ impl Instance {
             .set(&mut self.store, Val::I64(limit))
             .and_then(|()| match function {
                 Function::Export(function) => function.call(&mut self.store, ()),
-                Function::Callback(function, environment) => function.call(&mut self.store, *environment),
+                Function::Callback(function, environment) => {
+                    function.call(&mut self.store, *environment)
+                }
             })
             .map_err(|error| Trap::of(&error))
     }
@@ -123,19 +160,25 @@ impl Instance {
             Entry::InspectMessage => "canister_inspect_message".to_owned(),
             Entry::Heartbeat => "canister_heartbeat".to_owned(),
             Entry::GlobalTimer => "canister_global_timer".to_owned(),
-            Entry::Reply(closure) | Entry::Reject(closure) | Entry::Cleanup(closure) => return self.callback(*closure),
+            Entry::Reply(closure) | Entry::Reject(closure) | Entry::Cleanup(closure) => {
+                return self.callback(*closure);
+            }
         };
         match self.instance.get_typed_func(&mut self.store, &name) {
             Ok(function) => Ok(Function::Export(function)),
             Err(_) => {
-                let method = name.split_once(' ').map_or(name.as_str(), |(_, method)| method);
+                let method = name
+                    .split_once(' ')
+                    .map_or(name.as_str(), |(_, method)| method);
                 Err(Trap::MethodNotFound(method.to_owned()))
             }
         }
     }
 
     fn callback(&mut self, closure: Closure) -> Result<Function, Trap> {
-        let entry = self.table.and_then(|table| table.get(&mut self.store, u64::from(closure.function)));
+        let entry = self
+            .table
+            .and_then(|table| table.get(&mut self.store, u64::from(closure.function)));
         let Some(Ref::Func(Some(function))) = entry else {
             return Err(Trap::Contract(format!(
                 "requested to invoke a non-existent Wasm function {} from table 0",
@@ -148,17 +191,30 @@ impl Instance {
         }
     }
 
-    /// Makes all heap pages clean for the next message; answers how many were dirty.
-    fn clear_marks(&mut self) -> u64 {
+    fn changed_pages(&self) -> u64 {
+        self.store
+            .data()
+            .journal
+            .changed(self.handles.heap.data(&self.store))
+    }
+
+    /// Makes all heap pages clean for the next message.
+    fn clear_marks(&mut self) {
         let (marks, state) = self.handles.dirty.data_and_store_mut(&mut self.store);
-        state.journal.pages().map(|page| marks[page] = 0).count() as u64
+        for page in state.journal.pages() {
+            marks[*page] = 0;
+        }
     }
 
     /// After a message that succeeded. Tables and dropped segments live for one message only, as on the IC.
     fn keep(&mut self) -> wasmtime::Result<()> {
         if self.module.changes_tables() {
             let pages = self.handles.heap.size(&self.store);
-            let globals: Vec<Val> = self.globals.iter().map(|global| global.get(&mut self.store)).collect();
+            let globals: Vec<Val> = self
+                .globals
+                .iter()
+                .map(|global| global.get(&mut self.store))
+                .collect();
             self.rebuild(pages, &globals)?;
         }
         Ok(())
@@ -182,7 +238,8 @@ impl Instance {
         let missing = heap_pages.saturating_sub(heap.size(&new.store));
         heap.grow(&mut new.store, missing)?;
         let size = heap.data_size(&new.store);
-        heap.data_mut(&mut new.store).copy_from_slice(&self.handles.heap.data(&self.store)[..size]);
+        heap.data_mut(&mut new.store)
+            .copy_from_slice(&self.handles.heap.data(&self.store)[..size]);
         new.set_globals(globals)?;
         std::mem::swap(self.store.data_mut(), new.store.data_mut());
         new.store.data_mut().set_handles(new.handles);
@@ -200,5 +257,11 @@ impl Instance {
 
 /// Whether changes are dropped even if the message succeeds.
 fn discards(entry: &Entry) -> bool {
-    matches!(entry, Entry::Query { replicated: false, .. } | Entry::InspectMessage)
+    matches!(
+        entry,
+        Entry::Query {
+            replicated: false,
+            ..
+        } | Entry::InspectMessage
+    )
 }

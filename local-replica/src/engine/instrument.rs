@@ -8,9 +8,9 @@
 use super::{body, layout::Layout, scratch::Scratch};
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, EntityType, ExportKind, ExportSection,
-    FunctionSection, GlobalSection, GlobalType, ImportSection, MemorySection, MemoryType, TableSection, TypeSection,
-    ValType,
+    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, EntityType, ExportKind,
+    ExportSection, FunctionSection, GlobalSection, GlobalType, ImportSection, MemorySection,
+    MemoryType, TableSection, TypeSection, ValType,
 };
 use wasmparser::{BinaryReader, CodeSectionReader, FunctionBody, Parser, Payload};
 
@@ -55,7 +55,13 @@ pub(super) type Error = reencode::Error<std::convert::Infallible>;
 /// Rewrites a valid module.
 pub(super) fn instrument(wasm: &[u8]) -> Result<Instrumented, Error> {
     let layout = Layout::read(wasm)?;
-    let mut rewriter = Rewriter { layout, compiled_instructions: 0, changes_tables: false, next_body: 0 };
+    let compiled_instructions = layout.fixed_compilation();
+    let mut rewriter = Rewriter {
+        layout,
+        compiled_instructions,
+        changes_tables: false,
+        next_body: 0,
+    };
     let mut sections = Sections::default();
     for payload in Parser::new(0).parse_all(wasm) {
         sections.add(&mut rewriter, payload?, wasm)?;
@@ -86,30 +92,51 @@ struct Sections {
 }
 
 impl Sections {
-    fn add(&mut self, rewriter: &mut Rewriter, payload: Payload<'_>, wasm: &[u8]) -> Result<(), Error> {
+    fn add(
+        &mut self,
+        rewriter: &mut Rewriter,
+        payload: Payload<'_>,
+        wasm: &[u8],
+    ) -> Result<(), Error> {
         match payload {
             Payload::TypeSection(section) => rewriter.parse_type_section(&mut self.types, section),
-            Payload::ImportSection(section) => rewriter.parse_import_section(&mut self.imports, section),
-            Payload::FunctionSection(section) => rewriter.parse_function_section(&mut self.functions, section),
-            Payload::TableSection(section) => rewriter.parse_table_section(&mut self.tables, section),
-            Payload::MemorySection(section) => rewriter.parse_memory_section(&mut self.memories, section),
-            Payload::GlobalSection(section) => rewriter.parse_global_section(&mut self.globals, section),
+            Payload::ImportSection(section) => {
+                rewriter.parse_import_section(&mut self.imports, section)
+            }
+            Payload::FunctionSection(section) => {
+                rewriter.parse_function_section(&mut self.functions, section)
+            }
+            Payload::TableSection(section) => {
+                rewriter.parse_table_section(&mut self.tables, section)
+            }
+            Payload::MemorySection(section) => {
+                rewriter.parse_memory_section(&mut self.memories, section)
+            }
+            Payload::GlobalSection(section) => {
+                rewriter.parse_global_section(&mut self.globals, section)
+            }
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export?;
-                    if export.kind == wasmparser::ExternalKind::Func && export.name.starts_with("canister_") {
+                    if export.kind == wasmparser::ExternalKind::Func
+                        && export.name.starts_with("canister_")
+                    {
                         rewriter.parse_export(&mut self.exports, export)?;
                     }
                 }
                 Ok(())
             }
-            Payload::ElementSection(section) => rewriter.parse_element_section(&mut self.elements, section),
+            Payload::ElementSection(section) => {
+                rewriter.parse_element_section(&mut self.elements, section)
+            }
             Payload::DataCountSection { count, .. } => {
                 self.data_count = Some(count);
                 Ok(())
             }
             Payload::CodeSectionStart { range, .. } => {
-                let bytes = wasm.get(range.clone()).ok_or(Error::InvalidCodeSectionSize)?;
+                let bytes = wasm
+                    .get(range.clone())
+                    .ok_or(Error::InvalidCodeSectionSize)?;
                 let section = CodeSectionReader::new(BinaryReader::new(bytes, range.start))?;
                 rewriter.parse_code_section(&mut self.code, section)
             }
@@ -126,7 +153,8 @@ impl Sections {
         self.types.ty().function([], []);
         self.types.ty().function([ValType::I32], [ValType::I32]);
         self.imports.import(HOST, MARK, EntityType::Function(types));
-        self.imports.import(HOST, OUT_OF_INSTRUCTIONS, EntityType::Function(types + 1));
+        self.imports
+            .import(HOST, OUT_OF_INSTRUCTIONS, EntityType::Function(types + 1));
         self.functions.function(types + 2);
         self.code.function(&body::charge_operand(layout));
         self.functions.function(types);
@@ -135,21 +163,32 @@ impl Sections {
         if layout.memories == 0 {
             self.memories.memory(memory(0, None));
         }
-        self.memories.memory(memory(layout.dirty_map_pages(), Some(layout.dirty_map_pages())));
-        let counter = GlobalType { val_type: ValType::I64, mutable: true, shared: false };
+        self.memories.memory(memory(
+            layout.dirty_map_pages(),
+            Some(layout.dirty_map_pages()),
+        ));
+        let counter = GlobalType {
+            val_type: ValType::I64,
+            mutable: true,
+            shared: false,
+        };
         self.globals.global(counter, &ConstExpr::i64_const(0));
 
         self.exports.export(HEAP, ExportKind::Memory, 0);
-        self.exports.export(DIRTY, ExportKind::Memory, layout.dirty_map());
-        self.exports.export(COUNTER, ExportKind::Global, layout.counter());
+        self.exports
+            .export(DIRTY, ExportKind::Memory, layout.dirty_map());
+        self.exports
+            .export(COUNTER, ExportKind::Global, layout.counter());
         if layout.tables > 0 {
             self.exports.export(TABLE, ExportKind::Table, 0);
         }
         if let Some(start) = layout.start {
-            self.exports.export(START, ExportKind::Func, layout.function(start));
+            self.exports
+                .export(START, ExportKind::Func, layout.function(start));
         }
         for (n, global) in layout.mutable_globals.iter().enumerate() {
-            self.exports.export(&global_name(n), ExportKind::Global, *global);
+            self.exports
+                .export(&global_name(n), ExportKind::Global, *global);
         }
         layout.mutable_globals.len()
     }
@@ -174,7 +213,13 @@ impl Sections {
 }
 
 fn memory(minimum: u64, maximum: Option<u64>) -> MemoryType {
-    MemoryType { minimum, maximum, memory64: false, shared: false, page_size_log2: None }
+    MemoryType {
+        minimum,
+        maximum,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    }
 }
 
 struct Rewriter {
@@ -192,7 +237,11 @@ impl Reencode for Rewriter {
         Ok(self.layout.function(function))
     }
 
-    fn parse_function_body(&mut self, code: &mut CodeSection, function: FunctionBody<'_>) -> Result<(), Error> {
+    fn parse_function_body(
+        &mut self,
+        code: &mut CodeSection,
+        function: FunctionBody<'_>,
+    ) -> Result<(), Error> {
         let mut locals = Vec::new();
         let mut count = self.layout.parameters(self.next_body);
         self.next_body += 1;
@@ -201,9 +250,17 @@ impl Reencode for Rewriter {
             count += n;
             locals.push((n, self.val_type(kind)?));
         }
-        let operators: Vec<_> = function.get_operators_reader()?.into_iter().collect::<Result<_, _>>()?;
+        let operators: Vec<_> = function
+            .get_operators_reader()?
+            .into_iter()
+            .collect::<Result<_, _>>()?;
         let mut scratch = Scratch::after(count);
-        let rewritten = body::rewrite(&mut Indices(&self.layout), &self.layout, &operators, &mut scratch)?;
+        let rewritten = body::rewrite(
+            &mut Indices(&self.layout),
+            &self.layout,
+            &operators,
+            &mut scratch,
+        )?;
         self.compiled_instructions += rewritten.compiled_instructions;
         self.changes_tables |= rewritten.changes_tables;
         locals.extend(scratch.locals());
@@ -215,7 +272,6 @@ impl Reencode for Rewriter {
         Ok(())
     }
 }
-
 
 /// Maps the indices inside of function bodies.
 struct Indices<'a>(&'a Layout);

@@ -1,5 +1,6 @@
 //! What the rewriting must know of a module before it starts.
 
+use super::compilation;
 use wasmparser::{CompositeInnerType, Parser, Payload, TypeRef};
 
 /// Functions imported from the host by the rewriting.
@@ -11,6 +12,8 @@ pub(super) struct Layout {
     /// Parameter count of each type.
     types: Vec<u32>,
     imported_functions: u32,
+    /// Instructions of the functions with which the IC replaces imports.
+    replacements: u64,
     /// Type of each function with a body.
     bodies: Vec<u32>,
     pub(super) tables: u32,
@@ -29,7 +32,9 @@ impl Layout {
                     for group in section {
                         for sub_type in group?.into_types() {
                             layout.types.push(match sub_type.composite_type.inner {
-                                CompositeInnerType::Func(function) => function.params().len() as u32,
+                                CompositeInnerType::Func(function) => {
+                                    function.params().len() as u32
+                                }
                                 _ => 0,
                             });
                         }
@@ -37,8 +42,10 @@ impl Layout {
                 }
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
-                        if matches!(import?.ty, TypeRef::Func(_)) {
+                        let import = import?;
+                        if matches!(import.ty, TypeRef::Func(_)) {
                             layout.imported_functions += 1;
+                            layout.replacements += compilation::replacement(import.name);
                         }
                     }
                 }
@@ -64,12 +71,20 @@ impl Layout {
 
     /// Parameters of the nth function with a body.
     pub(super) fn parameters(&self, body: usize) -> u32 {
-        self.bodies.get(body).and_then(|kind| self.types.get(*kind as usize)).copied().unwrap_or(0)
+        self.bodies
+            .get(body)
+            .and_then(|kind| self.types.get(*kind as usize))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// New index of one of the module's functions: the host's imports come after its own.
     pub(super) fn function(&self, old: u32) -> u32 {
-        if old < self.imported_functions { old } else { old + HOST_IMPORTS }
+        if old < self.imported_functions {
+            old
+        } else {
+            old + HOST_IMPORTS
+        }
     }
 
     pub(super) fn mark(&self) -> u32 {
@@ -97,6 +112,11 @@ impl Layout {
     /// Wasm pages of the dirty map: a byte for each 4 KiB page of a 4 GiB heap.
     pub(super) fn dirty_map_pages(&self) -> u64 {
         (1 << 32) / 4_096 / 65_536
+    }
+
+    /// What the IC compiles besides the module's own functions.
+    pub(super) fn fixed_compilation(&self) -> u64 {
+        compilation::fixed(self.globals) + self.replacements
     }
 
     pub(super) fn counter(&self) -> u32 {

@@ -4,9 +4,11 @@
 //! [`Execution`] that comes back; on a trap the engine has already undone heap, globals and stable memory.
 
 mod body;
+mod compilation;
 mod ic0;
 mod instance;
 mod instrument;
+mod journal;
 mod layout;
 mod module;
 mod scratch;
@@ -185,7 +187,7 @@ pub struct Execution {
     pub accepted: bool,
     /// Instructions used, as `performance_counter(0)` counts them.
     pub instructions: u64,
-    /// 4 KiB heap pages written; charged 1,000 instructions each on top of `instructions`.
+    /// 4 KiB heap pages whose content has changed; charged 1,000 instructions each on top of `instructions`.
     pub dirty_heap_pages: u64,
     /// `debug_print` lines, and the text of a trap, in order.
     pub log: Vec<String>,

@@ -47,7 +47,10 @@ struct Compiled {
 
 impl std::fmt::Debug for Compiled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compiled").field("hash", &self.hash).field("exports", &self.exports).finish_non_exhaustive()
+        f.debug_struct("Compiled")
+            .field("hash", &self.hash)
+            .field("exports", &self.exports)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,7 +60,8 @@ struct Host {
     linker: Linker<State>,
 }
 
-static HOST: LazyLock<Result<Host, InvalidModule>> = LazyLock::new(|| host().map_err(|error| broken(&error)));
+static HOST: LazyLock<Result<Host, InvalidModule>> =
+    LazyLock::new(|| host().map_err(|error| broken(&error)));
 
 /// A module that several callers may be waiting for.
 type Slot = Arc<OnceLock<Result<Module, InvalidModule>>>;
@@ -67,8 +71,10 @@ static MODULES: LazyLock<Mutex<HashMap<[u8; 32], Slot>>> = LazyLock::new(Mutex::
 fn host() -> wasmtime::Result<Host> {
     let mut config = Config::new();
     config
+        // Charges keep the optimiser from doing much: it made nothing faster, and compiling took two and a half times
+        // as long.
+        .cranelift_opt_level(OptLevel::None)
         .cranelift_nan_canonicalization(true)
-        .cranelift_opt_level(OptLevel::Speed)
         .max_wasm_stack(STACK)
         .wasm_relaxed_simd(false)
         .wasm_multi_memory(true);
@@ -87,7 +93,9 @@ impl Module {
     pub fn compile(wasm: &[u8]) -> Result<Module, InvalidModule> {
         let hash: [u8; 32] = Sha256::digest(wasm).into();
         let slot = {
-            let mut modules = MODULES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut modules = MODULES
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             Arc::clone(modules.entry(hash).or_default())
         };
         slot.get_or_init(|| Self::compile_new(hash, wasm)).clone()
@@ -98,10 +106,14 @@ impl Module {
         let unpacked = unpack(wasm)?;
         let wasm = unpacked.as_deref().unwrap_or(wasm);
         let valid = validate::validate(wasm)?;
-        let instrumented = instrument::instrument(wasm).map_err(|error| InvalidModule(error.to_string()))?;
-        let module = wasmtime::Module::new(&host.engine, &instrumented.wasm).map_err(|error| broken(&error))?;
+        let instrumented =
+            instrument::instrument(wasm).map_err(|error| InvalidModule(error.to_string()))?;
+        let module = wasmtime::Module::new(&host.engine, &instrumented.wasm)
+            .map_err(|error| broken(&error))?;
         let instance_pre = host.linker.instantiate_pre(&module).map_err(|error| {
-            InvalidModule(format!("Wasm module has an invalid import section. {error:#}"))
+            InvalidModule(format!(
+                "Wasm module has an invalid import section. {error:#}"
+            ))
         })?;
         Ok(Module(Arc::new(Compiled {
             hash,
@@ -212,7 +224,9 @@ fn unpack(wasm: &[u8]) -> Result<Option<Vec<u8>>, InvalidModule> {
         .read_to_end(&mut plain)
         .map_err(|error| InvalidModule(format!("failed to decompress Wasm module: {error}")))?;
     if plain.len() as u64 > MAX_MODULE {
-        return Err(InvalidModule(format!("failed to decompress Wasm module: module is larger than {MAX_MODULE} bytes")));
+        return Err(InvalidModule(format!(
+            "failed to decompress Wasm module: module is larger than {MAX_MODULE} bytes"
+        )));
     }
     Ok(Some(plain))
 }

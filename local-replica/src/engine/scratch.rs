@@ -10,7 +10,10 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn after(locals: u32) -> Self {
-        Self { first: locals, kinds: Vec::new() }
+        Self {
+            first: locals,
+            kinds: Vec::new(),
+        }
     }
 
     /// The nth scratch local of a type.

@@ -138,7 +138,11 @@ impl StableMemory {
 
     fn check(&self, offset: u64, length: usize) -> Result<(), OutOfBounds> {
         let end = offset.checked_add(length as u64).ok_or(OutOfBounds)?;
-        if end > self.wasm_pages * WASM_PAGE { Err(OutOfBounds) } else { Ok(()) }
+        if end > self.wasm_pages * WASM_PAGE {
+            Err(OutOfBounds)
+        } else {
+            Ok(())
+        }
     }
 }
 

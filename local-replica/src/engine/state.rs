@@ -1,6 +1,9 @@
-//! What the host knows while a message runs, and the heap pages it keeps for undoing it.
+//! What the host knows while a message runs.
 
-use super::{Entry, Execution, Message, OutgoingCall, Response, StableMemory, Trap, stable::PAGE};
+use super::{
+    Entry, Execution, Message, OutgoingCall, Response, StableMemory, Trap, journal::Journal,
+    stable::PAGE,
+};
 use candid::Principal;
 use wasmtime::{Caller, Global, Memory, Result, Val, format_err};
 
@@ -13,53 +16,6 @@ pub(super) struct Handles {
     pub(super) heap: Memory,
     pub(super) dirty: Memory,
     pub(super) counter: Global,
-}
-
-/// Old heap pages: what they held before this message.
-#[derive(Debug, Default)]
-pub(super) struct Journal {
-    /// Pages the heap had when the message started; newer ones vanish with a rollback.
-    old_pages: usize,
-    /// Written pages, the old ones with their content at the same place of `contents`.
-    written: Vec<usize>,
-    grown: Vec<usize>,
-    contents: Vec<u8>,
-}
-
-impl Journal {
-    fn start(&mut self, heap_bytes: usize) {
-        self.old_pages = heap_bytes / PAGE;
-    }
-
-    fn keep(&mut self, page: usize, content: &[u8]) {
-        if page < self.old_pages {
-            self.written.push(page);
-            self.contents.extend_from_slice(content);
-        } else {
-            self.grown.push(page);
-        }
-    }
-
-    /// Pages written.
-    pub(super) fn pages(&self) -> impl Iterator<Item = usize> {
-        self.written.iter().chain(&self.grown).copied()
-    }
-
-    /// Puts the old content back.
-    pub(super) fn restore(&self, heap: &mut [u8]) {
-        for (page, content) in self.written.iter().zip(self.contents.chunks(PAGE)) {
-            heap[page * PAGE..][..PAGE].copy_from_slice(content);
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        // One heavy message shouldn't hold its journal for good.
-        const KEPT: usize = 4 << 20;
-        self.written.clear();
-        self.grown.clear();
-        self.contents.clear();
-        self.contents.shrink_to(KEPT);
-    }
 }
 
 /// What a message asks for, to be applied once it has succeeded.
@@ -144,9 +100,18 @@ impl State {
     }
 
     /// Moves a message's results out; after a trap there are none but the log.
-    pub(super) fn finish(&mut self, result: Result<(), Trap>, instructions: u64, dirty_heap_pages: u64) -> Execution {
+    pub(super) fn finish(
+        &mut self,
+        result: Result<(), Trap>,
+        instructions: u64,
+        dirty_heap_pages: u64,
+    ) -> Execution {
         let effects = std::mem::take(&mut self.effects);
-        let effects = if result.is_ok() { effects } else { Effects::default() };
+        let effects = if result.is_ok() {
+            effects
+        } else {
+            Effects::default()
+        };
         Execution {
             result,
             response: effects.response,
@@ -189,14 +154,18 @@ impl State {
     }
 
     pub(super) fn handles(&self) -> Result<Handles> {
-        self.handles.ok_or_else(|| format_err!("the instance isn't ready"))
+        self.handles
+            .ok_or_else(|| format_err!("the instance isn't ready"))
     }
 }
 
 /// Instructions left.
 pub(super) fn instructions_left(caller: &mut Caller<'_, State>) -> Result<i64> {
     let counter = caller.data().handles()?.counter;
-    counter.get(caller).i64().ok_or_else(|| format_err!("the counter isn't an i64"))
+    counter
+        .get(caller)
+        .i64()
+        .ok_or_else(|| format_err!("the counter isn't an i64"))
 }
 
 /// Takes instructions off the counter.
@@ -204,13 +173,19 @@ pub(super) fn charge(caller: &mut Caller<'_, State>, instructions: u64) -> Resul
     let left = instructions_left(caller)?.saturating_sub_unsigned(instructions);
     let counter = caller.data().handles()?.counter;
     counter.set(&mut *caller, Val::I64(left))?;
-    if left < 0 { Err(Trap::OutOfInstructions.into()) } else { Ok(()) }
+    if left < 0 {
+        Err(Trap::OutOfInstructions.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// Keeps the content of the range's clean pages and marks them dirty; what is out of bounds is left out.
 pub(super) fn mark(caller: &mut Caller<'_, State>, address: u32, length: u32) -> Result<()> {
     let Handles { heap, dirty, .. } = caller.data().handles()?;
-    let Some(end) = u64::from(address).checked_add(u64::from(length)) else { return Ok(()) };
+    let Some(end) = u64::from(address).checked_add(u64::from(length)) else {
+        return Ok(());
+    };
     let first = address as usize / PAGE;
     let end = (end.div_ceil(PAGE as u64) as usize).min(heap.data_size(&*caller) / PAGE);
     for page in first..end {

@@ -10,7 +10,9 @@ impl Trap {
         }
         let text = match error.downcast_ref::<wasmtime::Trap>() {
             Some(wasmtime::Trap::StackOverflow) => "stack overflow",
-            Some(wasmtime::Trap::MemoryOutOfBounds | wasmtime::Trap::HeapMisaligned) => "heap out of bounds",
+            Some(wasmtime::Trap::MemoryOutOfBounds | wasmtime::Trap::HeapMisaligned) => {
+                "heap out of bounds"
+            }
             Some(wasmtime::Trap::TableOutOfBounds) => "table out of bounds",
             Some(wasmtime::Trap::IntegerDivisionByZero) => "integer division by 0",
             Some(wasmtime::Trap::UnreachableCodeReached) => "unreachable",

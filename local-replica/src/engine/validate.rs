@@ -32,7 +32,10 @@ pub(super) struct Valid {
 /// Checks a module.
 pub(super) fn validate(wasm: &[u8]) -> Result<Valid, InvalidModule> {
     let types = check_wasm(wasm).map_err(|error| invalid("", error))?;
-    let mut valid = Valid { exports: HashSet::new(), metadata: Vec::new() };
+    let mut valid = Valid {
+        exports: HashSet::new(),
+        metadata: Vec::new(),
+    };
     let mut methods = Methods::default();
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(|error| invalid("", error))? {
@@ -61,7 +64,11 @@ pub(super) fn validate(wasm: &[u8]) -> Result<Valid, InvalidModule> {
                     _ => continue,
                 };
                 let content = section.data().to_vec();
-                valid.metadata.push(Metadata { name: name.to_owned(), public, content });
+                valid.metadata.push(Metadata {
+                    name: name.to_owned(),
+                    public,
+                    content,
+                });
             }
             _ => {}
         }
@@ -102,7 +109,10 @@ fn check_import(import: &wasmparser::Import<'_>) -> Result<(), InvalidModule> {
     if import.module != "ic0" {
         return Err(invalid(
             section,
-            format!("Module imports function '{}' from '{}' that is not exported by the runtime.", import.name, import.module),
+            format!(
+                "Module imports function '{}' from '{}' that is not exported by the runtime.",
+                import.name, import.module
+            ),
         ));
     }
     Ok(())
@@ -114,7 +124,13 @@ fn check_type(types: &Types, export: &Export<'_>) -> Result<(), InvalidModule> {
     if function.params().is_empty() && function.results().is_empty() {
         return Ok(());
     }
-    Err(invalid("function signature", format!("Expected input params and return type of '{}' to be [].", export.name)))
+    Err(invalid(
+        "function signature",
+        format!(
+            "Expected input params and return type of '{}' to be [].",
+            export.name
+        ),
+    ))
 }
 
 #[derive(Default)]
@@ -129,9 +145,13 @@ impl<'a> Methods<'a> {
         if SYSTEM_METHODS.contains(&export) {
             return Ok(());
         }
-        let Some(("canister_update" | "canister_query" | "canister_composite_query", name)) = export.split_once(' ')
+        let Some(("canister_update" | "canister_query" | "canister_composite_query", name)) =
+            export.split_once(' ')
         else {
-            return Err(invalid(section, format!("Exporting reserved function '{export}' with \"canister_\" prefix")));
+            return Err(invalid(
+                section,
+                format!("Exporting reserved function '{export}' with \"canister_\" prefix"),
+            ));
         };
         if !self.names.insert(name) {
             return Err(invalid(
@@ -145,13 +165,17 @@ impl<'a> Methods<'a> {
         if self.names.len() > MAX_METHODS {
             return Err(invalid(
                 section,
-                format!("The number of exported functions called `canister_update <name>`, `canister_query <name>`, or `canister_composite_query <name>` exceeds {MAX_METHODS}."),
+                format!(
+                    "The number of exported functions called `canister_update <name>`, `canister_query <name>`, or `canister_composite_query <name>` exceeds {MAX_METHODS}."
+                ),
             ));
         }
         if self.bytes > MAX_METHOD_NAMES {
             return Err(invalid(
                 section,
-                format!("The sum of `<name>` lengths in exported functions called `canister_update <name>`, `canister_query <name>`, or `canister_composite_query <name>` exceeds {MAX_METHOD_NAMES}."),
+                format!(
+                    "The sum of `<name>` lengths in exported functions called `canister_update <name>`, `canister_query <name>`, or `canister_composite_query <name>` exceeds {MAX_METHOD_NAMES}."
+                ),
             ));
         }
         Ok(())
@@ -161,15 +185,27 @@ impl<'a> Methods<'a> {
 fn check_metadata(metadata: &[Metadata]) -> Result<(), InvalidModule> {
     let section = "custom section";
     if metadata.len() > MAX_METADATA_SECTIONS {
-        let error = format!("Number of custom sections with prefix icp: exceeds {MAX_METADATA_SECTIONS}.");
+        let error =
+            format!("Number of custom sections with prefix icp: exceeds {MAX_METADATA_SECTIONS}.");
         return Err(invalid(section, error));
     }
     let mut names = HashSet::new();
     if let Some(twice) = metadata.iter().find(|entry| !names.insert(&entry.name)) {
-        return Err(invalid(section, format!("Multiple definitions of section '{}'.", twice.name)));
+        return Err(invalid(
+            section,
+            format!("Multiple definitions of section '{}'.", twice.name),
+        ));
     }
-    if metadata.iter().map(|entry| entry.name.len() + entry.content.len()).sum::<usize>() > MAX_METADATA_BYTES {
-        return Err(invalid(section, format!("Custom sections are larger than {MAX_METADATA_BYTES} bytes.")));
+    if metadata
+        .iter()
+        .map(|entry| entry.name.len() + entry.content.len())
+        .sum::<usize>()
+        > MAX_METADATA_BYTES
+    {
+        return Err(invalid(
+            section,
+            format!("Custom sections are larger than {MAX_METADATA_BYTES} bytes."),
+        ));
     }
     Ok(())
 }

@@ -37,20 +37,38 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
         }
         Ok(())
     })?;
-    linker.func_wrap("ic0", "call_with_best_effort_response", |mut caller: Caller<'_, State>, seconds: u32| {
-        let name = "call_with_best_effort_response";
-        enter(&mut caller, name, CALL, BASIC)?;
-        if staged(&mut caller, name)?.timeout_seconds.replace(seconds).is_some() {
-            return violation(format!("ic0_{name} failed because a timeout is already set."));
-        }
-        Ok(())
-    })?;
-    linker.func_wrap("ic0", "call_cycles_add128", |mut caller: Caller<'_, State>, high: u64, low: u64| {
-        add_cycles(&mut caller, "call_cycles_add128", amount(high, low))
-    })?;
-    linker.func_wrap("ic0", "call_cycles_add", |mut caller: Caller<'_, State>, cycles: u64| {
-        add_cycles(&mut caller, "call_cycles_add", u128::from(cycles))
-    })?;
+    linker.func_wrap(
+        "ic0",
+        "call_with_best_effort_response",
+        |mut caller: Caller<'_, State>, seconds: u32| {
+            let name = "call_with_best_effort_response";
+            enter(&mut caller, name, CALL, BASIC)?;
+            if staged(&mut caller, name)?
+                .timeout_seconds
+                .replace(seconds)
+                .is_some()
+            {
+                return violation(format!(
+                    "ic0_{name} failed because a timeout is already set."
+                ));
+            }
+            Ok(())
+        },
+    )?;
+    linker.func_wrap(
+        "ic0",
+        "call_cycles_add128",
+        |mut caller: Caller<'_, State>, high: u64, low: u64| {
+            add_cycles(&mut caller, "call_cycles_add128", amount(high, low))
+        },
+    )?;
+    linker.func_wrap(
+        "ic0",
+        "call_cycles_add",
+        |mut caller: Caller<'_, State>, cycles: u64| {
+            add_cycles(&mut caller, "call_cycles_add", u128::from(cycles))
+        },
+    )?;
     linker.func_wrap("ic0", "call_perform", call_perform)?;
     Ok(())
 }
@@ -62,11 +80,16 @@ const CALL: Modes = U | RY | RT | T;
 fn staged<'a>(caller: &'a mut Caller<'_, State>, name: &str) -> Result<&'a mut OutgoingCall> {
     match &mut caller.data_mut().effects.staged {
         Some(call) => Ok(call),
-        None => violation(format!("ic0.{name} called when no call is under construction.")),
+        None => violation(format!(
+            "ic0.{name} called when no call is under construction."
+        )),
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "as the interface specification has it")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "as the interface specification has it"
+)]
 fn call_new(
     mut caller: Caller<'_, State>,
     callee: u32,
@@ -103,8 +126,14 @@ fn call_new(
         method,
         payload: Vec::new(),
         cycles: 0,
-        on_reply: Closure { function: reply_function, environment: reply_environment },
-        on_reject: Closure { function: reject_function, environment: reject_environment },
+        on_reply: Closure {
+            function: reply_function,
+            environment: reply_environment,
+        },
+        on_reject: Closure {
+            function: reject_function,
+            environment: reject_environment,
+        },
         on_cleanup: None,
         timeout_seconds: None,
     });
@@ -133,7 +162,10 @@ fn call_perform(mut caller: Caller<'_, State>) -> Result<u32> {
     if !affordable {
         return Ok(TRANSIENT);
     }
-    effects.cycles_sent = effects.cycles_sent.saturating_add(cycles).saturating_add(fee);
+    effects.cycles_sent = effects
+        .cycles_sent
+        .saturating_add(cycles)
+        .saturating_add(fee);
     effects.calls.extend(call);
     Ok(0)
 }

@@ -3,8 +3,8 @@
 //! Each one charges its instructions first and then looks whether it may be called in this kind of message.
 
 mod call;
-mod cycles;
 mod cost;
+mod cycles;
 mod environment;
 mod message;
 mod stable;
@@ -41,10 +41,16 @@ const MAX_PAYLOAD: usize = 2 << 20;
 
 /// Defines everything a module may import.
 pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
-    linker.func_wrap(HOST, MARK, |mut caller: Caller<'_, State>, address: u32, length: u32| {
-        mark(&mut caller, address, length)
+    linker.func_wrap(
+        HOST,
+        MARK,
+        |mut caller: Caller<'_, State>, address: u32, length: u32| {
+            mark(&mut caller, address, length)
+        },
+    )?;
+    linker.func_wrap(HOST, OUT_OF_INSTRUCTIONS, || -> Result<()> {
+        Err(Trap::OutOfInstructions.into())
     })?;
-    linker.func_wrap(HOST, OUT_OF_INSTRUCTIONS, || -> Result<()> { Err(Trap::OutOfInstructions.into()) })?;
     message::link(linker)?;
     call::link(linker)?;
     cycles::link(linker)?;
@@ -61,8 +67,12 @@ fn mode(entry: &Entry) -> (Modes, &'static str) {
         Entry::Init | Entry::PostUpgrade => (I, "init"),
         Entry::PreUpgrade => (G, "pre upgrade"),
         Entry::Update(_) => (U, "update"),
-        Entry::Query { replicated: true, .. } => (RQ, "replicated query"),
-        Entry::Query { replicated: false, .. } => (NRQ, "non replicated query"),
+        Entry::Query {
+            replicated: true, ..
+        } => (RQ, "replicated query"),
+        Entry::Query {
+            replicated: false, ..
+        } => (NRQ, "non replicated query"),
         Entry::InspectMessage => (F, "inspect message"),
         Entry::Heartbeat => (T, "heartbeat"),
         Entry::GlobalTimer => (T, "global timer"),
@@ -73,11 +83,18 @@ fn mode(entry: &Entry) -> (Modes, &'static str) {
 }
 
 /// Charges a call and checks that it's allowed here.
-fn enter(caller: &mut Caller<'_, State>, name: &str, modes: Modes, instructions: u64) -> Result<()> {
+fn enter(
+    caller: &mut Caller<'_, State>,
+    name: &str,
+    modes: Modes,
+    instructions: u64,
+) -> Result<()> {
     charge(caller, instructions)?;
     let (mode, mode_name) = mode(&caller.data().message.entry);
     if modes & mode == 0 {
-        return violation(format!("\"ic0_{name}\" cannot be executed in {mode_name} mode"));
+        return violation(format!(
+            "\"ic0_{name}\" cannot be executed in {mode_name} mode"
+        ));
     }
     Ok(())
 }
@@ -96,14 +113,20 @@ fn slice<'a>(context: &str, bytes: &'a [u8], offset: u32, size: u32) -> Result<&
     let end = offset as usize + size as usize;
     match bytes.get(offset as usize..end) {
         Some(piece) => Ok(piece),
-        None => {
-            violation(format!("{context}: src={offset} + length={size} exceeds the slice size={}", bytes.len()))
-        }
+        None => violation(format!(
+            "{context}: src={offset} + length={size} exceeds the slice size={}",
+            bytes.len()
+        )),
     }
 }
 
 /// Reads from the heap.
-fn read<'a>(caller: &'a mut Caller<'_, State>, context: &str, source: u32, size: u32) -> Result<&'a [u8]> {
+fn read<'a>(
+    caller: &'a mut Caller<'_, State>,
+    context: &str,
+    source: u32,
+    size: u32,
+) -> Result<&'a [u8]> {
     let heap = caller.data().handles()?.heap;
     slice(context, heap.data(caller), source, size)
 }
@@ -113,7 +136,12 @@ fn write(caller: &mut Caller<'_, State>, name: &str, target: u32, bytes: &[u8]) 
     mark(caller, target, bytes.len() as u32)?;
     let memory = caller.data().handles()?.heap;
     let heap = memory.data_mut(caller);
-    slice(&format!("ic0.{name} heap"), heap, target, bytes.len() as u32)?;
+    slice(
+        &format!("ic0.{name} heap"),
+        heap,
+        target,
+        bytes.len() as u32,
+    )?;
     heap[target as usize..][..bytes.len()].copy_from_slice(bytes);
     Ok(())
 }
@@ -144,10 +172,14 @@ fn link_bytes(
     bytes: fn(&State) -> &[u8],
 ) -> Result<()> {
     let name = format!("{thing}_size");
-    linker.func_wrap("ic0", &name.clone(), move |mut caller: Caller<'_, State>| -> Result<u32> {
-        enter(&mut caller, &name, modes, BASIC)?;
-        Ok(bytes(caller.data()).len() as u32)
-    })?;
+    linker.func_wrap(
+        "ic0",
+        &name.clone(),
+        move |mut caller: Caller<'_, State>| -> Result<u32> {
+            enter(&mut caller, &name, modes, BASIC)?;
+            Ok(bytes(caller.data()).len() as u32)
+        },
+    )?;
     let name = format!("{thing}_copy");
     linker.func_wrap(
         "ic0",

@@ -13,34 +13,54 @@ const DIRTY_PAGE: u64 = 1_000;
 const PAGES_32: u64 = 1 << 16;
 
 pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
-    linker.func_wrap("ic0", "stable64_size", |caller: Caller<'_, State>| caller.data().stable.wasm_pages())?;
-    linker.func_wrap("ic0", "stable64_grow", |mut caller: Caller<'_, State>, pages: u64| -> Result<u64> {
-        charge(&mut caller, GROW)?;
-        Ok(caller.data_mut().stable.grow(pages).unwrap_or(u64::MAX))
+    linker.func_wrap("ic0", "stable64_size", |caller: Caller<'_, State>| {
+        caller.data().stable.wasm_pages()
     })?;
     linker.func_wrap(
         "ic0",
+        "stable64_grow",
+        |mut caller: Caller<'_, State>, pages: u64| -> Result<u64> {
+            charge(&mut caller, GROW)?;
+            Ok(caller.data_mut().stable.grow(pages).unwrap_or(u64::MAX))
+        },
+    )?;
+    linker.func_wrap(
+        "ic0",
         "stable64_read",
-        |mut caller: Caller<'_, State>, target: u64, offset: u64, size: u64| stable_read(&mut caller, target, offset, size),
+        |mut caller: Caller<'_, State>, target: u64, offset: u64, size: u64| {
+            stable_read(&mut caller, target, offset, size)
+        },
     )?;
     linker.func_wrap(
         "ic0",
         "stable64_write",
-        |mut caller: Caller<'_, State>, offset: u64, source: u64, size: u64| stable_write(&mut caller, offset, source, size),
+        |mut caller: Caller<'_, State>, offset: u64, source: u64, size: u64| {
+            stable_write(&mut caller, offset, source, size)
+        },
     )?;
-    linker.func_wrap("ic0", "stable_size", |caller: Caller<'_, State>| -> Result<u32> {
-        check_32(&caller)?;
-        Ok(caller.data().stable.wasm_pages() as u32)
-    })?;
-    linker.func_wrap("ic0", "stable_grow", |mut caller: Caller<'_, State>, pages: u32| -> Result<u32> {
-        charge(&mut caller, GROW)?;
-        check_32(&caller)?;
-        let stable = &mut caller.data_mut().stable;
-        if stable.wasm_pages() + u64::from(pages) > PAGES_32 {
-            return Ok(u32::MAX);
-        }
-        Ok(stable.grow(u64::from(pages)).map_or(u32::MAX, |old| old as u32))
-    })?;
+    linker.func_wrap(
+        "ic0",
+        "stable_size",
+        |caller: Caller<'_, State>| -> Result<u32> {
+            check_32(&caller)?;
+            Ok(caller.data().stable.wasm_pages() as u32)
+        },
+    )?;
+    linker.func_wrap(
+        "ic0",
+        "stable_grow",
+        |mut caller: Caller<'_, State>, pages: u32| -> Result<u32> {
+            charge(&mut caller, GROW)?;
+            check_32(&caller)?;
+            let stable = &mut caller.data_mut().stable;
+            if stable.wasm_pages() + u64::from(pages) > PAGES_32 {
+                return Ok(u32::MAX);
+            }
+            Ok(stable
+                .grow(u64::from(pages))
+                .map_or(u32::MAX, |old| old as u32))
+        },
+    )?;
     linker.func_wrap(
         "ic0",
         "stable_read",
@@ -62,7 +82,10 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
 
 fn check_32(caller: &Caller<'_, State>) -> Result<()> {
     if caller.data().stable.wasm_pages() > PAGES_32 {
-        return Err(Trap::Wasm("32 bit stable memory api used on a memory larger than 4GB".to_owned()).into());
+        return Err(Trap::Wasm(
+            "32 bit stable memory api used on a memory larger than 4GB".to_owned(),
+        )
+        .into());
     }
     Ok(())
 }
@@ -101,7 +124,11 @@ fn stable_write(caller: &mut Caller<'_, State>, offset: u64, source: u64, size: 
         return Ok(());
     }
     let (source, size) = heap_range(caller, source, size)?;
-    let clean = caller.data().stable.clean_pages(offset, size.into()).map_err(out_of_bounds)?;
+    let clean = caller
+        .data()
+        .stable
+        .clean_pages(offset, size.into())
+        .map_err(out_of_bounds)?;
     charge(caller, clean * DIRTY_PAGE)?;
     let memory = caller.data().handles()?.heap;
     let (heap, state) = memory.data_and_store_mut(caller);
