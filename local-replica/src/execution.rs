@@ -12,6 +12,7 @@ use crate::replica::{Outgoing, Replica};
 
 /// Best-effort calls wait at most this long.
 const MAX_WAIT_SECONDS: u32 = 300;
+const SECOND_NS: u64 = 1_000_000_000;
 /// Share of a callback's instructions that is kept back for its cleanup.
 const CLEANUP_PERCENT: u64 = 5;
 
@@ -93,6 +94,13 @@ impl Canister {
         let Some(code) = &mut self.code else {
             return undone(Trap::Contract("the canister has no Wasm module".to_owned()));
         };
+        if code.spoiled {
+            return undone(Trap::Contract(
+                "not supported by local-replica: going on with a heap that pre_upgrade has changed before the upgrade \
+                 failed; reinstall the canister"
+                    .to_owned(),
+            ));
+        }
         code.instance.execute(&mut self.stable, &message)
     }
 
@@ -126,7 +134,8 @@ impl Canister {
     /// Turns a call the canister made into a request, and pays for it.
     fn send(&mut self, time_ns: u64, context: u64, call: engine::OutgoingCall) -> Request {
         let deadline_ns = call.timeout_seconds.map_or(0, |seconds| {
-            time_ns + u64::from(seconds.min(MAX_WAIT_SECONDS)) * 1_000_000_000
+            // Deadlines are in whole seconds on the IC.
+            (time_ns / SECOND_NS + u64::from(seconds.min(MAX_WAIT_SECONDS))) * SECOND_NS
         });
         self.charge(cycles::request(&call.method, call.payload.len()));
         self.cycles = self.cycles.saturating_sub(call.cycles);
@@ -173,6 +182,10 @@ fn undone(trap: Trap) -> Execution {
 impl Replica {
     /// Executes a call; answers the instructions used.
     pub fn execute_request(&mut self, request: Request) -> u64 {
+        // The caller has stopped waiting; what it doesn't wait for is not started.
+        if request.deadline_ns != 0 && request.deadline_ns <= self.time_ns {
+            return 0;
+        }
         let context = CallContext {
             origin: request.origin,
             sender: request.sender,

@@ -47,8 +47,7 @@ impl Replica {
         subnet: Principal,
         cycles: &mut u128,
     ) -> Result<Option<Vec<u8>>, Reject> {
-        let args: HttpRequestArgs =
-            candid::decode_one(&request.payload).map_err(Reject::invalid_payload)?;
+        let args: HttpRequestArgs = management::decode(&request.payload)?;
         if let Some(transform) = &args.transform
             && transform.function.0.principal != request.sender
         {

@@ -12,7 +12,7 @@ use crate::cycles::{self, limit};
 use crate::engine::{Entry, Response};
 use crate::errors::{ApiError, Reject};
 use crate::execution::Input;
-use crate::management::SubnetRequest;
+use crate::management::{self, SubnetRequest};
 use crate::replica::Replica;
 
 /// Rounds that awaiting an ingress message executes at most.
@@ -81,7 +81,7 @@ impl Replica {
         let (sender, receiver) = parties(&call)?;
         let subnet = self.effective_subnet(&call.effective_principal)?;
         let checked = if receiver == Principal::management_canister() {
-            crate::management::check_ingress_method(&call.method)?
+            management::check_ingress_method(&call.method)?
         } else {
             self.check_ingress(sender, receiver, &call)
         };
@@ -123,15 +123,22 @@ impl Replica {
     /// Brings the submitted messages to their canisters, at the start of a round.
     pub fn induct_ingress(&mut self) {
         while let Some(message) = self.ingress.pending.pop_front() {
-            let SubnetRequest { request, .. } = &message;
-            if request.receiver == Principal::management_canister() {
+            let request = &message.request;
+            let to_management = request.receiver == Principal::management_canister();
+            let payer = if to_management {
+                management::payer(request)
+            } else {
+                Some(request.receiver)
+            };
+            if let Some(canister) = payer.and_then(|payer| self.canisters.get_mut(&payer)) {
+                let fee = cycles::ingress(request.sender, &request.method, request.payload.len());
+                canister.charge(fee);
+            }
+            if to_management {
                 self.subnet_inputs.push_back(message);
-                continue;
+            } else {
+                self.deliver_request(message.request);
             }
-            if let Some(canister) = self.canisters.get_mut(&request.receiver) {
-                canister.charge(cycles::ingress(request.sender, &request.method, request.payload.len()));
-            }
-            self.deliver_request(message.request);
         }
     }
 

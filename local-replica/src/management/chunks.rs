@@ -54,12 +54,7 @@ impl Replica {
         reply(&chunks).map(Some)
     }
 
-    pub(super) fn install_chunked_code(
-        &mut self,
-        sender: Principal,
-        payload: &[u8],
-        from_user: bool,
-    ) -> Answer {
+    pub(super) fn install_chunked_code(&mut self, sender: Principal, payload: &[u8]) -> Answer {
         let args: InstallChunkedCodeArgs = decode(payload)?;
         let store = args.store_canister.unwrap_or(args.target_canister);
         let store = self.owned_store(sender, store, "install_chunked_code")?;
@@ -81,7 +76,6 @@ impl Replica {
             mode: args.mode,
             wasm,
             arg: args.arg,
-            ingress_bytes: from_user.then_some(payload.len()),
         }))
     }
 

@@ -21,8 +21,6 @@ pub(super) struct Installation {
     pub(super) mode: CanisterInstallMode,
     pub(super) wasm: Vec<u8>,
     pub(super) arg: Vec<u8>,
-    /// Size of the ingress message, which the canister pays for.
-    pub(super) ingress_bytes: Option<usize>,
 }
 
 /// The steps of one installation share an instruction limit and are charged together.
@@ -35,12 +33,7 @@ struct Steps {
 }
 
 impl Replica {
-    pub(super) fn install_code(
-        &mut self,
-        sender: Principal,
-        payload: &[u8],
-        from_user: bool,
-    ) -> Answer {
+    pub(super) fn install_code(&mut self, sender: Principal, payload: &[u8]) -> Answer {
         let args: InstallCodeArgs = decode(payload)?;
         done(self.install(Installation {
             sender,
@@ -48,7 +41,6 @@ impl Replica {
             mode: args.mode,
             wasm: args.wasm_module,
             arg: args.arg,
-            ingress_bytes: from_user.then_some(payload.len()),
         }))
     }
 
@@ -57,9 +49,6 @@ impl Replica {
         let id = installation.canister;
         let sender = installation.sender;
         let canister = self.controlled(sender, id, "install_code")?;
-        if let Some(bytes) = installation.ingress_bytes {
-            canister.charge(cycles::ingress(sender, "install_code", bytes));
-        }
         check_mode(canister, &installation.mode)?;
         let limit = canister.instruction_limit(limit::INSTALL);
         canister.can_pay(canister.prepayment(limit))?;
@@ -142,6 +131,7 @@ impl Steps {
         let new = Code {
             instance: Instance::new(module)?,
             wasm_len: wasm.len(),
+            spoiled: false,
         };
         match mode {
             CanisterInstallMode::Install | CanisterInstallMode::Reinstall => {
@@ -174,14 +164,18 @@ impl Steps {
         let has_pre_upgrade = canister.module().is_some_and(Module::has_pre_upgrade);
         let stable = canister.stable.read_all();
         let timer = canister.global_timer;
-        if has_pre_upgrade && !skip_pre_upgrade {
+        let runs_pre_upgrade = has_pre_upgrade && !skip_pre_upgrade;
+        if runs_pre_upgrade {
             self.step(canister, Entry::PreUpgrade, Vec::new())?;
         }
         canister.global_timer = 0;
         let old = canister.code.replace(new);
         let result = self.start_with(canister, module.has_post_upgrade(), Entry::PostUpgrade, arg);
         if result.is_err() {
-            canister.code = old;
+            canister.code = old.map(|code| Code {
+                spoiled: code.spoiled || runs_pre_upgrade,
+                ..code
+            });
             canister.stable.replace(&stable);
             canister.global_timer = timer;
         }

@@ -7,8 +7,10 @@ mod settings;
 mod status;
 
 use candid::utils::ArgumentEncoder;
-use candid::{CandidType, Principal};
+use candid::{CandidType, DecoderConfig, Principal};
+use ic_management_canister_types::CanisterIdRecord;
 use pocket_ic::ErrorCode;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::call_context::{Origin, Request};
@@ -24,6 +26,9 @@ pub struct SubnetRequest {
     /// Where a canister would be created.
     pub subnet: Principal,
 }
+
+/// Enough for every argument that fits into a message.
+const DECODING_QUOTA: usize = 100_000_000;
 
 /// A reply, or `None` when it comes later.
 type Answer = Result<Option<Vec<u8>>, Reject>;
@@ -98,8 +103,32 @@ fn encode(values: impl ArgumentEncoder) -> Result<Vec<u8>, Reject> {
         .map_err(|error| Reject::new(ErrorCode::CanisterWasmEngineError, error.to_string()))
 }
 
-fn decode<T: CandidType + DeserializeOwned>(payload: &[u8]) -> Result<T, Reject> {
-    candid::decode_one(payload).map_err(Reject::invalid_payload)
+/// Decodes one argument, with a limit on the work that a few crafted bytes can cause.
+pub fn decode<T: CandidType + DeserializeOwned>(payload: &[u8]) -> Result<T, Reject> {
+    let mut config = DecoderConfig::new();
+    config.set_decoding_quota(DECODING_QUOTA);
+    candid::utils::decode_one_with_config(payload, &config).map_err(Reject::invalid_payload)
+}
+
+/// The canister that pays for an ingress message to the management canister.
+pub fn payer(request: &Request) -> Option<Principal> {
+    #[derive(CandidType, Deserialize)]
+    struct Target {
+        target_canister: Principal,
+    }
+    match request.method.as_str() {
+        // Anyone may create canisters and cycles here, for nothing.
+        "provisional_create_canister_with_cycles" | "provisional_top_up_canister" => None,
+        "install_chunked_code" => {
+            let target = decode::<Target>(&request.payload).ok();
+            target.map(|target| target.target_canister)
+        }
+        // A record with fewer fields can be read from one with more.
+        _ => {
+            let target = decode::<CanisterIdRecord>(&request.payload).ok();
+            target.map(|target| target.canister_id)
+        }
+    }
 }
 
 fn done(result: Result<(), Reject>) -> Answer {
@@ -180,8 +209,8 @@ impl Replica {
             "stop_canister" => self.stop_canister(request),
             "delete_canister" => self.delete_canister(sender, payload),
             "uninstall_code" => self.uninstall_code(sender, payload),
-            "install_code" => self.install_code(sender, payload, from_user),
-            "install_chunked_code" => self.install_chunked_code(sender, payload, from_user),
+            "install_code" => self.install_code(sender, payload),
+            "install_chunked_code" => self.install_chunked_code(sender, payload),
             "upload_chunk" => self.upload_chunk(sender, payload),
             "clear_chunk_store" => self.clear_chunk_store(sender, payload),
             "stored_chunks" => self.stored_chunks(sender, payload),

@@ -149,9 +149,9 @@ fn state_up_to_the_call_is_committed() {
 #[test]
 fn bounded_wait_has_a_deadline() {
     let (pic, caller, callee) = pair();
-    let start = pic.get_time().as_nanos_since_unix_epoch();
+    let seconds = pic.get_time().as_nanos_since_unix_epoch() / 1_000_000_000;
     let deadline = long(relay(&pic, caller, "relay_bounded", callee, "deadline"));
-    assert_eq!(deadline, start + 10_000_000_000);
+    assert_eq!(deadline, (seconds + 10) * 1_000_000_000);
     let unbounded = long(relay(&pic, caller, "relay", callee, "deadline"));
     assert_eq!(unbounded, 0);
     assert_eq!(long(update(&pic, callee, "deadline")), 0);

@@ -98,7 +98,11 @@ fn measured_on_the_real_server() {
     let id = pic.create_canister();
     let before = pic.cycle_balance(id);
     pic.install_canister(id, wasm, Vec::new(), None);
-    close("install", before - pic.cycle_balance(id), measured.install_cycles_charged);
+    close(
+        "install",
+        before - pic.cycle_balance(id),
+        measured.install_cycles_charged,
+    );
     for call in measured.calls {
         let before = pic.cycle_balance(id);
         let arg = unhex(&call.arg_hex);
@@ -112,7 +116,10 @@ fn measured_on_the_real_server() {
 fn close(name: &str, charged: u128, measured: u128) {
     let off = charged.abs_diff(measured);
     println!("{name}: {charged} cycles, {measured} measured, {off} off");
-    assert!(off * 1_000 <= measured, "{name}: {charged} instead of {measured}");
+    assert!(
+        off * 1_000 <= measured,
+        "{name}: {charged} instead of {measured}"
+    );
 }
 
 fn unhex(text: &str) -> Vec<u8> {

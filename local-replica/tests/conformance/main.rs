@@ -10,6 +10,7 @@ mod instances;
 mod lifecycle;
 mod messages;
 mod outcalls;
+mod server;
 mod speed;
 mod timers;
 mod upgrades;
