@@ -6,6 +6,7 @@ use darling::{
     util::{Flag, PreservedStrExpr},
 };
 use proc_macro2::TokenStream;
+use quote::ToTokens;
 use syn::{Expr, Path, spanned::Spanned};
 
 #[derive(FromMeta)]
@@ -61,6 +62,22 @@ impl Options {
             )
         })?;
         Self::from_list(&options).map_err(|error| combine(error.flatten(), span))
+    }
+
+    /// The expressions in which arguments can occur.
+    pub(crate) fn expressions(&self) -> TokenStream {
+        let mut expressions = TokenStream::new();
+        if let Key::Expression(key) = &self.key {
+            key.to_tokens(&mut expressions);
+        }
+        if let Scope::Expression(scope) = &self.scope {
+            scope.to_tokens(&mut expressions);
+        }
+        if let Fingerprint::Expression(fingerprint) = &self.fingerprint {
+            fingerprint.to_tokens(&mut expressions);
+        }
+        self.created_at.to_tokens(&mut expressions);
+        expressions
     }
 }
 

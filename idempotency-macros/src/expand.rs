@@ -41,8 +41,9 @@ pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream
     })
 }
 
-fn expand(options: &Options, method: Method) -> Result<TokenStream, Error> {
+fn expand(options: &Options, mut method: Method) -> Result<TokenStream, Error> {
     check(options, &method)?;
+    method.mark_used(&options.expressions());
     let function = &method.function;
     let conditions = method.attributes("cfg");
     let signature = candid_signature(&method);

@@ -1,9 +1,12 @@
 //! The function below the attribute, and its `#[update(…)]`.
 
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
+use std::collections::BTreeSet;
 use syn::{
-    Attribute, Error, Expr, ExprLit, FnArg, ItemFn, Lit, Meta, Pat, Path, ReturnType, Token, Type,
-    parse::Parser, punctuated::Punctuated, spanned::Spanned, visit_mut::VisitMut,
+    Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Meta, Pat, Path, ReturnType, Token,
+    Type, parse::Parser, punctuated::Punctuated, spanned::Spanned, visit::Visit,
+    visit_mut::VisitMut,
 };
 
 pub(crate) struct Method {
@@ -73,6 +76,22 @@ impl Method {
         self.function.sig.asyncness.is_some()
     }
 
+    /// An argument that only the attribute uses is used all the same: no lint should ask to rename it.
+    pub(crate) fn mark_used(&mut self, expressions: &TokenStream) {
+        let used = identifiers(expressions.clone());
+        let mut bound = Bound(Vec::new());
+        self.patterns
+            .iter()
+            .for_each(|pattern| bound.visit_pat(pattern));
+        let marked = bound
+            .0
+            .into_iter()
+            .filter(|argument| used.contains(&argument.to_string()));
+        let block = &mut self.function.block;
+        let statements = marked.map(|argument| syn::parse_quote!(let _ = &#argument;));
+        block.stmts.splice(0..0, statements);
+    }
+
     /// The name that clients call.
     pub(crate) fn exported_name(&self) -> String {
         self.update
@@ -124,6 +143,30 @@ impl VisitMut for OverReferences {
         pattern.by_ref = None;
         syn::visit_mut::visit_pat_ident_mut(self, pattern);
     }
+}
+
+/// The names that patterns bind.
+struct Bound(Vec<Ident>);
+
+impl<'ast> Visit<'ast> for Bound {
+    fn visit_pat_ident(&mut self, pattern: &'ast syn::PatIdent) {
+        self.0.push(pattern.ident.clone());
+        syn::visit::visit_pat_ident(self, pattern);
+    }
+}
+
+fn identifiers(tokens: TokenStream) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for token in tokens {
+        match token {
+            TokenTree::Ident(ident) => {
+                found.insert(ident.to_string());
+            }
+            TokenTree::Group(group) => found.extend(identifiers(group.stream())),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+    found
 }
 
 /// Whether an attribute is ic-cdk's `name`, by whatever path.

@@ -1,1 +1,68 @@
-//! tests/canister
+//! A canister with an idempotent endpoint for each case that the integration tests need.
+//!
+//! Every endpoint counts its executions in stable memory, and most answer with the number of the execution: a replay
+//! shows by an old number.
+#![forbid(unsafe_code)]
+
+mod asynchronous;
+mod cycles;
+mod state;
+mod sync;
+
+use candid::{CandidType, Deserialize};
+use idempotency_core::{IdempotencyError, Stats};
+
+/// What the endpoints answer.
+type Answer = Result<String, Failure>;
+
+/// An error type with a place for the library's.
+#[derive(CandidType, Clone, Debug, Deserialize)]
+enum Failure {
+    /// The endpoint's own error.
+    Own(String),
+    /// A refusal.
+    Idempotency(IdempotencyError),
+}
+
+impl From<IdempotencyError> for Failure {
+    fn from(error: IdempotencyError) -> Self {
+        Failure::Idempotency(error)
+    }
+}
+
+#[ic_cdk::init]
+fn init() {
+    state::install();
+}
+
+#[ic_cdk::post_upgrade]
+fn post_upgrade() {
+    state::install();
+}
+
+/// How many times an endpoint ran, and had its effects stand.
+#[ic_cdk::query]
+fn executions(endpoint: String) -> u64 {
+    state::executions(&endpoint)
+}
+
+/// How full the stores are: the main one, then the small one.
+#[ic_cdk::query]
+fn stats() -> (Stats, Stats) {
+    (
+        state::MAIN.with(|store| store.stats()),
+        state::SMALL.with(|store| store.stats()),
+    )
+}
+
+/// Sets a switch that endpoints look at.
+#[ic_cdk::update]
+fn switch(name: String, on: bool) {
+    state::switch(&name, on);
+}
+
+/// Instructions that post_upgrade used.
+#[ic_cdk::query]
+fn post_upgrade_instructions() -> u64 {
+    state::install_instructions()
+}

@@ -91,6 +91,11 @@ pub fn coded(a: u64, b: u64) -> u64 {
     a + b
 }
 
+/// Only the attribute uses its argument.
+#[idempotent(store = STORE, key = key)]
+#[ic_cdk::update]
+pub fn keyed(key: u64) {}
+
 /// Not there.
 #[idempotent(store = STORE, key = key)]
 #[cfg(any())]
@@ -101,6 +106,7 @@ pub fn absent(key: u64) -> Missing {
 
 fn main() {
     nothing();
+    keyed(1);
     assert_eq!(aliased(1).ok(), Some(2));
     assert_eq!(patterns((1, 2), String::new(), String::from("abc"), [9; 4]), (6, 9));
     assert_eq!(sequence(3), (3, 3));

@@ -1,0 +1,31 @@
+//! Calls between canisters, with cycles.
+
+use crate::state::{MAIN, ran};
+use candid::Principal;
+use ic_cdk::{
+    api::{msg_cycles_accept, msg_cycles_available, msg_cycles_refunded},
+    call::Call,
+};
+use idempotency_core::idempotent;
+
+/// Takes all cycles attached, once.
+#[idempotent(store = MAIN, key = *key)]
+#[ic_cdk::update]
+fn pay(key: u64) -> u128 {
+    ran("pay");
+    msg_cycles_accept(msg_cycles_available())
+}
+
+/// Calls `pay` on a canister with cycles attached: what it answered, and the cycles that came back.
+#[ic_cdk::update]
+async fn pay_at(canister: Principal, key: u64, cycles: u128) -> (u128, u128) {
+    let reply = Call::unbounded_wait(canister, "pay")
+        .with_arg(key)
+        .with_cycles(cycles)
+        .await
+        .expect("pay answers");
+    (
+        reply.candid().expect("pay answers with a number"),
+        msg_cycles_refunded(),
+    )
+}

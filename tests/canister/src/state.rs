@@ -1,0 +1,73 @@
+//! What the canister keeps: counts and switches in stable memory, and two stores.
+
+use ic_stable_structures::{
+    DefaultMemoryImpl, StableBTreeMap,
+    memory_manager::{MemoryId, MemoryManager, VirtualMemory},
+};
+use idempotency_core::{Policy, Store};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
+
+type Memory = VirtualMemory<DefaultMemoryImpl>;
+
+thread_local! {
+    static MEMORY: RefCell<MemoryManager<DefaultMemoryImpl>> =
+        RefCell::new(MemoryManager::init(DefaultMemoryImpl::default()));
+    static NUMBERS: RefCell<StableBTreeMap<String, u64, Memory>> = RefCell::new(StableBTreeMap::init(memory(0)));
+    static INSTALL_INSTRUCTIONS: Cell<u64> = const { Cell::new(0) };
+
+    /// Deduplication state of most endpoints.
+    pub(crate) static MAIN: Store<Memory> = Store::new(
+        memory(1),
+        Policy::new().window(Duration::from_secs(3600)).drift(Duration::from_secs(60)).capacity(1_000),
+    );
+
+    /// A store that is soon full, of entries or of bytes.
+    pub(crate) static SMALL: Store<Memory> = Store::new(
+        memory(2),
+        Policy::new()
+            .window(Duration::from_secs(3600))
+            .drift(Duration::from_secs(60))
+            .capacity(3)
+            .max_reply_bytes(1_000)
+            .capacity_bytes(3_000),
+    );
+}
+
+fn memory(id: u8) -> Memory {
+    MEMORY.with_borrow(|memory| memory.get(MemoryId::new(id)))
+}
+
+pub(crate) fn install() {
+    let before = ic_cdk::api::instruction_counter();
+    idempotency_core::install(&MAIN);
+    idempotency_core::install(&SMALL);
+    INSTALL_INSTRUCTIONS.set(ic_cdk::api::instruction_counter() - before);
+}
+
+pub(crate) fn install_instructions() -> u64 {
+    INSTALL_INSTRUCTIONS.get()
+}
+
+/// Counts an execution; its number.
+pub(crate) fn ran(endpoint: &str) -> u64 {
+    NUMBERS.with_borrow_mut(|numbers| {
+        let number = numbers.get(&endpoint.to_owned()).unwrap_or(0) + 1;
+        numbers.insert(endpoint.to_owned(), number);
+        number
+    })
+}
+
+pub(crate) fn executions(endpoint: &str) -> u64 {
+    NUMBERS.with_borrow(|numbers| numbers.get(&endpoint.to_owned()).unwrap_or(0))
+}
+
+pub(crate) fn switch(name: &str, on: bool) {
+    NUMBERS.with_borrow_mut(|numbers| numbers.insert(format!("switch {name}"), on.into()));
+}
+
+pub(crate) fn is_on(name: &str) -> bool {
+    executions(&format!("switch {name}")) != 0
+}
