@@ -121,3 +121,28 @@ fn installation_is_exact() {
     let cycles = 5_000_000 + module.compilation_instructions() + ingress("install_code", &arg, 0);
     assert_eq!(cycles, expected().install_cycles_charged);
 }
+
+/// Figures for the eye, and a bound that only a copy of the heap for each message would break.
+#[test]
+fn messages_are_cheap() {
+    use std::time::{Duration, Instant};
+    let start = Instant::now();
+    let mut canister = Canister::install();
+    println!("compile and instantiate: {:?}", start.elapsed());
+    let nothing = expected().calls.remove(0);
+    let batch = || {
+        let start = Instant::now();
+        for _ in 0..100 {
+            canister.update("nothing", unhex(&nothing.arg_hex));
+        }
+        start.elapsed() / 100
+    };
+    let best = std::iter::repeat_with(batch).take(20).min().unwrap_or_default();
+    println!("an update that does nothing: {best:?}");
+    assert!(best < Duration::from_micros(100), "{best:?}");
+    let heavy = expected().calls.remove(9);
+    let start = Instant::now();
+    let execution = canister.update(&heavy.method, unhex(&heavy.arg_hex));
+    let millions = execution.instructions as f64 / 1e6;
+    println!("{:.0} million instructions/s", millions / start.elapsed().as_secs_f64());
+}

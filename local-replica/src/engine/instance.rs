@@ -90,14 +90,14 @@ impl Instance {
             .unsigned_abs();
         let dirty_pages = self.changed_pages();
         self.clear_marks();
-        let keep = result.is_ok() && !discards(&message.entry);
-        if keep {
+        let succeeded = result.is_ok();
+        if succeeded && !discards_all(&message.entry) {
             self.store.data_mut().stable.commit();
         } else {
             self.store.data_mut().stable.roll_back();
         }
         std::mem::swap(&mut self.store.data_mut().stable, stable);
-        let restored = if keep {
+        let restored = if succeeded && !discards_heap(&message.entry) {
             self.keep()
         } else {
             self.restore(heap_pages, &globals)
@@ -256,7 +256,7 @@ impl Instance {
 }
 
 /// Whether changes are dropped even if the message succeeds.
-fn discards(entry: &Entry) -> bool {
+fn discards_all(entry: &Entry) -> bool {
     matches!(
         entry,
         Entry::Query {
@@ -264,4 +264,10 @@ fn discards(entry: &Entry) -> bool {
             ..
         } | Entry::InspectMessage
     )
+}
+
+/// The heap after `canister_pre_upgrade` is of no use: the upgrade drops it, and if it fails, the canister goes on with
+/// the heap from before.
+fn discards_heap(entry: &Entry) -> bool {
+    discards_all(entry) || *entry == Entry::PreUpgrade
 }

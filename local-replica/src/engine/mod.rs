@@ -14,6 +14,8 @@ mod module;
 mod scratch;
 mod stable;
 mod state;
+#[cfg(test)]
+mod tests;
 mod trap;
 mod validate;
 mod weights;

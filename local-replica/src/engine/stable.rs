@@ -15,19 +15,27 @@ type Page = Box<[u8; PAGE]>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OutOfBounds;
 
+/// What it takes to go back to a point in time.
+#[derive(Debug, Default)]
+struct Journal {
+    /// What the pages written since then held.
+    pages: BTreeMap<u64, Option<Page>>,
+    wasm_pages: u64,
+}
+
 /// One canister's stable memory.
 ///
-/// Pages never written take no space. The first write to a page in a message keeps the old page until
-/// [`StableMemory::commit`] or [`StableMemory::roll_back`], so that both cost what the message wrote, not what the
-/// memory holds.
+/// Pages never written take no space. The first write to a page in a message keeps the old page until the message has
+/// succeeded or is undone, so that both cost what the message wrote, not what the memory holds. The same goes for
+/// several messages in a row that succeed or fail together, as those of an upgrade do ([`StableMemory::begin`]).
 #[derive(Debug, Default)]
 pub struct StableMemory {
     pages: Vec<Option<Page>>,
     wasm_pages: u64,
-    /// What the pages written in this message held before it.
-    journal: BTreeMap<u64, Option<Page>>,
-    /// `wasm_pages` when the message started.
-    committed_wasm_pages: u64,
+    /// Back to the start of the message.
+    message: Journal,
+    /// Back to [`StableMemory::begin`].
+    transaction: Option<Journal>,
 }
 
 impl StableMemory {
@@ -60,8 +68,11 @@ impl StableMemory {
         *self = Self {
             pages: pages.collect(),
             wasm_pages,
-            journal: BTreeMap::new(),
-            committed_wasm_pages: wasm_pages,
+            message: Journal {
+                pages: BTreeMap::new(),
+                wasm_pages,
+            },
+            transaction: None,
         };
     }
 
@@ -99,7 +110,7 @@ impl StableMemory {
             return Ok(0);
         }
         let (first, last) = (offset / PAGE as u64, (offset + length - 1) / PAGE as u64);
-        let dirty = self.journal.range(first..=last).count() as u64;
+        let dirty = self.message.pages.range(first..=last).count() as u64;
         Ok(last - first + 1 - dirty)
     }
 
@@ -114,7 +125,10 @@ impl StableMemory {
                 self.pages.resize_with(index + 1, || None);
             }
             let slot = &mut self.pages[index];
-            self.journal.entry(number).or_insert_with(|| slot.clone());
+            self.message
+                .pages
+                .entry(number)
+                .or_insert_with(|| slot.clone());
             let page = slot.get_or_insert_with(new_page);
             page[start..start + count].copy_from_slice(&source[done..done + count]);
             done += count;
@@ -122,18 +136,50 @@ impl StableMemory {
         Ok(())
     }
 
-    /// Keeps what was written since the last commit.
-    pub(super) fn commit(&mut self) {
-        self.journal.clear();
-        self.committed_wasm_pages = self.wasm_pages;
+    /// From here on, messages can still be undone by [`StableMemory::revert`].
+    pub fn begin(&mut self) {
+        self.transaction = Some(Journal {
+            pages: BTreeMap::new(),
+            wasm_pages: self.wasm_pages,
+        });
     }
 
-    /// Undoes everything since the last commit.
+    /// Keeps what was written since [`StableMemory::begin`].
+    pub fn keep(&mut self) {
+        self.transaction = None;
+    }
+
+    /// Undoes everything since [`StableMemory::begin`].
+    pub fn revert(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            self.go_back(transaction);
+            self.message.wasm_pages = self.wasm_pages;
+        }
+    }
+
+    /// Keeps what the message wrote.
+    pub(super) fn commit(&mut self) {
+        let written = std::mem::take(&mut self.message.pages);
+        if let Some(transaction) = &mut self.transaction {
+            for (number, page) in written {
+                transaction.pages.entry(number).or_insert(page);
+            }
+        }
+        self.message.wasm_pages = self.wasm_pages;
+    }
+
+    /// Undoes what the message wrote.
     pub(super) fn roll_back(&mut self) {
-        for (number, page) in std::mem::take(&mut self.journal) {
+        let journal = std::mem::take(&mut self.message);
+        self.go_back(journal);
+        self.message.wasm_pages = self.wasm_pages;
+    }
+
+    fn go_back(&mut self, journal: Journal) {
+        for (number, page) in journal.pages {
             self.pages[number as usize] = page;
         }
-        self.wasm_pages = self.committed_wasm_pages;
+        self.wasm_pages = journal.wasm_pages;
     }
 
     fn check(&self, offset: u64, length: usize) -> Result<(), OutOfBounds> {
