@@ -137,12 +137,18 @@ fn messages_are_cheap() {
         }
         start.elapsed() / 100
     };
-    let best = std::iter::repeat_with(batch).take(20).min().unwrap_or_default();
+    let best = std::iter::repeat_with(batch)
+        .take(20)
+        .min()
+        .unwrap_or_default();
     println!("an update that does nothing: {best:?}");
     assert!(best < Duration::from_micros(100), "{best:?}");
     let heavy = expected().calls.remove(9);
     let start = Instant::now();
     let execution = canister.update(&heavy.method, unhex(&heavy.arg_hex));
     let millions = execution.instructions as f64 / 1e6;
-    println!("{:.0} million instructions/s", millions / start.elapsed().as_secs_f64());
+    println!(
+        "{:.0} million instructions/s",
+        millions / start.elapsed().as_secs_f64()
+    );
 }

@@ -88,7 +88,11 @@ impl Instance {
         let instructions = limit
             .saturating_sub(self.instructions_left().max(0))
             .unsigned_abs();
-        let dirty_pages = self.changed_pages();
+        let dirty_pages = if discards_all(&message.entry) {
+            0
+        } else {
+            self.changed_pages()
+        };
         self.clear_marks();
         let succeeded = result.is_ok();
         if succeeded && !discards_all(&message.entry) {
@@ -255,15 +259,9 @@ impl Instance {
     }
 }
 
-/// Whether changes are dropped even if the message succeeds.
+/// Whether changes are dropped even if the message succeeds. The IC doesn't look for changed pages then.
 fn discards_all(entry: &Entry) -> bool {
-    matches!(
-        entry,
-        Entry::Query {
-            replicated: false,
-            ..
-        } | Entry::InspectMessage
-    )
+    matches!(entry, Entry::Query { .. } | Entry::InspectMessage)
 }
 
 /// The heap after `canister_pre_upgrade` is of no use: the upgrade drops it, and if it fails, the canister goes on with

@@ -39,11 +39,11 @@ pub enum Entry {
     PostUpgrade,
     /// `canister_update NAME`
     Update(String),
-    /// `canister_query NAME`; state is always rolled back unless `replicated`.
+    /// `canister_query NAME`; heap, globals and stable memory are always rolled back.
     Query {
         /// Exported method name.
         name: String,
-        /// An ingress or inter-canister call to a query method: changes persist, as on the IC.
+        /// An ingress or inter-canister call to a query method: it can accept cycles, and it's paid for.
         replicated: bool,
     },
     /// `canister_inspect_message`; state is always rolled back.

@@ -38,6 +38,12 @@ fn undone(body: &str, after: &[u8]) {
     let looked = canister.run(&query("look"));
     assert_eq!(looked.response, Some(Response::Reply(Vec::new())));
     assert_eq!(canister.reply("show"), before, "after a query");
+    let replicated = Entry::Query {
+        name: "look".to_owned(),
+        replicated: true,
+    };
+    canister.run(&message(replicated));
+    assert_eq!(canister.reply("show"), before, "after a replicated query");
     assert_eq!(canister.update("work").result, Ok(()));
     assert_eq!(canister.reply("show"), after, "after a success");
 }
