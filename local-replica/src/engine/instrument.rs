@@ -118,10 +118,19 @@ impl Sections {
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export?;
-                    if export.kind == wasmparser::ExternalKind::Func
-                        && export.name.starts_with("canister_")
-                    {
-                        rewriter.parse_export(&mut self.exports, export)?;
+                    if export.kind == wasmparser::ExternalKind::Func {
+                        // The code may take references to exported functions only, so all of them stay, but out of
+                        // the way of our own names.
+                        let prefix = if export.name.starts_with("canister_") {
+                            ""
+                        } else {
+                            "other "
+                        };
+                        self.exports.export(
+                            &format!("{prefix}{}", export.name),
+                            ExportKind::Func,
+                            rewriter.layout.function(export.index),
+                        );
                     }
                 }
                 Ok(())

@@ -58,3 +58,10 @@ fn what_a_module_tells() {
         .collect();
     assert_eq!(metadata, [("candid:service", true), ("x", false)]);
 }
+
+#[test]
+fn functions_are_referred_to_because_they_are_exported() {
+    let module = r#"(module (func $f (export "heap"))
+        (func (export "canister_update a") ref.func $f drop))"#;
+    assert!(compile(module).is_ok());
+}
