@@ -110,10 +110,8 @@ impl Instance {
             result = Err(Trap::of(&error));
         }
         self.store.data_mut().journal.clear();
-        if let Err(trap) = &result {
-            self.store
-                .data_mut()
-                .append_log(format!("[TRAP]: {}", trap.log_text()));
+        if let Some(line) = result.as_ref().err().and_then(Trap::log_line) {
+            self.store.data_mut().append_log(line);
         }
         self.store
             .data_mut()
@@ -180,14 +178,21 @@ impl Instance {
     }
 
     fn callback(&mut self, closure: Closure) -> Result<Function, Trap> {
-        let entry = self
-            .table
-            .and_then(|table| table.get(&mut self.store, u64::from(closure.function)));
-        let Some(Ref::Func(Some(function))) = entry else {
-            return Err(Trap::Contract(format!(
-                "requested to invoke a non-existent Wasm function {} from table 0",
-                closure.function
-            )));
+        let Some(table) = self.table else {
+            return Err(Trap::Contract("table not found".to_owned()));
+        };
+        let function = match table.get(&mut self.store, u64::from(closure.function)) {
+            Some(Ref::Func(Some(function))) => function,
+            Some(_) => {
+                let text = "unexpected null function reference";
+                return Err(Trap::Contract(text.to_owned()));
+            }
+            None => {
+                return Err(Trap::Contract(format!(
+                    "requested to invoke a non-existent Wasm function {} from table 0",
+                    closure.function
+                )));
+            }
         };
         match function.typed(&self.store) {
             Ok(function) => Ok(Function::Callback(function, closure.environment)),

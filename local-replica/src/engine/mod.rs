@@ -108,7 +108,8 @@ pub struct Message {
     pub controllers: Vec<Principal>,
     /// Most instructions this message may use.
     pub instruction_limit: u64,
-    /// Instructions used so far by the call context, without this message (`performance_counter(1)`).
+    /// Instructions used so far by the call context, without this message but with what the earlier ones paid for heap
+    /// pages (`performance_counter(1)`).
     pub call_context_instructions: u64,
     /// The call context has been answered already: a second reply traps.
     pub already_replied: bool,
@@ -191,6 +192,6 @@ pub struct Execution {
     pub instructions: u64,
     /// 4 KiB heap pages whose content has changed; charged 1,000 instructions each on top of `instructions`.
     pub dirty_heap_pages: u64,
-    /// `debug_print` lines, and the text of a trap, in order.
+    /// `debug_print` lines, and the text of an explicit or Wasm trap, in order.
     pub log: Vec<String>,
 }

@@ -23,12 +23,12 @@ impl Trap {
         Trap::Wasm(text.to_owned())
     }
 
-    /// What the canister's log says of it.
-    pub(super) fn log_text(&self) -> String {
+    /// What the canister's log says of it; the IC logs no other kinds of failure.
+    pub(super) fn log_line(&self) -> Option<String> {
         match self {
-            Trap::Explicit(text) if text.is_empty() => "(no message)".to_owned(),
-            Trap::Explicit(text) | Trap::Wasm(text) => text.clone(),
-            _ => self.to_string(),
+            Trap::Explicit(text) if text.is_empty() => Some("[TRAP]: (no message)".to_owned()),
+            Trap::Explicit(text) | Trap::Wasm(text) => Some(format!("[TRAP]: {text}")),
+            _ => None,
         }
     }
 }
