@@ -87,8 +87,6 @@ pub struct Code {
     pub instance: Instance,
     /// Size of the module as it was uploaded.
     pub wasm_len: usize,
-    /// The heap isn't what it would be on the IC: `pre_upgrade` changed it, and then the upgrade failed.
-    pub spoiled: bool,
 }
 
 /// A canister.

@@ -94,13 +94,6 @@ impl Canister {
         let Some(code) = &mut self.code else {
             return undone(Trap::Contract("the canister has no Wasm module".to_owned()));
         };
-        if code.spoiled {
-            return undone(Trap::Contract(
-                "not supported by local-replica: going on with a heap that pre_upgrade has changed before the upgrade \
-                 failed; reinstall the canister"
-                    .to_owned(),
-            ));
-        }
         code.instance.execute(&mut self.stable, &message)
     }
 

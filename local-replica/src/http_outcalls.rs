@@ -20,6 +20,7 @@ use crate::replica::Replica;
 
 /// What a response may have where the request sets no limit.
 const MAX_RESPONSE_BYTES: u64 = 2_000_000;
+const LEGACY_PRICING: u32 = 1;
 const TIMEOUT_NS: u64 = 60_000_000_000;
 /// Nodes truncate their reject messages to this.
 const MAX_REJECT_MESSAGE: usize = 1_024;
@@ -48,6 +49,15 @@ impl Replica {
         cycles: &mut u128,
     ) -> Result<Option<Vec<u8>>, Reject> {
         let args: HttpRequestArgs = management::decode(&request.payload)?;
+        if args.method == HttpMethod::PATCH {
+            return Err(Reject::unsupported("PATCH outcalls"));
+        }
+        if args
+            .pricing_version
+            .is_some_and(|version| version != LEGACY_PRICING)
+        {
+            return Err(Reject::unsupported("pay-as-you-go outcalls"));
+        }
         if let Some(transform) = &args.transform
             && transform.function.0.principal != request.sender
         {
@@ -212,6 +222,7 @@ impl Outcall {
                 HttpMethod::POST => CanisterHttpMethod::POST,
                 HttpMethod::PUT => CanisterHttpMethod::PUT,
                 HttpMethod::DELETE => CanisterHttpMethod::DELETE,
+                HttpMethod::PATCH => CanisterHttpMethod::PATCH,
             },
             url: args.url.clone(),
             headers: args

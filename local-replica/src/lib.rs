@@ -1,4 +1,45 @@
-//! A small canister host that speaks the part of PocketIC's HTTP protocol that our tests use.
+//! A stand-in for the PocketIC server, for machines that can't get the real one.
+//!
+//! It speaks the part of PocketIC's HTTP protocol that canister tests use, so that the unmodified `pocket-ic` client
+//! (16.x) works when `POCKET_IC_BIN` or `with_server_binary` names the `local-replica` binary. Tests that pass here are
+//! meant to be run against the real server as well where it can be had; `tests/conformance` is written that way.
+//!
+//! # Faithful
+//!
+//! * **Execution.** Real Wasm; instructions counted as on the IC (see [`engine`]); heap, globals and stable memory
+//!   undone on a trap.
+//! * **Messages.** One message at a time on each canister, one queue per canister in order of arrival. Calls leave when
+//!   their message has succeeded; callbacks run with the reserve for cleanup kept back; a trap in a callback runs the
+//!   cleanup; a context that ends unanswered is rejected with IC0506.
+//! * **Rejects.** Codes, and texts in the IC's words: stopped, stopping, uninstalled, missing, out of cycles, refused by
+//!   `inspect_message`, expired bounded wait (while the callee goes on).
+//! * **Life cycle.** Install, upgrade, reinstall, uninstall, chunked code, start, stop (waits for what is outstanding),
+//!   delete, settings, status, metadata, logs.
+//! * **Time.** Starts at PocketIC's genesis, stands still within a round, moves by 1 ns with each. Global timers fire
+//!   once when due; heartbeats run each round.
+//! * **HTTPS outcalls.** Listed and mocked; transform functions run; sixty-second timeout.
+//! * **Cycles.** Base fee, instructions, dirty heap pages, ingress bytes, calls and replies at the prices of a 13-node
+//!   subnet; the prepayment decides whether a message runs. Calls measured on the real server come out within a
+//!   thousandth, most of them exactly.
+//!
+//! # Approximated
+//!
+//! * One scheduler for all subnets: calls between subnets take as long as calls within one. Subnets have the right
+//!   kinds, canister ranges and ids of their own, but prices of 13 nodes; system subnets charge nothing.
+//! * A message of any length runs in one round. A round ends after 7 billion instructions.
+//! * Storage is paid for heap, stable memory, module and chunks; a canister that can't pay is frozen, not uninstalled.
+//!   What a call's callback may cost isn't set aside when the call is made.
+//! * Memory and compute allocation, memory limits and reserved cycles are kept and reported but have no effect.
+//! * A call beyond 500 unanswered ones to the same canister is rejected with `SysTransient` instead of failing in
+//!   `call_perform`.
+//! * `raw_rand` yields the same bytes in every run.
+//! * Ingress messages never expire and their results are kept for as long as the instance lives.
+//!
+//! # Left out
+//!
+//! Consensus, certificates and signatures (`root_key`, `read_state`, threshold keys), HTTP gateways, system canisters,
+//! Bitcoin, state directories, snapshots, `canister_info`, composite queries, upgrades that keep the heap, flexible
+//! outcalls, deleting subnets. These are answered with an error that contains `not supported by local-replica`.
 #![forbid(unsafe_code)]
 
 pub mod call_context;

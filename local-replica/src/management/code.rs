@@ -131,7 +131,6 @@ impl Steps {
         let new = Code {
             instance: Instance::new(module)?,
             wasm_len: wasm.len(),
-            spoiled: false,
         };
         match mode {
             CanisterInstallMode::Install | CanisterInstallMode::Reinstall => {
@@ -162,22 +161,25 @@ impl Steps {
         skip_pre_upgrade: bool,
     ) -> Result<(), Trap> {
         let has_pre_upgrade = canister.module().is_some_and(Module::has_pre_upgrade);
-        let stable = canister.stable.read_all();
         let timer = canister.global_timer;
-        let runs_pre_upgrade = has_pre_upgrade && !skip_pre_upgrade;
-        if runs_pre_upgrade {
-            self.step(canister, Entry::PreUpgrade, Vec::new())?;
+        // All steps succeed or fail together. The engine never keeps what pre_upgrade does to the heap.
+        canister.stable.begin();
+        if has_pre_upgrade && !skip_pre_upgrade {
+            let result = self.step(canister, Entry::PreUpgrade, Vec::new());
+            if result.is_err() {
+                canister.stable.revert();
+                return result;
+            }
         }
         canister.global_timer = 0;
         let old = canister.code.replace(new);
         let result = self.start_with(canister, module.has_post_upgrade(), Entry::PostUpgrade, arg);
         if result.is_err() {
-            canister.code = old.map(|code| Code {
-                spoiled: code.spoiled || runs_pre_upgrade,
-                ..code
-            });
-            canister.stable.replace(&stable);
+            canister.code = old;
+            canister.stable.revert();
             canister.global_timer = timer;
+        } else {
+            canister.stable.keep();
         }
         result
     }

@@ -2,7 +2,7 @@
 
 use candid::Nat;
 use ic_management_canister_types::{
-    CanisterSettings, DefiniteCanisterSettings, SnapshotVisibility,
+    CanisterSettings, DefiniteCanisterSettings, SnapshotVisibility, StatusVisibility,
 };
 use pocket_ic::ErrorCode;
 
@@ -17,10 +17,17 @@ impl Settings {
     /// Takes over what is given; nothing changes on an error.
     pub(super) fn update(&mut self, given: CanisterSettings) -> Result<(), Reject> {
         let mut new = self.clone();
-        if given.snapshot_visibility.is_some() || given.log_memory_limit.is_some() {
-            return Err(Reject::unsupported(
-                "the settings snapshot_visibility and log_memory_limit",
-            ));
+        let missing = [
+            (given.snapshot_visibility.is_some(), "snapshot_visibility"),
+            (given.status_visibility.is_some(), "status_visibility"),
+            (given.log_memory_limit.is_some(), "log_memory_limit"),
+            (
+                given.minimum_incoming_canister_call_cycles.is_some(),
+                "minimum_incoming_canister_call_cycles",
+            ),
+        ];
+        if let Some((_, name)) = missing.into_iter().find(|(given, _)| *given) {
+            return Err(Reject::unsupported(&format!("the setting {name}")));
         }
         if let Some(controllers) = given.controllers {
             if controllers.len() > MAX_CONTROLLERS {
@@ -89,7 +96,9 @@ impl Settings {
             reserved_cycles_limit: self.reserved_cycles_limit.into(),
             log_visibility: self.log_visibility.clone(),
             log_memory_limit: LOG_MEMORY.into(),
+            minimum_incoming_canister_call_cycles: 0_u8.into(),
             snapshot_visibility: SnapshotVisibility::Controllers,
+            status_visibility: StatusVisibility::Controllers,
             wasm_memory_limit: self.wasm_memory_limit.into(),
             wasm_memory_threshold: self.wasm_memory_threshold.into(),
             environment_variables: self.environment_variables.clone(),

@@ -3,7 +3,8 @@
 use candid::{Nat, Principal};
 use ic_management_canister_types::{
     CanisterIdRecord, CanisterMetadataArgs, CanisterMetadataResult, CanisterStatusResult,
-    CanisterStatusType, FetchCanisterLogsResult, LogVisibility, MemoryMetrics, QueryStats,
+    CanisterStatusType, FetchCanisterLogsArgs, FetchCanisterLogsResult, LogVisibility,
+    MemoryMetrics, QueryStats,
 };
 use pocket_ic::ErrorCode;
 
@@ -88,8 +89,11 @@ impl Replica {
         sender: Principal,
         payload: &[u8],
     ) -> Result<Vec<u8>, Reject> {
-        let id = decode::<CanisterIdRecord>(payload)?.canister_id;
-        let canister = self.canister(id)?;
+        let args: FetchCanisterLogsArgs = decode(payload)?;
+        if args.filter.is_some() {
+            return Err(Reject::unsupported("filters on canister logs"));
+        }
+        let canister = self.canister(args.canister_id)?;
         let visible = canister.is_controller(sender)
             || match &canister.settings.log_visibility {
                 LogVisibility::Public => true,

@@ -4,8 +4,7 @@ use std::io::Read;
 
 use candid::Nat;
 use flate2::read::GzDecoder;
-use ic_management_canister_types::CanisterSettings;
-use pocket_ic::{CreateCanisterParams, ErrorCode};
+use pocket_ic::{CanisterSettings, CreateCanisterParams, ErrorCode};
 use serde::Deserialize;
 
 use crate::world::{USER, long, pocket_ic, puppet, puppet_wasm, query, relay, update};

@@ -145,7 +145,7 @@ pub(crate) fn outcall_arg(transform: Option<TransformContext>) -> Vec<u8> {
         }],
         body: None,
         transform,
-        is_replicated: None,
+        ..Default::default()
     };
     candid::encode_one(args).expect("encodes")
 }
