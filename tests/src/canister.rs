@@ -114,9 +114,19 @@ impl<'a> Canister<'a> {
         method: &str,
         args: impl ArgumentEncoder,
     ) -> Result<T, RejectResponse> {
+        self.query_raw(sender, method, args)
+            .map(|reply| decode(method, &reply))
+    }
+
+    /// Makes a query call; the answer's bytes as they came.
+    pub fn query_raw(
+        &self,
+        sender: Principal,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> Result<Vec<u8>, RejectResponse> {
         self.replica
             .query_call(self.id, sender, method, encode(args))
-            .map(|reply| decode(method, &reply))
     }
 
     /// Sends an update call without executing it; later rounds do. Refused where `inspect_message` refuses.

@@ -35,6 +35,7 @@ enum Plan {
 #[ic_cdk::update]
 fn nothing() {}
 
+/// Waits until the test answers an outcall. One that is left unanswered for a minute is rejected, and another made.
 async fn hold() {
     let request = HttpRequestArgs {
         url: "https://example.com".into(),
@@ -42,11 +43,12 @@ async fn hold() {
         max_response_bytes: Some(1_000),
         ..Default::default()
     };
-    Call::unbounded_wait(Principal::management_canister(), "http_request")
-        .with_arg(&request)
-        .with_cycles(100_000_000_000)
-        .await
-        .expect("the outcall is answered");
+    let outcall = || {
+        Call::unbounded_wait(Principal::management_canister(), "http_request")
+            .with_arg(&request)
+            .with_cycles(100_000_000_000)
+    };
+    while outcall().await.is_err() {}
 }
 
 async fn work_on(endpoint: &str, plan: Plan) -> Answer {

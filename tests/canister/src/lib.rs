@@ -55,6 +55,12 @@ fn stats() -> (Stats, Stats) {
     )
 }
 
+/// The time at which an update call executes.
+#[ic_cdk::update]
+fn time() -> u64 {
+    ic_cdk::api::time()
+}
+
 /// Sets a switch that endpoints look at.
 #[ic_cdk::update]
 fn switch(name: String, on: bool) {

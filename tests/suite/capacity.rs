@@ -1,0 +1,108 @@
+//! A full store refuses what is new, answers what is known, and gives up nothing within its window.
+
+use crate::common::{Answer, Failure, Fixture, HOUR, Plan, Refusal, ok, with_canister};
+use integration_tests::user;
+
+fn say_small(it: &Fixture<'_>, key: u64, bytes: u32) -> Answer {
+    it.canister
+        .update(user(1), "say_small", (key, bytes))
+        .expect("it answers")
+}
+
+fn retry_after(answer: Answer) -> u64 {
+    match answer {
+        Err(Failure::Idempotency(Refusal::Full { retry_after })) => retry_after,
+        other => panic!("expected Full, got {other:?}"),
+    }
+}
+
+#[test]
+fn full_of_entries() {
+    with_canister(|it| {
+        for key in 1..=3 {
+            assert_eq!(say_small(&it, key, 1), ok(&format!("{key}: x")));
+        }
+        let retry_at = retry_after(say_small(&it, 4, 1));
+        assert_eq!(Some(retry_at - 1), it.stats().1.oldest_expiry);
+        for key in 1..=3 {
+            assert_eq!(
+                say_small(&it, key, 1),
+                ok(&format!("{key}: x")),
+                "duplicates are served"
+            );
+        }
+        let reused = say_small(&it, 1, 2);
+        assert_eq!(reused, Err(Failure::Idempotency(Refusal::KeyReused)));
+        assert_eq!((it.executions("say_small"), it.stats().1.entries), (3, 3));
+
+        it.replica
+            .set_time(pocket_ic::Time::from_nanos_since_unix_epoch(retry_at));
+        assert_eq!(
+            say_small(&it, 4, 1),
+            ok("4: x"),
+            "the time it named was right"
+        );
+    });
+}
+
+#[test]
+fn full_of_bytes() {
+    with_canister(|it| {
+        // 3,000 bytes in all, 141 for each record, and room for 1,000 more must be there before a call runs.
+        assert!(say_small(&it, 1, 800).is_ok());
+        let stats = it.stats().1;
+        assert!(stats.bytes > 1_000 && stats.bytes < 1_100, "{stats:?}");
+        assert!(say_small(&it, 2, 700).is_ok());
+        retry_after(say_small(&it, 3, 1));
+        let stats = it.stats().1;
+        assert!(
+            stats.bytes <= stats.capacity_bytes && stats.entries == 2,
+            "{stats:?}"
+        );
+        assert!(say_small(&it, 1, 800).is_ok(), "duplicates are served");
+    });
+}
+
+#[test]
+fn a_running_call_holds_room_for_its_reply() {
+    with_canister(|it| {
+        for key in [b"a", b"b"] {
+            let args = (key.to_vec(), Plan::Hold);
+            it.canister
+                .send(user(1), "work_small", args)
+                .expect("it is accepted");
+        }
+        for _ in 0..5 {
+            it.replica.tick();
+        }
+        assert_eq!(it.stats().1.bytes, 2 * (141 + 1_000));
+        retry_after(say_small(&it, 1, 1));
+    });
+}
+
+#[test]
+fn a_full_store_makes_room_as_its_records_expire() {
+    with_canister(|it| {
+        for round in 0..3u64 {
+            for key in 1..=3u64 {
+                assert!(
+                    say_small(&it, round * 10 + key, 1).is_ok(),
+                    "round {round}, key {key}"
+                );
+            }
+            retry_after(say_small(&it, round * 10 + 9, 1));
+            it.wait(HOUR + HOUR / 60);
+        }
+    });
+}
+
+#[test]
+fn one_store_being_full_is_no_matter_to_another() {
+    with_canister(|it| {
+        for key in 1..=3 {
+            assert!(say_small(&it, key, 1).is_ok());
+        }
+        retry_after(say_small(&it, 4, 1));
+        assert_eq!(it.say("say", b"key", "hello"), ok("1: hello"));
+    });
+}

@@ -1,0 +1,190 @@
+//! What the tests share: the test canister, and its types as a client sees them.
+
+use candid::{CandidType, Principal};
+use integration_tests::{Canister, TEST_CANISTER, replica, user};
+use pocket_ic::{
+    PocketIc, RejectResponse,
+    common::rest::{CanisterHttpReply, CanisterHttpResponse, MockCanisterHttpResponse},
+};
+use serde::Deserialize;
+use std::time::Duration;
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DRIFT: Duration = Duration::from_secs(60);
+pub(crate) const NANOSECOND: Duration = Duration::from_nanos(1);
+
+pub(crate) type Answer = Result<String, Failure>;
+
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq)]
+pub(crate) enum Failure {
+    Own(String),
+    Idempotency(Refusal),
+}
+
+/// The library's refusals as a client reads them: declared here, so that a change of the interface shows.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq)]
+pub(crate) enum Refusal {
+    MissingKey,
+    InvalidKey { length: u64, max: u64 },
+    AnonymousRefused,
+    KeyReused,
+    InProgress { since: u64 },
+    OutcomeUnknown { since: u64 },
+    ReplyDropped { executed_at: u64 },
+    TooOld,
+    CreatedInFuture { now: u64 },
+    Full { retry_after: u64 },
+}
+
+#[derive(CandidType, Clone, Copy, Debug, Deserialize, PartialEq)]
+pub(crate) enum Plan {
+    Answer,
+    AnswerAtOnce,
+    Hold,
+    FailFirst,
+    FailLater,
+    TrapFirst,
+    TrapLater,
+    HoldAndTrap,
+    AnswerMuch,
+}
+
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq)]
+pub(crate) struct Stats {
+    pub(crate) entries: u64,
+    pub(crate) capacity: u64,
+    pub(crate) bytes: u64,
+    pub(crate) capacity_bytes: u64,
+    pub(crate) oldest_expiry: Option<u64>,
+    pub(crate) incarnation: u64,
+}
+
+pub(crate) fn refused(refusal: Refusal) -> Answer {
+    Err(Failure::Idempotency(refusal))
+}
+
+pub(crate) fn ok(text: &str) -> Answer {
+    Ok(text.to_owned())
+}
+
+/// The test canister on a replica, with the calls that most tests make.
+pub(crate) struct Fixture<'a> {
+    pub(crate) replica: &'a PocketIc,
+    pub(crate) canister: Canister<'a>,
+}
+
+/// Runs a test on a fresh canister.
+pub(crate) fn with_canister(test: impl FnOnce(Fixture<'_>)) {
+    let replica = replica();
+    let canister = Canister::install(&replica, TEST_CANISTER, ());
+    test(Fixture {
+        replica: &replica,
+        canister,
+    });
+}
+
+impl Fixture<'_> {
+    /// Calls an endpoint that takes a key and a text, as user 1.
+    pub(crate) fn say(&self, endpoint: &str, key: &[u8], text: &str) -> Answer {
+        self.say_as(user(1), endpoint, key, text)
+    }
+
+    pub(crate) fn say_as(
+        &self,
+        caller: Principal,
+        endpoint: &str,
+        key: &[u8],
+        text: &str,
+    ) -> Answer {
+        self.canister
+            .update(caller, endpoint, (key.to_vec(), text))
+            .expect("the endpoint answers")
+    }
+
+    /// Calls an endpoint that takes a key and a creation time, as user 1.
+    pub(crate) fn say_dated(&self, key: &[u8], created_at: u64) -> Answer {
+        let args = (key.to_vec(), created_at, "dated");
+        self.canister
+            .update(user(1), "say_dated", args)
+            .expect("the endpoint answers")
+    }
+
+    /// Calls an async endpoint, as user 1.
+    pub(crate) fn work(
+        &self,
+        endpoint: &str,
+        key: &[u8],
+        plan: Plan,
+    ) -> Result<Answer, RejectResponse> {
+        self.canister
+            .update(user(1), endpoint, (key.to_vec(), plan))
+    }
+
+    pub(crate) fn executions(&self, endpoint: &str) -> u64 {
+        self.canister
+            .query(user(1), "executions", (endpoint,))
+            .expect("executions answers")
+    }
+
+    pub(crate) fn switch(&self, name: &str, on: bool) {
+        self.canister
+            .update::<()>(user(1), "switch", (name, on))
+            .expect("switch answers");
+    }
+
+    /// Of the main store and the small one.
+    pub(crate) fn stats(&self) -> (Stats, Stats) {
+        let reply = self
+            .canister
+            .query_raw(user(1), "stats", ())
+            .expect("stats answers");
+        candid::decode_args(&reply).expect("stats has two values")
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.replica.get_time().as_nanos_since_unix_epoch()
+    }
+
+    /// Lets time pass, without a round: no timer runs.
+    pub(crate) fn wait(&self, duration: Duration) {
+        self.replica.advance_time(duration);
+    }
+
+    /// Runs rounds until timers that are due have run: each is a call of the canister to itself.
+    pub(crate) fn run_timers(&self) {
+        for _ in 0..5 {
+            self.replica.tick();
+        }
+    }
+
+    /// Answers the one outcall that holds a call in flight.
+    pub(crate) fn answer_outcall(&self) {
+        let [request] = self
+            .replica
+            .get_canister_http()
+            .try_into()
+            .expect("one outcall is pending");
+        self.replica
+            .mock_canister_http_response(MockCanisterHttpResponse {
+                subnet_id: request.subnet_id,
+                request_id: request.request_id,
+                response: CanisterHttpResponse::CanisterHttpReply(CanisterHttpReply {
+                    status: 200,
+                    headers: vec![],
+                    body: vec![],
+                }),
+                additional_responses: vec![],
+            });
+    }
+
+    /// Runs rounds until the call in flight waits for its outcall.
+    pub(crate) fn run_until_held(&self) {
+        for _ in 0..20 {
+            if !self.replica.get_canister_http().is_empty() {
+                return;
+            }
+            self.replica.tick();
+        }
+        panic!("no outcall came");
+    }
+}

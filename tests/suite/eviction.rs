@@ -1,0 +1,97 @@
+//! Forgetting: by timer when nobody calls, a bounded amount inline, and never what is running.
+
+use crate::common::{Answer, HOUR, NANOSECOND, Plan, ok, with_canister};
+use integration_tests::user;
+
+#[test]
+fn the_timer_evicts_what_has_expired_and_not_before() {
+    with_canister(|it| {
+        for number in 0..100u64 {
+            it.say("say", &number.to_le_bytes(), "hello")
+                .expect("it answers");
+        }
+        let expiry = it.stats().0.oldest_expiry.expect("there are records");
+        it.wait(HOUR - NANOSECOND * 1_000_000);
+        it.run_timers();
+        assert!(it.now() < expiry);
+        assert_eq!(it.stats().0.entries, 100);
+        it.wait(NANOSECOND * 2_000_000);
+        it.run_timers();
+        // One run, a minute later at the most, takes all that has expired.
+        it.wait(HOUR / 60);
+        it.run_timers();
+        let stats = it.stats().0;
+        assert_eq!(
+            (stats.entries, stats.bytes, stats.oldest_expiry),
+            (0, 0, None)
+        );
+    });
+}
+
+#[test]
+fn an_empty_store_sets_no_timer() {
+    with_canister(|it| {
+        let idle = |it: &crate::common::Fixture<'_>| {
+            let ((), charged) = it.canister.cycles_charged(|| {
+                for _ in 0..20 {
+                    it.wait(HOUR);
+                    it.run_timers();
+                }
+            });
+            charged
+        };
+        // Storage is charged by time; a timer would be 20 runs of over 15 million cycles more.
+        let at_first = idle(&it);
+        assert_eq!(it.say("say", b"key", "hello"), ok("1: hello"));
+        it.wait(HOUR * 2);
+        it.run_timers();
+        assert_eq!(it.stats().0.entries, 0);
+        let afterwards = idle(&it);
+        assert!(
+            afterwards < at_first + 100_000_000,
+            "{at_first} cycles at first, {afterwards} after all was evicted"
+        );
+    });
+}
+
+#[test]
+fn a_request_evicts_no_more_than_its_share() {
+    with_canister(|it| {
+        for number in 0..50u64 {
+            it.say("say", &number.to_le_bytes(), "hello")
+                .expect("it answers");
+        }
+        it.replica.advance_time(HOUR * 2);
+        let (_, usual) = it
+            .canister
+            .cycles_charged(|| it.say("say_loosely", b"after", "hello"));
+        // Timers may have run in the same rounds; what the bound promises is that they need not.
+        assert_eq!(it.executions("say_loosely"), 1);
+        assert!(usual < 400_000_000, "{usual} cycles");
+    });
+}
+
+#[test]
+fn what_is_running_is_never_forgotten() {
+    with_canister(|it| {
+        let args = (b"key".to_vec(), Plan::Hold);
+        let sent = it
+            .canister
+            .send(user(1), "work", args)
+            .expect("it is accepted");
+        it.run_until_held();
+        for _ in 0..3 {
+            it.wait(HOUR * 2);
+            it.run_timers();
+            it.say("say", &it.now().to_le_bytes(), "hello")
+                .expect("it answers");
+        }
+        let again = it.work("work", b"key", Plan::Hold).expect("it answers");
+        assert!(again.is_err(), "still in progress: {again:?}");
+        it.run_until_held();
+        it.answer_outcall();
+        assert_eq!(it.canister.answer::<Answer>(sent), Ok(ok("1: done")));
+        assert_eq!(it.work("work", b"key", Plan::Hold), Ok(ok("1: done")));
+        assert_eq!(it.executions("work"), 1);
+    });
+}

@@ -1,0 +1,13 @@
+//! The library on a replica, through the `pocket-ic` crate. One binary, so that one server compiles each canister once.
+
+mod admission;
+mod asynchronous;
+mod bad_input;
+mod capacity;
+mod common;
+mod eviction;
+mod expiry;
+mod identity;
+mod ledger;
+mod replies;
+mod upgrade;
