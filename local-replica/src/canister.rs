@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use candid::Principal;
-use ic_management_canister_types::{CanisterLogRecord, EnvironmentVariable, LogVisibility};
+use ic_management_canister_types::{CanisterLogRecord, LogVisibility};
 use pocket_ic::ErrorCode;
 
 use crate::call_context::{Calls, Request, Response};
@@ -59,8 +59,6 @@ pub struct Settings {
     pub wasm_memory_limit: u64,
     /// Kept and reported, without effect here.
     pub wasm_memory_threshold: u64,
-    /// Kept and reported; the canister itself sees none.
-    pub environment_variables: Vec<EnvironmentVariable>,
 }
 
 impl Settings {
@@ -75,7 +73,6 @@ impl Settings {
             log_visibility: LogVisibility::Controllers,
             wasm_memory_limit: 3 << 30,
             wasm_memory_threshold: 0,
-            environment_variables: Vec::new(),
         }
     }
 }

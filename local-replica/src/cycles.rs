@@ -13,8 +13,8 @@ const GIB_SECOND: u128 = 127_000;
 
 const INGRESS_BASE: u128 = 1_200_000;
 const INGRESS_BYTE: u128 = 2_000;
-/// The envelope's fixed part: field names, canister id, expiry, nonce. Measured on the real server.
-const ENVELOPE_BYTES: usize = 117;
+/// The envelope's fixed part: field names, expiry, nonce. Measured on the real server.
+const ENVELOPE_BYTES: usize = 106;
 const CALL_BASE: u128 = 260_000;
 const CALL_BYTE: u128 = 1_000;
 const NODES: u128 = 13;
@@ -43,8 +43,9 @@ pub fn execution(instructions: u64, dirty_heap_pages: u64) -> u128 {
 }
 
 /// What a canister pays for receiving an ingress message: per byte of the CBOR envelope that carries it.
-pub fn ingress(sender: Principal, method: &str, payload_len: usize) -> u128 {
-    let content = [sender.as_slice().len(), method.len(), payload_len];
+pub fn ingress(sender: Principal, receiver: Principal, method: &str, payload_len: usize) -> u128 {
+    let principals = [sender, receiver].map(|principal| principal.as_slice().len());
+    let content = [principals[0], principals[1], method.len(), payload_len];
     let bytes: usize = content.into_iter().map(|len| len + cbor_header(len)).sum();
     INGRESS_BASE + INGRESS_BYTE * (ENVELOPE_BYTES + bytes) as u128
 }
@@ -73,7 +74,8 @@ pub fn response(payload_len: usize) -> u128 {
 pub fn storage(bytes: u64, duration_ns: u128) -> u128 {
     // Seconds first: the product of all three doesn't fit for long jumps of time.
     let milliseconds = duration_ns / 1_000_000;
-    u128::from(bytes).saturating_mul(milliseconds) / 1_000 * GIB_SECOND / (1 << 30)
+    let byte_seconds = u128::from(bytes).saturating_mul(milliseconds) / 1_000;
+    byte_seconds.saturating_mul(GIB_SECOND) / (1 << 30)
 }
 
 /// The fee of an HTTPS outcall, taken from the cycles attached to it.

@@ -128,7 +128,8 @@ impl Canister {
     fn send(&mut self, time_ns: u64, context: u64, call: engine::OutgoingCall) -> Request {
         let deadline_ns = call.timeout_seconds.map_or(0, |seconds| {
             // Deadlines are in whole seconds on the IC.
-            (time_ns / SECOND_NS + u64::from(seconds.min(MAX_WAIT_SECONDS))) * SECOND_NS
+            (time_ns / SECOND_NS + u64::from(seconds.min(MAX_WAIT_SECONDS)))
+                .saturating_mul(SECOND_NS)
         });
         self.charge(cycles::request(&call.method, call.payload.len()));
         self.cycles = self.cycles.saturating_sub(call.cycles);

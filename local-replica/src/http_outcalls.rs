@@ -153,7 +153,9 @@ impl Replica {
         let late: Vec<Outcall> = self
             .outcalls
             .pending
-            .extract_if(.., |_, outcall| outcall.started_ns + TIMEOUT_NS < now)
+            .extract_if(.., |_, outcall| {
+                now.saturating_sub(outcall.started_ns) > TIMEOUT_NS
+            })
             .map(|(_, outcall)| outcall)
             .collect();
         for outcall in late {

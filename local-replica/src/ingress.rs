@@ -131,7 +131,12 @@ impl Replica {
                 Some(request.receiver)
             };
             if let Some(canister) = payer.and_then(|payer| self.canisters.get_mut(&payer)) {
-                let fee = cycles::ingress(request.sender, &request.method, request.payload.len());
+                let fee = cycles::ingress(
+                    request.sender,
+                    request.receiver,
+                    &request.method,
+                    request.payload.len(),
+                );
                 canister.charge(fee);
             }
             if to_management {
@@ -209,7 +214,12 @@ impl Replica {
         let time_ns = self.time_ns;
         let canister = self.canister(receiver)?;
         canister.check_running()?;
-        canister.can_pay(cycles::ingress(sender, &call.method, call.payload.len()))?;
+        canister.can_pay(cycles::ingress(
+            sender,
+            receiver,
+            &call.method,
+            call.payload.len(),
+        ))?;
         let module = canister
             .module()
             .ok_or_else(|| Reject::no_wasm_module(receiver))?;

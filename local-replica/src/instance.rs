@@ -188,6 +188,10 @@ fn check_supported(config: &InstanceConfig) -> Result<(), ApiError> {
         (config.dogecoind_addr.is_some(), "Dogecoin"),
         (features != Default::default(), "ICP features"),
         (
+            config.mainnet_nns_subnet_id == Some(true),
+            "the NNS subnet's id on mainnet",
+        ),
+        (
             config
                 .icp_config
                 .as_ref()

@@ -19,8 +19,8 @@
 //!   once when due; heartbeats run each round.
 //! * **HTTPS outcalls.** Listed and mocked; transform functions run; sixty-second timeout.
 //! * **Cycles.** Base fee, instructions, dirty heap pages, ingress bytes, calls and replies at the prices of a 13-node
-//!   subnet; the prepayment decides whether a message runs. Calls measured on the real server come out within a
-//!   thousandth, most of them exactly.
+//!   subnet; the prepayment decides whether a message runs. The installation and the calls that were measured on the
+//!   real server cost exactly the same here.
 //!
 //! # Approximated
 //!
@@ -38,7 +38,7 @@
 //! # Left out
 //!
 //! Consensus, certificates and signatures (`root_key`, `read_state`, threshold keys), HTTP gateways, system canisters,
-//! Bitcoin, state directories, snapshots, `canister_info`, composite queries, upgrades that keep the heap, flexible
+//! Bitcoin, state directories, snapshots, environment variables, `canister_info`, composite queries, upgrades that keep the heap, flexible
 //! outcalls, deleting subnets. These are answered with an error that contains `not supported by local-replica`.
 #![forbid(unsafe_code)]
 

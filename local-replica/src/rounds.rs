@@ -48,7 +48,7 @@ impl Replica {
         for canister in self.canisters.values_mut() {
             canister.charge_storage(self.time_ns);
         }
-        self.time_ns += 1;
+        self.time_ns = self.time_ns.saturating_add(1);
     }
 
     /// Executes what is in a canister's queue now; answers what it used.
@@ -140,7 +140,9 @@ impl Replica {
         let mut late = Vec::new();
         for canister in self.canisters.values_mut() {
             if let Status::Stopping(waiting) = &mut canister.status {
-                late.extend(waiting.extract_if(.., |(_, since)| *since + STOP_TIMEOUT_NS <= now));
+                late.extend(waiting.extract_if(.., |(_, since)| {
+                    now.saturating_sub(*since) >= STOP_TIMEOUT_NS
+                }));
             }
         }
         for (request, _) in late {

@@ -26,6 +26,12 @@ impl Settings {
                 "minimum_incoming_canister_call_cycles",
             ),
         ];
+        if given
+            .environment_variables
+            .is_some_and(|variables| !variables.is_empty())
+        {
+            return Err(Reject::unsupported("environment variables"));
+        }
         if let Some((_, name)) = missing.into_iter().find(|(given, _)| *given) {
             return Err(Reject::unsupported(&format!("the setting {name}")));
         }
@@ -79,9 +85,6 @@ impl Settings {
         if let Some(visibility) = given.log_visibility {
             new.log_visibility = visibility;
         }
-        if let Some(variables) = given.environment_variables {
-            new.environment_variables = variables;
-        }
         *self = new;
         Ok(())
     }
@@ -101,7 +104,7 @@ impl Settings {
             status_visibility: StatusVisibility::Controllers,
             wasm_memory_limit: self.wasm_memory_limit.into(),
             wasm_memory_threshold: self.wasm_memory_threshold.into(),
-            environment_variables: self.environment_variables.clone(),
+            environment_variables: Vec::new(),
         }
     }
 }

@@ -141,3 +141,20 @@ fn oversized_payload() {
     refused(on_instance(&pic, "update/submit_ingress_message", &body));
     assert_eq!(counter(&pic, id), 0);
 }
+
+#[test]
+fn end_of_time() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    let far = format!("{{\"nanos_since_epoch\": {}}}", u64::MAX);
+    assert!(
+        on_instance(&pic, "update/set_time", &far)
+            .status()
+            .is_success()
+    );
+    pic.tick();
+    pic.tick();
+    assert_eq!(counter(&pic, id), 0);
+    let other = pocket_ic();
+    assert_eq!(counter(&other, puppet(&other)), 0);
+}

@@ -72,7 +72,7 @@ fn canister_without_cycles_is_frozen() {
     }
 }
 
-/// Replies and cycles as measured on the real server: replies exact, cycles within a thousandth.
+/// Replies and cycles as measured on the real server, exactly.
 #[test]
 fn measured_on_the_real_server() {
     #[derive(Deserialize)]
@@ -97,28 +97,17 @@ fn measured_on_the_real_server() {
     let id = pic.create_canister();
     let before = pic.cycle_balance(id);
     pic.install_canister(id, wasm, Vec::new(), None);
-    close(
-        "install",
-        before - pic.cycle_balance(id),
-        measured.install_cycles_charged,
-    );
+    let charged = before - pic.cycle_balance(id);
+    assert_eq!(charged, measured.install_cycles_charged, "install");
     for call in measured.calls {
         let before = pic.cycle_balance(id);
         let arg = unhex(&call.arg_hex);
         let reply = pic.update_call(id, USER, &call.method, arg).unwrap();
         let name = format!("{} {}", call.method, call.note);
         assert_eq!(reply, unhex(&call.reply_hex), "{name}");
-        close(&name, before - pic.cycle_balance(id), call.cycles_charged);
+        let charged = before - pic.cycle_balance(id);
+        assert_eq!(charged, call.cycles_charged, "{name}");
     }
-}
-
-fn close(name: &str, charged: u128, measured: u128) {
-    let off = charged.abs_diff(measured);
-    println!("{name}: {charged} cycles, {measured} measured, {off} off");
-    assert!(
-        off * 1_000 <= measured,
-        "{name}: {charged} instead of {measured}"
-    );
 }
 
 fn unhex(text: &str) -> Vec<u8> {
