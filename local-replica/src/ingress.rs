@@ -81,7 +81,7 @@ impl Replica {
         let (sender, receiver) = parties(&call)?;
         let subnet = self.effective_subnet(&call.effective_principal)?;
         let checked = if receiver == Principal::management_canister() {
-            management::check_ingress_method(&call.method)?
+            self.check_management_ingress(sender, &call.method, &call.payload)?
         } else {
             self.check_ingress(sender, receiver, &call)
         };
@@ -126,7 +126,8 @@ impl Replica {
             let request = &message.request;
             let to_management = request.receiver == Principal::management_canister();
             let payer = if to_management {
-                management::payer(request)
+                // Checked when it was submitted.
+                management::target(&request.method, &request.payload).unwrap_or_default()
             } else {
                 Some(request.receiver)
             };

@@ -204,3 +204,38 @@ fn check_supported(config: &InstanceConfig) -> Result<(), ApiError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pocket_ic::common::rest::{ExtendedSubnetConfigSet, SubnetSpec};
+
+    use super::*;
+
+    fn instance() -> Instance {
+        let config = InstanceConfig {
+            subnet_config_set: ExtendedSubnetConfigSet {
+                application: vec![SubnetSpec::default()],
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        Instance::start(&config).unwrap().0
+    }
+
+    #[test]
+    fn panic_spoils_its_own_instance_only() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (bad, good) = (instance(), instance());
+            let result = bad
+                .call(|_| -> Result<(), ApiError> { panic!("planned") })
+                .await;
+            assert_eq!(result.unwrap_err().status, 500);
+            let result = bad.call(|replica| Ok(replica.time_ns)).await;
+            assert_eq!(result.unwrap_err().status, 500);
+            assert!(good.call(|replica| Ok(replica.time_ns)).await.is_ok());
+        });
+    }
+}

@@ -110,48 +110,23 @@ pub fn decode<T: CandidType + DeserializeOwned>(payload: &[u8]) -> Result<T, Rej
     candid::utils::decode_one_with_config(payload, &config).map_err(Reject::invalid_payload)
 }
 
-/// The canister that pays for an ingress message to the management canister.
-pub fn payer(request: &Request) -> Option<Principal> {
+/// The canister that an ingress message to the management canister is about, and that pays for it.
+pub fn target(method: &str, payload: &[u8]) -> Result<Option<Principal>, Reject> {
     #[derive(CandidType, Deserialize)]
     struct Target {
         target_canister: Principal,
     }
-    match request.method.as_str() {
+    match method {
         // Anyone may create canisters and cycles here, for nothing.
-        "provisional_create_canister_with_cycles" | "provisional_top_up_canister" => None,
-        "install_chunked_code" => {
-            let target = decode::<Target>(&request.payload).ok();
-            target.map(|target| target.target_canister)
-        }
+        "provisional_create_canister_with_cycles" | "provisional_top_up_canister" => Ok(None),
+        "install_chunked_code" => Ok(Some(decode::<Target>(payload)?.target_canister)),
         // A record with fewer fields can be read from one with more.
-        _ => {
-            let target = decode::<CanisterIdRecord>(&request.payload).ok();
-            target.map(|target| target.canister_id)
-        }
+        _ => Ok(Some(decode::<CanisterIdRecord>(payload)?.canister_id)),
     }
 }
 
 fn done(result: Result<(), Reject>) -> Answer {
     result.map(|()| Some(empty_reply()))
-}
-
-/// Whether an ingress message to the management canister is let in.
-pub fn check_ingress_method(method: &str) -> Result<Result<(), Reject>, ApiError> {
-    if FOR_USERS.contains(&method) {
-        return Ok(Ok(()));
-    }
-    if FOR_CANISTERS.contains(&method) {
-        return Ok(Err(Reject::new(
-            ErrorCode::CanisterRejectedMessage,
-            format!("Only canisters can call ic00 method {method}"),
-        )));
-    }
-    if UNSUPPORTED.contains(&method) {
-        return Err(ApiError::unsupported(&format!(
-            "management method {method}"
-        )));
-    }
-    Ok(Err(unknown_method(method)))
 }
 
 fn unknown_method(method: &str) -> Reject {
@@ -172,6 +147,35 @@ impl Replica {
                 self.respond(origin, result, cycles);
             }
         }
+    }
+
+    /// Whether an ingress message to the management canister is let in.
+    pub fn check_management_ingress(
+        &mut self,
+        sender: Principal,
+        method: &str,
+        payload: &[u8],
+    ) -> Result<Result<(), Reject>, ApiError> {
+        if FOR_USERS.contains(&method) {
+            return Ok(target(method, payload).and_then(|target| match target {
+                Some(id) if method != "canister_metadata" => {
+                    self.controlled(sender, id, method).map(|_| ())
+                }
+                _ => Ok(()),
+            }));
+        }
+        if FOR_CANISTERS.contains(&method) {
+            return Ok(Err(Reject::new(
+                ErrorCode::CanisterRejectedMessage,
+                format!("Only canisters can call ic00 method {method}"),
+            )));
+        }
+        if UNSUPPORTED.contains(&method) {
+            return Err(ApiError::unsupported(&format!(
+                "management method {method}"
+            )));
+        }
+        Ok(Err(unknown_method(method)))
     }
 
     /// A query to the management canister.

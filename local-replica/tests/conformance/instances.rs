@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use pocket_ic::{PocketIcBuilder, Time};
 
-use crate::world::{builder, counter, long, pocket_ic, puppet, query};
+use crate::world::{builder, counter, long, pocket_ic, puppet, query, relay};
 
 #[test]
 fn time_starts_at_genesis_and_moves_by_hand() {
@@ -86,4 +86,22 @@ fn features_that_are_missing_are_named() {
         message.as_deref(),
         Some("not supported by local-replica: state directories")
     );
+}
+
+#[test]
+fn same_script_same_outcome() {
+    let run = || {
+        let pic = pocket_ic();
+        let (first, second) = (puppet(&pic), puppet(&pic));
+        let management = candid::Principal::management_canister();
+        let random = relay(&pic, first, "relay", management, "raw_rand").unwrap();
+        for method in ["inc", "trap", "reject", "silent"] {
+            relay(&pic, second, "relay", first, method).unwrap();
+        }
+        pic.advance_time(Duration::from_secs(90_000));
+        pic.tick();
+        let cycles = [first, second].map(|id| pic.cycle_balance(id));
+        (first, second, random, cycles, pic.get_time())
+    };
+    assert_eq!(run(), run());
 }

@@ -65,6 +65,7 @@ fn only_controllers_manage() {
     let id = pic.create_canister_with_settings(Some(owner), None);
     let reject = pic.stop_canister(id, None).expect_err("not a controller");
     assert_eq!(reject.error_code, ErrorCode::CanisterInvalidController);
+    assert!(!reject.certified, "refused when submitted");
     pic.set_controllers(id, Some(owner), vec![USER, owner])
         .unwrap();
     let settings = CanisterSettings {

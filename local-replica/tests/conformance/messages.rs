@@ -192,6 +192,36 @@ fn submitted_message_waits_for_a_round() {
 }
 
 #[test]
+fn messages_are_executed_in_order() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    let messages: Vec<_> = (0..5)
+        .map(|_| pic.submit_call(id, USER, "inc", Vec::new()).unwrap())
+        .collect();
+    pic.tick();
+    let replies = messages
+        .into_iter()
+        .map(|message| number(pic.await_call(message)));
+    assert_eq!(replies.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn endless_message_ends_at_the_limit() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    let before = pic.cycle_balance(id);
+    let reject = error(update(&pic, id, "loop"));
+    assert_eq!(
+        reject.error_code,
+        ErrorCode::CanisterInstructionLimitExceeded
+    );
+    assert!(
+        before - pic.cycle_balance(id) > 40_000_000_000,
+        "the work is charged"
+    );
+}
+
+#[test]
 fn logs_are_kept_for_controllers() {
     let pic = pocket_ic();
     let id = puppet(&pic);
