@@ -111,8 +111,6 @@ pub struct Canister {
     pub stable: StableMemory,
     /// Deadline of the global timer in ns, 0 when off.
     pub global_timer: u64,
-    /// Kept without effect: no certificates here.
-    pub certified_data: Vec<u8>,
     /// Uploaded pieces of modules by hash.
     pub chunks: BTreeMap<Vec<u8>, Vec<u8>>,
     /// What waits to be executed, in order of arrival.
@@ -147,7 +145,6 @@ impl Canister {
             code: None,
             stable: StableMemory::default(),
             global_timer: 0,
-            certified_data: Vec::new(),
             chunks: BTreeMap::new(),
             inputs: VecDeque::new(),
             calls: Calls::default(),

@@ -97,7 +97,7 @@ impl Canister {
         code.instance.execute(&mut self.stable, &message)
     }
 
-    /// Runs a message that the canister pays for.
+    /// Runs a message that the canister pays for. Certified data goes nowhere: there are no certificates here.
     pub fn execute_charged(&mut self, time_ns: u64, input: Input) -> Execution {
         let is_query = matches!(input.entry, Entry::Query { .. });
         let mut execution = self.execute(time_ns, input);
@@ -111,9 +111,6 @@ impl Canister {
                 .cycles
                 .saturating_add(execution.cycles_accepted)
                 .saturating_sub(execution.cycles_burned);
-            if let Some(data) = execution.certified_data.take() {
-                self.certified_data = data;
-            }
             if let Some(deadline) = execution.global_timer {
                 self.global_timer = deadline;
             }

@@ -83,7 +83,6 @@ impl Replica {
         canister.stable = StableMemory::default();
         canister.chunks.clear();
         canister.global_timer = 0;
-        canister.certified_data.clear();
         canister.clear_log();
         canister.version += 1;
         for context in canister.calls.abandon() {
@@ -214,9 +213,6 @@ impl Steps {
         canister.cycles = canister.cycles.saturating_sub(execution.cycles_burned);
         if let Some(deadline) = execution.global_timer {
             canister.global_timer = deadline;
-        }
-        if let Some(data) = execution.certified_data {
-            canister.certified_data = data;
         }
         Ok(())
     }

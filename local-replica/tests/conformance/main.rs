@@ -8,6 +8,7 @@ mod calls;
 mod cycles;
 mod instances;
 mod lifecycle;
+mod management;
 mod messages;
 mod outcalls;
 mod server;
