@@ -1,1 +1,124 @@
-fn main() {}
+//! The project's chores: `cargo xtask wasm`, `demo` and `test`. Each does its own set-up.
+#![forbid(unsafe_code)]
+
+mod steps;
+mod wasm;
+
+use clap::{Parser, Subcommand};
+use std::{env, path::PathBuf, process::ExitCode};
+use steps::{Failed, Step, cargo};
+
+#[derive(Parser)]
+#[command(about = "The project's chores. Each does its own set-up.")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Chore {
+    /// Builds the canisters into `target/canisters`.
+    Wasm,
+    /// Tells the story of a payment with lost answers, on a replica.
+    Demo,
+    /// Format, lints, docs and all tests.
+    Test,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(why)) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<(), Failed> {
+    let mut chores = wasm::steps()?;
+    match chore {
+        Chore::Wasm => {}
+        Chore::Demo => chores.extend(demo()),
+        Chore::Test => chores.extend(test()),
+    }
+    steps::run(chores)?;
+    if matches!(chore, Chore::Wasm) {
+        println!("the canisters are in {}", wasm::directory().display());
+    }
+    Ok(())
+}
+
+fn demo() -> Vec<Step> {
+    let mut steps = replica();
+    steps.push(Step::new(
+        "build the demo",
+        cargo("build --package integration-tests --bin demo"),
+    ));
+    steps.push(Step::shown(
+        "the demo",
+        cargo("run --quiet --package integration-tests --bin demo"),
+    ));
+    steps
+}
+
+fn test() -> Vec<Step> {
+    let canisters = wasm::PACKAGES
+        .map(|(package, _)| format!("--package {package}"))
+        .join(" ");
+    let lint = |what: &str, selection: &str| {
+        Step::new(
+            what,
+            cargo(&format!("clippy {selection} -- --deny warnings")),
+        )
+    };
+    let mut steps = vec![
+        Step::new("format", cargo("fmt --all --check")),
+        lint("lints", "--workspace --all-targets"),
+        lint(
+            "lints, as canisters",
+            &format!("{canisters} --target {}", wasm::TARGET),
+        ),
+        lint(
+            "lints, without timers",
+            "--package idempotency-core --all-targets --no-default-features",
+        ),
+        Step::new(
+            "docs",
+            cargo("doc --workspace --no-deps --document-private-items"),
+        )
+        .with_env("RUSTDOCFLAGS", "--deny warnings"),
+    ];
+    steps.extend(replica());
+    steps.push(Step::new(
+        "build the tests",
+        cargo("test --workspace --no-run"),
+    ));
+    steps.push(Step::shown(
+        "tests",
+        cargo("test --workspace --no-fail-fast"),
+    ));
+    steps
+}
+
+/// local-replica is needed unless another one is asked for: the rule itself is in `tests/src/replica.rs`.
+fn replica() -> Vec<Step> {
+    let other = env::var_os("POCKET_IC_BIN").is_some()
+        || env::var_os("IDEMPOTENCY_REPLICA").is_some_and(|replica| replica == "pocket-ic");
+    match other {
+        true => vec![],
+        false => vec![Step::new(
+            "build local-replica",
+            cargo("build --package local-replica"),
+        )],
+    }
+}
+
+/// Where cargo puts what it builds.
+fn target_directory() -> PathBuf {
+    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    match env::var_os("CARGO_TARGET_DIR") {
+        Some(directory) => env::current_dir().unwrap_or(workspace).join(directory),
+        None => workspace.canonicalize().unwrap_or(workspace).join("target"),
+    }
+}

@@ -1,0 +1,69 @@
+//! The canisters: their target, their build, and where their modules go.
+
+use crate::{
+    steps::{Failed, Step, cargo},
+    target_directory,
+};
+use std::{fs, path::PathBuf, process::Command};
+
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Package, and the name of its module.
+pub(crate) const PACKAGES: [(&str, &str); 2] = [
+    ("example-ledger", "ledger"),
+    ("test-canister", "test_canister"),
+];
+
+/// Where the modules are put.
+pub(crate) fn directory() -> PathBuf {
+    target_directory().join("canisters")
+}
+
+/// What it takes to build the canisters here.
+pub(crate) fn steps() -> Result<Vec<Step>, Failed> {
+    let packages = PACKAGES
+        .map(|(package, _)| format!("--package {package}"))
+        .join(" ");
+    let build = cargo(&format!(
+        "build {packages} --lib --target {TARGET} --profile canister"
+    ));
+    let mut steps = vec![];
+    if !has_target()? {
+        let mut rustup = Command::new("rustup");
+        rustup.args(["target", "add", TARGET]);
+        steps.push(Step::new("add the wasm32 target", rustup));
+    }
+    steps.push(Step::new("build the canisters", build));
+    steps.push(Step::call("collect the canisters", collect));
+    Ok(steps)
+}
+
+/// Whether the toolchain in use can build for the target.
+fn has_target() -> Result<bool, Failed> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .map_err(|error| {
+            Failed(format!(
+                "rustc can't be run: {error}; install Rust with rustup"
+            ))
+        })?;
+    let directory = String::from_utf8_lossy(&output.stdout);
+    Ok(output.status.success() && PathBuf::from(directory.trim()).is_dir())
+}
+
+fn collect() -> Result<(), Failed> {
+    let failed =
+        |error: std::io::Error| Failed(format!("the canisters can't be collected: {error}"));
+    fs::create_dir_all(directory()).map_err(failed)?;
+    for (package, name) in PACKAGES {
+        let built = format!("{TARGET}/canister/{}.wasm", package.replace('-', "_"));
+        fs::copy(
+            target_directory().join(built),
+            directory().join(format!("{name}.wasm")),
+        )
+        .map_err(failed)?;
+    }
+    Ok(())
+}
