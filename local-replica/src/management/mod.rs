@@ -6,7 +6,6 @@ mod lifecycle;
 mod settings;
 mod status;
 
-use candid::utils::ArgumentEncoder;
 use candid::{CandidType, DecoderConfig, Principal};
 use ic_management_canister_types::CanisterIdRecord;
 use pocket_ic::ErrorCode;
@@ -80,27 +79,23 @@ const UNSUPPORTED: &[&str] = &[
     "sign_with_ecdsa",
     "sign_with_schnorr",
     "subnet_info",
+    "take_canister_snapshot",
     "upload_canister_snapshot_data",
     "upload_canister_snapshot_metadata",
-    "take_canister_snapshot",
     "vetkd_derive_key",
     "vetkd_public_key",
 ];
 
 /// Encodes one value as a reply.
 pub fn reply<T: CandidType>(value: &T) -> Result<Vec<u8>, Reject> {
-    encode((value,))
+    // Our own types always encode; a canister still gets an answer should that change.
+    candid::encode_one(value)
+        .map_err(|error| Reject::new(ErrorCode::CanisterWasmEngineError, error.to_string()))
 }
 
 /// The reply of methods that answer nothing.
 pub fn empty_reply() -> Vec<u8> {
     b"DIDL\0\0".to_vec()
-}
-
-fn encode(values: impl ArgumentEncoder) -> Result<Vec<u8>, Reject> {
-    // Our own types always encode; a canister still gets an answer should that change.
-    candid::encode_args(values)
-        .map_err(|error| Reject::new(ErrorCode::CanisterWasmEngineError, error.to_string()))
 }
 
 /// Decodes one argument, with a limit on the work that a few crafted bytes can cause.
