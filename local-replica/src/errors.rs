@@ -102,6 +102,7 @@ impl Reject {
                 ErrorCode::CanisterTrapped,
                 format!("Canister trapped: {text}"),
             ),
+            Trap::Injected(_) => (ErrorCode::CanisterTrapped, trap.to_string()),
             Trap::Contract(text) => (ErrorCode::CanisterContractViolation, contract_text(text)),
             Trap::OutOfCycles => (
                 ErrorCode::CanisterOutOfCycles,

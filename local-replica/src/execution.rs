@@ -6,7 +6,7 @@ use pocket_ic::ErrorCode;
 use crate::call_context::{CallContext, Callback, Origin, Request, Response};
 use crate::canister::Canister;
 use crate::cycles::{self, limit};
-use crate::engine::{self, Entry, Execution, Message, Trap};
+use crate::engine::{self, Entry, Execution, Message, Trap, TrapAt};
 use crate::errors::Reject;
 use crate::replica::{Outgoing, Replica};
 
@@ -35,6 +35,8 @@ pub struct Input {
     pub refund: u128,
     /// The call being served.
     pub context: Option<CallContext>,
+    /// Where to trap for no reason.
+    pub trap_at: Option<TrapAt>,
 }
 
 impl Input {
@@ -49,6 +51,7 @@ impl Input {
             reject: None,
             refund: 0,
             context: None,
+            trap_at: None,
         }
     }
 }
@@ -89,6 +92,7 @@ impl Canister {
             instruction_limit: input.limit,
             call_context_instructions: context.map_or(0, |context| context.instructions),
             already_replied: context.is_some_and(|context| context.responded),
+            trap_at: input.trap_at,
             entry: input.entry,
         };
         let Some(code) = &mut self.code else {

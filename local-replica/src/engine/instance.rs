@@ -2,7 +2,7 @@
 
 use super::instrument::{COUNTER, DIRTY, HEAP, START, TABLE, global_name};
 use super::state::{Handles, State};
-use super::{Closure, Entry, Execution, Message, Module, StableMemory, Trap};
+use super::{Closure, Entry, Execution, Message, Module, StableMemory, Trap, TrapAt};
 use wasmtime::{Global, Ref, Store, Table, TypedFunc, Val};
 
 /// A module with its heap, globals and table.
@@ -75,15 +75,25 @@ impl Instance {
             .collect();
         let heap_pages = self.handles.heap.size(&self.store);
         let heap_bytes = self.handles.heap.data_size(&self.store);
-        let limit = i64::try_from(message.instruction_limit).unwrap_or(i64::MAX);
+        // Running out of a smaller limit is a trap at any instruction one likes, at no cost to other messages.
+        let injected = match message.trap_at {
+            Some(TrapAt::Instruction(number)) if number < message.instruction_limit => Some(number),
+            _ => None,
+        };
+        let limit = injected.unwrap_or(message.instruction_limit);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let composite = match &message.entry {
             Entry::Query { name, .. } => self.module.has_composite_query(name),
             _ => false,
         };
         self.store.data_mut().start(message, composite, heap_bytes);
+        self.store.data_mut().message.instruction_limit = limit.unsigned_abs();
         std::mem::swap(&mut self.store.data_mut().stable, stable);
 
         let mut result = self.run(&function, limit);
+        if let (Some(number), Err(Trap::OutOfInstructions)) = (injected, &result) {
+            result = Err(Trap::Injected(TrapAt::Instruction(number)));
+        }
 
         let instructions = limit
             .saturating_sub(self.instructions_left().max(0))

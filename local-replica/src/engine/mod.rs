@@ -113,6 +113,27 @@ pub struct Message {
     pub call_context_instructions: u64,
     /// The call context has been answered already: a second reply traps.
     pub already_replied: bool,
+    /// Where to trap although the canister does nothing wrong.
+    pub trap_at: Option<TrapAt>,
+}
+
+/// The place of an injected trap in a message. A message that doesn't get there is as it would have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrapAt {
+    /// Instead of the system call with this number; the first is 1.
+    Call(u64),
+    /// At the first check of the instruction counter after so many instructions: functions and loops start with one, and
+    /// every system call makes one.
+    Instruction(u64),
+}
+
+impl std::fmt::Display for TrapAt {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            TrapAt::Call(number) => write!(formatter, "system call {number}"),
+            TrapAt::Instruction(number) => write!(formatter, "instruction {number}"),
+        }
+    }
 }
 
 /// A call that the message made; the replica sends it once the message has committed.
@@ -157,6 +178,9 @@ pub enum Trap {
     /// A Wasm trap (`unreachable`, out of bounds, division by zero …), in the IC's words, e.g. `heap out of bounds`.
     #[error("Canister trapped: {0}")]
     Wasm(String),
+    /// The trap that [`Message::trap_at`] asked for.
+    #[error("Canister trapped: injected by local-replica at {0}")]
+    Injected(TrapAt),
     /// A system call was used wrongly, e.g. a second reply or a call not allowed in this entry.
     #[error("Canister violated contract: {0}")]
     Contract(String),

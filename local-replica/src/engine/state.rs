@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) composite: bool,
     pub(super) stable: StableMemory,
     pub(super) effects: Effects,
+    /// System calls made by the message.
+    pub(super) calls: u64,
     pub(super) log: Vec<String>,
     /// Bytes of `log`.
     logged: u64,
@@ -76,10 +78,12 @@ impl State {
                 instruction_limit: 0,
                 call_context_instructions: 0,
                 already_replied: false,
+                trap_at: None,
             },
             composite: false,
             stable: StableMemory::default(),
             effects: Effects::default(),
+            calls: 0,
             log: Vec::new(),
             logged: 0,
             journal: Journal::default(),
@@ -95,6 +99,7 @@ impl State {
         self.message = message.clone();
         self.composite = composite;
         self.effects = Effects::default();
+        self.calls = 0;
         self.logged = 0;
         self.journal.start(heap_bytes);
     }

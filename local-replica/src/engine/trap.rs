@@ -28,6 +28,7 @@ impl Trap {
         match self {
             Trap::Explicit(text) if text.is_empty() => Some("[TRAP]: (no message)".to_owned()),
             Trap::Explicit(text) | Trap::Wasm(text) => Some(format!("[TRAP]: {text}")),
+            Trap::Injected(at) => Some(format!("[TRAP]: injected by local-replica at {at}")),
             _ => None,
         }
     }

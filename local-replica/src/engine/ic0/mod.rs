@@ -12,7 +12,7 @@ mod system;
 
 use super::instrument::{HOST, MARK, OUT_OF_INSTRUCTIONS};
 use super::state::{State, charge, mark};
-use super::{Entry, Trap};
+use super::{Entry, Trap, TrapAt};
 use wasmtime::{Caller, Linker, Result};
 
 /// Kinds of messages, as a set. The names are those of the interface specification.
@@ -82,13 +82,24 @@ fn mode(entry: &Entry) -> (Modes, &'static str) {
     }
 }
 
-/// Charges a call and checks that it's allowed here.
+/// Counts a system call, and traps if it is the one to be hit.
+fn count(caller: &mut Caller<'_, State>) -> Result<()> {
+    let state = caller.data_mut();
+    state.calls += 1;
+    match state.message.trap_at {
+        Some(at @ TrapAt::Call(number)) if number == state.calls => Err(Trap::Injected(at).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Counts and charges a call and checks that it's allowed here.
 fn enter(
     caller: &mut Caller<'_, State>,
     name: &str,
     modes: Modes,
     instructions: u64,
 ) -> Result<()> {
+    count(caller)?;
     charge(caller, instructions)?;
     let (mode, mode_name) = mode(&caller.data().message.entry);
     if modes & mode == 0 {

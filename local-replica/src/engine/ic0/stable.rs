@@ -13,13 +13,19 @@ const DIRTY_PAGE: u64 = 1_000;
 const PAGES_32: u64 = 1 << 16;
 
 pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
-    linker.func_wrap("ic0", "stable64_size", |caller: Caller<'_, State>| {
-        caller.data().stable.wasm_pages()
-    })?;
+    linker.func_wrap(
+        "ic0",
+        "stable64_size",
+        |mut caller: Caller<'_, State>| -> Result<u64> {
+            count(&mut caller)?;
+            Ok(caller.data().stable.wasm_pages())
+        },
+    )?;
     linker.func_wrap(
         "ic0",
         "stable64_grow",
         |mut caller: Caller<'_, State>, pages: u64| -> Result<u64> {
+            count(&mut caller)?;
             charge(&mut caller, GROW)?;
             Ok(caller.data_mut().stable.grow(pages).unwrap_or(u64::MAX))
         },
@@ -41,7 +47,8 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap(
         "ic0",
         "stable_size",
-        |caller: Caller<'_, State>| -> Result<u32> {
+        |mut caller: Caller<'_, State>| -> Result<u32> {
+            count(&mut caller)?;
             check_32(&caller)?;
             Ok(caller.data().stable.wasm_pages() as u32)
         },
@@ -50,6 +57,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
         "ic0",
         "stable_grow",
         |mut caller: Caller<'_, State>, pages: u32| -> Result<u32> {
+            count(&mut caller)?;
             charge(&mut caller, GROW)?;
             check_32(&caller)?;
             let stable = &mut caller.data_mut().stable;
@@ -105,6 +113,7 @@ fn heap_range(caller: &Caller<'_, State>, address: u64, size: u64) -> Result<(u3
 }
 
 fn stable_read(caller: &mut Caller<'_, State>, target: u64, offset: u64, size: u64) -> Result<()> {
+    count(caller)?;
     charge(caller, ACCESS.saturating_add(size))?;
     if size == 0 {
         return Ok(());
@@ -119,6 +128,7 @@ fn stable_read(caller: &mut Caller<'_, State>, target: u64, offset: u64, size: u
 }
 
 fn stable_write(caller: &mut Caller<'_, State>, offset: u64, source: u64, size: u64) -> Result<()> {
+    count(caller)?;
     charge(caller, ACCESS.saturating_add(size))?;
     if size == 0 {
         return Ok(());

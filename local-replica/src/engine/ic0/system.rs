@@ -103,6 +103,7 @@ fn link_time(linker: &mut Linker<State>) -> Result<()> {
         "ic0",
         "performance_counter",
         |mut caller: Caller<'_, State>, kind: u32| -> Result<u64> {
+            count(&mut caller)?;
             charge(&mut caller, 200)?;
             let left = instructions_left(&mut caller)?.max(0).unsigned_abs();
             let message = &caller.data().message;
@@ -156,6 +157,7 @@ fn link_text(linker: &mut Linker<State>) -> Result<()> {
         |mut caller: Caller<'_, State>, source: u32, size: u32| -> Result<()> {
             // PocketIC prints on every subnet, so the bytes are charged once more.
             let size_cost = caller.data().log_cost(size.into()) + u64::from(size);
+            count(&mut caller)?;
             charge(&mut caller, 100 + size_cost)?;
             let text = match read(&mut caller, "ic0.debug_print", source, size) {
                 Ok(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -170,6 +172,7 @@ fn link_text(linker: &mut Linker<State>) -> Result<()> {
         "trap",
         |mut caller: Caller<'_, State>, source: u32, size: u32| -> Result<()> {
             let size_cost = caller.data().log_cost(size.into()) + u64::from(size);
+            count(&mut caller)?;
             charge(&mut caller, 500 + size_cost)?;
             let text = match read(&mut caller, "ic0.trap", source, size) {
                 Ok(bytes) => String::from_utf8_lossy(bytes).into_owned(),

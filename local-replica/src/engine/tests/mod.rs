@@ -1,12 +1,14 @@
 //! The engine on canisters of a few lines.
 
 mod contract;
+mod injection;
 mod metering;
 mod rollback;
 mod validation;
 
 use super::{
     Entry, Execution, Instance, InvalidModule, Message, Module, Response, StableMemory, Trap,
+    TrapAt,
 };
 use candid::Principal;
 
@@ -98,6 +100,7 @@ fn message(entry: Entry) -> Message {
         instruction_limit: 1_000_000,
         call_context_instructions: 100,
         already_replied: false,
+        trap_at: None,
     }
 }
 
