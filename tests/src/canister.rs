@@ -34,13 +34,31 @@ pub fn user(number: u8) -> Principal {
     Principal::self_authenticating([number; 32])
 }
 
-/// What every ingress message costs before it executes an instruction, in cycles: execution, induction and bytes, at the
-/// prices of a 13-node subnet. PocketIC also counts the bytes of the message's envelope, about 250,000 cycles.
-pub fn fixed_fees(method: &str, arg: &[u8]) -> u128 {
+/// What an ingress message costs before it executes an instruction, in cycles: the base fee of an execution, and that of
+/// an ingress message by the bytes of its CBOR envelope, at the prices of a 13-node subnet.
+pub fn fixed_fees(sender: Principal, canister: Principal, method: &str, arg: &[u8]) -> u128 {
     const EXECUTION: u128 = 5_000_000;
-    const INDUCTION: u128 = 1_200_000;
-    const BYTE: u128 = 2_000;
-    EXECUTION + INDUCTION + BYTE * (method.len() + arg.len()) as u128
+    const INGRESS: u128 = 1_200_000;
+    const INGRESS_BYTE: u128 = 2_000;
+    /// Field names, expiry and nonce, as measured on PocketIC.
+    const ENVELOPE: usize = 106;
+    let header = |length: usize| match length {
+        0..24 => 1,
+        24..0x100 => 2,
+        0x100..0x10000 => 3,
+        _ => 5,
+    };
+    let fields = [
+        sender.as_slice().len(),
+        canister.as_slice().len(),
+        method.len(),
+        arg.len(),
+    ];
+    let bytes: usize = fields
+        .into_iter()
+        .map(|length| length + header(length))
+        .sum();
+    EXECUTION + INGRESS + INGRESS_BYTE * (ENVELOPE + bytes) as u128
 }
 
 /// An update call that was accepted, and perhaps not executed yet.

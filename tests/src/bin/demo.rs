@@ -1,0 +1,203 @@
+//! The story of a payment whose answers get lost, on a real canister.
+
+use candid::{CandidType, Nat, Principal};
+use example_ledger::{
+    errors::{TransferError, TransferOnceError},
+    init::{InitArgs, LedgerArg},
+    types::{Account, TransferArg, TransferOnceArg},
+};
+use integration_tests::{Canister, LEDGER, fixed_fees, replica, user};
+use pocket_ic::PocketIc;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn main() {
+    let replica = replica();
+    let demo = Demo::new(&replica);
+
+    demo.chapter("A payment, and the answer is lost");
+    let arg = TransferArg {
+        from_subaccount: None,
+        to: account(bob()),
+        amount: 100u8.into(),
+        fee: None,
+        memo: None,
+        created_at_time: Some(replica.get_time().as_nanos_since_unix_epoch()),
+    };
+    demo.lose("alice sends 100 to bob", "icrc1_transfer", &arg);
+    demo.balance();
+
+    demo.chapter("Alice can't know whether it ran, so she sends it again");
+    demo.call::<Result<Nat, TransferError>>("the same transfer", "icrc1_transfer", &arg);
+    demo.call::<Result<Nat, TransferError>>("and once more", "icrc1_transfer", &arg);
+    demo.balance();
+
+    demo.chapter("A request id instead: the first answer again, not an error");
+    let once = TransferOnceArg {
+        request_id: serde_bytes::ByteBuf::from("order 17"),
+        from_subaccount: None,
+        to: account(bob()),
+        amount: 25u8.into(),
+        fee: None,
+        memo: None,
+    };
+    type Once = Result<Nat, TransferOnceError>;
+    demo.lose("alice sends 25, as \"order 17\"", "transfer_once", &once);
+    demo.call::<Once>("the same request", "transfer_once", &once);
+    let other = TransferOnceArg {
+        amount: 99u8.into(),
+        ..once.clone()
+    };
+    demo.call::<Once>("\"order 17\" with another amount", "transfer_once", &other);
+    demo.balance();
+
+    demo.chapter("An upgrade in between");
+    let argument = LedgerArg::Upgrade(None);
+    demo.ledger
+        .upgrade(LEDGER, (argument,))
+        .expect("the upgrade succeeds");
+    demo.call::<Once>("\"order 17\" again", "transfer_once", &once);
+    demo.call::<Result<Nat, TransferError>>("the first transfer again", "icrc1_transfer", &arg);
+    demo.balance();
+
+    demo.chapter("A day and two minutes later: the window has passed");
+    replica.advance_time(DAY + Duration::from_secs(120));
+    (0..5).for_each(|_| replica.tick());
+    demo.call::<Result<Nat, TransferError>>("the first transfer again", "icrc1_transfer", &arg);
+    demo.balance();
+    println!("\nbob was paid 100 once and 25 once.");
+}
+
+struct Demo<'a> {
+    ledger: Canister<'a>,
+}
+
+impl<'a> Demo<'a> {
+    fn new(replica: &'a PocketIc) -> Self {
+        println!("installing the ledger ...");
+        let init = LedgerArg::Init(InitArgs {
+            token_name: "Example".into(),
+            token_symbol: "EX".into(),
+            decimals: None,
+            transfer_fee: 1u8.into(),
+            minting_account: account(user(9)),
+            initial_balances: vec![(account(alice()), 1_000u16.into())],
+            metadata: vec![],
+            max_memo_length: None,
+        });
+        let ledger = Canister::install(replica, LEDGER, (init,));
+        println!("\nInstructions are the cycles charged, less the fixed fees of a call.");
+        Self { ledger }
+    }
+
+    fn chapter(&self, title: &str) {
+        println!("\n{title}");
+    }
+
+    /// A call whose answer never arrives.
+    fn lose(&self, what: &str, method: &str, arg: &impl CandidType) {
+        let ((), instructions) = self.measured(method, arg, || {
+            self.ledger.lose_answer(alice(), method, (arg,))
+        });
+        line(what, "(the answer is lost)", &instructions);
+    }
+
+    fn call<T: CandidType + DeserializeOwned + Told>(
+        &self,
+        what: &str,
+        method: &str,
+        arg: &impl CandidType,
+    ) {
+        let (answer, instructions) = self.measured(method, arg, || {
+            self.ledger
+                .update::<T>(alice(), method, (arg,))
+                .expect("the ledger answers")
+        });
+        line(what, &answer.told(), &instructions);
+    }
+
+    /// What a call does, and its instructions with separators.
+    fn measured<T>(
+        &self,
+        method: &str,
+        arg: &impl CandidType,
+        call: impl FnOnce() -> T,
+    ) -> (T, String) {
+        let bytes = candid::encode_one(arg).expect("the argument encodes");
+        let (result, charged) = self.ledger.cycles_charged(call);
+        let fees = fixed_fees(alice(), self.ledger.id(), method, &bytes);
+        (result, grouped(charged.saturating_sub(fees)))
+    }
+
+    fn balance(&self) {
+        let balance: Nat = self
+            .ledger
+            .query(bob(), "icrc1_balance_of", (account(bob()),))
+            .expect("the ledger answers");
+        line("bob has", &balance.to_string(), "");
+    }
+}
+
+fn line(what: &str, answer: &str, instructions: &str) {
+    let unit = if instructions.is_empty() {
+        ""
+    } else {
+        " instructions"
+    };
+    println!("  {what:<32} {answer:<34} {instructions:>9}{unit}");
+}
+
+/// An answer in a few words.
+trait Told {
+    fn told(&self) -> String;
+}
+
+impl Told for Result<Nat, TransferError> {
+    fn told(&self) -> String {
+        match self {
+            Ok(index) => format!("Ok, transaction {index}"),
+            Err(TransferError::Duplicate { duplicate_of }) => {
+                format!("Duplicate of transaction {duplicate_of}")
+            }
+            Err(error) => format!("{error:?}"),
+        }
+    }
+}
+
+impl Told for Result<Nat, TransferOnceError> {
+    fn told(&self) -> String {
+        match self {
+            Ok(index) => format!("Ok, transaction {index}"),
+            Err(TransferOnceError::Transfer(error)) => format!("{error:?}"),
+            Err(TransferOnceError::Idempotency(error)) => format!("{error:?}"),
+        }
+    }
+}
+
+fn grouped(number: u128) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .filter_map(|group| std::str::from_utf8(group).ok())
+        .collect();
+    groups.join(",")
+}
+
+fn alice() -> Principal {
+    user(1)
+}
+
+fn bob() -> Principal {
+    user(2)
+}
+
+fn account(owner: Principal) -> Account {
+    Account {
+        owner,
+        subaccount: None,
+    }
+}
