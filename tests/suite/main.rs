@@ -9,5 +9,6 @@ mod eviction;
 mod expiry;
 mod identity;
 mod ledger;
+mod project;
 mod replies;
 mod upgrade;

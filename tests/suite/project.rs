@@ -1,0 +1,53 @@
+//! `dfx.json` and `icp.yaml`: that they name what is there, and keep to their published schemas.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn dfx_json() -> Value {
+    serde_json::from_str(&read(&workspace().join("dfx.json"))).expect("dfx.json is JSON")
+}
+
+fn icp_yaml() -> Value {
+    serde_saphyr::from_str(&read(&workspace().join("icp.yaml"))).expect("icp.yaml is YAML")
+}
+
+#[test]
+fn both_build_the_ledger_and_find_it() {
+    let ledger = &dfx_json()["canisters"]["ledger"];
+    let text = |field: &str| ledger[field].as_str().expect("a text").to_owned();
+    assert!(workspace().join(text("candid")).exists());
+    assert_eq!(text("wasm"), "target/canisters/ledger.wasm");
+    assert_eq!(text("build"), "cargo xtask wasm");
+
+    let canister = &icp_yaml()["canisters"][0];
+    assert_eq!(canister["name"], "ledger");
+    let commands = canister["build"]["steps"][0]["commands"].to_string();
+    assert!(
+        commands.contains(&text("build")) && commands.contains(&text("wasm")),
+        "{commands}"
+    );
+}
+
+/// The schemas are dfx's and icp's own, and not part of this project: `IDEMPOTENCY_SCHEMAS` names the folder that has them.
+#[test]
+fn both_keep_to_their_schemas() {
+    let Some(schemas) = std::env::var_os("IDEMPOTENCY_SCHEMAS").map(PathBuf::from) else {
+        println!("not checked: IDEMPOTENCY_SCHEMAS names no folder with dfx's and icp's schemas");
+        return;
+    };
+    for (file, schema) in [
+        (dfx_json(), "dfx-json-schema.json"),
+        (icp_yaml(), "icp-yaml-schema.json"),
+    ] {
+        let schema = serde_json::from_str(&read(&schemas.join(schema))).expect("a JSON schema");
+        jsonschema::validate(&schema, &file).expect("the file keeps to its schema");
+    }
+}
