@@ -143,11 +143,14 @@ impl Calls {
         Some(callback)
     }
 
+    /// A call that is waited for.
+    pub fn callback(&self, id: u64) -> Option<&Callback> {
+        self.callbacks.get(&id)
+    }
+
     /// Whether an answer to this callback still counts.
     pub fn awaits(&self, id: u64) -> bool {
-        self.callbacks
-            .get(&id)
-            .is_some_and(|callback| !callback.expired)
+        self.callback(id).is_some_and(|callback| !callback.expired)
     }
 
     /// Unanswered calls to one callee.

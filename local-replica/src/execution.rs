@@ -257,6 +257,7 @@ impl Replica {
             reject,
             refund: response.refund,
             context: Some(context.clone()),
+            trap_at: self.faults.trap_at(),
             ..Input::new(entry, limit - limit / 100 * CLEANUP_PERCENT)
         };
         let execution = canister.execute_charged(time_ns, input);
@@ -267,11 +268,15 @@ impl Replica {
             return instructions;
         };
         let mut reject = Reject::from_trap(id, &trap, limit);
+        if callback.on_cleanup.is_some() {
+            self.disturb_cleanup(id);
+        }
         if let (Some(closure), Some(canister)) = (callback.on_cleanup, self.canisters.get_mut(&id))
         {
             let input = Input {
                 sender,
                 context: Some(context),
+                trap_at: self.faults.trap_at(),
                 ..Input::new(Entry::Cleanup(closure), limit.saturating_sub(instructions))
             };
             let cleanup = canister.execute_charged(time_ns, input);
@@ -330,6 +335,7 @@ impl Replica {
             sender: context.sender,
             payload,
             context: Some(context.clone()),
+            trap_at: self.faults.trap_at(),
             ..Input::new(entry, limit)
         };
         let context = canister.calls.open(context);
@@ -348,6 +354,9 @@ impl Replica {
         let context = canister.calls.context(context_id)?;
         context.instructions += execution.instructions;
         if let Err(trap) = execution.result {
+            if matches!(trap, Trap::Injected(_)) {
+                self.faults.trapped(id);
+            }
             return Some(trap);
         }
         context.cycles_available = context

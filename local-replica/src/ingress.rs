@@ -31,6 +31,9 @@ pub struct IngressHistory {
 #[derive(Debug)]
 struct Ingress {
     sender: Principal,
+    receiver: Principal,
+    /// Answered, but the answer is never to be had.
+    lost: bool,
     result: Option<Result<Vec<u8>, Reject>>,
 }
 
@@ -52,7 +55,33 @@ impl IngressHistory {
         self.messages.get(id).map(|message| message.sender)
     }
 
-    fn submit(&mut self, sender: Principal, call: &RawCanisterCall) -> Vec<u8> {
+    /// Whom a message is for.
+    pub fn receiver(&self, id: &[u8]) -> Option<Principal> {
+        self.messages.get(id).map(|message| message.receiver)
+    }
+
+    /// The message has been answered, but its status will never say so.
+    pub fn lose(&mut self, id: &[u8]) {
+        if let Some(message) = self.messages.get_mut(id) {
+            message.lost = true;
+        }
+    }
+
+    /// Keeps nothing of a message. It is executed all the same.
+    pub fn forget(&mut self, id: &[u8]) {
+        self.messages.remove(id);
+    }
+
+    fn is_lost(&self, id: &[u8]) -> bool {
+        self.messages.get(id).is_some_and(|message| message.lost)
+    }
+
+    fn submit(
+        &mut self,
+        sender: Principal,
+        receiver: Principal,
+        call: &RawCanisterCall,
+    ) -> Vec<u8> {
         self.submitted += 1;
         let mut hash = Sha256::new();
         for part in [
@@ -68,6 +97,8 @@ impl IngressHistory {
         let id = hash.finalize().to_vec();
         let message = Ingress {
             sender,
+            receiver,
+            lost: false,
             result: None,
         };
         self.messages.insert(id.clone(), message);
@@ -88,7 +119,7 @@ impl Replica {
         if let Err(reject) = checked {
             return Ok(Err(reject));
         }
-        let id = self.ingress.submit(sender, &call);
+        let id = self.ingress.submit(sender, receiver, &call);
         let request = Request {
             origin: Origin::Ingress(id.clone()),
             sender,
@@ -110,6 +141,11 @@ impl Replica {
             match self.ingress.result(id) {
                 None => return Err(ApiError::bad_request("Unknown ingress message")),
                 Some(Some(result)) => return Ok(result),
+                Some(None) if self.ingress.is_lost(id) => {
+                    return Err(ApiError::bad_request(
+                        "The answer of the ingress message is lost: injected by local-replica",
+                    ));
+                }
                 Some(None) if round < AWAIT_ROUNDS => self.round(),
                 Some(None) => {}
             }

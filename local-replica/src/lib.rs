@@ -35,6 +35,13 @@
 //! * `raw_rand` yields the same bytes in every run.
 //! * Ingress messages never expire and their results are kept for as long as the instance lives.
 //!
+//! # Faults
+//!
+//! Unlike PocketIC, it can be told to trap anywhere, to lose, delay and reorder messages, to upgrade, stop and starve
+//! canisters in between, and to move the clock: see [`faults`], and [`in_process`] for runs of very many messages.
+//! Over HTTP, `POST /instances/{id}/local-replica/faults` with a [`faults::Plan`] installs one, `GET` answers the
+//! [`faults::Report`], `DELETE` ends it.
+//!
 //! # Left out
 //!
 //! Consensus, certificates and signatures (`root_key`, `read_state`, threshold keys), HTTP gateways, system canisters,
@@ -48,7 +55,9 @@ pub mod cycles;
 pub mod engine;
 pub mod errors;
 pub mod execution;
+pub mod faults;
 pub mod http_outcalls;
+pub mod in_process;
 pub mod ingress;
 pub mod instance;
 pub mod management;

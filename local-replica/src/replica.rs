@@ -10,6 +10,7 @@ use crate::call_context::{Origin, Request, Response};
 use crate::canister::{Canister, Input};
 use crate::cycles;
 use crate::errors::{ApiError, Reject};
+use crate::faults::Faults;
 use crate::http_outcalls::Outcalls;
 use crate::ingress::IngressHistory;
 use crate::management::SubnetRequest;
@@ -39,6 +40,8 @@ pub struct Replica {
     pub postponed: Vec<Request>,
     /// Messages between canisters, delivered when every canister had its turn.
     pub outbox: VecDeque<Outgoing>,
+    /// What goes wrong; nothing unless asked for.
+    pub faults: Faults,
     random: Random,
 }
 
@@ -79,6 +82,7 @@ impl Replica {
             subnet_inputs: VecDeque::new(),
             postponed: Vec::new(),
             outbox: VecDeque::new(),
+            faults: Faults::default(),
             random: Random::default(),
         })
     }
@@ -115,7 +119,17 @@ impl Replica {
     /// Gives the answer of a call to whoever waits for it.
     pub fn respond(&mut self, origin: Origin, result: Result<Vec<u8>, Reject>, refund: u128) {
         match origin {
-            Origin::Ingress(id) => self.ingress.complete(id, result),
+            Origin::Ingress(id) => {
+                let lost = self
+                    .ingress
+                    .receiver(&id)
+                    .is_some_and(|receiver| self.faults.loses_ingress_answer(receiver));
+                if lost {
+                    self.ingress.lose(&id);
+                } else {
+                    self.ingress.complete(id, result);
+                }
+            }
             Origin::Canister { id, callback } => {
                 let response = Response {
                     callback,
@@ -184,6 +198,13 @@ impl Replica {
     }
 
     fn deliver_response(&mut self, id: Principal, response: Response) {
+        if let Some(response) = self.disturb_answer(id, response) {
+            self.queue_response(id, response);
+        }
+    }
+
+    /// Puts an answer into the caller's queue.
+    pub(crate) fn queue_response(&mut self, id: Principal, response: Response) {
         let Some(caller) = self.canisters.get_mut(&id) else {
             return;
         };

@@ -21,6 +21,7 @@ const STOP_TIMEOUT_NS: u64 = 300_000_000_000;
 impl Replica {
     /// Executes one round.
     pub fn round(&mut self) {
+        self.end_faults();
         self.expire_calls();
         self.time_out_stops();
         self.time_out_outcalls();
@@ -59,6 +60,7 @@ impl Replica {
             .get(&id)
             .map_or(0, |canister| canister.inputs.len());
         for _ in 0..waiting {
+            self.disturb_message(id);
             let input = self
                 .canisters
                 .get_mut(&id)
@@ -70,6 +72,7 @@ impl Replica {
                 Some(Input::GlobalTimer) => self.execute_task(id, Entry::GlobalTimer),
                 None => break,
             };
+            self.faults.message_over(id);
             used += limit::MESSAGE_OVERHEAD;
             if used >= budget {
                 break;

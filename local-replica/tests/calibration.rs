@@ -60,6 +60,7 @@ impl Canister {
             instruction_limit: 40_000_000_000,
             call_context_instructions: 0,
             already_replied: false,
+            trap_at: None,
         };
         self.instance.execute(&mut self.stable, &message)
     }

@@ -6,7 +6,7 @@ use ic_management_canister_types::{
 };
 use pocket_ic::ErrorCode;
 
-use super::{Answer, decode, done};
+use super::{Answer, decode, done, empty_reply};
 use crate::canister::{Canister, Code};
 use crate::cycles::{self, limit};
 use crate::engine::{Entry, Instance, Module, StableMemory, Trap};
@@ -21,6 +21,14 @@ pub(super) struct Installation {
     pub(super) mode: CanisterInstallMode,
     pub(super) wasm: Vec<u8>,
     pub(super) arg: Vec<u8>,
+}
+
+/// What an installation puts in place.
+struct NewCode {
+    module: Module,
+    wasm_len: usize,
+    mode: CanisterInstallMode,
+    arg: Vec<u8>,
 }
 
 /// The steps of one installation share an instruction limit and are charged together.
@@ -58,22 +66,33 @@ impl Replica {
                 format!("Error from Canister {id}: Canister's Wasm module is not valid: {error}"),
             )
         })?;
-        let mut steps = Steps {
-            time_ns,
-            sender,
-            limit,
-            instructions: module.compilation_instructions(),
-            dirty_heap_pages: 0,
+        let new = NewCode {
+            module,
+            wasm_len: installation.wasm.len(),
+            mode: installation.mode,
+            arg: installation.arg,
         };
-        let result = steps.run(canister, &module, installation);
-        canister.charge(cycles::execution(
-            steps.instructions,
-            steps.dirty_heap_pages,
-        ));
-        if result.is_ok() {
-            canister.version += 1;
-        }
-        result.map_err(|trap| Reject::from_trap(id, &trap, limit))
+        replace_code(canister, time_ns, sender, new)
+    }
+
+    /// Upgrades a canister to the module it has, as its first controller would.
+    pub(crate) fn upgrade_to_same_code(&mut self, id: Principal) -> Result<(), Reject> {
+        let time_ns = self.time_ns;
+        let canister = self.canister(id)?;
+        let Some(code) = &canister.code else {
+            return Err(Reject::no_wasm_module(id));
+        };
+        let new = NewCode {
+            module: code.instance.module().clone(),
+            wasm_len: code.wasm_len,
+            mode: CanisterInstallMode::Upgrade(None),
+            arg: empty_reply(),
+        };
+        let limit = canister.instruction_limit(limit::INSTALL);
+        canister.can_pay(canister.prepayment(limit))?;
+        let sender = canister.settings.controllers.first().copied();
+        let sender = sender.unwrap_or(Principal::management_canister());
+        replace_code(canister, time_ns, sender, new)
     }
 
     pub(super) fn uninstall_code(&mut self, sender: Principal, payload: &[u8]) -> Answer {
@@ -117,19 +136,40 @@ fn check_mode(canister: &Canister, mode: &CanisterInstallMode) -> Result<(), Rej
     }
 }
 
+/// Runs the steps of an installation, and charges for them.
+fn replace_code(
+    canister: &mut Canister,
+    time_ns: u64,
+    sender: Principal,
+    new: NewCode,
+) -> Result<(), Reject> {
+    let mut steps = Steps {
+        time_ns,
+        sender,
+        limit: canister.instruction_limit(limit::INSTALL),
+        instructions: new.module.compilation_instructions(),
+        dirty_heap_pages: 0,
+    };
+    let result = steps.run(canister, new);
+    canister.charge(cycles::execution(
+        steps.instructions,
+        steps.dirty_heap_pages,
+    ));
+    if result.is_ok() {
+        canister.version += 1;
+    }
+    result.map_err(|trap| Reject::from_trap(canister.id, &trap, steps.limit))
+}
+
 impl Steps {
-    fn run(
-        &mut self,
-        canister: &mut Canister,
-        module: &Module,
-        installation: Installation,
-    ) -> Result<(), Trap> {
-        let Installation {
-            mode, wasm, arg, ..
-        } = installation;
+    fn run(&mut self, canister: &mut Canister, new: NewCode) -> Result<(), Trap> {
+        let NewCode {
+            module, mode, arg, ..
+        } = new;
+        let module = &module;
         let new = Code {
             instance: Instance::new(module)?,
-            wasm_len: wasm.len(),
+            wasm_len: new.wasm_len,
         };
         match mode {
             CanisterInstallMode::Install | CanisterInstallMode::Reinstall => {

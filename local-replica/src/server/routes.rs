@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use super::Server;
 use crate::errors::{ApiError, Reject};
+use crate::faults::Plan;
 use crate::ingress::principal;
 use crate::instance::Instance;
 use crate::replica::Replica;
@@ -203,6 +204,22 @@ async fn run(
                 body,
                 |replica, mock: RawMockCanisterHttpResponse| replica.mock_outcall(mock),
             )
+            .await
+        }
+        ("GET", "local-replica/faults") => {
+            on(instance, |replica| Ok(replica.faults.report().clone())).await
+        }
+        ("POST", "local-replica/faults") => {
+            with(instance, body, |replica, plan: Plan| {
+                replica.faults.install(plan)
+            })
+            .await
+        }
+        ("DELETE", "local-replica/faults") => {
+            on(instance, |replica| {
+                replica.faults.stop();
+                Ok(())
+            })
             .await
         }
         ("GET", "auto_progress") => Ok(json(StatusCode::OK, &instance.makes_progress().await?)),
