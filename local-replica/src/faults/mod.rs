@@ -78,6 +78,20 @@ pub struct Report {
     pub refused: Vec<(Fault, String)>,
 }
 
+/// A plan with a fault that the IC could never have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("impossible fault: {fault}: {reason}")]
+pub struct Impossible {
+    fault: Fault,
+    reason: &'static str,
+}
+
+impl From<Impossible> for ApiError {
+    fn from(impossible: Impossible) -> Self {
+        ApiError::bad_request(impossible.to_string())
+    }
+}
+
 /// The faults of an instance; none unless installed.
 #[derive(Debug, Default)]
 pub struct Faults {
@@ -126,7 +140,7 @@ enum Ending {
 
 impl Faults {
     /// Starts a plan, with all numbers from 1 and an empty report; an earlier plan ends.
-    pub fn install(&mut self, plan: Plan) -> Result<(), ApiError> {
+    pub fn install(&mut self, plan: Plan) -> Result<(), Impossible> {
         let source = match plan {
             Plan::Schedule(schedule) => Source::Schedule(Planned::new(schedule)?),
             Plan::Seeded { seed, rates } => Source::Dice(Dice::new(seed, rates)),
@@ -248,15 +262,13 @@ impl Faults {
 }
 
 impl Planned {
-    fn new(schedule: Schedule) -> Result<Self, ApiError> {
+    fn new(schedule: Schedule) -> Result<Self, Impossible> {
         let mut planned = Self::default();
         for fault in schedule.0 {
             if let Some(reason) = fault.impossible() {
-                return Err(ApiError::bad_request(format!(
-                    "impossible fault: {fault}: {reason}"
-                )));
+                return Err(Impossible { fault, reason });
             }
-            let twice = match fault {
+            let twice = match fault.clone() {
                 Fault::Message {
                     canister,
                     number,
@@ -279,9 +291,8 @@ impl Planned {
                 }
             };
             if twice {
-                return Err(ApiError::bad_request(format!(
-                    "impossible fault: {fault}: a message traps, and an answer suffers, but once"
-                )));
+                let reason = "a message traps, and an answer suffers, but once";
+                return Err(Impossible { fault, reason });
             }
         }
         Ok(planned)

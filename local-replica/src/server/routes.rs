@@ -211,7 +211,7 @@ async fn run(
         }
         ("POST", "local-replica/faults") => {
             with(instance, body, |replica, plan: Plan| {
-                replica.faults.install(plan)
+                Ok(replica.faults.install(plan)?)
             })
             .await
         }
