@@ -3,7 +3,7 @@
 use crate::{
     error::IdempotencyError,
     identity::{Fingerprint, Identity},
-    store::{Record, Reply, State, Store},
+    store::{Record, State, Store},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -36,16 +36,17 @@ pub struct Ticket {
     pub(crate) identity: Identity,
     fingerprint: Fingerprint,
     since: Timestamp,
-    expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
 }
 
 impl Ticket {
     pub(crate) fn record(&self, state: State) -> Record {
         Record {
+            identity: self.identity,
             fingerprint: self.fingerprint,
-            expires_at: self.expires_at,
             since: self.since,
             state,
+            is_replacement: false,
         }
     }
 }
@@ -64,7 +65,7 @@ impl Ticket {
 /// | absent | otherwise | execute |
 ///
 /// The look-up comes first, so a retry of something done is answered however late it comes and however full the store
-/// is. Only a request that passes everything else makes the store evict (at most `inline_evictions` records).
+/// is. Only a request that passes everything else makes the store give up an expired slice.
 pub fn admit<M: Memory>(store: &Store<M>, request: &Request, now: Timestamp) -> Decision {
     match store.lookup(&request.identity) {
         Some(record) => known(store, record, &request.fingerprint),
@@ -78,14 +79,14 @@ fn known<M: Memory>(store: &Store<M>, record: Record, fingerprint: &Fingerprint)
     }
     let since = record.since;
     match record.state {
-        State::Done(Reply::Held(reply)) => Decision::Replay(reply),
-        State::Done(Reply::Dropped) => {
+        State::Done(reply) => Decision::Replay(reply),
+        State::ReplyDropped => {
             Decision::Refuse(IdempotencyError::ReplyDropped { executed_at: since })
         }
-        State::Pending { attempt, .. } if store.is_running(attempt) => {
+        State::Pending(attempt) if store.is_running(attempt) => {
             Decision::Refuse(IdempotencyError::InProgress { since })
         }
-        State::Pending { .. } | State::Interrupted => {
+        State::Pending(_) | State::Interrupted => {
             Decision::Refuse(IdempotencyError::OutcomeUnknown { since })
         }
     }

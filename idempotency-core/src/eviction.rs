@@ -1,9 +1,9 @@
 //! Forgetting what has expired, a bounded amount at a time.
 //!
-//! Two ways, either of which is enough for correctness: each new request evicts at most
-//! [`inline_evictions`](crate::Policy::inline_evictions) records before it runs, and a timer evicts the rest while nobody
-//! calls. The timer sleeps until the oldest record can expire, is not set while the store is empty, and works within
-//! [`timer_instructions`](crate::Policy::timer_instructions) a run. A record that has expired and not yet been evicted is
+//! Records that expire within the same thirty-second of window and drift make a slice, and are forgotten together; that
+//! costs the same for one record and for a million. Two ways lead there, either of which is enough: each new request gives
+//! up one expired slice at most before it runs, and a timer gives up the rest while nobody calls. The timer sleeps until
+//! the oldest slice has expired and is not set while the store is empty. What has expired and is not yet forgotten is
 //! still answered from: eviction only makes room.
 
 use crate::store::Store;
@@ -25,7 +25,7 @@ pub fn install<M: Memory>(store: &'static LocalKey<Store<M>>) {
 /// Sets the timer for the next expiry, unless it is set for that or an earlier time.
 pub(crate) fn schedule<M: Memory>(store: &'static LocalKey<Store<M>>) {
     #[cfg(feature = "timers")]
-    timer::set(store, std::time::Duration::ZERO);
+    timer::set(store);
     #[cfg(not(feature = "timers"))]
     let _ = store;
 }
@@ -36,16 +36,10 @@ mod timer {
     use ic_stable_structures::Memory;
     use std::{thread::LocalKey, time::Duration};
 
-    /// A busy store pays for one run a minute, not for one a record.
-    const REST: Duration = Duration::from_secs(60);
-
-    /// Records looked at between two readings of the instruction counter.
-    const BATCH: u32 = 32;
-
-    pub(super) fn set<M: Memory>(store: &'static LocalKey<Store<M>>, rest: Duration) {
+    pub(super) fn set<M: Memory>(store: &'static LocalKey<Store<M>>) {
         let now = runtime::time();
         let delay = store.with(|store| {
-            let due = store.next_eviction()?.max(now.plus(rest));
+            let due = store.next_eviction()?.max(now);
             // A time in the past is that of a run that trapped: it will not come.
             let is_set = (store.timer.get()).is_some_and(|set| now <= set && set <= due);
             (!is_set).then(|| {
@@ -60,18 +54,11 @@ mod timer {
 
     fn run<M: Memory>(store: &'static LocalKey<Store<M>>) {
         let now = runtime::time();
-        let finished = store.with(|store| {
+        store.with(|store| {
             store.timer.set(None);
-            let limit = store.policy().timer_instructions;
-            loop {
-                if store.evict(now, BATCH) < BATCH {
-                    break true;
-                }
-                if runtime::instructions() >= limit {
-                    break false;
-                }
-            }
+            // There are 64 slices at most, and each costs a few thousand instructions.
+            store.evict(now, u32::MAX);
         });
-        set(store, if finished { REST } else { Duration::ZERO });
+        set(store);
     }
 }

@@ -14,8 +14,8 @@ pub struct Policy {
     pub(crate) capacity: u64,
     pub(crate) capacity_bytes: u64,
     pub(crate) max_reply_bytes: u32,
-    pub(crate) inline_evictions: u32,
-    pub(crate) timer_instructions: u64,
+    pub(crate) retention: Duration,
+    pub(crate) drops_replies: bool,
 }
 
 impl Policy {
@@ -27,8 +27,8 @@ impl Policy {
             capacity: 1_000_000,
             capacity_bytes: 1 << 30,
             max_reply_bytes: 64 << 10,
-            inline_evictions: 2,
-            timer_instructions: 1_000_000_000,
+            retention: Duration::ZERO,
+            drops_replies: false,
         }
     }
 
@@ -64,7 +64,7 @@ impl Policy {
         self
     }
 
-    /// Largest reply that is remembered, in bytes of candid. A sync function with a larger one traps and nothing has
+    /// Largest reply that is remembered, in bytes of candid, at most 16 MiB. A sync function with a larger one traps and nothing has
     /// happened; an async one has had its effects, so it is remembered without its reply. Default: 64 KiB.
     #[must_use]
     pub const fn max_reply_bytes(mut self, bytes: u32) -> Self {
@@ -72,19 +72,20 @@ impl Policy {
         self
     }
 
-    /// How many expired records a new request may evict before it runs: the bound on the work that others' requests
-    /// can put on it. At least 2 let eviction keep up with inserts even without a timer. Default: 2.
+    /// For how much longer records are kept past their window while there is room: a late retry is then answered, and a
+    /// request without `created_at` does not run again. Not a promise: a full store gives them up. Default: none.
     #[must_use]
-    pub const fn inline_evictions(mut self, records: u32) -> Self {
-        self.inline_evictions = records;
+    pub const fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
         self
     }
 
-    /// Instructions that one run of the eviction timer may use before it hands over to a next run. Default: 1 billion,
-    /// a fortieth of what a message may use.
+    /// When `capacity_bytes` is reached, gives up the replies of the oldest requests instead of refusing new ones. The
+    /// requests stay remembered: a retry is told [`ReplyDropped`](crate::IdempotencyError::ReplyDropped). Replies of up
+    /// to 64 bytes are kept in any case. Default: refuses.
     #[must_use]
-    pub const fn timer_instructions(mut self, instructions: u64) -> Self {
-        self.timer_instructions = instructions;
+    pub const fn drop_replies(mut self) -> Self {
+        self.drops_replies = true;
         self
     }
 
@@ -101,14 +102,12 @@ impl Policy {
         if self.window.is_zero() {
             return Err("the window is zero: nothing would be remembered");
         }
-        if nanos(self.window).checked_add(nanos(self.drift)).is_none() {
-            return Err("window and drift together exceed 584 years");
+        let longest = self.window.max(self.drift).max(self.retention);
+        if nanos(longest) > u64::MAX / 8 {
+            return Err("window, drift or retention exceeds 73 years");
         }
         if self.capacity == 0 {
             return Err("the capacity is zero: every request would be refused");
-        }
-        if self.inline_evictions == 0 {
-            return Err("inline_evictions is zero: a full store could not make room by itself");
         }
         Ok(())
     }

@@ -23,11 +23,6 @@ pub(crate) fn trap(text: &str) -> ! {
     ic_cdk::api::trap(text)
 }
 
-#[cfg(feature = "timers")]
-pub(crate) fn instructions() -> u64 {
-    ic_cdk::api::instruction_counter()
-}
-
 /// Runs `task` in a message of its own after `delay`.
 #[cfg(feature = "timers")]
 pub(crate) fn after(delay: std::time::Duration, task: impl FnOnce() + 'static) {

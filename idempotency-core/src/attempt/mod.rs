@@ -23,7 +23,7 @@ use crate::{
     eviction,
     identity::Identity,
     runtime,
-    store::{self, Reply, Store},
+    store::{self, Store},
 };
 use candid::Principal;
 use endpoint::trap;
@@ -61,7 +61,7 @@ pub fn call<M: Memory, A, R>(
                             reply.len()
                         ));
                     }
-                    store.record(&ticket, Reply::Held(reply.clone()));
+                    store.record(&ticket, reply.clone());
                 });
                 eviction::schedule(store);
             }
@@ -164,11 +164,7 @@ impl<M: Memory + 'static> Running<M> {
     fn complete(mut self, reply: &[u8]) {
         self.store.with(|store| {
             let fits = reply.len() <= store.policy().max_reply_bytes as usize;
-            let reply = if fits {
-                Reply::Held(reply.to_vec())
-            } else {
-                Reply::Dropped
-            };
+            let reply = fits.then(|| reply.to_vec());
             store.complete(&self.identity, self.attempt, reply);
         });
         self.ended = true;

@@ -1,21 +1,24 @@
 //! What makes two requests the same request, and what makes a retry differ from the original.
 //!
 //! A request's [`Identity`] is a hash of the endpoint's name, the scope (by default the caller) and the key. Its
-//! [`Fingerprint`] is two digests of what the retry must repeat: one of the argument bytes as sent, one of the decoded
+//! [`Fingerprint`] is two short digests of what the retry must repeat: one of the argument bytes as sent, one of the decoded
 //! *values*. Either one being equal makes a retry: the same client's bytes stay equal when an upgrade adds an optional
 //! field to the type, another client's values are equal though it encodes them otherwise.
 //!
 //! # Threat model
 //!
 //! - *An attacker chooses keys and arguments and knows this code and all that the canister stores.* The caller's
-//!   principal is inside the hash, so to hit somebody else's record he must find a second preimage of 256 bits of
-//!   BLAKE3. No secret is needed for that, so none is kept here.
-//! - *He makes two of his own requests collide.* That takes 2^128 work for an identity and 2^64 for a fingerprint, and
-//!   harms his own request only.
-//! - *In a shared scope* (`global`, or an expression) whoever knows a key and its arguments gets the reply: that is
-//!   what sharing means. Who may use a shared scope is for the method's `guard` to say.
+//!   principal is inside the identity, 170 bits of BLAKE3 as the store compares them. To hit somebody else's
+//!   record he must find a second preimage; even to make two requests of *another* caller collide, whose keys he could
+//!   choose, takes 2^85 hashes. No secret is needed for that, so none is kept.
+//! - *He makes fingerprints collide.* They are short and quick, 64 bits of SipHash with a public key, because they guard
+//!   against mistakes, not against attacks: they are compared only within one identity, so he deceives himself about a
+//!   request of his own. With `key = args` the arguments are in the identity, and need no fingerprint.
+//! - *In a shared scope* (`global`, or an expression) whoever knows a key gets the reply: that is what sharing means. Who
+//!   may use a shared scope is for the method's `guard` to say.
 //! - *He fills the store with requests of his own.* Capacity bounds the harm; see [`Policy`](crate::Policy).
-//! - *He aims at the buckets of a hash table.* There are none: the store's index is ordered.
+//! - *He grinds identities to make the store's index degenerate.* 38 equal bits make a path four nodes deep; from there on
+//!   each further collision costs him 2^38 hashes and a look-up a twenty-fifth of a bucket.
 //!
 //! Every field that goes into a hash is preceded by a tag and, where its length varies, by its length, so no two
 //! different sequences of fields give the same input.
@@ -28,6 +31,8 @@ pub use values::{ValueWriter, Values};
 
 use crate::{error::IdempotencyError, time::Timestamp};
 use candid::{CandidType, Principal};
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
 
 /// Who shares the key space.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,17 +64,42 @@ impl RequestKey {
 
     /// `key = args`: all arguments by value.
     pub fn of_values(values: &impl Values) -> Option<Self> {
+        let mut writer = ValueWriter::default();
+        values.write(&mut writer);
         let mut key = KeyWriter::default();
-        key.bytes(&Digest::of_values(values).0);
+        key.bytes(blake3::hash(writer.written()).as_bytes());
         Some(Self(key))
     }
 }
 
-/// The 32-byte name under which a request's record is stored.
+/// The name under which a request's record is stored: 24 bytes of a BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Identity(pub(crate) [u8; 32]);
+pub struct Identity(pub(crate) [u8; 24]);
 
 impl Identity {
+    /// The first 8 bytes: the store's index goes by the first 42 bits of them.
+    pub(crate) fn head(&self) -> u64 {
+        let [head, ..] = self.words();
+        u64::from_be_bytes(head)
+    }
+
+    /// The other 16 bytes.
+    pub(crate) fn tail(&self) -> [u8; 16] {
+        let [_, first, second] = self.words();
+        let mut tail = [0; 16];
+        tail[..8].copy_from_slice(&first);
+        tail[8..].copy_from_slice(&second);
+        tail
+    }
+
+    fn words(&self) -> [[u8; 8]; 3] {
+        let mut words = [[0; 8]; 3];
+        for (word, bytes) in words.iter_mut().zip(self.0.chunks_exact(8)) {
+            word.copy_from_slice(bytes);
+        }
+        words
+    }
+
     /// The identity of `key` at `endpoint` in `scope`, or the error that says what is wrong with the key.
     pub fn new(
         endpoint: &str,
@@ -102,42 +132,42 @@ impl Identity {
             }
         }
         hasher.update(key.0.written());
-        Ok(Self(hasher.finalize().into()))
+        let mut identity = [0; 24];
+        identity.copy_from_slice(&hasher.finalize().as_bytes()[..24]);
+        Ok(Self(identity))
     }
 }
 
-/// The first 16 bytes of a BLAKE3 hash.
+/// 8 bytes of SipHash-1-3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest(pub(crate) [u8; 16]);
+pub struct Digest(pub(crate) [u8; 8]);
 
 impl Digest {
-    fn finish(hasher: &blake3::Hasher) -> Self {
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        Self(digest)
-    }
-
     /// Of bytes as they are.
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        Self::finish(
-            blake3::Hasher::new()
-                .update(b"idempotency/bytes/1")
-                .update(bytes),
-        )
+        let mut hasher = SipHasher13::new_with_keys(1, 0);
+        hasher.write(bytes);
+        Self(hasher.finish().to_le_bytes())
     }
 
     /// Of candid values, whatever bytes they came in.
     pub fn of_values(values: &impl Values) -> Self {
-        let mut writer = values::ValueWriter::new();
+        let mut writer = ValueWriter::default();
         values.write(&mut writer);
-        Self::finish(&writer.into_hasher())
+        Self::of_written(&writer)
     }
 
     /// Of one candid value.
     pub fn of_value(value: &impl CandidType) -> Self {
-        let mut writer = values::ValueWriter::new();
+        let mut writer = ValueWriter::default();
         writer.value(value);
-        Self::finish(&writer.into_hasher())
+        Self::of_written(&writer)
+    }
+
+    fn of_written(writer: &ValueWriter) -> Self {
+        let mut hasher = SipHasher13::new_with_keys(2, 0);
+        hasher.write(writer.written());
+        Self(hasher.finish().to_le_bytes())
     }
 
     /// `created_at` belongs to the request whatever else is compared: a record lives by the `created_at` it was made
@@ -146,11 +176,9 @@ impl Digest {
         let Some(created_at) = created_at else {
             return self;
         };
-        Self::finish(
-            blake3::Hasher::new()
-                .update(&self.0)
-                .update(&created_at.as_nanos().to_le_bytes()),
-        )
+        let mut hasher = SipHasher13::new_with_keys(3, created_at.as_nanos());
+        hasher.write(&self.0);
+        Self(hasher.finish().to_le_bytes())
     }
 }
 

@@ -1,7 +1,6 @@
-//! A digest of candid values that does not depend on how they were encoded.
+//! Candid values as bytes that do not depend on how they were encoded, for hashing.
 //!
-//! The values stream into the hash as candid's `Serializer` walks them: no type table is built, which is most of the cost
-//! of encoding. As candid sorts record fields and variant cases by their hash, the order of declaration does not matter.
+//! They are written as candid's `Serializer` walks them: no type table is built, which is most of the cost of encoding. As candid sorts record fields and variant cases by their hash, the order of declaration does not matter.
 
 use super::length;
 use candid::{
@@ -11,30 +10,15 @@ use candid::{
 
 /// The arguments of a method: a tuple of up to 16 candid types.
 pub trait Values {
-    /// Streams every value.
+    /// Writes every value.
     fn write(&self, writer: &mut ValueWriter);
 }
 
-/// Streams candid values into a hash.
-#[derive(Debug)]
-pub struct ValueWriter {
-    hasher: blake3::Hasher,
-    /// The hasher's fixed cost per update is many times that of a small value, so values are gathered first.
-    gathered: Vec<u8>,
-}
-
-const GATHER_BYTES: usize = 1024;
+/// Writes candid values, each with a tag for its type and, where it varies, its length.
+#[derive(Debug, Default)]
+pub struct ValueWriter(Vec<u8>);
 
 impl ValueWriter {
-    pub(super) fn new() -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"idempotency/values/1");
-        Self {
-            hasher,
-            gathered: Vec::with_capacity(256),
-        }
-    }
-
     /// Appends one value.
     pub fn value(&mut self, value: &(impl CandidType + ?Sized)) {
         // Only a hand-written `idl_serialize` can fail. What it wrote before and why it failed then stand for the value.
@@ -43,13 +27,12 @@ impl ValueWriter {
         }
     }
 
-    pub(super) fn into_hasher(mut self) -> blake3::Hasher {
-        self.hasher.update(&self.gathered);
-        self.hasher
+    pub(super) fn written(&self) -> &[u8] {
+        &self.0
     }
 
     fn put(&mut self, tag: Tag, bytes: &[u8]) {
-        self.gathered.push(tag as u8);
+        self.0.push(tag as u8);
         self.raw(bytes);
     }
 
@@ -59,15 +42,7 @@ impl ValueWriter {
     }
 
     fn raw(&mut self, bytes: &[u8]) {
-        if self.gathered.len() + bytes.len() > GATHER_BYTES {
-            self.hasher.update(&self.gathered);
-            self.gathered.clear();
-            if bytes.len() > GATHER_BYTES {
-                self.hasher.update(bytes);
-                return;
-            }
-        }
-        self.gathered.extend_from_slice(bytes);
+        self.0.extend_from_slice(bytes);
     }
 }
 
@@ -277,7 +252,7 @@ mod tests {
     use serde_bytes::ByteBuf;
     use std::collections::BTreeSet;
 
-    fn digest(value: &impl candid::CandidType) -> [u8; 16] {
+    fn digest(value: &impl candid::CandidType) -> [u8; 8] {
         Digest::of_value(value).0
     }
 
@@ -323,7 +298,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn gathering_does_not_show(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..6)) {
+        fn blobs_are_vectors_of_bytes(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..6)) {
             let blobs: Vec<ByteBuf> = pieces.iter().cloned().map(ByteBuf::from).collect();
             prop_assert_eq!(digest(&pieces), digest(&blobs));
         }

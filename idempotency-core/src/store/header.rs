@@ -1,37 +1,49 @@
-//! The first page of a store's memory.
+//! The first page of a store's memory: what the store is, and where everything else lies.
 //!
 //! ```text
 //! offset  bytes  field
 //!      0      7  magic "IDMPTCY"
 //!      7      1  layout version, 1
 //!      8      8  incarnation: how many heaps have opened this store
-//!     16      8  attempts: how many async attempts have begun
-//!     24      8  bytes charged to the records held
-//!     32      8  window, ns   } of the policy that the store was
-//!     40      8  drift, ns    } last opened with
-//!     48      8  floor, ns: a request created before it may have been forgotten
-//!     56      8  pages in use for records
-//!     64      8  pages in use for the expiry index
+//!     16      8  window, ns   } of the policy that the store was
+//!     24      8  drift, ns    } last opened with
+//!     32      8  floor, ns: a request created before it may have been forgotten
+//!     40      4  pages in use, this one and the root included
+//!     44      4  first free segment, 0 if none; each names the next
+//!     48      4  number of free segments
+//!     52      4  segment that index blocks are taken from, 0 if none
+//!     56      4  blocks taken from it
+//!     60      2  number of the oldest slice
+//!     62      2  live slices
+//!    256  64×52  slice table: slice n is entry n mod 64
 //! ```
 //!
-//! Integers are little-endian.
+//! Integers are little-endian. Everything lies in the first 4 KiB, which are one page of the IC's accounting.
 
-use super::OpenError;
+use super::{OpenError, slice::Slice};
 use ic_stable_structures::Memory;
 
 const MAGIC: &[u8; 7] = b"IDMPTCY";
 const LAYOUT_VERSION: u8 = 1;
-const BYTES: usize = 72;
+const BYTES: usize = 64;
+const SLICES_OFFSET: u64 = 256;
+
+/// Most slices that live at a time.
+pub(super) const MAX_SLICES: u16 = 64;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) incarnation: u64,
-    pub(super) attempts: u64,
-    pub(super) bytes: u64,
     pub(super) window: u64,
     pub(super) drift: u64,
     pub(super) floor: u64,
-    pub(super) used_pages: [u64; 2],
+    pub(super) pages: u32,
+    pub(super) free_head: u32,
+    pub(super) free_count: u32,
+    pub(super) block_segment: u32,
+    pub(super) blocks_taken: u32,
+    pub(super) first_slice: u16,
+    pub(super) slices: u16,
 }
 
 impl Header {
@@ -53,39 +65,73 @@ impl Header {
                 known: LAYOUT_VERSION,
             });
         }
-        let field = |index: usize| {
-            let mut field = [0; 8];
-            field.copy_from_slice(&bytes[8 + 8 * index..16 + 8 * index]);
-            u64::from_le_bytes(field)
+        let mut rest = &bytes[8..];
+        let header = Self {
+            incarnation: u64::from_le_bytes(take(&mut rest)),
+            window: u64::from_le_bytes(take(&mut rest)),
+            drift: u64::from_le_bytes(take(&mut rest)),
+            floor: u64::from_le_bytes(take(&mut rest)),
+            pages: u32::from_le_bytes(take(&mut rest)),
+            free_head: u32::from_le_bytes(take(&mut rest)),
+            free_count: u32::from_le_bytes(take(&mut rest)),
+            block_segment: u32::from_le_bytes(take(&mut rest)),
+            blocks_taken: u32::from_le_bytes(take(&mut rest)),
+            first_slice: u16::from_le_bytes(take(&mut rest)),
+            slices: u16::from_le_bytes(take(&mut rest)),
         };
-        Ok(Some(Self {
-            incarnation: field(0),
-            attempts: field(1),
-            bytes: field(2),
-            window: field(3),
-            drift: field(4),
-            floor: field(5),
-            used_pages: [field(6), field(7)],
-        }))
+        let plausible = header.pages >= 2
+            && u64::from(header.pages) <= memory.size()
+            && header.slices <= MAX_SLICES
+            && header.free_head < header.pages
+            && header.block_segment < header.pages;
+        if plausible {
+            Ok(Some(header))
+        } else {
+            Err(OpenError::Damaged)
+        }
     }
 
     pub(super) fn write(&self, memory: &impl Memory) {
-        let mut bytes = [0; BYTES];
-        bytes[..7].copy_from_slice(MAGIC);
-        bytes[7] = LAYOUT_VERSION;
-        let fields = [
-            self.incarnation,
-            self.attempts,
-            self.bytes,
-            self.window,
-            self.drift,
-            self.floor,
-            self.used_pages[0],
-            self.used_pages[1],
-        ];
-        for (field, place) in fields.iter().zip(bytes[8..].chunks_exact_mut(8)) {
-            place.copy_from_slice(&field.to_le_bytes());
+        let mut bytes = Vec::with_capacity(BYTES);
+        bytes.extend_from_slice(MAGIC);
+        bytes.push(LAYOUT_VERSION);
+        for field in [self.incarnation, self.window, self.drift, self.floor] {
+            bytes.extend_from_slice(&field.to_le_bytes());
         }
+        for field in [
+            self.pages,
+            self.free_head,
+            self.free_count,
+            self.block_segment,
+            self.blocks_taken,
+        ] {
+            bytes.extend_from_slice(&field.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.first_slice.to_le_bytes());
+        bytes.extend_from_slice(&self.slices.to_le_bytes());
         memory.write(0, &bytes);
     }
+
+    pub(super) fn read_slice(memory: &impl Memory, number: u16) -> Slice {
+        let mut bytes = [0; Slice::BYTES];
+        memory.read(place(number), &mut bytes);
+        Slice::from_bytes(&bytes)
+    }
+
+    pub(super) fn write_slice(memory: &impl Memory, number: u16, slice: &Slice) {
+        memory.write(place(number), &slice.to_bytes());
+    }
+}
+
+fn place(number: u16) -> u64 {
+    SLICES_OFFSET + u64::from(number % MAX_SLICES) * Slice::BYTES as u64
+}
+
+/// The next `N` bytes. Callers pass slices of a fixed length that suffices.
+pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let Some((field, tail)) = rest.split_first_chunk() else {
+        unreachable!("a fixed layout is longer than its fields")
+    };
+    *rest = tail;
+    *field
 }

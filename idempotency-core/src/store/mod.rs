@@ -1,22 +1,44 @@
 //! The deduplication store: every remembered request, in stable memory, with nothing to do at an upgrade.
 //!
-//! One user-given [`Memory`] holds a header page and two B-trees in stripes: records by [`Identity`], and the order in
-//! which they expire. Looking a request up, remembering one and forgetting one each take a number of instructions that
-//! grows with the logarithm of the records held.
+//! ```text
+//! page 0         page 1      page 2 …
+//! +------------+ +---------+ +-----------+-----------+-----------+
+//! | header     | | root of | | segment:  | segment:  | segment:  |
+//! | slice table| | index   | | blocks of | records   | replies   | …
+//! |            | |         | | the index | of a slice| of a slice|
+//! +------------+ +---------+ +-----------+-----------+-----------+
+//! ```
+//!
+//! - A *record* ([`record`]) is what is kept of a request: 44 bytes, and a reply of up to 64.
+//! - A *slice* ([`slice`]) is a log of the records that expire within the same thirty-second of window and drift. When all
+//!   of them have expired, its segments are given back: forgetting costs the same for one record and for a million.
+//! - The *index* ([`index`]) is a trie over hash bits that leads from an identity to its record.
+//! - *Segments* ([`segments`]) are the pages of the memory that slices and index take and give back.
+//! - The *header* ([`header`]) is read when the store is opened and kept on the heap, with the slice table: under 8 KiB,
+//!   however many records there are. The ends of the logs are found by reading on from where the table says.
+//!
+//! # Cost
+//! A new request reads the root, mostly one node and one bucket, writes one slot of the bucket, and appends to a log. That
+//! is two charged pages, and a third one once in fifty requests. A retry reads the same and its record. Nothing depends on
+//! the number of records but the depth of the trie.
 //!
 //! # Invariants
-//! - Each record has exactly one entry in the expiry index, at its `expires_at`.
-//! - The header's `bytes` is the sum of [`Record::bytes`](record::Record) over all records.
-//! - `len ≤ capacity` and `bytes ≤ capacity_bytes` after every insert; room for the largest reply is found before a
+//! - A slot of the index leads to a record of its slice as long as that slice lives; after that the slot is free.
+//! - `entries ≤ capacity` and `bytes ≤ capacity_bytes` after every insert; room for the largest reply is found before a
 //!   function runs, so completing a request never fails for want of room.
-//! - Nothing is removed at or before its `expires_at`, and nothing that is running is removed at all.
+//! - A slice is given up only after its `until`, which is no earlier than the expiry of any of its records, and what is
+//!   running is moved to a later one before.
+//!
+//! The IC undoes a message that traps as a whole, so there is no moment at which these do not hold.
 
 mod header;
+mod index;
 mod record;
-mod region;
+mod segments;
+mod slice;
 
+pub(crate) use record::State;
 pub use record::{Attempt, Record};
-pub(crate) use record::{Reply, State};
 
 use crate::{
     admission::Ticket,
@@ -26,21 +48,24 @@ use crate::{
     time::{Timestamp, nanos},
 };
 use candid::CandidType;
-use header::Header;
-use ic_stable_structures::{BTreeMap, Memory};
-use record::RECORD_BYTES;
-use region::{PAGE_BYTES, Region};
+use header::{Header, MAX_SLICES};
+use ic_stable_structures::Memory;
+use index::{Bits, Slot};
+use record::{MAX_REPLY_BYTES, RECORD_BYTES, RecordBytes};
+use segments::{SEGMENT_BYTES, Segments};
 use serde::Deserialize;
+use slice::Slice;
 use std::{
     cell::{Cell, RefCell},
+    collections::{BTreeMap, VecDeque},
     fmt,
-    rc::Rc,
     time::Duration,
 };
 
 /// Every remembered request of one or more endpoints. It lives in a `thread_local!`, as other stable structures do.
 ///
-/// It owns the [`Memory`] it is given, for good: give it a `MemoryId` of its own. Its heap holds nothing but handles.
+/// It owns the [`Memory`] it is given, for good: give it a `MemoryId` of its own. Its heap does not grow with the requests
+/// that it holds.
 pub struct Store<M: Memory> {
     policy: Policy,
     inner: RefCell<Inner<M>>,
@@ -50,12 +75,14 @@ pub struct Store<M: Memory> {
 }
 
 struct Inner<M: Memory> {
-    memory: Rc<M>,
-    header: Header,
-    used_pages: [Rc<Cell<u64>>; 2],
-    records: BTreeMap<[u8; 32], Record, Region<M>>,
-    /// `expires_at`, big-endian so that it sorts, then the identity.
-    expiry: BTreeMap<[u8; 40], (), Region<M>>,
+    segments: Segments<M>,
+    /// The live slices, oldest first; the first one's number is in the header.
+    slices: VecDeque<Slice>,
+    /// The attempts of this heap that have not ended, by number, with the slice of their record.
+    running: BTreeMap<u64, (Identity, u16)>,
+    attempts: u64,
+    entries: u64,
+    reply_bytes: u64,
 }
 
 /// Why a memory could not be opened as a store. Nothing in it was changed.
@@ -73,7 +100,7 @@ pub enum OpenError {
         /// The layout version that this library reads and writes.
         known: u8,
     },
-    /// The memory begins as a store and goes on as something else.
+    /// The memory begins as a store, and its header contradicts itself.
     Damaged,
     /// The memory could not grow to hold an empty store.
     OutOfMemory,
@@ -94,7 +121,7 @@ impl fmt::Display for OpenError {
             ),
             Self::Damaged => write!(
                 f,
-                "the memory given to the store has its header but not its trees: something else wrote to it; restore a snapshot, or give the store a new MemoryId and lose its records"
+                "the memory given to the store has its header but not what the header describes: something else wrote to it; restore a snapshot, or give the store a new MemoryId and lose its records"
             ),
             Self::OutOfMemory => write!(
                 f,
@@ -114,11 +141,11 @@ pub struct Stats {
     pub entries: u64,
     /// Most requests that may be held.
     pub capacity: u64,
-    /// Bytes charged to them: 141 for each, and its reply or the room reserved for it.
+    /// Bytes charged to them: 128 for each, its reply if that is over 64 bytes, and while it runs room for the largest.
     pub bytes: u64,
     /// Most bytes that may be charged.
     pub capacity_bytes: u64,
-    /// When the next request expires.
+    /// When the next requests expire: they are forgotten together, within a thirty-second of the window.
     pub oldest_expiry: Option<Timestamp>,
     /// How many times a fresh heap (an install or upgrade) has opened the store.
     pub incarnation: u64,
@@ -140,52 +167,47 @@ impl<M: Memory> Store<M> {
     /// [`OpenError`]; the memory is unchanged.
     pub fn open(memory: M, policy: Policy, now: Timestamp) -> Result<Self, OpenError> {
         policy.check().map_err(OpenError::InvalidPolicy)?;
+        if policy.max_reply_bytes > MAX_REPLY_BYTES {
+            return Err(OpenError::InvalidPolicy("max_reply_bytes is over 16 MiB"));
+        }
         if RECORD_BYTES + u64::from(policy.max_reply_bytes) > policy.capacity_bytes {
             return Err(OpenError::InvalidPolicy(
                 "capacity_bytes has no room for one reply of max_reply_bytes",
             ));
         }
-        let memory = Rc::new(memory);
-        let found = Header::read(&*memory)?;
-        let used_pages = found
-            .map_or([0; 2], |header| header.used_pages)
-            .map(|pages| Rc::new(Cell::new(pages)));
-        let [records, expiry] = [0, 1].map(|index: usize| {
-            Region::new(memory.clone(), index as u64, used_pages[index].clone())
+        let found = Header::read(&memory)?;
+        let header = found.unwrap_or(Header {
+            pages: 2,
+            ..Header::default()
         });
-        let (header, records, expiry) = match found {
-            None => {
-                if !region::reserve(&*memory, [0; 2], headroom(&policy)) {
-                    return Err(OpenError::OutOfMemory);
-                }
-                (
-                    Header::default(),
-                    BTreeMap::new(records),
-                    BTreeMap::new(expiry),
-                )
-            }
-            Some(header) => {
-                if !is_tree(&records) || !is_tree(&expiry) {
-                    return Err(OpenError::Damaged);
-                }
-                (header, BTreeMap::load(records), BTreeMap::load(expiry))
-            }
-        };
-        let header = Header {
+        let mut segments = Segments { memory, header };
+        if found.is_none() && !segments.make(segments_needed(&policy, 0)) {
+            return Err(OpenError::OutOfMemory);
+        }
+        let slices: VecDeque<Slice> = (0..header.slices)
+            .map(|index| {
+                let number = header.first_slice.wrapping_add(index);
+                let mut slice = Header::read_slice(&segments.memory, number);
+                slice.find_end(&segments).then_some(slice)
+            })
+            .collect::<Option<_>>()
+            .ok_or(OpenError::Damaged)?;
+        segments.header = Header {
             incarnation: header.incarnation + 1,
             floor: floor(&header, &policy, now),
             window: nanos(policy.window),
             drift: nanos(policy.drift),
             ..header
         };
-        let mut inner = Inner {
-            memory,
-            header,
-            used_pages,
-            records,
-            expiry,
+        segments.write_header();
+        let inner = Inner {
+            entries: slices.iter().map(|slice| u64::from(slice.entries)).sum(),
+            reply_bytes: slices.iter().map(|slice| slice.reply_bytes).sum(),
+            segments,
+            slices,
+            running: BTreeMap::new(),
+            attempts: 0,
         };
-        inner.write_header();
         Ok(Self {
             policy,
             inner: RefCell::new(inner),
@@ -194,16 +216,16 @@ impl<M: Memory> Store<M> {
         })
     }
 
-    /// How full the store is. Costs two look-ups in a B-tree.
+    /// How full the store is.
     pub fn stats(&self) -> Stats {
         let inner = self.inner.borrow();
         Stats {
-            entries: inner.records.len(),
+            entries: inner.entries,
             capacity: self.policy.capacity,
-            bytes: inner.header.bytes,
+            bytes: inner.bytes(&self.policy),
             capacity_bytes: self.policy.capacity_bytes,
-            oldest_expiry: inner.oldest().map(|(expires_at, _)| expires_at),
-            incarnation: inner.header.incarnation,
+            oldest_expiry: inner.slices.front().map(Slice::until),
+            incarnation: inner.segments.header.incarnation,
         }
     }
 
@@ -212,131 +234,136 @@ impl<M: Memory> Store<M> {
         &self.policy
     }
 
+    /// Whether a request is remembered.
+    pub fn contains(&self, identity: &Identity) -> bool {
+        self.inner.borrow().find(identity).is_some()
+    }
+
     pub(crate) fn lookup(&self, identity: &Identity) -> Option<Record> {
-        self.inner.borrow().records.get(&identity.0)
+        let inner = self.inner.borrow();
+        inner.find(identity).map(|(_, _, record)| record)
     }
 
     /// Requests created before this may have been executed and forgotten.
     pub(crate) fn floor(&self) -> Timestamp {
-        Timestamp::from_nanos(self.inner.borrow().header.floor)
+        Timestamp::from_nanos(self.inner.borrow().segments.header.floor)
     }
 
     /// Whether an attempt belongs to this heap: those of earlier heaps can't go on.
     pub(crate) fn is_running(&self, attempt: Attempt) -> bool {
-        attempt.incarnation == self.inner.borrow().header.incarnation
+        attempt.incarnation == self.inner.borrow().segments.header.incarnation
     }
 
-    /// Makes sure that one more record with the largest reply fits, evicting at most `inline_evictions` expired ones.
-    /// If there is no room: when to try again.
+    /// Makes sure that one more record with the largest reply fits. Gives up one expired slice, and more only if there is
+    /// no room otherwise. If there is none: when to try again.
     pub(crate) fn make_room(&self, now: Timestamp) -> Result<(), Timestamp> {
-        self.evict(now, self.policy.inline_evictions);
-        let inner = self.inner.borrow();
-        let needed = RECORD_BYTES + u64::from(self.policy.max_reply_bytes);
-        let fits = inner.records.len() < self.policy.capacity
-            && inner.header.bytes.saturating_add(needed) <= self.policy.capacity_bytes
-            && region::reserve(&*inner.memory, inner.pages(), headroom(&self.policy));
-        if fits {
-            return Ok(());
+        self.evict(now, 1);
+        let mut inner = self.inner.borrow_mut();
+        loop {
+            let has_entries = inner.entries < self.policy.capacity;
+            let has_bytes =
+                inner.bytes(&self.policy) + RECORD_BYTES + u64::from(self.policy.max_reply_bytes)
+                    <= self.policy.capacity_bytes;
+            let running = inner.running.len() as u64;
+            if has_entries
+                && has_bytes
+                && inner
+                    .segments
+                    .reserve(segments_needed(&self.policy, running))
+            {
+                return Ok(());
+            }
+            let oldest = inner.slices.front().map_or(now, Slice::until);
+            if oldest < now {
+                inner.forget_oldest(now, &self.policy);
+            } else if !(has_entries && self.policy.drops_replies && inner.drop_oldest_replies()) {
+                return Err(oldest.plus(Duration::from_nanos(1)));
+            }
         }
-        let next = inner
-            .oldest()
-            .map_or(now, |(expires_at, _)| expires_at)
-            .max(now);
-        Err(next.plus(Duration::from_nanos(1)))
     }
 
     /// Records an attempt before it runs. [`make_room`](Self::make_room) has found room for it.
     pub(crate) fn begin(&self, ticket: &Ticket) -> Attempt {
         let mut inner = self.inner.borrow_mut();
-        inner.header.attempts += 1;
+        inner.attempts += 1;
         let attempt = Attempt {
-            incarnation: inner.header.incarnation,
-            number: inner.header.attempts,
+            incarnation: inner.segments.header.incarnation,
+            number: inner.attempts,
         };
-        let reserved = self.policy.max_reply_bytes;
-        inner.insert(
-            &ticket.identity,
-            ticket.record(State::Pending { attempt, reserved }),
-        );
+        let record = ticket.record(State::Pending(attempt));
+        let slice = inner.insert(&record, ticket.expires_at, &self.policy);
+        inner
+            .running
+            .insert(attempt.number, (ticket.identity, slice));
         attempt
     }
 
-    /// Records an executed request and its reply in one go. [`make_room`](Self::make_room) has found room for it.
-    pub(crate) fn record(&self, ticket: &Ticket, reply: Reply) {
+    /// Records an executed request and its reply in one go, as [`admit`](crate::admission::admit) has allowed it in the
+    /// same message.
+    pub fn record(&self, ticket: &Ticket, reply: Vec<u8>) {
+        let record = ticket.record(State::Done(reply));
         self.inner
             .borrow_mut()
-            .insert(&ticket.identity, ticket.record(State::Done(reply)));
+            .insert(&record, ticket.expires_at, &self.policy);
     }
 
-    /// The attempt ended with this reply. `false`, and nothing changes, if the record is not (or no longer) this
-    /// attempt's.
-    pub(crate) fn complete(&self, identity: &Identity, attempt: Attempt, reply: Reply) -> bool {
-        self.end(identity, attempt, Some(State::Done(reply)))
+    /// The attempt ended with this reply, or with one that is not to be held. `false`, and nothing changes, if the record
+    /// is not (or no longer) this attempt's.
+    pub(crate) fn complete(
+        &self,
+        identity: &Identity,
+        attempt: Attempt,
+        reply: Option<Vec<u8>>,
+    ) -> bool {
+        self.inner
+            .borrow_mut()
+            .end(identity, attempt, |inner, at, slot, record| match reply {
+                Some(reply) => {
+                    let state = State::Done(reply);
+                    let record = Record {
+                        state,
+                        is_replacement: true,
+                        ..record
+                    };
+                    let address = inner.append(slot.slice, &record);
+                    index::replace(&inner.segments, at, slot, address, slot.slice);
+                }
+                None => inner.write_state(slot, &record, State::ReplyDropped),
+            })
     }
 
     /// The attempt was interrupted; as [`complete`](Self::complete).
     pub(crate) fn interrupt(&self, identity: &Identity, attempt: Attempt) -> bool {
-        self.end(identity, attempt, Some(State::Interrupted))
+        self.inner
+            .borrow_mut()
+            .end(identity, attempt, |inner, _, slot, record| {
+                inner.write_state(slot, &record, State::Interrupted);
+            })
     }
 
     /// The attempt did nothing and is forgotten; as [`complete`](Self::complete).
     pub(crate) fn release(&self, identity: &Identity, attempt: Attempt) -> bool {
-        self.end(identity, attempt, None)
+        self.inner
+            .borrow_mut()
+            .end(identity, attempt, |inner, at, slot, _| {
+                index::remove(&inner.segments, at);
+                inner.entries -= 1;
+                let slice = inner.slice_mut(slot.slice);
+                slice.entries -= 1;
+                inner.write_slice(slot.slice);
+            })
     }
 
-    fn end(&self, identity: &Identity, attempt: Attempt, state: Option<State>) -> bool {
-        let mut inner = self.inner.borrow_mut();
-        let Some(record) = inner.records.get(&identity.0) else {
-            return false;
-        };
-        if !matches!(&record.state, State::Pending { attempt: owner, .. } if *owner == attempt) {
-            return false;
-        }
-        match state {
-            Some(state) => inner.replace(
-                identity,
-                &record,
-                Record {
-                    state,
-                    ..record.clone()
-                },
-            ),
-            None => inner.remove(identity, &record),
-        }
-        true
-    }
-
-    /// Forgets expired records, oldest first, looking at no more than `most`; how many it looked at.
-    ///
-    /// A request that is still running past its expiry gets another window: forgetting it would let it run twice.
-    pub(crate) fn evict(&self, now: Timestamp, most: u32) -> u32 {
+    /// Gives up slices whose records have all expired, and been retained for as long as the policy says: oldest first, no
+    /// more than `most`. How many it gave up. Each costs the same, however many records it holds.
+    pub fn evict(&self, now: Timestamp, most: u32) -> u32 {
         let mut inner = self.inner.borrow_mut();
         for evicted in 0..most {
-            let Some((expires_at, identity)) =
-                inner.oldest().filter(|(expires_at, _)| *expires_at < now)
-            else {
+            let is_over = |slice: &Slice| slice.until().plus(self.policy.retention) < now;
+            if !inner.slices.front().is_some_and(is_over) {
                 return evicted;
-            };
-            let Some(record) = inner.records.get(&identity.0) else {
-                unreachable!("the expiry index names a record that is not there");
-            };
-            debug_assert_eq!(record.expires_at, expires_at);
-            match record.state {
-                State::Pending { attempt, .. }
-                    if attempt.incarnation == inner.header.incarnation =>
-                {
-                    let expires_at = now.plus(self.policy.window);
-                    inner.replace(
-                        &identity,
-                        &record,
-                        Record {
-                            expires_at,
-                            ..record.clone()
-                        },
-                    );
-                }
-                _ => inner.remove(&identity, &record),
             }
+            inner.forget_oldest(now, &self.policy);
         }
         most
     }
@@ -344,10 +371,14 @@ impl<M: Memory> Store<M> {
     /// The first instant at which something can be evicted.
     #[cfg(feature = "timers")]
     pub(crate) fn next_eviction(&self) -> Option<Timestamp> {
-        self.inner
-            .borrow()
-            .oldest()
-            .map(|(expires_at, _)| expires_at.plus(Duration::from_nanos(1)))
+        let inner = self.inner.borrow();
+        let oldest = inner.slices.front()?;
+        Some(
+            oldest
+                .until()
+                .plus(self.policy.retention)
+                .plus(Duration::from_nanos(1)),
+        )
     }
 }
 
@@ -361,75 +392,193 @@ impl<M: Memory> fmt::Debug for Store<M> {
 }
 
 impl<M: Memory> Inner<M> {
-    fn insert(&mut self, identity: &Identity, record: Record) {
-        self.expiry
-            .insert(expiry_key(record.expires_at, identity), ());
-        self.header.bytes += record.bytes();
-        let before = self.records.insert(identity.0, record);
-        assert!(
-            before.is_none(),
-            "idempotency: an admitted request is already recorded"
+    fn bytes(&self, policy: &Policy) -> u64 {
+        let running = self.running.len() as u64;
+        self.entries * RECORD_BYTES + self.reply_bytes + running * u64::from(policy.max_reply_bytes)
+    }
+
+    /// The record of a request, its slot, and where that stands.
+    fn find(&self, identity: &Identity) -> Option<(u64, Slot, Record)> {
+        let tail = identity.tail();
+        let mut bytes = [0; RecordBytes::MOST];
+        let (at, slot) = index::find(&self.segments, Bits::of(identity), |slot| {
+            // A record does not go beyond its segment, which may be the last.
+            let length = (SEGMENT_BYTES - slot.address % SEGMENT_BYTES).min(bytes.len() as u64);
+            self.segments
+                .memory
+                .read(slot.address, &mut bytes[..length as usize]);
+            RecordBytes::parse(&bytes).is_some_and(|(record, _)| record.has_tail(&tail))
+        })?;
+        let (record, _) = RecordBytes::parse(&bytes)?;
+        let has_replies = !self.slices[self.position(slot.slice)].has_dropped_replies;
+        let record = record.record(*identity, |place, length| {
+            has_replies.then(|| slice::read_reply(&self.segments, place, length))
+        })?;
+        Some((at, slot, record))
+    }
+
+    /// Adds a record; the number of its slice.
+    fn insert(&mut self, record: &Record, expires_at: Timestamp, policy: &Policy) -> u16 {
+        let slice = self.slice_for(expires_at, policy);
+        let address = self.append(slice, record);
+        self.entries += 1;
+        index::insert(
+            &mut self.segments,
+            Bits::of(&record.identity),
+            address,
+            slice,
         );
-        self.write_header();
+        slice
     }
 
-    fn replace(&mut self, identity: &Identity, before: &Record, after: Record) {
-        if before.expires_at != after.expires_at {
-            self.expiry.remove(&expiry_key(before.expires_at, identity));
-            self.expiry
-                .insert(expiry_key(after.expires_at, identity), ());
+    /// Appends a record to a slice; its address.
+    fn append(&mut self, number: u16, record: &Record) -> u64 {
+        let position = self.position(number);
+        let slice = &mut self.slices[position];
+        let before = slice.reply_bytes;
+        let (address, is_moved) = slice.append(&mut self.segments, record);
+        self.reply_bytes += slice.reply_bytes - before;
+        if is_moved {
+            self.write_slice(number);
         }
-        self.header.bytes = self.header.bytes - before.bytes() + after.bytes();
-        self.records.insert(identity.0, after);
-        self.write_header();
+        address
     }
 
-    fn remove(&mut self, identity: &Identity, record: &Record) {
-        self.records.remove(&identity.0);
-        self.expiry.remove(&expiry_key(record.expires_at, identity));
-        self.header.bytes -= record.bytes();
-        self.write_header();
+    /// Changes the state of a record whose body stays as long as it is.
+    fn write_state(&mut self, slot: Slot, record: &Record, state: State) {
+        let record = Record {
+            state,
+            ..record.clone()
+        };
+        self.segments
+            .memory
+            .write(slot.address, &record.to_bytes(None)[..1]);
     }
 
-    fn oldest(&self) -> Option<(Timestamp, Identity)> {
-        let (key, ()) = self.expiry.first_key_value()?;
-        let (mut expires_at, mut identity) = ([0; 8], [0; 32]);
-        expires_at.copy_from_slice(&key[..8]);
-        identity.copy_from_slice(&key[8..]);
-        Some((
-            Timestamp::from_nanos(u64::from_be_bytes(expires_at)),
-            Identity(identity),
-        ))
+    fn end(
+        &mut self,
+        identity: &Identity,
+        attempt: Attempt,
+        end: impl FnOnce(&mut Self, u64, Slot, Record),
+    ) -> bool {
+        let Some((at, slot, record)) = self.find(identity) else {
+            return false;
+        };
+        if record.state != State::Pending(attempt) {
+            return false;
+        }
+        if attempt.incarnation == self.segments.header.incarnation {
+            self.running.remove(&attempt.number);
+        }
+        end(self, at, slot, record);
+        true
     }
 
-    fn pages(&self) -> [u64; 2] {
-        [self.used_pages[0].get(), self.used_pages[1].get()]
+    /// The number of the slice for what expires at a time: the first that lives as long, or else a new one.
+    fn slice_for(&mut self, expires_at: Timestamp, policy: &Policy) -> u16 {
+        let expires_at = expires_at.as_nanos();
+        let position = self
+            .slices
+            .partition_point(|slice| slice.until < expires_at);
+        let first = self.segments.header.first_slice;
+        if position < self.slices.len() {
+            return first.wrapping_add(position as u16);
+        }
+        let length =
+            (nanos(policy.window).saturating_add(2 * nanos(policy.drift)) / SLICES_IN_REACH).max(1);
+        let until = expires_at.div_ceil(length).saturating_mul(length);
+        if self.slices.len() < usize::from(MAX_SLICES) {
+            self.slices.push_back(Slice::new(until));
+            self.segments.header.slices += 1;
+            self.segments.write_header();
+        } else if let Some(last) = self.slices.back_mut() {
+            // The table is full, after the window was made much longer: the last slice lives as long as it must.
+            last.until = until;
+        }
+        let number = first.wrapping_add(self.slices.len() as u16 - 1);
+        self.write_slice(number);
+        number
     }
 
-    fn write_header(&mut self) {
-        self.header.used_pages = self.pages();
-        self.header.write(&*self.memory);
+    /// Gives up the oldest slice. What of it is still running gets another window: forgetting it would let it run twice.
+    fn forget_oldest(&mut self, now: Timestamp, policy: &Policy) {
+        let oldest = self.segments.header.first_slice;
+        let running: Vec<(u64, Identity)> = (self.running.iter())
+            .filter(|(_, (_, slice))| *slice == oldest)
+            .map(|(number, (identity, _))| (*number, *identity))
+            .collect();
+        for (number, identity) in running {
+            let Some((at, slot, record)) = self.find(&identity) else {
+                continue;
+            };
+            let slice = self.slice_for(now.plus(policy.window), policy);
+            let address = self.append(
+                slice,
+                &Record {
+                    is_replacement: false,
+                    ..record
+                },
+            );
+            self.entries += 1;
+            index::replace(&self.segments, at, slot, address, slice);
+            self.running.insert(number, (identity, slice));
+        }
+        let Some(slice) = self.slices.pop_front() else {
+            return;
+        };
+        self.entries -= u64::from(slice.entries);
+        self.reply_bytes -= slice.reply_bytes;
+        slice.give_back(&mut self.segments);
+        self.segments.header.first_slice = oldest.wrapping_add(1);
+        self.segments.header.slices -= 1;
+        self.segments.write_header();
+    }
+
+    /// Gives up the replies of the oldest slice that has any outside of its records; the ids stay.
+    fn drop_oldest_replies(&mut self) -> bool {
+        let Some(position) = self.slices.iter().position(|slice| slice.reply_bytes > 0) else {
+            return false;
+        };
+        let slice = &mut self.slices[position];
+        self.reply_bytes -= slice.reply_bytes;
+        slice.drop_replies(&mut self.segments);
+        self.segments.write_header();
+        self.write_slice(
+            self.segments
+                .header
+                .first_slice
+                .wrapping_add(position as u16),
+        );
+        true
+    }
+
+    fn position(&self, number: u16) -> usize {
+        usize::from(number.wrapping_sub(self.segments.header.first_slice))
+    }
+
+    fn slice_mut(&mut self, number: u16) -> &mut Slice {
+        let position = self.position(number);
+        &mut self.slices[position]
+    }
+
+    fn write_slice(&self, number: u16) {
+        Header::write_slice(
+            &self.segments.memory,
+            number,
+            &self.slices[self.position(number)],
+        );
     }
 }
 
-fn expiry_key(expires_at: Timestamp, identity: &Identity) -> [u8; 40] {
-    let mut key = [0; 40];
-    key[..8].copy_from_slice(&expires_at.as_nanos().to_be_bytes());
-    key[8..].copy_from_slice(&identity.0);
-    key
-}
+/// Into how many slices the time is divided in which records can expire.
+const SLICES_IN_REACH: u64 = 32;
 
-/// Pages that one insert may need in a region: the reply, and a new node on every level of a B-tree.
-fn headroom(policy: &Policy) -> u64 {
-    u64::from(policy.max_reply_bytes) / PAGE_BYTES + 3
-}
-
-fn is_tree<M: Memory>(region: &Region<M>) -> bool {
-    let mut magic = [0; 3];
-    region.size() > 0 && {
-        region.read(0, &mut magic);
-        magic == *b"BTR"
-    }
+/// Segments that one more insert and the completion of what is running may take: for replies and records, for what is left
+/// of segments that are begun, and for blocks of the index.
+fn segments_needed(policy: &Policy, running: u64) -> u64 {
+    let replies = (running + 1) * (u64::from(policy.max_reply_bytes) + RECORD_BYTES);
+    let begun = 2 * (running + 1).min(u64::from(MAX_SLICES));
+    replies.div_ceil(SEGMENT_BYTES / 2) + begun + index::MOST_BLOCKS.div_ceil(256) + 1
 }
 
 /// A longer window must not reach back to requests that the shorter one let be forgotten: they would run again.

@@ -2,57 +2,61 @@
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      1  state: 1 pending, 2 interrupted, 3 done, 4 done with the reply dropped
-//!      1      8  expires at, ns
-//!      9      8  since / executed at, ns
-//!     17     16  digest of the argument bytes
-//!     33     16  digest of the argument values
-//!     49      8  incarnation            } pending
-//!     57      8  attempt                } only
-//!     65      4  bytes reserved         }
-//!     49      …  reply                    done only
+//!      0      1  state: 1 pending, 2 interrupted, 3 done, 4 done with the reply dropped; +128: replaces an earlier record
+//!      1      3  length of the body
+//!      4      8  since / executed at, ns
+//!     12      8  digest of the argument bytes
+//!     20      8  digest of the argument values
+//!     28     16  the identity's last 16 bytes; its first 8 choose the place in the index
+//!     44      …  body: of a pending record incarnation and attempt, 8 bytes each; of a done one the reply, or, if it is
+//!                over 64 bytes, 8 bytes that say where it lies. Padded to a multiple of 4
+//!      …      4  zeros, until the next record overwrites them
 //! ```
 //!
 //! Integers are little-endian.
 
+use super::{header::take, slice::TERMINATOR};
 use crate::{
-    identity::{Digest, Fingerprint},
+    identity::{Digest, Fingerprint, Identity},
     time::Timestamp,
 };
-use ic_stable_structures::{Storable, storable::Bound};
 use std::borrow::Cow;
 
-/// Bytes charged for a record without its reply: its fixed part, its key, and its place in the expiry index.
-pub(super) const RECORD_BYTES: u64 = 69 + 32 + 40;
+/// Longest body that lies in the record itself. A longer one costs another page of its own to write.
+pub(super) const INLINE_BYTES: usize = 64;
+
+/// Longest reply that the layout can hold.
+pub(super) const MAX_REPLY_BYTES: u32 = (1 << 24) - 1;
+
+/// Bytes charged for a record: itself with a body of up to 64 bytes, and its part of the index.
+pub(super) const RECORD_BYTES: u64 = 128;
+
+const FIXED_BYTES: usize = 44;
+const REPLACEMENT: u8 = 128;
 
 /// A request that the store knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
+    pub(crate) identity: Identity,
     pub(crate) fingerprint: Fingerprint,
-    pub(crate) expires_at: Timestamp,
     /// When its execution began.
     pub(crate) since: Timestamp,
     pub(crate) state: State,
+    /// An earlier record of the same request is in the same or another slice, and counts no more.
+    pub(crate) is_replacement: bool,
 }
 
 /// How far a request has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// An async attempt is running, or was when its heap went away.
-    Pending { attempt: Attempt, reserved: u32 },
+    Pending(Attempt),
     /// The attempt trapped after an await.
     Interrupted,
-    /// Executed.
-    Done(Reply),
-}
-
-/// The reply of an executed request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
-    /// The candid bytes as they were sent.
-    Held(Vec<u8>),
-    /// Too large to be kept.
-    Dropped,
+    /// Executed, with the candid bytes as they were sent.
+    Done(Vec<u8>),
+    /// Executed; the reply is not held.
+    ReplyDropped,
 }
 
 /// Which of all attempts at all requests: only the one that acquired a record may complete it.
@@ -63,125 +67,133 @@ pub struct Attempt {
 }
 
 impl Record {
-    /// Bytes that count towards the capacity. A pending record counts with the room reserved for its reply.
-    pub(super) fn bytes(&self) -> u64 {
-        RECORD_BYTES
-            + match &self.state {
-                State::Pending { reserved, .. } => u64::from(*reserved),
-                State::Done(Reply::Held(reply)) => reply.len() as u64,
-                State::Interrupted | State::Done(Reply::Dropped) => 0,
+    pub(super) fn body(&self) -> Cow<'_, [u8]> {
+        match &self.state {
+            State::Pending(attempt) => {
+                let mut body = attempt.incarnation.to_le_bytes().to_vec();
+                body.extend_from_slice(&attempt.number.to_le_bytes());
+                Cow::Owned(body)
             }
+            State::Done(reply) => Cow::Borrowed(reply),
+            State::Interrupted | State::ReplyDropped => Cow::Borrowed(&[]),
+        }
     }
-}
 
-const FIXED_BYTES: usize = 49;
+    /// Bytes of a reply that does not lie in the record.
+    pub(super) fn reply_bytes(&self) -> u64 {
+        match &self.state {
+            State::Done(reply) if reply.len() > INLINE_BYTES => reply.len() as u64,
+            _ => 0,
+        }
+    }
 
-impl Storable for Record {
-    const BOUND: Bound = Bound::Unbounded;
-
-    fn to_bytes(&self) -> Cow<'_, [u8]> {
-        let (state, tail) = match &self.state {
-            State::Pending { attempt, reserved } => {
-                let mut tail = Vec::with_capacity(20);
-                tail.extend_from_slice(&attempt.incarnation.to_le_bytes());
-                tail.extend_from_slice(&attempt.number.to_le_bytes());
-                tail.extend_from_slice(&reserved.to_le_bytes());
-                (1, Cow::Owned(tail))
-            }
-            State::Interrupted => (2, Cow::Borrowed(&[][..])),
-            State::Done(Reply::Held(reply)) => (3, Cow::Borrowed(reply.as_slice())),
-            State::Done(Reply::Dropped) => (4, Cow::Borrowed(&[][..])),
+    /// As it is written, the zeros after it included. `place` is that of a reply that lies elsewhere.
+    pub(super) fn to_bytes(&self, place: Option<u64>) -> Vec<u8> {
+        let state = match self.state {
+            State::Pending(_) => 1,
+            State::Interrupted => 2,
+            State::Done(_) => 3,
+            State::ReplyDropped => 4,
         };
-        let mut bytes = Vec::with_capacity(FIXED_BYTES + tail.len());
-        bytes.push(state);
-        bytes.extend_from_slice(&self.expires_at.as_nanos().to_le_bytes());
+        let body = self.body();
+        let mut bytes = Vec::with_capacity(RecordBytes::MOST);
+        let length = (body.len() as u32).to_le_bytes();
+        bytes.push(state | if self.is_replacement { REPLACEMENT } else { 0 });
+        bytes.extend_from_slice(&length[..3]);
         bytes.extend_from_slice(&self.since.as_nanos().to_le_bytes());
         bytes.extend_from_slice(&self.fingerprint.bytes.0);
         bytes.extend_from_slice(&self.fingerprint.values.0);
-        bytes.extend_from_slice(&tail);
-        Cow::Owned(bytes)
+        bytes.extend_from_slice(&self.identity.tail());
+        match place {
+            Some(place) => bytes.extend_from_slice(&place.to_le_bytes()),
+            None => bytes.extend_from_slice(&body),
+        }
+        bytes.resize(bytes.len().next_multiple_of(4) + TERMINATOR as usize, 0);
+        bytes
+    }
+}
+
+/// A record as it lies in memory, with what follows it.
+#[derive(Clone, Copy)]
+pub(super) struct RecordBytes<'a>(&'a [u8]);
+
+impl<'a> RecordBytes<'a> {
+    /// Most bytes that a record takes, the zeros after it included.
+    pub(super) const MOST: usize = FIXED_BYTES + INLINE_BYTES + TERMINATOR as usize;
+
+    /// The record at the beginning of `bytes` and its length without the zeros; `None` at the end of a log.
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<(Self, usize)> {
+        let fixed = bytes.get(..FIXED_BYTES)?;
+        let record = Self(bytes);
+        let inline = match record.body_bytes() {
+            long if long > INLINE_BYTES => 8,
+            short => short,
+        };
+        let length = (FIXED_BYTES + inline).next_multiple_of(4);
+        (matches!(fixed[0] & !REPLACEMENT, 1..=4) && bytes.len() >= length)
+            .then_some((record, length))
     }
 
-    fn into_bytes(self) -> Vec<u8> {
-        self.to_bytes().into_owned()
+    pub(super) fn state(&self) -> u8 {
+        self.0[0] & !REPLACEMENT
     }
 
-    /// # Panics
-    /// If the bytes are not a record's. The store writes nothing else into this memory, so that is a memory written by
-    /// others: no answer could be right, and a trap changes nothing.
-    fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
-        let mut rest: &[u8] = &bytes;
-        let state = take::<1>(&mut rest)[0];
-        let expires_at = Timestamp::from_nanos(u64::from_le_bytes(take(&mut rest)));
+    pub(super) fn is_replacement(&self) -> bool {
+        self.0[0] & REPLACEMENT != 0
+    }
+
+    pub(super) fn has_tail(&self, tail: &[u8; 16]) -> bool {
+        self.0[28..FIXED_BYTES] == *tail
+    }
+
+    pub(super) fn body_bytes(&self) -> usize {
+        u32::from_le_bytes([self.0[1], self.0[2], self.0[3], 0]) as usize
+    }
+
+    pub(super) fn reply_bytes(&self) -> u64 {
+        self.reply_place().map_or(0, |_| self.body_bytes() as u64)
+    }
+
+    /// Where a reply lies that is not in the record.
+    pub(super) fn reply_place(&self) -> Option<u64> {
+        let mut body = &self.0[FIXED_BYTES..];
+        (self.body_bytes() > INLINE_BYTES).then(|| u64::from_le_bytes(take(&mut body)))
+    }
+
+    /// The record, with a reply that lies elsewhere as `read_reply` gives it.
+    pub(super) fn record(
+        &self,
+        identity: Identity,
+        read_reply: impl FnOnce(u64, usize) -> Option<Vec<u8>>,
+    ) -> Option<Record> {
+        let mut rest = &self.0[4..];
         let since = Timestamp::from_nanos(u64::from_le_bytes(take(&mut rest)));
         let fingerprint = Fingerprint {
             bytes: Digest(take(&mut rest)),
             values: Digest(take(&mut rest)),
         };
-        let state = match state {
-            1 => State::Pending {
-                attempt: Attempt {
-                    incarnation: u64::from_le_bytes(take(&mut rest)),
-                    number: u64::from_le_bytes(take(&mut rest)),
-                },
-                reserved: u32::from_le_bytes(take(&mut rest)),
+        let mut body = &self.0[FIXED_BYTES..];
+        let state = match (self.state(), self.reply_place()) {
+            (1, None) => State::Pending(Attempt {
+                incarnation: u64::from_le_bytes(take(&mut body)),
+                number: u64::from_le_bytes(take(&mut body)),
+            }),
+            (2, None) => State::Interrupted,
+            (3, None) => State::Done(body[..self.body_bytes()].to_vec()),
+            (3, Some(place)) => match read_reply(place, self.body_bytes()) {
+                Some(reply) => State::Done(reply),
+                None => State::ReplyDropped,
             },
-            2 => State::Interrupted,
-            3 => State::Done(Reply::Held(rest.to_vec())),
-            4 => State::Done(Reply::Dropped),
-            other => panic!(
-                "idempotency: the store holds a record in the unknown state {other}; its memory was overwritten"
-            ),
+            (4, None) => State::ReplyDropped,
+            _ => return None,
         };
-        Self {
+        let is_replacement = self.is_replacement();
+        Some(Record {
+            identity,
             fingerprint,
-            expires_at,
             since,
             state,
-        }
-    }
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
-    let Some((field, tail)) = rest.split_first_chunk() else {
-        panic!(
-            "idempotency: the store holds a record that is cut short; its memory was overwritten"
-        )
-    };
-    *rest = tail;
-    *field
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_round_trip_in_every_state() {
-        let states = [
-            State::Pending {
-                attempt: Attempt {
-                    incarnation: 3,
-                    number: u64::MAX,
-                },
-                reserved: 9,
-            },
-            State::Interrupted,
-            State::Done(Reply::Held(vec![])),
-            State::Done(Reply::Held(vec![1, 2, 3])),
-            State::Done(Reply::Dropped),
-        ];
-        for state in states {
-            let record = Record {
-                fingerprint: Fingerprint {
-                    bytes: Digest([1; 16]),
-                    values: Digest([2; 16]),
-                },
-                expires_at: Timestamp::from_nanos(4),
-                since: Timestamp::from_nanos(5),
-                state,
-            };
-            assert_eq!(Record::from_bytes(record.to_bytes()), record);
-        }
+            is_replacement,
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! The store and admission against a naive model, and what the store does with memories that are not its own.
 
-use super::{OpenError, Reply, Store};
+use super::{OpenError, Store};
 use crate::{
     admission::{self, Decision, Request, Ticket},
     error::IdempotencyError,
@@ -25,9 +25,9 @@ fn policy(window: u64, capacity: u64) -> Policy {
 }
 
 fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
-    let digest = Digest([args; 16]);
+    let digest = Digest([args; 8]);
     Request {
-        identity: Identity([key; 32]),
+        identity: Identity([key; 24]),
         fingerprint: Fingerprint::new(digest, None, created_at),
         created_at,
     }
@@ -36,9 +36,16 @@ fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
 /// What the contract says, in the plainest way.
 struct Model {
     policy: Policy,
-    records: Vec<ModelRecord>,
+    /// By expiry; each with the last instant of its records.
+    slices: Vec<ModelSlice>,
     incarnation: u64,
     floor: u64,
+}
+
+struct ModelSlice {
+    until: u64,
+    has_dropped_replies: bool,
+    records: Vec<ModelRecord>,
 }
 
 struct ModelRecord {
@@ -54,40 +61,111 @@ enum ModelState {
     Running(u64, usize),
     Interrupted,
     Done(Vec<u8>),
+    Dropped,
 }
 
 impl Model {
-    fn bytes(&self) -> u64 {
-        let reply = |record: &ModelRecord| match &record.state {
-            ModelState::Running(..) => u64::from(self.policy.max_reply_bytes),
-            ModelState::Interrupted => 0,
-            ModelState::Done(reply) => reply.len() as u64,
-        };
-        self.records.iter().map(|record| 141 + reply(record)).sum()
+    fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            slices: vec![],
+            incarnation: 1,
+            floor: 0,
+        }
     }
 
-    fn oldest(&self) -> Option<usize> {
-        (0..self.records.len()).min_by_key(|&index| {
-            let record = &self.records[index];
-            (record.expires_at, record.request.identity)
-        })
+    fn records(&self) -> impl Iterator<Item = &ModelRecord> {
+        self.slices.iter().flat_map(|slice| &slice.records)
+    }
+
+    fn entries(&self) -> u64 {
+        self.records().count() as u64
+    }
+
+    fn bytes(&self) -> u64 {
+        let reply = |record: &ModelRecord| match &record.state {
+            ModelState::Running(incarnation, _) if *incarnation == self.incarnation => {
+                u64::from(self.policy.max_reply_bytes)
+            }
+            ModelState::Done(reply) if reply.len() > 64 => reply.len() as u64,
+            _ => 0,
+        };
+        self.records().map(|record| 128 + reply(record)).sum()
+    }
+
+    /// The slice for what expires at a time.
+    fn slice_for(&mut self, expires_at: u64) -> &mut ModelSlice {
+        let found = self
+            .slices
+            .iter()
+            .position(|slice| slice.until >= expires_at);
+        let position = found.unwrap_or_else(|| {
+            let reach = (self.policy.window + self.policy.drift * 2).as_nanos() as u64;
+            let length = (reach / 32).max(1);
+            let until = expires_at.div_ceil(length) * length;
+            if self.slices.len() < 64 {
+                self.slices.push(ModelSlice {
+                    until,
+                    has_dropped_replies: false,
+                    records: vec![],
+                });
+            } else {
+                self.slices.last_mut().unwrap().until = until;
+            }
+            self.slices.len() - 1
+        });
+        &mut self.slices[position]
+    }
+
+    fn forget_oldest(&mut self, now: u64) {
+        let incarnation = self.incarnation;
+        let is_running = |record: &ModelRecord| matches!(record.state, ModelState::Running(started_in, _) if started_in == incarnation);
+        let (mut running, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.slices[0].records)
+            .into_iter()
+            .partition(is_running);
+        for record in &gone {
+            assert!(
+                record.expires_at < now,
+                "a record is given up within its window"
+            );
+        }
+        let expires_at = now + self.policy.window.as_nanos() as u64;
+        running
+            .iter_mut()
+            .for_each(|record| record.expires_at = expires_at);
+        if !running.is_empty() {
+            self.slice_for(expires_at).records.extend(running);
+        }
+        self.slices.remove(0);
     }
 
     fn evict(&mut self, now: u64, most: u32) {
+        let retention = self.policy.retention.as_nanos() as u64;
         for _ in 0..most {
-            let Some(index) = self
-                .oldest()
-                .filter(|&index| self.records[index].expires_at < now)
-            else {
-                return;
-            };
-            if matches!(self.records[index].state, ModelState::Running(incarnation, _) if incarnation == self.incarnation)
+            if self
+                .slices
+                .first()
+                .is_none_or(|slice| slice.until + retention >= now)
             {
-                self.records[index].expires_at = now + self.policy.window.as_nanos() as u64;
-            } else {
-                self.records.remove(index);
+                return;
             }
+            self.forget_oldest(now);
         }
+    }
+
+    fn drop_oldest_replies(&mut self) -> bool {
+        let is_long = |record: &ModelRecord| matches!(&record.state, ModelState::Done(reply) if reply.len() > 64);
+        let Some(slice) = self
+            .slices
+            .iter_mut()
+            .find(|slice| slice.records.iter().any(is_long))
+        else {
+            return false;
+        };
+        slice.has_dropped_replies = true;
+        let long = slice.records.iter_mut().filter(|record| is_long(record));
+        long.for_each(|record| record.state = ModelState::Dropped);
+        true
     }
 
     /// The reply to replay, the error, or `None` to execute.
@@ -97,8 +175,7 @@ impl Model {
             self.policy.drift.as_nanos() as u64,
         );
         if let Some(record) = self
-            .records
-            .iter()
+            .records()
             .find(|record| record.request.identity == request.identity)
         {
             let since = Timestamp::from_nanos(record.since);
@@ -107,6 +184,9 @@ impl Model {
             } else {
                 match &record.state {
                     ModelState::Done(reply) => Ok(reply.clone()),
+                    ModelState::Dropped => {
+                        Err(IdempotencyError::ReplyDropped { executed_at: since })
+                    }
                     ModelState::Running(incarnation, _) if *incarnation == self.incarnation => {
                         Err(IdempotencyError::InProgress { since })
                     }
@@ -124,18 +204,21 @@ impl Model {
                 }));
             }
         }
-        self.evict(now, self.policy.inline_evictions);
-        let full = self.records.len() as u64 >= self.policy.capacity
-            || self.bytes() + 141 + u64::from(self.policy.max_reply_bytes)
-                > self.policy.capacity_bytes;
-        full.then(|| {
-            let next = self
-                .oldest()
-                .map_or(now, |index| self.records[index].expires_at.max(now));
-            Err(IdempotencyError::Full {
-                retry_after: Timestamp::from_nanos(next + 1),
-            })
-        })
+        self.evict(now, 1);
+        loop {
+            let has_entries = self.entries() < self.policy.capacity;
+            let needed = 128 + u64::from(self.policy.max_reply_bytes);
+            if has_entries && self.bytes() + needed <= self.policy.capacity_bytes {
+                return None;
+            }
+            let oldest = self.slices.first().map_or(now, |slice| slice.until);
+            if oldest < now {
+                self.forget_oldest(now);
+            } else if !(has_entries && self.policy.drops_replies && self.drop_oldest_replies()) {
+                let retry_after = Timestamp::from_nanos(oldest + 1);
+                return Some(Err(IdempotencyError::Full { retry_after }));
+            }
+        }
     }
 
     fn insert(&mut self, request: Request, now: u64, state: ModelState) {
@@ -143,7 +226,14 @@ impl Model {
             + request.created_at.map_or(now, |at| {
                 at.as_nanos() + self.policy.drift.as_nanos() as u64
             });
-        self.records.push(ModelRecord {
+        let slice = self.slice_for(expires_at);
+        let state = match state {
+            ModelState::Done(reply) if slice.has_dropped_replies && reply.len() > 64 => {
+                ModelState::Dropped
+            }
+            state => state,
+        };
+        slice.records.push(ModelRecord {
             request,
             expires_at,
             since: now,
@@ -154,14 +244,20 @@ impl Model {
     /// Ends attempt `number` if it still owns a record.
     fn end(&mut self, number: usize, state: Option<ModelState>) -> bool {
         let owned = |record: &ModelRecord| matches!(record.state, ModelState::Running(_, owner) if owner == number);
-        let Some(index) = self.records.iter().position(owned) else {
-            return false;
-        };
-        match state {
-            Some(state) => self.records[index].state = state,
-            None => drop(self.records.remove(index)),
+        for slice in &mut self.slices {
+            let Some(index) = slice.records.iter().position(owned) else {
+                continue;
+            };
+            match state {
+                Some(ModelState::Done(reply)) if slice.has_dropped_replies && reply.len() > 64 => {
+                    slice.records[index].state = ModelState::Dropped;
+                }
+                Some(state) => slice.records[index].state = state,
+                None => drop(slice.records.remove(index)),
+            }
+            return true;
         }
-        true
+        false
     }
 
     fn reopen(&mut self, policy: Policy, now: u64) {
@@ -203,6 +299,8 @@ enum Op {
     Reopen {
         window: u64,
         capacity: u64,
+        retention: u64,
+        drops_replies: bool,
     },
 }
 
@@ -216,7 +314,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..40usize).prop_map(|attempt| Op::Release { attempt }),
         6 => prop_oneof![0..5u64, 0..120u64, Just(1)].prop_map(|nanos| Op::Advance { nanos }),
         2 => (0..5u32).prop_map(|most| Op::Timer { most }),
-        1 => (50..150u64, 2..6u64).prop_map(|(window, capacity)| Op::Reopen { window, capacity }),
+        1 => (50..1_000u64, 2..9u64, prop_oneof![Just(0), 0..100u64], any::<bool>()).prop_map(
+            |(window, capacity, retention, drops_replies)| Op::Reopen { window, capacity, retention, drops_replies }
+        ),
     ]
 }
 
@@ -226,12 +326,7 @@ fn compare(ops: Vec<Op>) -> Result<(), TestCaseError> {
     let mut now = START;
     let first = policy(100, 4);
     let mut store = Store::open(memory.clone(), first, Timestamp::from_nanos(now)).unwrap();
-    let mut model = Model {
-        policy: first,
-        records: vec![],
-        incarnation: 1,
-        floor: 0,
-    };
+    let mut model = Model::new(first);
     let mut attempts: Vec<(Identity, Attempt)> = vec![];
     for op in ops {
         let at = Timestamp::from_nanos(now);
@@ -261,7 +356,7 @@ fn compare(ops: Vec<Op>) -> Result<(), TestCaseError> {
                             attempts.push((request.identity, store.begin(&ticket)));
                         } else {
                             model.insert(request, now, ModelState::Done(reply.clone()));
-                            store.record(&ticket, Reply::Held(reply));
+                            store.record(&ticket, reply);
                         }
                     }
                 }
@@ -269,10 +364,7 @@ fn compare(ops: Vec<Op>) -> Result<(), TestCaseError> {
             Op::Complete { attempt, reply } => {
                 if let Some((identity, number)) = attempts.get(attempt) {
                     let expected = model.end(attempt, Some(ModelState::Done(reply.clone())));
-                    prop_assert_eq!(
-                        store.complete(identity, *number, Reply::Held(reply)),
-                        expected
-                    );
+                    prop_assert_eq!(store.complete(identity, *number, Some(reply)), expected);
                 }
             }
             Op::Interrupt { attempt } => {
@@ -291,19 +383,27 @@ fn compare(ops: Vec<Op>) -> Result<(), TestCaseError> {
                 model.evict(now, most);
                 store.evict(at, most);
             }
-            Op::Reopen { window, capacity } => {
-                let policy = policy(window, capacity);
+            Op::Reopen {
+                window,
+                capacity,
+                retention,
+                drops_replies,
+            } => {
+                let mut policy =
+                    policy(window, capacity).retention(Duration::from_nanos(retention));
+                policy.drops_replies = drops_replies;
                 drop(store);
                 store = Store::open(memory.clone(), policy, at).unwrap();
                 model.reopen(policy, now);
             }
         }
         let stats = store.stats();
-        prop_assert_eq!(stats.entries, model.records.len() as u64);
+        prop_assert_eq!(stats.entries, model.entries());
         prop_assert_eq!(stats.bytes, model.bytes());
         let oldest = model
-            .oldest()
-            .map(|index| Timestamp::from_nanos(model.records[index].expires_at));
+            .slices
+            .first()
+            .map(|slice| Timestamp::from_nanos(slice.until));
         prop_assert_eq!(stats.oldest_expiry, oldest);
         prop_assert_eq!(stats.incarnation, model.incarnation);
     }
@@ -311,7 +411,7 @@ fn compare(ops: Vec<Op>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn as_the_model(ops in prop::collection::vec(op(), 1..200)) {
@@ -332,10 +432,77 @@ proptest! {
     }
 }
 
+/// The identity of a number as it would be hashed.
+fn hashed(number: u64) -> Identity {
+    let mut identity = [0; 24];
+    identity.copy_from_slice(&blake3::hash(&number.to_le_bytes()).as_bytes()[..24]);
+    Identity(identity)
+}
+
+/// An identity that an attacker has ground: all bits that the index goes by are those of others.
+fn ground(number: u64) -> Identity {
+    let mut identity = [7; 24];
+    identity[16..].copy_from_slice(&number.to_le_bytes());
+    Identity(identity)
+}
+
+#[test]
+fn many_identities_are_found_and_forgotten_and_their_room_is_used_again() {
+    let window = 3_200;
+    let many = Policy::new()
+        .window(Duration::from_nanos(window))
+        .drift(Duration::ZERO)
+        .max_reply_bytes(1_000);
+    let memory = VectorMemory::default();
+    let mut store = Store::open(memory.clone(), many, Timestamp::from_nanos(START)).unwrap();
+    let per_round = 2_000;
+    let request_of = |number: u64| Request {
+        // One in sixteen is ground.
+        identity: if number % 16 == 0 {
+            ground(number)
+        } else {
+            hashed(number)
+        },
+        ..request(0, 0, None)
+    };
+    let reply_of = |number: u64| number.to_le_bytes().repeat((number % 20) as usize);
+    let mut pages = 0;
+    for round in 0..60 {
+        let now = START + round * 100;
+        for number in round * per_round..(round + 1) * per_round {
+            execute(&store, &request_of(number), now, &reply_of(number));
+        }
+        if round % 7 == 3 {
+            drop(store);
+            store = Store::open(memory.clone(), many, Timestamp::from_nanos(now)).unwrap();
+        }
+        let oldest = round.saturating_sub(window / 100) * per_round;
+        for number in (oldest..(round + 1) * per_round).step_by(37) {
+            let at = Timestamp::from_nanos(now);
+            let answer = admission::admit(&store, &request_of(number), at);
+            assert_eq!(
+                answer,
+                Decision::Replay(reply_of(number)),
+                "{number} in round {round}"
+            );
+        }
+        let slices = window / 100 + 2;
+        assert!(store.stats().entries <= (slices + 1) * per_round);
+        if round == 40 {
+            pages = memory.size();
+        }
+    }
+    assert!(
+        memory.size() <= pages + pages / 10,
+        "{pages} pages grew to {}",
+        memory.size()
+    );
+}
+
 /// Executes a sync request that must be admitted.
 fn execute<M: Memory>(store: &Store<M>, request: &Request, now: u64, reply: &[u8]) {
     match admission::admit(store, request, Timestamp::from_nanos(now)) {
-        Decision::Execute(ticket) => store.record(&ticket, Reply::Held(reply.to_vec())),
+        Decision::Execute(ticket) => store.record(&ticket, reply.to_vec()),
         other => panic!("expected to execute, got {other:?}"),
     }
 }
@@ -364,10 +531,10 @@ fn only_the_attempt_that_acquired_a_record_ends_it() {
     let first = store.begin(&admitted(&store, &request, START));
     assert!(store.release(&identity, first));
     let second = store.begin(&admitted(&store, &request, START));
-    assert!(!store.complete(&identity, first, Reply::Dropped));
+    assert!(!store.complete(&identity, first, None));
     assert!(!store.interrupt(&identity, first));
-    assert!(store.complete(&identity, second, Reply::Held(vec![2])));
-    assert!(!store.complete(&identity, second, Reply::Held(vec![3])));
+    assert!(store.complete(&identity, second, Some(vec![2])));
+    assert!(!store.complete(&identity, second, Some(vec![3])));
     assert_eq!(
         admission::admit(&store, &request, Timestamp::from_nanos(START)),
         Decision::Replay(vec![2])
@@ -379,7 +546,7 @@ fn a_dropped_reply_says_when_it_was_executed() {
     let store = open(policy(100, 4));
     let request = request(1, 1, None);
     let attempt = store.begin(&admitted(&store, &request, START));
-    assert!(store.complete(&request.identity, attempt, Reply::Dropped));
+    assert!(store.complete(&request.identity, attempt, None));
     let executed_at = Timestamp::from_nanos(START);
     assert_eq!(
         admission::admit(&store, &request, Timestamp::from_nanos(START + 5)),
@@ -392,7 +559,7 @@ fn a_later_created_at_does_not_outlive_the_record() {
     let store = open(policy(100, 4));
     let at = |nanos: u64| Some(Timestamp::from_nanos(nanos));
     let without_arguments = |created_at| Request {
-        fingerprint: Fingerprint::new(Digest([0; 16]), None, created_at),
+        fingerprint: Fingerprint::new(Digest([0; 8]), None, created_at),
         ..request(1, 0, created_at)
     };
     execute(&store, &without_arguments(at(START)), START, b"first");
@@ -410,7 +577,7 @@ fn a_longer_window_does_not_reach_back_to_what_is_forgotten() {
     let created_at = Some(Timestamp::from_nanos(START));
     let request = request(1, 1, created_at);
     execute(&store, &request, START, b"first");
-    let late = START + 111;
+    let late = START + 120;
     assert_eq!(store.evict(Timestamp::from_nanos(late), 9), 1);
     drop(store);
     let store = Store::open(memory, policy(1_000, 4), Timestamp::from_nanos(late)).unwrap();
@@ -429,7 +596,7 @@ fn other_versions_and_damage_are_told_apart() {
     let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
     assert_eq!(error, OpenError::UnknownVersion { found: 2, known: 1 });
     memory.write(7, &[1]);
-    memory.write(65_536, b"xxx");
+    memory.write(40, &u32::MAX.to_le_bytes());
     let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
     assert_eq!(error, OpenError::Damaged);
 }
@@ -442,7 +609,10 @@ fn policies_that_cannot_work_are_refused() {
         Policy::new().window(Duration::MAX),
         Policy::new().capacity(0),
         Policy::new().capacity_bytes(64 << 10),
-        Policy::new().inline_evictions(0),
+        Policy::new()
+            .max_reply_bytes(u32::MAX)
+            .capacity_bytes(u64::MAX),
+        Policy::new().retention(Duration::MAX),
     ];
     for policy in wrong {
         let error = Store::open(VectorMemory::default(), policy, now).unwrap_err();
@@ -500,19 +670,15 @@ fn a_memory_that_cannot_grow_is_full_and_loses_nothing() {
             pages: Cell::new(pages),
         };
         let store = Store::open(limited, policy, now).unwrap();
-        let numbered = |number: u64| {
-            let mut identity = [0; 32];
-            identity[..8].copy_from_slice(&number.to_be_bytes());
-            Request {
-                identity: Identity(identity),
-                ..request(0, 0, None)
-            }
+        let numbered = |number: u64| Request {
+            identity: hashed(number),
+            ..request(0, 0, None)
         };
         let held = (0..)
             .find(
                 |&number| match admission::admit(&store, &numbered(number), now) {
                     Decision::Execute(ticket) => {
-                        store.record(&ticket, Reply::Held(vec![number as u8; 5_000]));
+                        store.record(&ticket, vec![number as u8; 5_000]);
                         false
                     }
                     Decision::Refuse(IdempotencyError::Full { .. }) => true,
