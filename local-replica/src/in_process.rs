@@ -1,8 +1,9 @@
 //! An instance inside the test's own process, without HTTP: for tests of very many messages.
 
 use candid::{CandidType, Principal};
+pub use ic_management_canister_types::CanisterInstallMode;
 use ic_management_canister_types::{
-    CanisterIdRecord, CanisterInstallMode, InstallCodeArgs, ProvisionalCreateCanisterWithCyclesArgs,
+    CanisterIdRecord, InstallCodeArgs, ProvisionalCreateCanisterWithCyclesArgs,
 };
 use pocket_ic::common::rest::{
     ExtendedSubnetConfigSet, InstanceConfig, RawCanisterCall, RawEffectivePrincipal, SubnetSpec,

@@ -13,8 +13,10 @@
 #![forbid(unsafe_code)]
 
 mod canister;
+mod faults;
 mod replica;
 mod target;
 
 pub use canister::{Canister, LEDGER, Sent, TEST_CANISTER, Wasm, fixed_fees, user};
+pub use faults::Faults;
 pub use replica::replica;

@@ -7,6 +7,7 @@ mod capacity;
 mod common;
 mod eviction;
 mod expiry;
+mod faults;
 mod identity;
 mod ledger;
 mod project;

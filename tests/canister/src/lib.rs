@@ -6,6 +6,7 @@
 
 mod asynchronous;
 mod cycles;
+mod effects;
 mod state;
 mod sync;
 

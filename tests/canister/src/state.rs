@@ -10,6 +10,9 @@ use std::{
     time::Duration,
 };
 
+/// For how long the main store remembers.
+pub(crate) const WINDOW: Duration = Duration::from_secs(3600);
+
 type Memory = VirtualMemory<DefaultMemoryImpl>;
 
 thread_local! {
@@ -21,7 +24,7 @@ thread_local! {
     /// Deduplication state of most endpoints.
     pub(crate) static MAIN: Store<Memory> = Store::new(
         memory(1),
-        Policy::new().window(Duration::from_secs(3600)).drift(Duration::from_secs(60)).capacity(1_000),
+        Policy::new().window(WINDOW).drift(Duration::from_secs(60)).capacity(1_000),
     );
 
     /// A store that is soon full, of entries or of bytes.
@@ -38,6 +41,11 @@ thread_local! {
 
 fn memory(id: u8) -> Memory {
     MEMORY.with_borrow(|memory| memory.get(MemoryId::new(id)))
+}
+
+/// Works on the memory where effects are counted.
+pub(crate) fn effects<T>(work: impl FnOnce(&Memory) -> T) -> T {
+    work(&memory(3))
 }
 
 pub(crate) fn install() {

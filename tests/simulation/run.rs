@@ -1,0 +1,366 @@
+//! One run: users, a canister that calls for users, the canister under test, and faults.
+
+use std::fmt::{self, Display, Formatter};
+
+use candid::{Principal, encode_args};
+use integration_tests::user;
+use local_replica::errors::Reject;
+use local_replica::faults::{Fault, MessageFault, Plan, Rates, Schedule};
+use local_replica::in_process::{CanisterInstallMode, Error, InProcess};
+
+use crate::clients::{KEYS, Request, Said, Sent, Told};
+
+/// Enough for any run.
+const CYCLES: u128 = 1_000_000_000_000_000_000;
+/// Requests sent between two rounds.
+const REQUESTS_PER_ROUND: usize = 12;
+/// Rounds between two looks at the canister's own books.
+const AUDIT_ROUNDS: u64 = 200;
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The faults of a seed. They happen to the caller as well as to the canister under test.
+pub(crate) fn plan_of(seed: u64) -> Plan {
+    let rates = Rates {
+        overtake: 50_000,
+        upgrade: 1_500,
+        stop: 600,
+        out_of_cycles: 400,
+        clock: 2_000,
+        trap_at_call: 15_000,
+        trap_at_instruction: 15_000,
+        lose_answer: 100_000,
+        delay_answer: 50_000,
+        reject_answer: 20_000,
+        lose_ingress_answer: 50_000,
+        max_call: 80,
+        max_instruction: 400_000,
+        clock_jumps_ns: [1, 600, 1_800, 3_600, 7_300]
+            .map(|seconds| seconds * SECOND_NS)
+            .to_vec(),
+        ..Rates::default()
+    };
+    Plan::Seeded { seed, rates }
+}
+
+/// A promise broken.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) what: String,
+    pub(crate) deliveries: u64,
+    pub(crate) schedule: Schedule,
+}
+
+/// What happened in a run, or in several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) deliveries: u64,
+    faults: u64,
+    upgrades: u64,
+    executions: u64,
+    finished: u64,
+    done: u64,
+    in_progress: u64,
+    unknown: u64,
+    rejected: u64,
+    refused: u64,
+    given_up: u64,
+}
+
+impl Outcome {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.deliveries += other.deliveries;
+        self.faults += other.faults;
+        self.upgrades += other.upgrades;
+        self.executions += other.executions;
+        self.finished += other.finished;
+        self.done += other.done;
+        self.in_progress += other.in_progress;
+        self.unknown += other.unknown;
+        self.rejected += other.rejected;
+        self.refused += other.refused;
+        self.given_up += other.given_up;
+    }
+
+    /// A run in which nothing happens proves nothing.
+    pub(crate) fn assert_varied(&self) {
+        for number in [
+            self.faults,
+            self.upgrades,
+            self.executions,
+            self.finished,
+            self.in_progress,
+            self.unknown,
+            self.rejected,
+            self.refused,
+            self.given_up,
+        ] {
+            assert!(number > 500, "{self}");
+        }
+        assert!(self.done > self.finished, "{self}");
+    }
+}
+
+impl Display for Outcome {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} deliveries, {} faults, {} of them upgrades; {} executions, {} to the end; answers: {} done, {} in \
+             progress, {} unknown, {} rejected, {} refused at once, {} given up",
+            self.deliveries,
+            self.faults,
+            self.upgrades,
+            self.executions,
+            self.finished,
+            self.done,
+            self.in_progress,
+            self.unknown,
+            self.rejected,
+            self.refused,
+            self.given_up
+        )
+    }
+}
+
+/// One run, but for its faults.
+#[derive(Clone, Copy)]
+pub(crate) struct Scenario<'a> {
+    /// Decides on the users' choices.
+    pub(crate) seed: u64,
+    pub(crate) deliveries: u64,
+    /// Users call the endpoint without the library.
+    pub(crate) unprotected: bool,
+    pub(crate) wasm: &'a [u8],
+}
+
+struct Run {
+    unprotected: bool,
+    host: InProcess,
+    random: fastrand::Rng,
+    /// Calls for users.
+    caller: Principal,
+    /// Under test.
+    canister: Principal,
+    told: Told,
+    sent: Vec<Sent>,
+    round: u64,
+    outcome: Outcome,
+}
+
+/// Runs a plan until so many messages were executed.
+pub(crate) fn run(scenario: Scenario<'_>, plan: Plan) -> Result<Outcome, Failure> {
+    let mut run = Run::new(scenario).expect("two canisters can be installed");
+    run.host
+        .replica
+        .faults
+        .install(plan)
+        .expect("the plan is possible");
+    let result = run.play(scenario.deliveries);
+    let report = run.host.replica.faults.report();
+    match result {
+        Ok(()) => Ok(run.outcome),
+        Err(what) => Err(Failure {
+            what: format!("seed {}: {what}", scenario.seed),
+            deliveries: report.messages,
+            schedule: report.applied.clone(),
+        }),
+    }
+}
+
+impl Run {
+    fn new(scenario: Scenario<'_>) -> Result<Self, Error> {
+        let mut host = InProcess::new();
+        let controller = user(255);
+        let mut install = || {
+            let id = host.create_canister(controller, CYCLES)?;
+            let mode = CanisterInstallMode::Install;
+            let arg = encode_args(()).expect("nothing can be encoded");
+            host.install(controller, id, mode, scenario.wasm.to_vec(), arg)?;
+            Ok::<_, Error>(id)
+        };
+        let (caller, canister) = (install()?, install()?);
+        Ok(Self {
+            unprotected: scenario.unprotected,
+            host,
+            random: fastrand::Rng::with_seed(!scenario.seed),
+            caller,
+            canister,
+            told: Told::default(),
+            sent: Vec::new(),
+            round: 0,
+            outcome: Outcome::default(),
+        })
+    }
+
+    fn play(&mut self, deliveries: u64) -> Result<(), String> {
+        while self.host.replica.faults.report().messages < deliveries {
+            for _ in 0..self.random.usize(1..=REQUESTS_PER_ROUND) {
+                let key = self.random.u64(..KEYS);
+                self.send(Request { key });
+            }
+            self.step()?;
+            if self.round.is_multiple_of(AUDIT_ROUNDS) {
+                self.audit()?;
+            }
+        }
+        self.outcome.deliveries = self.host.replica.faults.report().messages;
+        self.settle()?;
+        self.audit()?;
+        self.count_faults();
+        Ok(())
+    }
+
+    fn send(&mut self, request: Request) {
+        let raw = [&request.key.to_le_bytes()[..], &[request.awaits()]].concat();
+        let (to, payload) = if request.is_relayed() {
+            let args = (self.canister, request.key, request.awaits());
+            (
+                self.caller,
+                encode_args(args).expect("three values can be encoded"),
+            )
+        } else {
+            (self.canister, raw)
+        };
+        let sender = user(request.user());
+        let method = if self.unprotected && !request.is_relayed() {
+            "act_unprotected"
+        } else {
+            request.method()
+        };
+        match self.host.send(sender, to, method, payload) {
+            Ok(message) => {
+                let patience = self.round + self.random.u64(1..40);
+                self.sent.push(self.told.sent(request, message, patience));
+            }
+            // Stopped, or out of cycles.
+            Err(_) => self.outcome.refused += 1,
+        }
+    }
+
+    /// A round, and the answers that came in it.
+    fn step(&mut self) -> Result<(), String> {
+        self.host.replica.round();
+        self.round += 1;
+        for sent in std::mem::take(&mut self.sent) {
+            match self.host.take_answer(&sent.message) {
+                Some(answer) => self.hear(&sent, answer)?,
+                None if self.round < sent.patience => self.sent.push(sent),
+                None => {
+                    self.host.forget(&sent.message);
+                    self.outcome.given_up += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, sent: &Sent, answer: Result<Vec<u8>, Reject>) -> Result<(), String> {
+        let now = self.host.replica.time_ns;
+        let Ok(bytes) = answer else {
+            self.outcome.rejected += 1;
+            return Ok(());
+        };
+        let bytes = if sent.request.is_relayed() {
+            candid::decode_one(&bytes).map_err(|error| error.to_string())?
+        } else {
+            bytes
+        };
+        match self.told.hear(sent, &bytes, now)? {
+            Said::Done => self.outcome.done += 1,
+            Said::InProgress => self.outcome.in_progress += 1,
+            Said::OutcomeUnknown => self.outcome.unknown += 1,
+            Said::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// No more faults: everything ends, and what is remembered is answered as before.
+    fn settle(&mut self) -> Result<(), String> {
+        self.host.replica.faults.stop();
+        for _ in 0..50 {
+            self.step()?;
+        }
+        let now = self.host.replica.time_ns;
+        let remembered: Vec<u64> = self.told.remembered(now + SECOND_NS).collect();
+        for key in remembered {
+            self.send(Request { key });
+        }
+        for _ in 0..50 {
+            self.step()?;
+        }
+        if self.sent.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("no answer without faults: {:?}", self.sent))
+        }
+    }
+
+    /// The canister's own books: nothing ran twice, and the store holds what it must.
+    fn audit(&mut self) -> Result<(), String> {
+        let Ok(effects) = self.query::<(u64, u64, u64)>("effects_of", (KEYS,)) else {
+            // Stopped, or out of cycles: the next audit sees it.
+            return Ok(());
+        };
+        let (repeated, executions, finished) = effects;
+        if repeated > 0 {
+            return Err(format!(
+                "{repeated} effects came twice within the window, of {executions}"
+            ));
+        }
+        if finished > executions {
+            return Err(format!("{finished} of {executions} executions ended"));
+        }
+        (self.outcome.executions, self.outcome.finished) = (executions, finished);
+        let (main, _) = self.query::<(Stats, Stats)>("stats", ())?;
+        let remembered = self.told.remembered(self.host.replica.time_ns).count() as u64;
+        if main.entries < remembered || main.entries > main.capacity {
+            return Err(format!(
+                "{} entries, {remembered} must be there",
+                main.entries
+            ));
+        }
+        let incarnation = 1 + self.upgrades();
+        if main.incarnation != incarnation {
+            return Err(format!(
+                "incarnation {}, after {incarnation} heaps",
+                main.incarnation
+            ));
+        }
+        Ok(())
+    }
+
+    fn query<T: for<'a> candid::utils::ArgumentDecoder<'a>>(
+        &mut self,
+        method: &str,
+        args: impl candid::utils::ArgumentEncoder,
+    ) -> Result<T, String> {
+        let arg = encode_args(args).expect("the arguments can be encoded");
+        let reply = self
+            .host
+            .query(user(1), self.canister, method, arg)
+            .map_err(|error| error.to_string())?;
+        candid::decode_args(&reply).map_err(|error| error.to_string())
+    }
+
+    /// Of the canister under test.
+    fn upgrades(&self) -> u64 {
+        let faults = &self.host.replica.faults.report().applied.0;
+        let upgraded = |fault: &&Fault| {
+            matches!(fault, Fault::Message { canister, what: MessageFault::Upgrade, .. }
+                if *canister == self.canister)
+        };
+        faults.iter().filter(upgraded).count() as u64
+    }
+
+    fn count_faults(&mut self) {
+        self.outcome.faults = self.host.replica.faults.report().applied.0.len() as u64;
+        self.outcome.upgrades = self.upgrades();
+    }
+}
+
+/// Of a store, as far as it is looked at.
+#[derive(candid::CandidType, serde::Deserialize)]
+struct Stats {
+    entries: u64,
+    capacity: u64,
+    incarnation: u64,
+}
