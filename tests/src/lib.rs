@@ -16,5 +16,5 @@ mod canister;
 mod replica;
 mod target;
 
-pub use canister::{Canister, LEDGER, Sent, TEST_CANISTER, Wasm, fixed_fees, user};
+pub use canister::{BENCH_CANISTER, Canister, LEDGER, Sent, TEST_CANISTER, Wasm, fixed_fees, user};
 pub use replica::replica;

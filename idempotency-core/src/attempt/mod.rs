@@ -61,7 +61,7 @@ pub fn call<M: Memory, A, R>(
                             reply.len()
                         ));
                     }
-                    store.record(&ticket, Reply::Held(reply.clone()));
+                    store.record(&ticket, reply.clone());
                 });
                 eviction::schedule(store);
             }

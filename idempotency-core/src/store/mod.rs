@@ -216,6 +216,11 @@ impl<M: Memory> Store<M> {
         self.inner.borrow().records.get(&identity.0)
     }
 
+    /// Whether a request of that identity is remembered.
+    pub fn contains(&self, identity: &Identity) -> bool {
+        self.lookup(identity).is_some()
+    }
+
     /// Requests created before this may have been executed and forgotten.
     pub(crate) fn floor(&self) -> Timestamp {
         Timestamp::from_nanos(self.inner.borrow().header.floor)
@@ -261,11 +266,12 @@ impl<M: Memory> Store<M> {
         attempt
     }
 
-    /// Records an executed request and its reply in one go. [`make_room`](Self::make_room) has found room for it.
-    pub(crate) fn record(&self, ticket: &Ticket, reply: Reply) {
+    /// Records an executed request and its reply in one go. Admission has found room for it.
+    pub fn record(&self, ticket: &Ticket, reply: Vec<u8>) {
+        let state = State::Done(Reply::Held(reply));
         self.inner
             .borrow_mut()
-            .insert(&ticket.identity, ticket.record(State::Done(reply)));
+            .insert(&ticket.identity, ticket.record(state));
     }
 
     /// The attempt ended with this reply. `false`, and nothing changes, if the record is not (or no longer) this
@@ -309,7 +315,7 @@ impl<M: Memory> Store<M> {
     /// Forgets expired records, oldest first, looking at no more than `most`; how many it looked at.
     ///
     /// A request that is still running past its expiry gets another window: forgetting it would let it run twice.
-    pub(crate) fn evict(&self, now: Timestamp, most: u32) -> u32 {
+    pub fn evict(&self, now: Timestamp, most: u32) -> u32 {
         let mut inner = self.inner.borrow_mut();
         for evicted in 0..most {
             let Some((expires_at, identity)) =

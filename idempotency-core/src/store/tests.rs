@@ -261,7 +261,7 @@ fn compare(ops: Vec<Op>) -> Result<(), TestCaseError> {
                             attempts.push((request.identity, store.begin(&ticket)));
                         } else {
                             model.insert(request, now, ModelState::Done(reply.clone()));
-                            store.record(&ticket, Reply::Held(reply));
+                            store.record(&ticket, reply);
                         }
                     }
                 }
@@ -335,7 +335,7 @@ proptest! {
 /// Executes a sync request that must be admitted.
 fn execute<M: Memory>(store: &Store<M>, request: &Request, now: u64, reply: &[u8]) {
     match admission::admit(store, request, Timestamp::from_nanos(now)) {
-        Decision::Execute(ticket) => store.record(&ticket, Reply::Held(reply.to_vec())),
+        Decision::Execute(ticket) => store.record(&ticket, reply.to_vec()),
         other => panic!("expected to execute, got {other:?}"),
     }
 }
@@ -512,7 +512,7 @@ fn a_memory_that_cannot_grow_is_full_and_loses_nothing() {
             .find(
                 |&number| match admission::admit(&store, &numbered(number), now) {
                     Decision::Execute(ticket) => {
-                        store.record(&ticket, Reply::Held(vec![number as u8; 5_000]));
+                        store.record(&ticket, vec![number as u8; 5_000]);
                         false
                     }
                     Decision::Refuse(IdempotencyError::Full { .. }) => true,
