@@ -87,7 +87,7 @@ fn bench(quick: bool) -> Vec<Step> {
 }
 
 fn test() -> Vec<Step> {
-    let canisters = wasm::selection(&[&wasm::PACKAGES[..], &wasm::MEASURED].concat());
+    let canisters = wasm::selection(&[&wasm::PACKAGES[..], &[wasm::BENCH_CANISTER]].concat());
     let lint = |what: &str, selection: &str| {
         Step::new(
             what,

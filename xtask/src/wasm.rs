@@ -17,7 +17,9 @@ const LEDGER: Package = ("example-ledger", "ledger");
 pub(crate) const PACKAGES: [Package; 2] = [LEDGER, ("test-canister", "test_canister")];
 
 /// What the benchmarks run.
-pub(crate) const MEASURED: [Package; 2] = [LEDGER, ("bench-canister", "bench_canister")];
+pub(crate) const MEASURED: [Package; 2] = [LEDGER, BENCH_CANISTER];
+
+pub(crate) const BENCH_CANISTER: Package = ("bench-canister", "bench_canister");
 
 /// Where the modules are put.
 pub(crate) fn directory() -> PathBuf {

@@ -25,6 +25,9 @@ fn pay_ever(arg: TransferArg) -> ByteBuf {
     pay(arg)
 }
 
+#[ic_cdk::update]
+fn empty() {}
+
 /// Instructions that decoding the argument takes.
 #[ic_cdk::update(decode_with = "bytes")]
 fn decoding(argument: Vec<u8>) -> u64 {

@@ -39,7 +39,8 @@ fn argument(number: u64) -> Vec<u8> {
     candid::encode_one(argument).expect("the argument encodes")
 }
 
-/// What the attribute adds to a first call, and what a replay takes besides decoding.
+/// What the attribute adds to a first call, and what a replay takes besides decoding: of that, an empty call is what any
+/// call takes.
 pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress) {
     progress.say(&format!(
         "endpoints with {} requests known",
@@ -63,6 +64,16 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
         })
         .0
     };
+    let empty = charged(&subject.canister, "empty", b"DIDL\0\0", |_| ()).1 as u64;
+    results.add("framework/empty_call", entries, empty, empty, None);
+    let decodings: Samples = (0..SAMPLES).map(decoding).collect();
+    results.add(
+        "framework/decoding",
+        entries,
+        decodings.median(),
+        decodings.max(),
+        None,
+    );
     let first: Samples = (0..SAMPLES)
         .map(|number| call("pay_once", number).saturating_sub(call("pay_ever", number)))
         .collect();

@@ -57,7 +57,7 @@ const FULL: Plan = Plan {
     endpoints: 1_000_000,
 };
 
-/// What can go wrong besides the replica: files that can't be written.
+/// What can go wrong besides the replica: a file that can't be written.
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
@@ -72,7 +72,8 @@ fn main() -> Result<(), Failure> {
     std::fs::write(workspace().join(file), results.csv())?;
     println!("written: {file}");
     if !quick {
-        plot::draw(&results, &workspace().join(plot::FILE))?;
+        std::fs::create_dir_all(workspace().join("docs"))?;
+        std::fs::write(workspace().join(plot::FILE), plot::svg(&results)?)?;
         println!("written: {}", plot::FILE);
     }
     Ok(())

@@ -1,8 +1,10 @@
 //! The picture in the README: cost against entries.
 
-use crate::results::{Results, Row, grouped};
+use crate::{
+    Failure,
+    results::{Results, Row, grouped},
+};
 use plotters::{coord::Shift, prelude::*};
-use std::path::Path;
 
 /// Where it goes, from the root of the workspace.
 pub(crate) const FILE: &str = "docs/store-cost.svg";
@@ -29,19 +31,19 @@ const PANELS: [(&str, &str); 3] = [
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws it.
-pub(crate) fn draw(results: &Results, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)?;
+/// The plot, as SVG.
+pub(crate) fn svg(results: &Results) -> Result<String, Failure> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let panels = root.split_evenly((1, PANELS.len()));
+        for (panel, (benchmark, title)) in panels.iter().zip(PANELS) {
+            draw_panel(panel, results, benchmark, title)?;
+        }
+        root.present()?;
     }
-    let root = SVGBackend::new(path, SIZE).into_drawing_area();
-    root.fill(&WHITE)?;
-    let panels = root.split_evenly((1, PANELS.len()));
-    for (panel, (benchmark, title)) in panels.iter().zip(PANELS) {
-        draw_panel(panel, results, benchmark, title)?;
-    }
-    root.present()?;
-    Ok(())
+    Ok(svg)
 }
 
 fn draw_panel(
@@ -49,7 +51,7 @@ fn draw_panel(
     results: &Results,
     benchmark: &str,
     title: &str,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<(), Failure> {
     let lines = CONTESTANTS.map(|(contestant, label, colour)| {
         let rows = results.of(&format!("{contestant}/{benchmark}"));
         (points(&rows), label, colour)
@@ -99,5 +101,30 @@ fn short(number: f64) -> String {
         1e6.. => format!("{}M", grouped((number / 1e6).round() as u64)),
         1e3.. => format!("{}k", grouped((number / 1e3).round() as u64)),
         _ => format!("{number:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_panel_has_its_title_and_each_line_its_name() {
+        let mut results = Results::default();
+        for (contestant, ..) in CONTESTANTS {
+            for (benchmark, _) in PANELS {
+                for entries in [1_000, 1_000_000] {
+                    let name = format!("{contestant}/{benchmark}");
+                    results.add(&name, entries, entries / 10, entries, None);
+                }
+            }
+        }
+        let svg = svg(&results).expect("it can be drawn");
+        for (_, title) in PANELS {
+            assert_eq!(svg.matches(title).count(), 1, "{title}");
+        }
+        for (_, label, _) in CONTESTANTS {
+            assert_eq!(svg.matches(label).count(), PANELS.len(), "{label}");
+        }
     }
 }

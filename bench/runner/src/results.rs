@@ -99,7 +99,7 @@ impl Results {
         csv
     }
 
-    /// The store against its opponents, by medians.
+    /// The store against its opponents, by medians: how many times the store's instructions they use.
     pub(crate) fn ratios(&self) -> String {
         const OPERATIONS: [&str; 7] = [
             "insert",

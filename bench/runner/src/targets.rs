@@ -3,12 +3,15 @@
 use crate::results::{Results, Row, grouped};
 use std::fmt::Write;
 
+/// Below this, pages that are always there outweigh the requests in them.
+const LEAST_FOR_BYTES: u64 = 100_000;
+
 /// Instructions, or what the text says.
 struct Target {
     what: &'static str,
     benchmark: &'static str,
     most: f64,
-    value: fn(&Results, &Row) -> f64,
+    value: fn(&Results, &Row) -> Option<f64>,
 }
 
 const TARGETS: [Target; 14] = [
@@ -35,7 +38,7 @@ const TARGETS: [Target; 14] = [
         "first after an idle day, times a usual one",
         "store/first_after_idle_day",
         2.0,
-        usual,
+        times_usual,
     ),
     target(
         "bytes of a request with an id only",
@@ -89,7 +92,7 @@ const TARGETS: [Target; 14] = [
         "worst insert of a fill, times a single one",
         "store/insert_bulk",
         3.0,
-        worst_of_fill,
+        worst_times_usual,
     ),
 ];
 
@@ -97,7 +100,7 @@ const fn target(
     what: &'static str,
     benchmark: &'static str,
     most: f64,
-    value: fn(&Results, &Row) -> f64,
+    value: fn(&Results, &Row) -> Option<f64>,
 ) -> Target {
     Target {
         what,
@@ -107,33 +110,36 @@ const fn target(
     }
 }
 
-fn median(_: &Results, row: &Row) -> f64 {
-    row.median as f64
+fn median(_: &Results, row: &Row) -> Option<f64> {
+    Some(row.median as f64)
 }
 
-fn worst(_: &Results, row: &Row) -> f64 {
-    row.max as f64 / row.median.max(1) as f64
+fn worst(_: &Results, row: &Row) -> Option<f64> {
+    Some(row.max as f64 / row.median as f64)
 }
 
-fn bytes(_: &Results, row: &Row) -> f64 {
-    row.bytes_per_entry.unwrap_or(f64::NAN)
+fn bytes(_: &Results, row: &Row) -> Option<f64> {
+    (row.bytes_per_entry).filter(|_| row.entries >= LEAST_FOR_BYTES)
 }
 
-fn megabytes(results: &Results, row: &Row) -> f64 {
-    bytes(results, row) * 8.64
+fn megabytes(results: &Results, row: &Row) -> Option<f64> {
+    Some(bytes(results, row)? * 8.64)
 }
 
-/// Against a single insert at the size nearest from below.
-fn usual(results: &Results, row: &Row) -> f64 {
+/// Against a single insert.
+fn times_usual(results: &Results, row: &Row) -> Option<f64> {
+    Some(row.median as f64 / usual(results, row)?)
+}
+
+fn worst_times_usual(results: &Results, row: &Row) -> Option<f64> {
+    Some(row.max as f64 / usual(results, row)?)
+}
+
+/// A single insert, at the same size or the next smaller one that was measured.
+fn usual(results: &Results, row: &Row) -> Option<f64> {
     let inserts = results.of("store/insert");
-    let usual = (inserts.iter().rev()).find(|insert| insert.entries <= row.entries);
-    row.median as f64 / usual.map_or(f64::NAN, |usual| usual.median as f64)
-}
-
-fn worst_of_fill(results: &Results, row: &Row) -> f64 {
-    let inserts = results.of("store/insert");
-    let single = inserts.iter().find(|insert| insert.entries == row.entries);
-    row.max as f64 / single.map_or(f64::NAN, |single| single.median as f64)
+    let usual = (inserts.iter().rev()).find(|insert| insert.entries <= row.entries)?;
+    Some(usual.median as f64)
 }
 
 /// Each target at each size that was measured.
@@ -150,7 +156,9 @@ pub(crate) fn table(results: &Results) -> String {
     } in TARGETS
     {
         for row in results.of(benchmark) {
-            let measured = value(results, row);
+            let Some(measured) = value(results, row) else {
+                continue;
+            };
             let verdict = if measured <= most { "" } else { "  missed" };
             let _ = writeln!(
                 table,
