@@ -17,6 +17,6 @@ mod faults;
 mod replica;
 mod target;
 
-pub use canister::{Canister, LEDGER, Sent, TEST_CANISTER, Wasm, fixed_fees, user};
+pub use canister::{BENCH_CANISTER, Canister, LEDGER, Sent, TEST_CANISTER, Wasm, fixed_fees, user};
 pub use faults::Faults;
 pub use replica::replica;

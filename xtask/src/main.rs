@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask wasm`, `demo` and `test`. Each does its own set-up.
+//! The project's chores: `cargo xtask wasm`, `demo`, `test` and `bench`. Each does its own set-up.
 #![forbid(unsafe_code)]
 
 mod steps;
@@ -23,6 +23,12 @@ enum Chore {
     Demo,
     /// Format, lints, docs and all tests.
     Test,
+    /// Measures the store against others, and whole calls, on a replica.
+    Bench {
+        /// Up to 100,000 entries instead of 10,000,000.
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -36,11 +42,15 @@ fn main() -> ExitCode {
 }
 
 fn run(chore: Chore) -> Result<(), Failed> {
-    let mut chores = wasm::steps()?;
+    let mut chores = match chore {
+        Chore::Bench { .. } => wasm::steps(&wasm::MEASURED)?,
+        Chore::Wasm | Chore::Demo | Chore::Test => wasm::steps(&wasm::PACKAGES)?,
+    };
     match chore {
         Chore::Wasm => {}
         Chore::Demo => chores.extend(demo()),
         Chore::Test => chores.extend(test()),
+        Chore::Bench { quick } => chores.extend(bench(quick)),
     }
     steps::run(chores)?;
     if matches!(chore, Chore::Wasm) {
@@ -62,10 +72,22 @@ fn demo() -> Vec<Step> {
     steps
 }
 
+fn bench(quick: bool) -> Vec<Step> {
+    let mut steps = replica();
+    steps.push(Step::new(
+        "build the benchmarks",
+        cargo("build --package bench-runner"),
+    ));
+    let quick = if quick { "-- --quick" } else { "" };
+    steps.push(Step::shown(
+        "the benchmarks",
+        cargo(&format!("run --quiet --package bench-runner {quick}")),
+    ));
+    steps
+}
+
 fn test() -> Vec<Step> {
-    let canisters = wasm::PACKAGES
-        .map(|(package, _)| format!("--package {package}"))
-        .join(" ");
+    let canisters = wasm::selection(&[&wasm::PACKAGES[..], &[wasm::BENCH_CANISTER]].concat());
     let lint = |what: &str, selection: &str| {
         Step::new(
             what,

@@ -9,23 +9,36 @@ use std::{fs, path::PathBuf, process::Command};
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Package, and the name of its module.
-pub(crate) const PACKAGES: [(&str, &str); 2] = [
-    ("example-ledger", "ledger"),
-    ("test-canister", "test_canister"),
-];
+pub(crate) type Package = (&'static str, &'static str);
+
+const LEDGER: Package = ("example-ledger", "ledger");
+
+/// What the tests and the demo run.
+pub(crate) const PACKAGES: [Package; 2] = [LEDGER, ("test-canister", "test_canister")];
+
+/// What the benchmarks run.
+pub(crate) const MEASURED: [Package; 2] = [LEDGER, BENCH_CANISTER];
+
+pub(crate) const BENCH_CANISTER: Package = ("bench-canister", "bench_canister");
 
 /// Where the modules are put.
 pub(crate) fn directory() -> PathBuf {
     target_directory().join("canisters")
 }
 
+/// The options of cargo that select the packages.
+pub(crate) fn selection(packages: &[Package]) -> String {
+    let options = packages
+        .iter()
+        .map(|(package, _)| format!("--package {package}"));
+    options.collect::<Vec<_>>().join(" ")
+}
+
 /// What it takes to build the canisters here.
-pub(crate) fn steps() -> Result<Vec<Step>, Failed> {
-    let packages = PACKAGES
-        .map(|(package, _)| format!("--package {package}"))
-        .join(" ");
+pub(crate) fn steps(packages: &'static [Package]) -> Result<Vec<Step>, Failed> {
     let build = cargo(&format!(
-        "build {packages} --lib --target {TARGET} --profile canister"
+        "build {} --lib --target {TARGET} --profile canister",
+        selection(packages)
     ));
     let mut steps = vec![];
     if !has_target()? {
@@ -34,7 +47,7 @@ pub(crate) fn steps() -> Result<Vec<Step>, Failed> {
         steps.push(Step::new("add the wasm32 target", rustup));
     }
     steps.push(Step::new("build the canisters", build));
-    steps.push(Step::call("collect the canisters", collect));
+    steps.push(Step::call("collect the canisters", || collect(packages)));
     Ok(steps)
 }
 
@@ -53,11 +66,11 @@ fn has_target() -> Result<bool, Failed> {
     Ok(output.status.success() && PathBuf::from(directory.trim()).is_dir())
 }
 
-fn collect() -> Result<(), Failed> {
+fn collect(packages: &[Package]) -> Result<(), Failed> {
     let failed =
         |error: std::io::Error| Failed(format!("the canisters can't be collected: {error}"));
     fs::create_dir_all(directory()).map_err(failed)?;
-    for (package, name) in PACKAGES {
+    for (package, name) in packages {
         let built = format!("{TARGET}/canister/{}.wasm", package.replace('-', "_"));
         fs::copy(
             target_directory().join(built),

@@ -1,0 +1,42 @@
+//! One endpoint with the attribute and the same without it.
+
+use crate::{instructions, ours::STORE};
+use bench_work::TransferArg;
+use idempotency_core::{attempt, idempotent};
+use serde_bytes::ByteBuf;
+use std::hint::black_box;
+
+/// A blob of this length takes 40 bytes of candid.
+const BLOB_BYTES: usize = 30;
+
+fn pay(arg: TransferArg) -> ByteBuf {
+    black_box(arg);
+    ByteBuf::from([7; BLOB_BYTES])
+}
+
+#[idempotent(store = STORE, key = arg.memo)]
+#[ic_cdk::update]
+fn pay_once(arg: TransferArg) -> ByteBuf {
+    pay(arg)
+}
+
+#[ic_cdk::update]
+fn pay_ever(arg: TransferArg) -> ByteBuf {
+    pay(arg)
+}
+
+#[ic_cdk::update]
+fn empty() {}
+
+/// Instructions that decoding the argument takes.
+#[ic_cdk::update(decode_with = "bytes")]
+fn decoding(argument: Vec<u8>) -> u64 {
+    let before = instructions();
+    let arg: (TransferArg,) = attempt::decode(argument).expect("the argument decodes");
+    black_box(arg);
+    instructions() - before
+}
+
+fn bytes(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
+}

@@ -1,0 +1,74 @@
+//! The store of this library, through the functions that the attribute uses.
+
+use crate::{Memory, contestant::Contestant, memory};
+use bench_work::{STORE_MEMORY, WINDOW};
+use candid::Principal;
+use idempotency_core::{
+    Policy, Store, Timestamp,
+    admission::{Decision, Request, admit},
+    identity::{Digest, Fingerprint, Identity, RequestKey, Scope},
+};
+
+/// More than is ever filled in.
+const CAPACITY: u64 = 20_000_000;
+
+thread_local! {
+    pub(crate) static STORE: Store<Memory> = Store::new(
+        memory(STORE_MEMORY),
+        Policy::new().window(WINDOW).capacity(CAPACITY).capacity_bytes(1 << 36),
+    );
+}
+
+pub(crate) struct Ours {
+    /// The same for all requests: their identities differ.
+    fingerprint: Fingerprint,
+}
+
+impl Ours {
+    pub(crate) fn with<T>(work: impl FnOnce(&mut Self) -> T) -> T {
+        let fingerprint = Fingerprint::new(Digest::of_bytes(b"arguments"), None, None);
+        work(&mut Self { fingerprint })
+    }
+}
+
+impl Contestant for Ours {
+    type Request = Request;
+
+    fn request(&self, number: u64) -> Request {
+        let key = RequestKey::of(&number).expect("a number is a key");
+        let identity = Identity::new("bench", &Scope::Caller, &Principal::anonymous(), &key)
+            .expect("a number is a valid key");
+        Request {
+            identity,
+            fingerprint: self.fingerprint,
+            created_at: None,
+        }
+    }
+
+    fn insert(&mut self, request: &Request, now: Timestamp, reply: Vec<u8>) {
+        STORE.with(|store| match admit(store, request, now) {
+            Decision::Execute(ticket) => store.record(&ticket, reply),
+            other => panic!("a new request is executed, not {other:?}"),
+        });
+    }
+
+    fn hit(&mut self, request: &Request, now: Timestamp) {
+        STORE.with(|store| match admit(store, request, now) {
+            Decision::Replay(reply) => drop(std::hint::black_box(reply)),
+            other => panic!("a known request is replayed, not {other:?}"),
+        });
+    }
+
+    fn is_known(&self, request: &Request) -> bool {
+        STORE.with(|store| store.contains(&request.identity))
+    }
+
+    fn expire(&mut self, now: Timestamp, most: u32) -> u32 {
+        STORE.with(|store| store.evict(now, most))
+    }
+
+    fn stable_pages(&self) -> u64 {
+        use ic_stable_structures::Memory;
+        memory(STORE_MEMORY).size()
+    }
+}

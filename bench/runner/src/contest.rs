@@ -1,0 +1,99 @@
+//! The store and its opponents at one size.
+
+use crate::{
+    Progress,
+    results::{Results, grouped},
+    subject::{REPLY_BYTES, SAMPLES, Subject, replica_at_epoch},
+};
+use bench_work::{Operation, Room, Who};
+use integration_tests::{BENCH_CANISTER, user};
+
+const PAGE_BYTES: u64 = 65_536;
+
+/// Requests that exist in no size.
+const UNKNOWN: u64 = 1 << 40;
+
+/// The name of a contestant in the results.
+fn name(who: Who) -> &'static str {
+    match who {
+        Who::Store => "store",
+        Who::TwoBtrees => "two_btrees",
+        Who::HeapPair => "heap_pair",
+    }
+}
+
+pub(crate) fn run(who: Who, entries: u64, results: &mut Results, progress: &Progress) {
+    let name = name(who);
+    progress.say(&format!("{name} with {} requests", grouped(entries)));
+    let replica = replica_at_epoch();
+    let subject = Subject::new(&replica, who);
+    let empty = subject.room();
+    let fill = subject.fill(entries, REPLY_BYTES, progress);
+    let full = subject.room();
+    let bytes = bytes_per_entry(empty, full, entries);
+    let mut add = |operation: &str, median, max, bytes| {
+        results.add(&format!("{name}/{operation}"), entries, median, max, bytes);
+    };
+
+    add("insert_bulk", fill.median(), fill.dearest, None);
+    let stride = entries / SAMPLES;
+    let hits = subject.singles(Operation::Hit, 0, stride);
+    add("hit", hits.median(), hits.max(), None);
+    let misses = subject.singles(Operation::Miss, UNKNOWN, 1);
+    add("miss", misses.median(), misses.max(), None);
+    let (inserts, charged) = subject.inserts(entries);
+    add("insert", inserts.median(), inserts.max(), Some(bytes));
+    add("insert_charged", charged.median(), charged.max(), None);
+    if who == Who::Store {
+        add(
+            "heap_growth",
+            full.heap_pages - empty.heap_pages,
+            full.heap_pages - empty.heap_pages,
+            None,
+        );
+        let upgrade = post_upgrade(&subject);
+        add("post_upgrade", upgrade, upgrade, None);
+    }
+
+    let last = entries + SAMPLES;
+    let expiries = subject.singles(Operation::Expire, last, 0);
+    add("expire", expiries.median(), expiries.max(), None);
+    let count = u32::try_from(entries / 10).map_or(1_000, |tenth| tenth.min(1_000));
+    let expiries = subject.expire_in_bulk(last, count, 5);
+    add("expire_bulk", expiries.median(), expiries.dearest, None);
+}
+
+/// Instructions that the store takes at an upgrade.
+fn post_upgrade(subject: &Subject<'_>) -> u64 {
+    subject
+        .canister
+        .upgrade(BENCH_CANISTER, ())
+        .expect("the upgrade succeeds");
+    subject
+        .canister
+        .query(user(1), "post_upgrade_instructions", ())
+        .expect("the canister answers")
+}
+
+/// The store with requests whose reply takes no room.
+pub(crate) fn id_only(entries: u64, results: &mut Results, progress: &Progress) {
+    progress.say(&format!("{} requests without a reply", grouped(entries)));
+    let replica = replica_at_epoch();
+    let subject = Subject::new(&replica, Who::Store);
+    let empty = subject.room();
+    let fill = subject.fill(entries, 0, progress);
+    let bytes = bytes_per_entry(empty, subject.room(), entries);
+    results.add(
+        "store/id_only_bulk",
+        entries,
+        fill.median(),
+        fill.dearest,
+        Some(bytes),
+    );
+}
+
+/// Stable memory and heap together: each contestant uses one of them.
+fn bytes_per_entry(empty: Room, full: Room, entries: u64) -> f64 {
+    let pages = full.stable_pages + full.heap_pages - empty.heap_pages;
+    (pages * PAGE_BYTES) as f64 / entries as f64
+}

@@ -1,0 +1,163 @@
+//! Whole calls: an endpoint with the attribute and without it, and the example ledger's transfer.
+//!
+//! A call is measured by what it is charged without the fixed fees: its instructions, and 1,000 for each heap page that
+//! it dirties.
+
+use crate::{
+    Progress,
+    results::{Results, Samples, grouped},
+    subject::{REPLY_BYTES, SAMPLES, Subject, charged, replica_at_epoch, time_of},
+};
+use bench_work::{Account, TransferArg, Who};
+use candid::{Nat, Principal};
+use example_ledger::{
+    errors::TransferError,
+    init::{InitArgs, LedgerArg},
+    types as ledger,
+};
+use integration_tests::{BENCH_CANISTER, Canister, LEDGER, user};
+use serde_bytes::ByteBuf;
+use std::time::Duration;
+
+/// The ledger holds no more transactions, and must have room for those that are measured.
+const ROOM_IN_LEDGER: u64 = 1_000;
+
+fn argument(number: u64) -> Vec<u8> {
+    let mut memo = [3; 32];
+    memo[..8].copy_from_slice(&number.to_le_bytes());
+    let argument = TransferArg {
+        from_subaccount: None,
+        to: Account {
+            owner: Principal::from_slice(&[1; 29]),
+            subaccount: Some(ByteBuf::from([2; 32])),
+        },
+        amount: Nat::from(100_000_000_u64),
+        fee: Some(Nat::from(10_000_u64)),
+        memo: Some(ByteBuf::from(memo)),
+        created_at_time: Some(1_700_000_000_000_000_000),
+    };
+    candid::encode_one(argument).expect("the argument encodes")
+}
+
+/// What the attribute adds to a first call, and what a replay takes besides decoding: of that, an empty call is what any
+/// call takes.
+pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress) {
+    progress.say(&format!(
+        "endpoints with {} requests known",
+        grouped(entries)
+    ));
+    let replica = replica_at_epoch();
+    let subject = Subject::new(&replica, Who::Store);
+    subject.fill(entries, REPLY_BYTES, progress);
+    replica.advance_time(time_of(entries) + Duration::from_secs(1));
+    (0..3).for_each(|_| replica.tick());
+
+    let call = |method: &str, number| {
+        let ((), cycles) = charged(&subject.canister, method, &argument(number), |reply| {
+            assert_eq!(reply.len(), REPLY_BYTES as usize);
+        });
+        cycles as u64
+    };
+    let decoding = |number| {
+        charged(&subject.canister, "decoding", &argument(number), |reply| {
+            candid::decode_one::<u64>(reply).expect("decoding answers with a number")
+        })
+        .0
+    };
+    let empty = charged(&subject.canister, "empty", b"DIDL\0\0", |_| ()).1 as u64;
+    results.add("framework/empty_call", entries, empty, empty, None);
+    let decodings: Samples = (0..SAMPLES).map(decoding).collect();
+    results.add(
+        "framework/decoding",
+        entries,
+        decodings.median(),
+        decodings.max(),
+        None,
+    );
+    let first: Samples = (0..SAMPLES)
+        .map(|number| call("pay_once", number).saturating_sub(call("pay_ever", number)))
+        .collect();
+    results.add(
+        "framework/first_call",
+        entries,
+        first.median(),
+        first.max(),
+        None,
+    );
+    let replay: Samples = (0..SAMPLES)
+        .map(|number| call("pay_once", number).saturating_sub(decoding(number)))
+        .collect();
+    results.add(
+        "framework/replay",
+        entries,
+        replay.median(),
+        replay.max(),
+        None,
+    );
+}
+
+/// One transfer of the example ledger. Its store is filled by the bench canister, which takes the ledger's place for as
+/// long: a million transfers would take an hour.
+pub(crate) fn ledger(entries: u64, results: &mut Results, progress: &Progress) {
+    progress.say(&format!(
+        "the ledger with {} transactions known",
+        grouped(entries)
+    ));
+    let replica = replica_at_epoch();
+    let account = |number| ledger::Account {
+        owner: user(number),
+        subaccount: None,
+    };
+    let init = LedgerArg::Init(InitArgs {
+        token_name: "Example".into(),
+        token_symbol: "EX".into(),
+        decimals: None,
+        transfer_fee: 10_000_u64.into(),
+        minting_account: account(9),
+        initial_balances: vec![(account(1), 1_000_000_000_000_u64.into())],
+        metadata: vec![],
+        max_memo_length: None,
+    });
+    let canister = Canister::install(&replica, LEDGER, (init,));
+    canister
+        .upgrade(BENCH_CANISTER, ())
+        .expect("the bench canister takes the ledger's place");
+    Subject::of(canister, Who::Store).fill(entries - ROOM_IN_LEDGER, REPLY_BYTES, progress);
+    canister
+        .upgrade(LEDGER, (LedgerArg::Upgrade(None),))
+        .expect("the ledger comes back");
+    replica.advance_time(time_of(entries) + Duration::from_secs(1));
+    (0..3).for_each(|_| replica.tick());
+
+    let now = replica.get_time().as_nanos_since_unix_epoch();
+    let transfer = |number: u64| {
+        let mut memo = [3; 32];
+        memo[..8].copy_from_slice(&number.to_le_bytes());
+        let argument = ledger::TransferArg {
+            from_subaccount: None,
+            to: ledger::Account {
+                owner: Principal::from_slice(&[1; 29]),
+                subaccount: Some(ByteBuf::from([2; 32])),
+            },
+            amount: 1_000_u64.into(),
+            fee: Some(10_000_u64.into()),
+            memo: Some(ByteBuf::from(memo)),
+            created_at_time: Some(now),
+        };
+        let argument = candid::encode_one(argument).expect("the argument encodes");
+        let ((), cycles) = charged(&canister, "icrc1_transfer", &argument, |reply| {
+            candid::decode_one::<Result<Nat, TransferError>>(reply)
+                .expect("a transfer is answered")
+                .expect("the transfer is done");
+        });
+        cycles as u64
+    };
+    let transfers: Samples = (0..SAMPLES).map(transfer).collect();
+    results.add(
+        "ledger/icrc1_transfer",
+        entries,
+        transfers.median(),
+        transfers.max(),
+        None,
+    );
+}

@@ -1,0 +1,67 @@
+//! A day without calls: everything has expired when the next one comes.
+
+use crate::{
+    Progress,
+    results::{Results, grouped},
+    subject::{REPLY_BYTES, Subject, replica_at_epoch, time_of},
+};
+use bench_work::{Operation, STEP, WINDOW, Who};
+use integration_tests::user;
+use std::time::Duration;
+
+/// Rounds after which a timer that still has work left is stuck.
+const MOST_ROUNDS: u32 = 10_000;
+
+pub(crate) fn run(entries: u64, results: &mut Results, progress: &Progress) {
+    progress.say(&format!(
+        "{} requests, and then an idle day",
+        grouped(entries)
+    ));
+    let replica = replica_at_epoch();
+    let subject = Subject::new(&replica, Who::Store);
+    subject.fill(entries, REPLY_BYTES, progress);
+
+    let day = (WINDOW.as_nanos() / STEP.as_nanos()) as u64;
+    let after = subject.singles(Operation::Insert, entries + day + 1, 1);
+    results.add(
+        "store/first_after_idle_day",
+        entries,
+        after.first(),
+        after.first(),
+        None,
+    );
+    results.add(
+        "store/insert_after_idle_day",
+        entries,
+        after.median(),
+        after.max(),
+        None,
+    );
+
+    progress.say("the timer forgets what has expired");
+    replica.advance_time(time_of(entries) + WINDOW + Duration::from_secs(1));
+    // What storage cost meanwhile is charged now, and not among the timer's runs.
+    (0..3).for_each(|_| replica.tick());
+    let held = || -> u64 {
+        subject
+            .canister
+            .query(user(1), "entries", ())
+            .expect("the canister answers")
+    };
+    let before = held();
+    let kept = after.len();
+    let ((), cycles) = subject.canister.cycles_charged(|| {
+        subject
+            .canister
+            .update::<()>(user(1), "start_timer", ())
+            .expect("the timer is set");
+        let mut rounds = 0;
+        while held() > kept {
+            replica.tick();
+            rounds += 1;
+            assert!(rounds < MOST_ROUNDS, "the timer forgets what has expired");
+        }
+    });
+    let each = cycles as u64 / (before - kept).max(1);
+    results.add("store/timer", entries, each, each, None);
+}

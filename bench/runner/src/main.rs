@@ -1,0 +1,122 @@
+//! `cargo xtask bench`: the deduplication store, the attribute and the example ledger, measured on a replica.
+//!
+//! The store is measured at several sizes against two opponents. Everything is counted in instructions, and two runs
+//! give the same figures: a change of them is a change of the code or of the compiler. They go to `bench/results.csv`
+//! (`bench/quick.csv` with `--quick`), which is checked in so that a regression shows in a diff.
+#![forbid(unsafe_code)]
+
+mod contest;
+mod endpoints;
+mod idle_day;
+mod plot;
+mod results;
+mod subject;
+mod targets;
+
+use bench_work::Who;
+use clap::Parser;
+use results::Results;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// Measures the store, the attribute and the example ledger on a replica.
+#[derive(Parser)]
+struct Arguments {
+    /// Up to 100,000 entries: a minute or two.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What is measured at how many entries.
+struct Plan {
+    store: &'static [u64],
+    opponents: &'static [u64],
+    /// Requests without a reply, for the bytes that an id takes.
+    id_only: &'static [u64],
+    /// Requests that all expire on an idle day.
+    idle_day: u64,
+    /// Requests that are known when the endpoints are measured.
+    endpoints: u64,
+}
+
+const QUICK: Plan = Plan {
+    store: &[1_000, 10_000, 100_000],
+    opponents: &[1_000, 10_000, 100_000],
+    id_only: &[100_000],
+    idle_day: 30_000,
+    endpoints: 100_000,
+};
+
+const FULL: Plan = Plan {
+    store: &[1_000, 10_000, 100_000, 1_000_000, 10_000_000],
+    opponents: &[1_000, 10_000, 100_000, 1_000_000],
+    id_only: &[1_000_000, 10_000_000],
+    idle_day: 3_000_000,
+    endpoints: 1_000_000,
+};
+
+/// What can go wrong besides the replica: a file that can't be written.
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let Arguments { quick } = Arguments::parse();
+    let (plan, file) = if quick {
+        (QUICK, "bench/quick.csv")
+    } else {
+        (FULL, "bench/results.csv")
+    };
+    let results = measure(&plan, &Progress::new());
+    println!("\n{}\n{}", results.ratios(), targets::table(&results));
+    std::fs::write(workspace().join(file), results.csv())?;
+    println!("written: {file}");
+    if !quick {
+        std::fs::create_dir_all(workspace().join("docs"))?;
+        std::fs::write(workspace().join(plot::FILE), plot::svg(&results)?)?;
+        println!("written: {}", plot::FILE);
+    }
+    Ok(())
+}
+
+fn measure(plan: &Plan, progress: &Progress) -> Results {
+    let mut results = Results::default();
+    for (who, sizes) in [
+        (Who::Store, plan.store),
+        (Who::TwoBtrees, plan.opponents),
+        (Who::HeapPair, plan.opponents),
+    ] {
+        for &entries in sizes {
+            contest::run(who, entries, &mut results, progress);
+        }
+    }
+    for &entries in plan.id_only {
+        contest::id_only(entries, &mut results, progress);
+    }
+    idle_day::run(plan.idle_day, &mut results, progress);
+    endpoints::framework(plan.endpoints, &mut results, progress);
+    endpoints::ledger(plan.endpoints, &mut results, progress);
+    progress.say("all measured");
+    results
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Says what is being done, and when.
+struct Progress {
+    begun: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+        }
+    }
+
+    fn say(&self, what: &str) {
+        eprintln!("[{:6.1} s] {what}", self.begun.elapsed().as_secs_f32());
+    }
+}

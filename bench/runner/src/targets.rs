@@ -1,0 +1,182 @@
+//! The figures that the project set itself, beside those measured.
+
+use crate::results::{Results, Row, grouped};
+use std::fmt::Write;
+
+/// Below this, pages that are always there outweigh the requests in them.
+const LEAST_FOR_BYTES: u64 = 100_000;
+
+/// Instructions, or what the text says.
+struct Target {
+    what: &'static str,
+    benchmark: &'static str,
+    most: f64,
+    value: fn(&Results, &Row) -> Option<f64>,
+}
+
+const TARGETS: [Target; 14] = [
+    target(
+        "new request, reply of 40 bytes",
+        "store/insert",
+        5_000.0,
+        median,
+    ),
+    target(
+        "worst of them, times the median",
+        "store/insert",
+        3.0,
+        worst,
+    ),
+    target("retry, reply of 40 bytes", "store/hit", 2_500.0, median),
+    target(
+        "forgetting one, in bulk",
+        "store/expire_bulk",
+        1_000.0,
+        median,
+    ),
+    target(
+        "first after an idle day, times a usual one",
+        "store/first_after_idle_day",
+        2.0,
+        times_usual,
+    ),
+    target(
+        "bytes of a request with an id only",
+        "store/id_only_bulk",
+        64.0,
+        bytes,
+    ),
+    target(
+        "MB of 8,640,000 requests with an id only",
+        "store/id_only_bulk",
+        600.0,
+        megabytes,
+    ),
+    target(
+        "MB of 8,640,000 requests with a reply",
+        "store/insert",
+        600.0,
+        megabytes,
+    ),
+    target(
+        "heap pages that entries take",
+        "store/heap_growth",
+        0.0,
+        median,
+    ),
+    target(
+        "the store at an upgrade",
+        "store/post_upgrade",
+        1_000_000.0,
+        median,
+    ),
+    target(
+        "what the attribute adds to a first call",
+        "framework/first_call",
+        20_000.0,
+        median,
+    ),
+    target(
+        "a replay, but for decoding",
+        "framework/replay",
+        15_000.0,
+        median,
+    ),
+    target(
+        "icrc1_transfer, the whole call",
+        "ledger/icrc1_transfer",
+        450_000.0,
+        median,
+    ),
+    target(
+        "worst insert of a fill, times a single one",
+        "store/insert_bulk",
+        3.0,
+        worst_times_usual,
+    ),
+];
+
+const fn target(
+    what: &'static str,
+    benchmark: &'static str,
+    most: f64,
+    value: fn(&Results, &Row) -> Option<f64>,
+) -> Target {
+    Target {
+        what,
+        benchmark,
+        most,
+        value,
+    }
+}
+
+fn median(_: &Results, row: &Row) -> Option<f64> {
+    Some(row.median as f64)
+}
+
+fn worst(_: &Results, row: &Row) -> Option<f64> {
+    Some(row.max as f64 / row.median as f64)
+}
+
+fn bytes(_: &Results, row: &Row) -> Option<f64> {
+    (row.bytes_per_entry).filter(|_| row.entries >= LEAST_FOR_BYTES)
+}
+
+fn megabytes(results: &Results, row: &Row) -> Option<f64> {
+    Some(bytes(results, row)? * 8.64)
+}
+
+/// Against a single insert.
+fn times_usual(results: &Results, row: &Row) -> Option<f64> {
+    Some(row.median as f64 / usual(results, row)?)
+}
+
+fn worst_times_usual(results: &Results, row: &Row) -> Option<f64> {
+    Some(row.max as f64 / usual(results, row)?)
+}
+
+/// A single insert, at the same size or the next smaller one that was measured.
+fn usual(results: &Results, row: &Row) -> Option<f64> {
+    let inserts = results.of("store/insert");
+    let usual = (inserts.iter().rev()).find(|insert| insert.entries <= row.entries)?;
+    Some(usual.median as f64)
+}
+
+/// Each target at each size that was measured.
+pub(crate) fn table(results: &Results) -> String {
+    let mut table = format!(
+        "{:<46}{:>12}{:>14}{:>14}\n",
+        "target", "entries", "at most", "measured"
+    );
+    for Target {
+        what,
+        benchmark,
+        most,
+        value,
+    } in TARGETS
+    {
+        for row in results.of(benchmark) {
+            let Some(measured) = value(results, row) else {
+                continue;
+            };
+            let verdict = if measured <= most { "" } else { "  missed" };
+            let _ = writeln!(
+                table,
+                "{what:<46}{:>12}{:>14}{:>14}{verdict}",
+                grouped(row.entries),
+                figure(most),
+                figure(measured),
+            );
+        }
+    }
+    table
+}
+
+/// Large numbers with separators, small ones with a decimal.
+fn figure(number: f64) -> String {
+    if number >= 1_000.0 {
+        grouped(number as u64)
+    } else {
+        format!("{number:.1}")
+    }
+}
