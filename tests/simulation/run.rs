@@ -304,19 +304,27 @@ impl Run {
         }
     }
 
-    /// No more faults: everything ends, and what is remembered is answered as before.
+    /// No more faults: everything ends. Then, after an upgrade, what is remembered is answered as before, and nothing is
+    /// taken to be running that isn't.
     fn settle(&mut self) -> Result<(), String> {
         self.host.replica.faults.stop();
         for _ in 0..50 {
             self.step()?;
         }
-        let now = self.host.replica.time_ns;
-        let remembered: Vec<u64> = self.told.remembered(now + SECOND_NS).collect();
-        for key in remembered {
+        self.host
+            .replica
+            .upgrade_to_same_code(self.canister)
+            .map_err(|reject| reject.message)?;
+        self.upgrades.0 += 1;
+        let in_progress = self.outcome.in_progress;
+        for key in 0..KEYS {
             self.send(Request { key });
+            for _ in 0..5 {
+                self.step()?;
+            }
         }
-        for _ in 0..50 {
-            self.step()?;
+        if self.outcome.in_progress > in_progress {
+            return Err("in progress in a heap that is gone".to_owned());
         }
         if self.sent.is_empty() {
             Ok(())
