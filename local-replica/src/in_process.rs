@@ -45,7 +45,7 @@ impl From<Reject> for Error {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MessageId(Vec<u8>);
 
-/// An instance with one application subnet. `replica` has everything else: rounds, time, faults, canisters.
+/// An instance with one application subnet. A test that panics prints the faults it met. `replica` has everything else: rounds, time, faults, canisters.
 #[derive(Debug)]
 pub struct InProcess {
     /// The instance.
@@ -183,6 +183,15 @@ impl InProcess {
     ) -> Result<Vec<u8>, Error> {
         let call = call(sender, canister, method, payload);
         Ok(self.replica.query(call)??)
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        let report = self.replica.faults.report();
+        if std::thread::panicking() && !report.applied.0.is_empty() {
+            eprintln!("local-replica: {report}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Each kind of fault on a small canister, in process and over HTTP.
 #![forbid(unsafe_code)]
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -91,12 +92,17 @@ impl World {
         let canisters: Vec<_> = replica
             .canisters
             .values()
-            .map(|it| (it.cycles, it.version, it.stable.read_all(), &it.log))
+            .map(|it| {
+                let mut hash = DefaultHasher::new();
+                it.stable.read_all().hash(&mut hash);
+                format!("{:?}", it.log).hash(&mut hash);
+                (it.cycles, it.version, hash.finish())
+            })
             .collect();
         format!(
-            "{counters:?} {} {canisters:?} {:?}",
+            "{counters:?} {} {canisters:?}\n{}",
             replica.time_ns,
-            self.report()
+            self.report().applied
         )
     }
 }
@@ -273,19 +279,20 @@ fn a_reject_can_come_although_the_callee_ran() {
 
 #[test]
 fn what_the_ic_never_does_is_refused_when_installed() {
-    let world = World::new();
-    let mut faults = world.host.replica.faults;
+    let mut world = World::new();
+    let id = world.a;
     let mut install = |fault: Fault| {
+        let faults = &mut world.host.replica.faults;
         faults
             .install(Plan::Schedule(Schedule(vec![fault.clone(), fault])))
             .unwrap_err()
             .to_string()
     };
-    let text = install(answer(world.a, AnswerFault::Reject { code: 3 }));
+    let text = install(answer(id, AnswerFault::Reject { code: 3 }));
     assert!(text.contains("code 4 or 5 only"), "{text}");
-    let text = install(message(world.a, 0, MessageFault::Upgrade));
+    let text = install(message(id, 0, MessageFault::Upgrade));
     assert!(text.contains("start at 1"), "{text}");
-    let text = install(message(world.a, 1, MessageFault::TrapAtCall(2)));
+    let text = install(message(id, 1, MessageFault::TrapAtCall(2)));
     assert!(text.contains("but once"), "{text}");
 }
 
@@ -460,6 +467,7 @@ fn a_schedule_survives_json_and_reads_well() {
     let plan = Plan::Schedule(report.applied.clone());
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+    assert!(report.to_string().starts_with("seed 1, "));
     let text = report.applied.to_string();
     assert_eq!(text.lines().count(), report.applied.0.len());
     let id = World::new().a;

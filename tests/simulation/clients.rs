@@ -50,6 +50,8 @@ pub(crate) struct Sent {
     pub(crate) message: MessageId,
     /// Before this round it is waited for.
     pub(crate) patience: u64,
+    /// Upgrades so far.
+    pub(crate) upgrades: u64,
     /// The key was known to be done when this was sent: when that execution started.
     done: Option<u64>,
 }
@@ -77,12 +79,19 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    pub(crate) fn sent(&self, request: Request, message: MessageId, patience: u64) -> Sent {
+    pub(crate) fn sent(
+        &self,
+        request: Request,
+        message: MessageId,
+        patience: u64,
+        upgrades: u64,
+    ) -> Sent {
         let done = self.done.get(&request.key).map(|done| done.started);
         Sent {
             request,
             message,
             patience,
+            upgrades,
             done,
         }
     }

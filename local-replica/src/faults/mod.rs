@@ -42,6 +42,7 @@ pub use schedule::{AnswerFault, Fault, MessageFault, Schedule};
 pub use seeded::Rates;
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 
 use candid::Principal;
 use serde::{Deserialize, Serialize};
@@ -70,12 +71,33 @@ pub enum Plan {
 /// What has happened since the faults were installed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
+    /// Of a seeded plan.
+    pub seed: Option<u64>,
     /// Messages taken from queues, and cleanups, of all canisters.
     pub messages: u64,
     /// The faults that took place: as a [`Plan::Schedule`] they give the same run again.
     pub applied: Schedule,
     /// The faults that couldn't take place, each with the reason.
     pub refused: Vec<(Fault, String)>,
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(seed) = self.seed {
+            write!(f, "seed {seed}, ")?;
+        }
+        writeln!(
+            f,
+            "{} messages, {} faults:",
+            self.messages,
+            self.applied.0.len()
+        )?;
+        write!(f, "{}", self.applied)?;
+        for (fault, reason) in &self.refused {
+            writeln!(f, "not possible: {fault}: {reason}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A plan with a fault that the IC could never have.
@@ -141,12 +163,16 @@ enum Ending {
 impl Faults {
     /// Starts a plan, with all numbers from 1 and an empty report; an earlier plan ends.
     pub fn install(&mut self, plan: Plan) -> Result<(), Impossible> {
-        let source = match plan {
-            Plan::Schedule(schedule) => Source::Schedule(Planned::new(schedule)?),
-            Plan::Seeded { seed, rates } => Source::Dice(Dice::new(seed, rates)),
+        let (source, seed) = match plan {
+            Plan::Schedule(schedule) => (Source::Schedule(Planned::new(schedule)?), None),
+            Plan::Seeded { seed, rates } => (Source::Dice(Dice::new(seed, rates)), Some(seed)),
         };
         *self = Self {
             source,
+            report: Report {
+                seed,
+                ..Report::default()
+            },
             pending: std::mem::take(&mut self.pending),
             round: self.round,
             ..Self::default()

@@ -76,7 +76,7 @@ impl Replica {
     }
 
     /// Upgrades a canister to the module it has, as its first controller would.
-    pub(crate) fn upgrade_to_same_code(&mut self, id: Principal) -> Result<(), Reject> {
+    pub fn upgrade_to_same_code(&mut self, id: Principal) -> Result<(), Reject> {
         let time_ns = self.time_ns;
         let canister = self.canister(id)?;
         let Some(code) = &canister.code else {
