@@ -3,6 +3,21 @@
 //! The store is measured at several sizes against two opponents. Everything is counted in instructions, and two runs
 //! give the same figures: a change of them is a change of the code or of the compiler. They go to `bench/results.csv`
 //! (`bench/quick.csv` with `--quick`), which is checked in so that a regression shows in a diff.
+//!
+//! | benchmark | what its median and max are |
+//! |---|---|
+//! | `…/insert`, `hit`, `miss`, `expire` | instructions of one operation, each in a message of its own |
+//! | `…/insert_charged` | the same, and 1,000 for each heap page dirtied, which the counter doesn't see |
+//! | `…/insert_bulk`, `…/expire_bulk` | an operation in the median message of many; the dearest of all operations |
+//! | `…/id_only_bulk` | inserts in bulk, of requests without a reply |
+//! | `store/heap_growth` | heap pages gained while that many requests were recorded |
+//! | `store/post_upgrade` | instructions of `install` in `post_upgrade` |
+//! | `store/…_after_idle_day` | inserts when all those requests have expired: the first, and any |
+//! | `store/timer` | cycles for each of them that the timer forgets |
+//! | `framework/first_call` | what a call is charged with the attribute, less what without it |
+//! | `framework/replay` | what a replay is charged without fees, less the instructions of `framework/decoding` |
+//! | `framework/empty_call` | what a call of a method that does nothing is charged without fees |
+//! | `ledger/icrc1_transfer` | what a transfer is charged without fees |
 #![forbid(unsafe_code)]
 
 mod contest;
