@@ -1,6 +1,6 @@
 //! A full store refuses what is new, answers what is known, and gives up nothing within its window.
 
-use crate::common::{Answer, Failure, Fixture, HOUR, Plan, Refusal, ok, with_canister};
+use crate::common::{Answer, Failure, Fixture, HOUR, Plan, Refusal, SLICE, ok, with_canister};
 use integration_tests::user;
 
 fn say_small(it: &Fixture<'_>, key: u64, bytes: u32) -> Answer {
@@ -48,7 +48,7 @@ fn full_of_entries() {
 #[test]
 fn full_of_bytes() {
     with_canister(|it| {
-        // 3,000 bytes in all, 141 for each record, and room for 1,000 more must be there before a call runs.
+        // 3,000 bytes in all, 128 for each record, and room for 1,000 more must be there before a call runs.
         assert!(say_small(&it, 1, 800).is_ok());
         let stats = it.stats().1;
         assert!(stats.bytes > 1_000 && stats.bytes < 1_100, "{stats:?}");
@@ -75,7 +75,7 @@ fn a_running_call_holds_room_for_its_reply() {
         for _ in 0..5 {
             it.replica.tick();
         }
-        assert_eq!(it.stats().1.bytes, 2 * (141 + 1_000));
+        assert_eq!(it.stats().1.bytes, 2 * (128 + 1_000));
         retry_after(say_small(&it, 1, 1));
     });
 }
@@ -91,7 +91,7 @@ fn a_full_store_makes_room_as_its_records_expire() {
                 );
             }
             retry_after(say_small(&it, round * 10 + 9, 1));
-            it.wait(HOUR + HOUR / 60);
+            it.wait(HOUR + SLICE);
         }
     });
 }
