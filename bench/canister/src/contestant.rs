@@ -1,7 +1,7 @@
 //! What each contestant can do, and how it is measured.
 
 use crate::instructions;
-use bench_work::{BATCH, EPOCH_SECONDS, Measured, Operation, STEP, WINDOW, Work};
+use bench_work::{EPOCH_SECONDS, Measured, Operation, STEP, WINDOW, Work};
 use idempotency_core::Timestamp;
 use std::hint::black_box;
 
@@ -22,8 +22,11 @@ pub(crate) trait Contestant {
     /// Whether the request is known.
     fn is_known(&self, request: &Self::Request) -> bool;
 
-    /// Forgets the oldest expired requests, `most` of them; how many it looked at.
-    fn expire(&mut self, now: Timestamp, most: u32) -> u32;
+    /// Forgets the oldest expired request, or group of requests.
+    fn expire(&mut self, now: Timestamp);
+
+    /// Requests that it remembers.
+    fn entries(&self) -> u64;
 
     /// Pages of 64 KiB of its stable memories.
     fn stable_pages(&self) -> u64;
@@ -66,12 +69,13 @@ pub(crate) fn measure<C: Contestant>(contestant: &mut C, work: &Work) -> Measure
 
 fn expire<C: Contestant>(contestant: &mut C, work: &Work, meter: &mut Meter) {
     let now = expired_at(work.first);
-    let mut left = work.count;
-    while left > 0 {
-        let batch = left.min(BATCH);
-        let used = meter.of(|| assert_eq!(contestant.expire(now, batch), batch));
-        meter.add(used, batch);
-        left -= batch;
+    for _ in 0..work.count {
+        let before = contestant.entries();
+        if before == 0 {
+            break;
+        }
+        let used = meter.of(|| contestant.expire(now));
+        meter.add(used, before - contestant.entries());
     }
 }
 
@@ -98,8 +102,9 @@ impl Meter {
         (instructions() - before).saturating_sub(self.overhead)
     }
 
-    fn add(&mut self, used: u64, operations: u32) {
+    fn add(&mut self, used: u64, requests: u64) {
         self.measured.total += used;
-        self.measured.dearest = self.measured.dearest.max(used / u64::from(operations));
+        self.measured.dearest = self.measured.dearest.max(used);
+        self.measured.requests += requests;
     }
 }

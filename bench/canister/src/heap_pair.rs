@@ -51,16 +51,16 @@ impl Contestant for HeapPair {
         self.indices.contains_key(id)
     }
 
-    fn expire(&mut self, now: Timestamp, most: u32) -> u32 {
-        for expired in 0..most {
-            let oldest = self.expiry.front();
-            let Some((_, id)) = oldest.filter(|(at, _)| *at < now.as_nanos()) else {
-                return expired;
-            };
+    fn expire(&mut self, now: Timestamp) {
+        let oldest = self.expiry.front();
+        if let Some((_, id)) = oldest.filter(|(at, _)| *at < now.as_nanos()) {
             self.indices.remove(id);
             self.expiry.pop_front();
         }
-        most
+    }
+
+    fn entries(&self) -> u64 {
+        self.indices.len() as u64
     }
 
     fn stable_pages(&self) -> u64 {

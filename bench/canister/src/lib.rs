@@ -90,7 +90,7 @@ fn heap_pages() -> u64 {
 /// How many requests the store holds.
 #[ic_cdk::query]
 fn entries() -> u64 {
-    ours::STORE.with(|store| store.stats().entries)
+    ours::Ours::with(|it| it.entries())
 }
 
 /// Has the timer evict what has expired.

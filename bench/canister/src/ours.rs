@@ -63,8 +63,12 @@ impl Contestant for Ours {
         STORE.with(|store| store.contains(&request.identity))
     }
 
-    fn expire(&mut self, now: Timestamp, most: u32) -> u32 {
-        STORE.with(|store| store.evict(now, most))
+    fn expire(&mut self, now: Timestamp) {
+        STORE.with(|store| store.evict(now, 1));
+    }
+
+    fn entries(&self) -> u64 {
+        STORE.with(|store| store.stats().entries)
     }
 
     fn stable_pages(&self) -> u64 {

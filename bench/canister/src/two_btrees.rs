@@ -57,16 +57,16 @@ impl Contestant for TwoBtrees {
         self.records.contains_key(id)
     }
 
-    fn expire(&mut self, now: Timestamp, most: u32) -> u32 {
-        for expired in 0..most {
-            let oldest = self.expiry.first_key_value();
-            let Some((key, ())) = oldest.filter(|((at, _), ())| *at < now.as_nanos()) else {
-                return expired;
-            };
+    fn expire(&mut self, now: Timestamp) {
+        let oldest = self.expiry.first_key_value();
+        if let Some((key, ())) = oldest.filter(|((at, _), ())| *at < now.as_nanos()) {
             self.expiry.remove(&key);
             self.records.remove(&key.1);
         }
-        most
+    }
+
+    fn entries(&self) -> u64 {
+        self.records.len()
     }
 
     fn stable_pages(&self) -> u64 {

@@ -55,12 +55,9 @@ pub(crate) fn run(who: Who, entries: u64, results: &mut Results, progress: &Prog
         add("post_upgrade", upgrade, upgrade, None);
     }
 
-    let last = entries + SAMPLES;
-    let expiries = subject.singles(Operation::Expire, last, 0);
-    add("expire", expiries.median(), expiries.max(), None);
-    let count = u32::try_from(entries / 10).map_or(1_000, |tenth| tenth.min(1_000));
-    let expiries = subject.expire_in_bulk(last, count, 5);
-    add("expire_bulk", expiries.median(), expiries.dearest, None);
+    let expiry = subject.expire(entries + SAMPLES);
+    add("expire", expiry.steps.median(), expiry.steps.max(), None);
+    add("expire_each", expiry.each(), expiry.each(), None);
 }
 
 /// Instructions that the store takes at an upgrade.

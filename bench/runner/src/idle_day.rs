@@ -7,14 +7,19 @@ use crate::{
 };
 use bench_work::{Operation, STEP, WINDOW, Who};
 use integration_tests::user;
-use std::time::Duration;
 
 /// Rounds after which a timer that still has work left is stuck.
 const MOST_ROUNDS: u32 = 10_000;
 
 pub(crate) fn run(entries: u64, results: &mut Results, progress: &Progress) {
+    calls(entries, results, progress);
+    timer(entries, results, progress);
+}
+
+/// Calls alone: no timer is set.
+fn calls(entries: u64, results: &mut Results, progress: &Progress) {
     progress.say(&format!(
-        "{} requests, and then an idle day",
+        "{} requests, an idle day, and then calls",
         grouped(entries)
     ));
     let replica = replica_at_epoch();
@@ -37,9 +42,18 @@ pub(crate) fn run(entries: u64, results: &mut Results, progress: &Progress) {
         after.max(),
         None,
     );
+}
 
-    progress.say("the timer forgets what has expired");
-    replica.advance_time(time_of(entries) + WINDOW + Duration::from_secs(1));
+/// The timer alone.
+fn timer(entries: u64, results: &mut Results, progress: &Progress) {
+    progress.say(&format!(
+        "{} requests, an idle day, and then the timer",
+        grouped(entries)
+    ));
+    let replica = replica_at_epoch();
+    let subject = Subject::new(&replica, Who::Store);
+    subject.fill(entries, REPLY_BYTES, progress);
+    replica.advance_time(time_of(entries) + WINDOW * 2);
     // What storage cost meanwhile is charged now, and not among the timer's runs.
     (0..3).for_each(|_| replica.tick());
     let held = || -> u64 {
@@ -48,20 +62,19 @@ pub(crate) fn run(entries: u64, results: &mut Results, progress: &Progress) {
             .query(user(1), "entries", ())
             .expect("the canister answers")
     };
-    let before = held();
-    let kept = after.len();
+    assert_eq!(held(), entries, "no timer has run");
     let ((), cycles) = subject.canister.cycles_charged(|| {
         subject
             .canister
             .update::<()>(user(1), "start_timer", ())
             .expect("the timer is set");
         let mut rounds = 0;
-        while held() > kept {
+        while held() > 0 {
             replica.tick();
             rounds += 1;
             assert!(rounds < MOST_ROUNDS, "the timer forgets what has expired");
         }
     });
-    let each = cycles as u64 / (before - kept).max(1);
+    let each = (cycles as u64).div_ceil(entries);
     results.add("store/timer", entries, each, each, None);
 }

@@ -6,9 +6,11 @@
 //!
 //! | benchmark | what its median and max are |
 //! |---|---|
-//! | `…/insert`, `hit`, `miss`, `expire` | instructions of one operation, each in a message of its own |
+//! | `…/insert`, `hit`, `miss` | instructions of one operation, each in a message of its own |
 //! | `…/insert_charged` | the same, and 1,000 for each heap page dirtied, which the counter doesn't see |
-//! | `…/insert_bulk`, `…/expire_bulk` | an operation in the median message of many; the dearest of all operations |
+//! | `…/insert_bulk` | an operation in the median message of many; the dearest of all operations |
+//! | `…/expire` | forgetting the oldest request or, in the store, all that are forgotten together; a message each |
+//! | `…/expire_each` | the same, for each request that was forgotten |
 //! | `…/id_only_bulk` | inserts in bulk, of requests without a reply |
 //! | `store/heap_growth` | heap pages gained while that many requests were recorded |
 //! | `store/post_upgrade` | instructions of `install` in `post_upgrade` |

@@ -28,7 +28,7 @@ const CONTESTANTS: [(&str, &str, RGBColor); 3] = [
 const PANELS: [(&str, &str); 3] = [
     ("insert_charged", "a new request"),
     ("hit", "a retry"),
-    ("expire_bulk", "forgetting one, in bulk"),
+    ("expire_each", "forgetting one, of many"),
 ];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

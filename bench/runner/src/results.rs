@@ -32,10 +32,6 @@ impl Samples {
     pub(crate) fn first(&self) -> u64 {
         self.0.first().copied().unwrap_or(0)
     }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
 }
 
 /// One benchmark at one size.
@@ -108,7 +104,7 @@ impl Results {
             "hit",
             "miss",
             "expire",
-            "expire_bulk",
+            "expire_each",
         ];
         let mut table = format!(
             "{:<16}{:>12}{:>12}{:>12}{:>22}{:>22}\n",

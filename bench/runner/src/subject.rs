@@ -135,16 +135,22 @@ impl<'a> Subject<'a> {
         (measured.total, u64::try_from(rest).unwrap_or(u64::MAX))
     }
 
-    /// Forgets requests in messages of `count`, when request number `last` has expired.
-    pub(crate) fn expire_in_bulk(&self, last: u64, count: u32, messages: u32) -> Bulk {
-        let mut bulk = Bulk::default();
-        for _ in 0..messages {
-            bulk.add(
-                self.run(&self.work(Operation::Expire, last, count, 0)),
-                count,
-            );
+    /// Forgets requests when number `last` has expired: steps in messages of their own, then many in a message.
+    pub(crate) fn expire(&self, last: u64) -> Expiry {
+        const BULK: u32 = 1_000;
+        let mut expiry = Expiry::default();
+        for _ in 0..SAMPLES {
+            let step = self.run(&self.work(Operation::Expire, last, 1, 0));
+            if step.requests == 0 {
+                return expiry;
+            }
+            expiry.steps.extend([step.total]);
+            expiry.add(step);
         }
-        bulk
+        for _ in 0..5 {
+            expiry.add(self.run(&self.work(Operation::Expire, last, BULK, 0)));
+        }
+        expiry
     }
 
     pub(crate) fn room(&self) -> Room {
@@ -171,5 +177,26 @@ impl Bulk {
     /// An operation in the median message.
     pub(crate) fn median(&self) -> u64 {
         self.means.iter().copied().collect::<Samples>().median()
+    }
+}
+
+/// What forgetting takes.
+#[derive(Default)]
+pub(crate) struct Expiry {
+    /// Instructions of a step, in a message of its own.
+    pub(crate) steps: Samples,
+    total: u64,
+    requests: u64,
+}
+
+impl Expiry {
+    fn add(&mut self, measured: Measured) {
+        self.total += measured.total;
+        self.requests += measured.requests;
+    }
+
+    /// Instructions for each request that was forgotten.
+    pub(crate) fn each(&self) -> u64 {
+        self.total.div_ceil(self.requests.max(1))
     }
 }

@@ -29,8 +29,8 @@ const TARGETS: [Target; 14] = [
     ),
     target("retry, reply of 40 bytes", "store/hit", 2_500.0, median),
     target(
-        "forgetting one, in bulk",
-        "store/expire_bulk",
+        "forgetting one, of many",
+        "store/expire_each",
         1_000.0,
         median,
     ),

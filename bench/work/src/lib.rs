@@ -13,9 +13,6 @@ pub const STEP: Duration = Duration::from_millis(5);
 /// How long a request is remembered.
 pub const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many expired records the timer evicts between two looks at its budget; what expiry in bulk is measured with.
-pub const BATCH: u32 = 32;
-
 /// The memory of the ledger's store too, so that it can be filled for the ledger.
 pub const STORE_MEMORY: u8 = 10;
 
@@ -41,7 +38,7 @@ pub enum Operation {
     Hit,
     /// Looks up an unknown request.
     Miss,
-    /// Forgets the oldest request, all being expired.
+    /// Forgets the oldest request or, where requests are forgotten together, the oldest of such groups.
     Expire,
 }
 
@@ -54,7 +51,7 @@ pub struct Work {
     pub operation: Operation,
     /// The number of the first request. `Expire` happens when this one expires.
     pub first: u64,
-    /// How many requests.
+    /// How many requests, or steps of `Expire`.
     pub count: u32,
     /// Bytes of the reply that is recorded.
     pub reply_bytes: u32,
@@ -65,8 +62,10 @@ pub struct Work {
 pub struct Measured {
     /// By all of them.
     pub total: u64,
-    /// By the dearest; with `Expire` in bulk it is that of the dearest batch, for each of its records.
+    /// By the dearest.
     pub dearest: u64,
+    /// How many requests were worked on: with `Expire`, those that were forgotten.
+    pub requests: u64,
 }
 
 /// The room that a contestant takes, in pages of 64 KiB.
