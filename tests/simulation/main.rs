@@ -6,11 +6,13 @@
 
 mod clients;
 mod memory;
+mod outcome;
 mod run;
 
 use integration_tests::TEST_CANISTER;
 use local_replica::faults::Plan;
-use run::{Failure, Outcome, Scenario, plan_of, run};
+use outcome::Outcome;
+use run::{Failure, Scenario, plan_of, run};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
