@@ -6,11 +6,13 @@
 
 mod clients;
 mod memory;
+mod outcome;
 mod run;
 
 use integration_tests::TEST_CANISTER;
 use local_replica::faults::Plan;
-use run::{Failure, Outcome, Scenario, plan_of, run};
+use outcome::Outcome;
+use run::{Failure, Scenario, plan_of, run};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -20,8 +22,8 @@ use std::time::Instant;
 const DELIVERIES: u64 = 1_000_000;
 const SEEDS: u64 = 20;
 const THREADS: usize = 2;
-/// More runs to shorten a failing schedule.
-const SHORTENING_RUNS: usize = 40;
+/// What shortening a failing schedule may take, in deliveries.
+const SHORTENING: u64 = 500_000;
 /// What the process may grow by after each thread has done a seed.
 const GROWTH_BYTES: u64 = 64 << 20;
 
@@ -95,22 +97,31 @@ fn check(seed: u64, wasm: &[u8]) -> Outcome {
 
 /// Leaves out ever smaller parts of the schedule as long as the run still fails.
 fn shorten(scenario: Scenario<'_>, mut failure: Failure) -> Failure {
-    let mut runs = 0;
+    let mut spent = 0;
     let mut part = failure.schedule.0.len();
-    while part > 0 && runs < SHORTENING_RUNS {
+    while part > 0 {
         let mut start = 0;
-        while start < failure.schedule.0.len() && runs < SHORTENING_RUNS {
+        while start < failure.schedule.0.len() {
+            let deliveries = failure.deliveries * 2;
+            if spent + deliveries > SHORTENING {
+                return failure;
+            }
             let mut fewer = failure.schedule.clone();
             let end = (start + part).min(fewer.0.len());
             fewer.0.drain(start..end);
-            runs += 1;
-            let as_long = Scenario {
-                deliveries: failure.deliveries * 2,
+            let longer = Scenario {
+                deliveries,
                 ..scenario
             };
-            match run(as_long, Plan::Schedule(fewer)) {
-                Err(shorter) => failure = shorter,
-                Ok(_) => start += part,
+            match run(longer, Plan::Schedule(fewer)) {
+                Err(shorter) => {
+                    spent += shorter.deliveries;
+                    failure = shorter;
+                }
+                Ok(_) => {
+                    spent += deliveries;
+                    start += part;
+                }
             }
         }
         part /= 2;

@@ -1,7 +1,5 @@
 //! One run: users, a canister that calls for users, the canister under test, and faults.
 
-use std::fmt::{self, Display, Formatter};
-
 use candid::{Principal, encode_args};
 use integration_tests::user;
 use local_replica::errors::Reject;
@@ -10,6 +8,7 @@ use local_replica::in_process::{CanisterInstallMode, Error, InProcess};
 use pocket_ic::ErrorCode;
 
 use crate::clients::{KEYS, Request, Said, Sent, Told};
+use crate::outcome::Outcome;
 
 /// Enough for any run.
 const CYCLES: u128 = 1_000_000_000_000_000_000;
@@ -49,77 +48,6 @@ pub(crate) struct Failure {
     pub(crate) what: String,
     pub(crate) deliveries: u64,
     pub(crate) schedule: Schedule,
-}
-
-/// What happened in a run, or in several.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) deliveries: u64,
-    faults: u64,
-    upgrades: u64,
-    executions: u64,
-    finished: u64,
-    done: u64,
-    in_progress: u64,
-    unknown: u64,
-    rejected: u64,
-    refused: u64,
-    given_up: u64,
-}
-
-impl Outcome {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.deliveries += other.deliveries;
-        self.faults += other.faults;
-        self.upgrades += other.upgrades;
-        self.executions += other.executions;
-        self.finished += other.finished;
-        self.done += other.done;
-        self.in_progress += other.in_progress;
-        self.unknown += other.unknown;
-        self.rejected += other.rejected;
-        self.refused += other.refused;
-        self.given_up += other.given_up;
-    }
-
-    /// A run in which nothing happens proves nothing.
-    pub(crate) fn assert_varied(&self) {
-        for number in [
-            self.faults,
-            self.upgrades,
-            self.executions,
-            self.finished,
-            self.in_progress,
-            self.unknown,
-            self.rejected,
-            self.refused,
-            self.given_up,
-        ] {
-            assert!(number > 500, "{self}");
-        }
-        assert!(self.done > self.finished, "{self}");
-    }
-}
-
-impl Display for Outcome {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} deliveries, {} faults, {} of them upgrades; {} executions, {} to the end; answers: {} done, {} in \
-             progress, {} unknown, {} rejected, {} refused at once, {} given up",
-            self.deliveries,
-            self.faults,
-            self.upgrades,
-            self.executions,
-            self.finished,
-            self.done,
-            self.in_progress,
-            self.unknown,
-            self.rejected,
-            self.refused,
-            self.given_up
-        )
-    }
 }
 
 /// One run, but for its faults.

@@ -1,0 +1,182 @@
+//! Faults at messages: inside of them, and right before.
+
+use local_replica::faults::{MessageFault, Report};
+use pocket_ic::ErrorCode;
+
+use crate::world::*;
+
+/// A trap at the nth system call of a message of `a`, for all n until the message makes no more calls.
+fn at_every_call(number: u64, check: impl Fn(&mut World)) {
+    for call in 1.. {
+        let what = MessageFault::TrapAtCall(call);
+        let mut world = World::with(|world| vec![message(world.a, number, what)]);
+        let result = world.relay("relay");
+        let Report {
+            applied, refused, ..
+        } = world.report().clone();
+        if applied.0.is_empty() {
+            assert!(call > 2, "a puppet makes a few calls");
+            assert_eq!(refused[0].1, "the message didn't get there");
+            assert_eq!(number_of(result), 1);
+            assert_eq!(world.counters(), (1, 1), "as without a fault");
+            return;
+        }
+        let reject = result.unwrap_err();
+        assert_eq!(reject.error, ErrorCode::CanisterTrapped);
+        let text = format!("injected by local-replica at system call {call}");
+        assert!(reject.message.contains(&text), "{}", reject.message);
+        check(&mut world);
+    }
+}
+
+#[test]
+fn a_trap_at_any_system_call_of_a_first_message_leaves_nothing() {
+    at_every_call(1, |world| assert_eq!(world.counters(), (0, 0)));
+}
+
+#[test]
+fn a_trap_at_any_system_call_of_a_callback_leaves_what_the_cleanup_does() {
+    at_every_call(2, |world| assert_eq!(world.counters(), (1001, 1)));
+}
+
+#[test]
+fn a_trap_at_any_instruction_leaves_the_state_before_or_after() {
+    let mut trapped = 0;
+    for count in 0..200 {
+        let what = MessageFault::TrapAtInstruction(count * 20);
+        let mut world = World::with(|world| vec![message(world.a, 1, what)]);
+        let answer = world.inc(world.a);
+        let applied = world.report().applied.0.len();
+        assert_eq!(answer.is_err(), applied == 1);
+        assert_eq!(world.counter(world.a), 1 - applied as u32);
+        trapped += applied;
+    }
+    assert!((1..200).contains(&trapped));
+}
+
+#[test]
+fn a_cleanup_can_trap_too_and_has_a_number_of_its_own() {
+    let mut world = World::with(|world| {
+        vec![
+            message(world.a, 2, MessageFault::TrapAtCall(1)),
+            message(world.a, 3, MessageFault::TrapAtInstruction(1)),
+        ]
+    });
+    let reject = world.relay("relay").unwrap_err();
+    assert!(reject.message.contains("call_on_cleanup also failed"));
+    assert_eq!(world.counters(), (1, 1));
+    assert_eq!(world.report().applied.0.len(), 2);
+}
+
+#[test]
+fn nothing_comes_between_a_callback_and_its_cleanup() {
+    let world = World::with(|world| vec![message(world.a, 3, MessageFault::Upgrade)]);
+    let mut world = world;
+    world.relay("relay_trap_in_reply").unwrap_err();
+    assert_eq!(world.counter(world.a), 1000);
+    let refused = &world.report().refused;
+    assert_eq!(refused[0].1, "a cleanup follows its callback at once");
+}
+
+#[test]
+fn users_messages_overtake_each_other() {
+    let mut world = World::with(|world| vec![message(world.a, 1, MessageFault::Overtake)]);
+    let first = world.send(world.a, "inc", Vec::new());
+    let second = world.send(world.a, "inc", Vec::new());
+    world.host.replica.round();
+    assert_eq!(number_of(world.host.take_answer(&first).unwrap()), 2);
+    assert_eq!(number_of(world.host.take_answer(&second).unwrap()), 1);
+}
+
+#[test]
+fn messages_of_one_canister_keep_their_order() {
+    let mut world = World::with(|world| vec![message(world.b, 1, MessageFault::Overtake)]);
+    let arg = relay_arg(world.b, "inc");
+    world
+        .host
+        .update(USER, world.a, "two_calls", arg)
+        .expect("answered");
+    assert_eq!(
+        world.report().refused[0].1,
+        "no message of another sender is waiting"
+    );
+}
+
+#[test]
+fn an_upgrade_between_two_messages() {
+    let mut world = World::with(|world| vec![message(world.a, 2, MessageFault::Upgrade)]);
+    for _ in 0..3 {
+        world.inc(world.a).unwrap();
+    }
+    assert_eq!(
+        world.counter(world.a),
+        4,
+        "the puppet's pre_upgrade counts too"
+    );
+}
+
+#[test]
+fn an_upgrade_while_a_call_is_in_flight() {
+    let mut world = World::with(|world| vec![message(world.a, 2, MessageFault::Upgrade)]);
+    assert_eq!(number_of(world.relay("relay")), 1);
+    assert_eq!(world.counters(), (2, 1));
+}
+
+#[test]
+fn a_stop_and_a_start() {
+    let mut world =
+        World::with(|world| vec![message(world.a, 1, MessageFault::Stop { rounds: 3 })]);
+    let reject = format!("{:?}", world.inc(world.a).unwrap_err());
+    assert!(reject.contains("CanisterStop"), "{reject}");
+    for _ in 0..2 {
+        let refused = world.inc(world.a).unwrap_err();
+        assert!(refused.to_string().contains("is stopp"), "{refused}");
+        world.host.replica.round();
+    }
+    world.host.replica.round();
+    assert_eq!(number(&world.inc(world.a).unwrap()), 1);
+}
+
+#[test]
+fn a_stop_waits_for_calls_in_flight() {
+    let mut world =
+        World::with(|world| vec![message(world.a, 2, MessageFault::Stop { rounds: 2 })]);
+    assert_eq!(
+        number_of(world.relay("relay")),
+        1,
+        "a stopping canister gets its answers"
+    );
+    assert!(world.inc(world.a).is_err());
+}
+
+#[test]
+fn out_of_cycles_for_a_while() {
+    let rounds = 2;
+    let mut world =
+        World::with(|world| vec![message(world.a, 1, MessageFault::OutOfCycles { rounds })]);
+    let before = world.host.replica.canisters[&world.a].cycles;
+    let reject = world.inc(world.a).unwrap_err();
+    assert!(reject.to_string().contains("out of cycles"), "{reject}");
+    for _ in 0..rounds {
+        world.host.replica.round();
+    }
+    let after = world.host.replica.canisters[&world.a].cycles;
+    assert!(after > before - before / 1_000, "the cycles are back");
+    assert_eq!(number(&world.inc(world.a).unwrap()), 1);
+}
+
+#[test]
+fn the_clock_jumps_between_two_messages() {
+    let ns = 3_600 * SECOND;
+    let mut world = World::with(|world| vec![message(world.a, 2, MessageFault::Clock { ns })]);
+    let mut now = || {
+        let id = world.a;
+        let reply = world
+            .host
+            .update(USER, id, "now_update", Vec::new())
+            .unwrap();
+        u64::from_le_bytes(reply.try_into().unwrap())
+    };
+    let (first, second) = (now(), now());
+    assert_eq!(second - first, ns + 1);
+}
