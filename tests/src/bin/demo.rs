@@ -62,8 +62,8 @@ fn main() {
     demo.call::<Result<Nat, TransferError>>("the first transfer again", "icrc1_transfer", &arg);
     demo.balance();
 
-    demo.chapter("A day and two minutes later: the window has passed");
-    replica.advance_time(DAY + Duration::from_secs(120));
+    demo.chapter("A day and an hour later: the window has passed");
+    replica.advance_time(DAY + Duration::from_secs(60 * 60));
     (0..5).for_each(|_| replica.tick());
     demo.call::<Result<Nat, TransferError>>("the first transfer again", "icrc1_transfer", &arg);
     demo.balance();
