@@ -12,7 +12,7 @@ use proc_macro::TokenStream;
 /// Stands **above** `#[update]` and takes its place: the exported method first looks the request up in the store. The
 /// function itself stays as it is, and so do its docs, its guards and the exported candid interface. Guards run first.
 ///
-/// ```ignore
+/// ```text
 /// #[idempotent(store = PAYMENTS, key = arg.request_id)]
 /// #[ic_cdk::update(guard = "only_members")]
 /// fn pay(arg: PayArg) -> Result<u64, PayError> { … }

@@ -2,7 +2,7 @@
 //!
 //! # What happens on a trap
 //! - *Before the first await, or in a sync method:* the whole message is undone, record and effects alike. A retry runs.
-//! - *After an await:* what was done up to that await stands. The [`Running`] guard is dropped in the cleanup callback
+//! - *After an await:* what was done up to that await stands. The `Running` guard is dropped in the cleanup callback
 //!   and marks the record as interrupted: a retry is told that the outcome is unknown.
 //! - *An upgrade while an await is outstanding:* no destructor runs. The record still says pending, of an incarnation
 //!   that is gone, which is unknown as well.

@@ -79,12 +79,12 @@ impl Slot {
         Self {
             address: (low & ((1 << 36) - 1)) * 4,
             slice: (low >> 36) as u16,
-            hash: (low >> 52 | high << 12) as u32,
+            hash: ((low >> 52) | (high << 12)) as u32,
         }
     }
 
     fn bytes(self) -> [u8; SLOT_BYTES] {
-        let low = self.address / 4 | u64::from(self.slice) << 36 | u64::from(self.hash) << 52;
+        let low = (self.address / 4) | (u64::from(self.slice) << 36) | (u64::from(self.hash) << 52);
         let high = (self.hash >> 12) as u16;
         let mut bytes = [0; SLOT_BYTES];
         bytes[..8].copy_from_slice(&low.to_le_bytes());

@@ -9,12 +9,12 @@
 //! +------------+ +---------+ +-----------+-----------+-----------+
 //! ```
 //!
-//! - A *record* ([`record`]) is what is kept of a request: 44 bytes, and a reply of up to 64.
-//! - A *slice* ([`slice`]) is a log of the records that expire within the same thirty-second of window and drift. When all
+//! - A *record* (`record.rs`) is what is kept of a request: 44 bytes, and a reply of up to 64.
+//! - A *slice* (`slice.rs`) is a log of the records that expire within the same thirty-second of window and drift. When all
 //!   of them have expired, its segments are given back: forgetting costs the same for one record and for a million.
-//! - The *index* ([`index`]) is a trie over hash bits that leads from an identity to its record.
-//! - *Segments* ([`segments`]) are the pages of the memory that slices and index take and give back.
-//! - The *header* ([`header`]) is read when the store is opened and kept on the heap, with the slice table: under 8 KiB,
+//! - The *index* (`index.rs`) is a trie over hash bits that leads from an identity to its record.
+//! - *Segments* (`segments.rs`) are the pages of the memory that slices and index take and give back.
+//! - The *header* (`header.rs`) is read when the store is opened and kept on the heap, with the slice table: under 8 KiB,
 //!   however many records there are. The ends of the logs are found by reading on from where the table says.
 //!
 //! # Cost
@@ -56,7 +56,7 @@ use segments::{SEGMENT_BYTES, Segments};
 use serde::Deserialize;
 use slice::Slice;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     fmt,
     time::Duration,
@@ -71,7 +71,7 @@ pub struct Store<M: Memory> {
     inner: RefCell<Inner<M>>,
     /// The time for which the eviction timer of this heap is set.
     #[cfg(feature = "timers")]
-    pub(crate) timer: Cell<Option<Timestamp>>,
+    pub(crate) timer: std::cell::Cell<Option<Timestamp>>,
 }
 
 struct Inner<M: Memory> {
@@ -212,7 +212,7 @@ impl<M: Memory> Store<M> {
             policy,
             inner: RefCell::new(inner),
             #[cfg(feature = "timers")]
-            timer: Cell::new(None),
+            timer: std::cell::Cell::new(None),
         })
     }
 

@@ -458,7 +458,7 @@ fn many_identities_are_found_and_forgotten_and_their_room_is_used_again() {
     let per_round = 2_000;
     let request_of = |number: u64| Request {
         // One in sixteen is ground.
-        identity: if number % 16 == 0 {
+        identity: if number.is_multiple_of(16) {
             ground(number)
         } else {
             hashed(number)
