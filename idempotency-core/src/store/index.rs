@@ -39,7 +39,7 @@ pub(super) const MOST_BLOCKS: u64 = 2 * (MAX_LEVELS as u64 * NODE_BITS as u64 + 
 type Block = [u8; BLOCK_BYTES];
 
 /// What an identity is looked up by.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bits {
     root: u64,
     hash: u32,
@@ -70,16 +70,10 @@ pub(super) struct Slot {
 
 impl Slot {
     fn read(block: &Block, index: usize) -> Self {
-        let mut bytes = [0; 16];
-        bytes[..SLOT_BYTES].copy_from_slice(&block[index * SLOT_BYTES..(index + 1) * SLOT_BYTES]);
-        let low = u64::from_le_bytes([
-            bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
-        ]);
-        let high = u64::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         Self {
-            address: (low & ((1 << 36) - 1)) * 4,
-            slice: (low >> 36) as u16,
-            hash: ((low >> 52) | (high << 12)) as u32,
+            address: (word(block, index * SLOT_BYTES) & ((1 << 36) - 1)) * 4,
+            slice: slice_at(block, index),
+            hash: hash_at(block, index),
         }
     }
 
@@ -91,11 +85,30 @@ impl Slot {
         bytes[8..].copy_from_slice(&high.to_le_bytes());
         bytes
     }
+}
 
-    /// Whether a record of its slice would still be there.
-    fn is_live(&self, live: &Live) -> bool {
-        self.address != 0 && self.slice.wrapping_sub(live.first) < live.count
+// A slot's fields are read one at a time: most slots differ in the first that is looked at.
+
+/// Eight bytes of a block; zeros where it ends.
+fn word(block: &Block, at: usize) -> u64 {
+    match block[at..].first_chunk() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => 0,
     }
+}
+
+fn hash_at(block: &Block, index: usize) -> u32 {
+    (word(block, index * SLOT_BYTES + 2) >> 36) as u32
+}
+
+fn slice_at(block: &Block, index: usize) -> u16 {
+    (word(block, index * SLOT_BYTES + 2) >> 20) as u16
+}
+
+/// Whether a slot leads to a record that is there.
+fn is_live(block: &Block, index: usize, live: &Live) -> bool {
+    let has_address = word(block, index * SLOT_BYTES) & ((1 << 36) - 1) != 0;
+    has_address && slice_at(block, index).wrapping_sub(live.first) < live.count
 }
 
 /// The slices whose records are there.
@@ -105,8 +118,8 @@ pub(super) struct Live {
     pub(super) count: u16,
 }
 
-/// A block that something hangs on: how to reach it, and where its number stands.
-struct Found {
+/// Where a path through the trie ends: a bucket, and what leads to it.
+pub(super) struct Found {
     /// Address of the bucket, or 0 where there is none yet.
     bucket: u64,
     block: Block,
@@ -125,35 +138,44 @@ pub(super) fn live<M: Memory>(segments: &Segments<M>) -> Live {
     }
 }
 
-/// The first slot of `bits` for which `is_it` says yes, and its address.
+/// The first slot of `bits` for which `is_it` says yes, and its address; and where one would be added.
 pub(super) fn find<M: Memory>(
     segments: &Segments<M>,
     bits: Bits,
     mut is_it: impl FnMut(Slot) -> bool,
-) -> Option<(u64, Slot)> {
+) -> (Option<(u64, Slot)>, Found) {
     let live = live(segments);
-    let Found {
-        mut bucket,
-        mut block,
-        ..
-    } = descend(segments, bits);
+    let found = descend(segments, bits);
+    let mut chained: Block;
+    let (mut bucket, mut block) = (found.bucket, &found.block);
     while bucket != 0 {
         for index in 0..SLOTS {
-            let slot = Slot::read(&block, index);
-            if slot.hash == bits.hash && slot.is_live(&live) && is_it(slot) {
-                return Some((bucket + (index * SLOT_BYTES) as u64, slot));
+            if hash_at(block, index) == bits.hash && is_live(block, index, &live) {
+                let slot = Slot::read(block, index);
+                if is_it(slot) {
+                    let at = bucket + (index * SLOT_BYTES) as u64;
+                    return (Some((at, slot)), found);
+                }
             }
         }
-        bucket = next_bucket(&block);
+        bucket = next_bucket(block);
         if bucket != 0 {
-            block = segments.read(bucket);
+            chained = segments.read(bucket);
+            block = &chained;
         }
     }
-    None
+    (None, found)
 }
 
-/// Adds a slot. [`Segments::reserve`] has made sure that there is room for [`MOST_BLOCKS`] blocks.
-pub(super) fn insert<M: Memory>(segments: &mut Segments<M>, bits: Bits, record: u64, slice: u16) {
+/// Adds a slot, at the place that [`find`] gave if nothing was added since. [`Segments::reserve`] has made sure that there
+/// is room for [`MOST_BLOCKS`] blocks.
+pub(super) fn insert<M: Memory>(
+    segments: &mut Segments<M>,
+    bits: Bits,
+    mut place: Option<Found>,
+    record: u64,
+    slice: u16,
+) {
     let slot = Slot {
         address: record,
         slice,
@@ -161,7 +183,7 @@ pub(super) fn insert<M: Memory>(segments: &mut Segments<M>, bits: Bits, record: 
     };
     let live = live(segments);
     loop {
-        let found = descend(segments, bits);
+        let found = place.take().unwrap_or_else(|| descend(segments, bits));
         if found.bucket == 0 {
             let bucket = take_block(segments);
             let mut block = [0; BLOCK_BYTES];
@@ -235,7 +257,7 @@ fn put<M: Memory>(
     block: &Block,
     slot: Slot,
 ) -> bool {
-    let free = (0..SLOTS).find(|&index| !Slot::read(block, index).is_live(live));
+    let free = (0..SLOTS).find(|&index| !is_live(block, index, live));
     if let Some(index) = free {
         segments
             .memory

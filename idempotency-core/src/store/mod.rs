@@ -50,7 +50,7 @@ use crate::{
 use candid::CandidType;
 use header::{Header, MAX_SLICES};
 use ic_stable_structures::Memory;
-use index::{Bits, Slot};
+use index::{Bits, Found, Slot};
 use record::{MAX_REPLY_BYTES, RECORD_BYTES, RecordBytes};
 use segments::{SEGMENT_BYTES, Segments};
 use serde::Deserialize;
@@ -80,6 +80,8 @@ struct Inner<M: Memory> {
     slices: VecDeque<Slice>,
     /// The attempts of this heap that have not ended, by number, with the slice of their record.
     running: BTreeMap<u64, (Identity, u16)>,
+    /// Where the request would be added that was looked for last and not found, until the index changes.
+    missed: Option<(Bits, Found)>,
     attempts: u64,
     entries: u64,
     reply_bytes: u64,
@@ -206,6 +208,7 @@ impl<M: Memory> Store<M> {
             segments,
             slices,
             running: BTreeMap::new(),
+            missed: None,
             attempts: 0,
         };
         Ok(Self {
@@ -236,11 +239,11 @@ impl<M: Memory> Store<M> {
 
     /// Whether a request is remembered.
     pub fn contains(&self, identity: &Identity) -> bool {
-        self.inner.borrow().find(identity).is_some()
+        self.inner.borrow_mut().find(identity).is_some()
     }
 
     pub(crate) fn lookup(&self, identity: &Identity) -> Option<Record> {
-        let inner = self.inner.borrow();
+        let mut inner = self.inner.borrow_mut();
         inner.find(identity).map(|(_, _, record)| record)
     }
 
@@ -398,17 +401,21 @@ impl<M: Memory> Inner<M> {
     }
 
     /// The record of a request, its slot, and where that stands.
-    fn find(&self, identity: &Identity) -> Option<(u64, Slot, Record)> {
-        let tail = identity.tail();
+    fn find(&mut self, identity: &Identity) -> Option<(u64, Slot, Record)> {
+        let (bits, tail) = (Bits::of(identity), identity.tail());
         let mut bytes = [0; RecordBytes::MOST];
-        let (at, slot) = index::find(&self.segments, Bits::of(identity), |slot| {
+        let (found, place) = index::find(&self.segments, bits, |slot| {
             // A record does not go beyond its segment, which may be the last.
             let length = (SEGMENT_BYTES - slot.address % SEGMENT_BYTES).min(bytes.len() as u64);
             self.segments
                 .memory
                 .read(slot.address, &mut bytes[..length as usize]);
             RecordBytes::parse(&bytes).is_some_and(|(record, _)| record.has_tail(&tail))
-        })?;
+        });
+        let Some((at, slot)) = found else {
+            self.missed = Some((bits, place));
+            return None;
+        };
         let (record, _) = RecordBytes::parse(&bytes)?;
         let has_replies = !self.slices[self.position(slot.slice)].has_dropped_replies;
         let record = record.record(*identity, |place, length| {
@@ -422,12 +429,10 @@ impl<M: Memory> Inner<M> {
         let slice = self.slice_for(expires_at, policy);
         let address = self.append(slice, record);
         self.entries += 1;
-        index::insert(
-            &mut self.segments,
-            Bits::of(&record.identity),
-            address,
-            slice,
-        );
+        let bits = Bits::of(&record.identity);
+        let missed = self.missed.take().filter(|(missed, _)| *missed == bits);
+        let place = missed.map(|(_, place)| place);
+        index::insert(&mut self.segments, bits, place, address, slice);
         slice
     }
 
@@ -470,6 +475,7 @@ impl<M: Memory> Inner<M> {
         if attempt.incarnation == self.segments.header.incarnation {
             self.running.remove(&attempt.number);
         }
+        self.missed = None;
         end(self, at, slot, record);
         true
     }

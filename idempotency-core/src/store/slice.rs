@@ -162,12 +162,16 @@ impl Slice {
         record: &Record,
     ) -> (u64, bool) {
         let before = (self.replies.tail, self.records.tail, self.page());
-        let dropped = Record {
-            state: State::ReplyDropped,
-            ..record.clone()
+        let dropped;
+        let record = if self.has_dropped_replies && record.reply_bytes() > 0 {
+            dropped = Record {
+                state: State::ReplyDropped,
+                ..record.clone()
+            };
+            &dropped
+        } else {
+            record
         };
-        let is_dropped = self.has_dropped_replies && record.reply_bytes() > 0;
-        let record = if is_dropped { &dropped } else { record };
         let body = record.body();
         let place = (body.len() > INLINE_BYTES).then(|| self.append_reply(segments, &body));
         let bytes = record.to_bytes(place);
