@@ -118,7 +118,7 @@ pub(super) struct Live {
     pub(super) count: u16,
 }
 
-/// Where a path through the trie ends: a bucket, and what leads to it.
+/// Where a path through the trie ends: a bucket, and what leads to it. Filled in place, as a copy costs more than a look.
 pub(super) struct Found {
     /// Address of the bucket, or 0 where there is none yet.
     bucket: u64,
@@ -131,6 +131,18 @@ pub(super) struct Found {
     node: u64,
 }
 
+impl Found {
+    pub(super) fn nothing() -> Self {
+        Self {
+            bucket: 0,
+            block: [0; BLOCK_BYTES],
+            child: 0,
+            levels: 0,
+            node: 0,
+        }
+    }
+}
+
 pub(super) fn live<M: Memory>(segments: &Segments<M>) -> Live {
     Live {
         first: segments.header.first_slice,
@@ -138,14 +150,15 @@ pub(super) fn live<M: Memory>(segments: &Segments<M>) -> Live {
     }
 }
 
-/// The first slot of `bits` for which `is_it` says yes, and its address; and where one would be added.
+/// The first slot of `bits` for which `is_it` says yes, and its address; `found` is where one would be added.
 pub(super) fn find<M: Memory>(
     segments: &Segments<M>,
     bits: Bits,
+    found: &mut Found,
     mut is_it: impl FnMut(Slot) -> bool,
-) -> (Option<(u64, Slot)>, Found) {
+) -> Option<(u64, Slot)> {
     let live = live(segments);
-    let found = descend(segments, bits);
+    descend(segments, bits, found);
     let mut chained: Block;
     let (mut bucket, mut block) = (found.bucket, &found.block);
     while bucket != 0 {
@@ -154,7 +167,7 @@ pub(super) fn find<M: Memory>(
                 let slot = Slot::read(block, index);
                 if is_it(slot) {
                     let at = bucket + (index * SLOT_BYTES) as u64;
-                    return (Some((at, slot)), found);
+                    return Some((at, slot));
                 }
             }
         }
@@ -164,15 +177,15 @@ pub(super) fn find<M: Memory>(
             block = &chained;
         }
     }
-    (None, found)
+    None
 }
 
-/// Adds a slot, at the place that [`find`] gave if nothing was added since. [`Segments::reserve`] has made sure that there
+/// Adds a slot. `found` is where [`find`] left it, if nothing was added since. [`Segments::reserve`] has made sure that there
 /// is room for [`MOST_BLOCKS`] blocks.
 pub(super) fn insert<M: Memory>(
     segments: &mut Segments<M>,
     bits: Bits,
-    mut place: Option<Found>,
+    found: &mut Found,
     record: u64,
     slice: u16,
 ) {
@@ -183,7 +196,6 @@ pub(super) fn insert<M: Memory>(
     };
     let live = live(segments);
     loop {
-        let found = place.take().unwrap_or_else(|| descend(segments, bits));
         if found.bucket == 0 {
             let bucket = take_block(segments);
             let mut block = [0; BLOCK_BYTES];
@@ -195,10 +207,11 @@ pub(super) fn insert<M: Memory>(
         if put(segments, &live, found.bucket, &found.block, slot) {
             return;
         }
-        if !split(segments, &found) {
+        if !split(segments, found) {
             chain(segments, &live, found.bucket, found.block, slot);
             return;
         }
+        descend(segments, bits, found);
     }
 }
 
@@ -223,29 +236,21 @@ pub(super) fn remove<M: Memory>(segments: &Segments<M>, at: u64) {
     segments.memory.write(at, &[0; SLOT_BYTES]);
 }
 
-fn descend<M: Memory>(segments: &Segments<M>, bits: Bits) -> Found {
-    let mut child = ROOT + 4 * bits.root;
-    let (mut levels, mut node) = (0, 0);
+pub(super) fn descend<M: Memory>(segments: &Segments<M>, bits: Bits, found: &mut Found) {
+    (found.child, found.levels, found.node) = (ROOT + 4 * bits.root, 0, 0);
     loop {
-        let number = u32::from_le_bytes(segments.read(child));
+        let number = u32::from_le_bytes(segments.read(found.child));
         let block = u64::from(number / 2) * BLOCK_BYTES as u64;
         if number % 2 == 1 {
-            child = block + 4 * bits.child(levels) as u64;
-            (levels, node) = (levels + 1, block);
+            found.child = block + 4 * bits.child(found.levels) as u64;
+            (found.levels, found.node) = (found.levels + 1, block);
             continue;
         }
-        let bytes = if block == 0 {
-            [0; BLOCK_BYTES]
-        } else {
-            segments.read(block)
-        };
-        return Found {
-            bucket: block,
-            block: bytes,
-            child,
-            levels,
-            node,
-        };
+        found.bucket = block;
+        if block != 0 {
+            segments.memory.read(block, &mut found.block);
+        }
+        return;
     }
 }
 

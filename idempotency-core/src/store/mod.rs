@@ -80,8 +80,10 @@ struct Inner<M: Memory> {
     slices: VecDeque<Slice>,
     /// The attempts of this heap that have not ended, by number, with the slice of their record.
     running: BTreeMap<u64, (Identity, u16)>,
-    /// Where the request would be added that was looked for last and not found, until the index changes.
-    missed: Option<(Bits, Found)>,
+    /// Where the last look into the index ended.
+    found: Found,
+    /// The request that was not found there, until the index changes: it would be added there.
+    missed: Option<Bits>,
     attempts: u64,
     entries: u64,
     reply_bytes: u64,
@@ -208,6 +210,7 @@ impl<M: Memory> Store<M> {
             segments,
             slices,
             running: BTreeMap::new(),
+            found: Found::nothing(),
             missed: None,
             attempts: 0,
         };
@@ -404,7 +407,8 @@ impl<M: Memory> Inner<M> {
     fn find(&mut self, identity: &Identity) -> Option<(u64, Slot, Record)> {
         let (bits, tail) = (Bits::of(identity), identity.tail());
         let mut bytes = [0; RecordBytes::MOST];
-        let (found, place) = index::find(&self.segments, bits, |slot| {
+        self.missed = None;
+        let found = index::find(&self.segments, bits, &mut self.found, |slot| {
             // A record does not go beyond its segment, which may be the last.
             let length = (SEGMENT_BYTES - slot.address % SEGMENT_BYTES).min(bytes.len() as u64);
             self.segments
@@ -413,7 +417,7 @@ impl<M: Memory> Inner<M> {
             RecordBytes::parse(&bytes).is_some_and(|(record, _)| record.has_tail(&tail))
         });
         let Some((at, slot)) = found else {
-            self.missed = Some((bits, place));
+            self.missed = Some(bits);
             return None;
         };
         let (record, _) = RecordBytes::parse(&bytes)?;
@@ -430,9 +434,10 @@ impl<M: Memory> Inner<M> {
         let address = self.append(slice, record);
         self.entries += 1;
         let bits = Bits::of(&record.identity);
-        let missed = self.missed.take().filter(|(missed, _)| *missed == bits);
-        let place = missed.map(|(_, place)| place);
-        index::insert(&mut self.segments, bits, place, address, slice);
+        if self.missed.take() != Some(bits) {
+            index::descend(&self.segments, bits, &mut self.found);
+        }
+        index::insert(&mut self.segments, bits, &mut self.found, address, slice);
         slice
     }
 
