@@ -1,0 +1,52 @@
+//! Why a memory is not a store.
+
+use std::fmt;
+
+/// Why a memory could not be opened as a store. Nothing in it was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The memory holds something else.
+    Foreign {
+        /// Its first bytes.
+        found: [u8; 8],
+    },
+    /// The memory holds a store of a layout that this version of the library does not know.
+    UnknownVersion {
+        /// The layout version found.
+        found: u8,
+        /// The layout version that this library reads and writes.
+        known: u8,
+    },
+    /// The memory begins as a store, and its header contradicts itself.
+    Damaged,
+    /// The memory could not grow to hold an empty store.
+    OutOfMemory,
+    /// The policy contradicts itself.
+    InvalidPolicy(&'static str),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign { found } => write!(
+                f,
+                "the memory given to the store begins with {found:02x?}: it belongs to something else; give the store a MemoryId that nothing else uses"
+            ),
+            Self::UnknownVersion { found, known } => write!(
+                f,
+                "the store was written in layout version {found}, this library knows version {known}; deploy the version of the library that wrote it, or a later one"
+            ),
+            Self::Damaged => write!(
+                f,
+                "the memory given to the store has its header but not what the header describes: something else wrote to it; restore a snapshot, or give the store a new MemoryId and lose its records"
+            ),
+            Self::OutOfMemory => write!(
+                f,
+                "the store's memory can't grow; free stable memory or raise its limit"
+            ),
+            Self::InvalidPolicy(why) => write!(f, "the store's policy can't work: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
