@@ -106,6 +106,30 @@ fn invalid_modules() {
 }
 
 #[test]
+fn oversized_modules() {
+    use std::io::Write;
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    // Small to send, and over 100 MiB when it is unpacked.
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(b"\0asm\x01\0\0\0").unwrap();
+    for _ in 0..101 {
+        packed.write_all(&[0; 1 << 20]).unwrap();
+    }
+    let reject = pic
+        .reinstall_canister(id, packed.finish().unwrap(), Vec::new(), None)
+        .expect_err("oversized");
+    assert_eq!(
+        reject.error_code,
+        ErrorCode::CanisterInvalidWasm,
+        "{reject}"
+    );
+    // Zeros are no module either: it must be the size that is found first.
+    assert!(reject.reject_message.contains("decompress"), "{reject}");
+    assert_eq!(counter(&pic, id), 0, "the old module is still there");
+}
+
+#[test]
 fn bad_management_arguments() {
     let pic = pocket_ic();
     let management = candid::Principal::management_canister();
