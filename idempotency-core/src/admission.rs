@@ -3,7 +3,7 @@
 use crate::{
     error::IdempotencyError,
     identity::{Fingerprint, Identity},
-    store::{Record, State, Store},
+    store::{Head, Record, State, Store},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -33,22 +33,8 @@ pub enum Decision {
 /// The right to execute a request, and what to record it under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    pub(crate) identity: Identity,
-    fingerprint: Fingerprint,
-    since: Timestamp,
+    pub(crate) head: Head,
     pub(crate) expires_at: Timestamp,
-}
-
-impl Ticket {
-    pub(crate) fn record(&self, state: State) -> Record {
-        Record {
-            identity: self.identity,
-            fingerprint: self.fingerprint,
-            since: self.since,
-            state,
-            is_replacement: false,
-        }
-    }
 }
 
 /// Decides on `request` at time `now`.
@@ -63,21 +49,23 @@ impl Ticket {
 /// | absent | `created_at > now + drift` | [`CreatedInFuture`](IdempotencyError::CreatedInFuture) |
 /// | absent | store full and nothing expired | [`Full`](IdempotencyError::Full) |
 /// | absent | otherwise | execute |
+/// | the store's memory is damaged | any | [`StoreDamaged`](IdempotencyError::StoreDamaged) |
 ///
 /// The look-up comes first, so a retry of something done is answered however late it comes and however full the store
 /// is. Only a request that passes everything else makes the store give up an expired slice.
 pub fn admit<M: Memory>(store: &Store<M>, request: &Request, now: Timestamp) -> Decision {
     match store.lookup(&request.identity) {
-        Some(record) => known(store, record, &request.fingerprint),
-        None => new(store, request, now).map_or_else(Decision::Refuse, Decision::Execute),
+        Ok(Some(record)) => known(store, record, &request.fingerprint),
+        Ok(None) => new(store, request, now).map_or_else(Decision::Refuse, Decision::Execute),
+        Err(damaged) => Decision::Refuse(damaged.into()),
     }
 }
 
 fn known<M: Memory>(store: &Store<M>, record: Record, fingerprint: &Fingerprint) -> Decision {
-    if !record.fingerprint.matches(fingerprint) {
+    if !record.head.fingerprint.matches(fingerprint) {
         return Decision::Refuse(IdempotencyError::KeyReused);
     }
-    let since = record.since;
+    let since = record.head.since;
     match record.state {
         State::Done(reply) => Decision::Replay(reply),
         State::ReplyDropped => {
@@ -106,13 +94,13 @@ fn new<M: Memory>(
             return Err(IdempotencyError::CreatedInFuture { now });
         }
     }
-    store
-        .make_room(now)
-        .map_err(|retry_after| IdempotencyError::Full { retry_after })?;
+    store.make_room(now)?;
     Ok(Ticket {
-        identity: request.identity,
-        fingerprint: request.fingerprint,
-        since: now,
+        head: Head {
+            identity: request.identity,
+            fingerprint: request.fingerprint,
+            since: now,
+        },
         expires_at: policy.expires_at(request.created_at, now),
     })
 }

@@ -6,7 +6,7 @@
 //! The variants follow the status codes of the IETF draft `draft-ietf-httpapi-idempotency-key-header` and OASIS
 //! Repeatable Requests. The docs of the type are for clients: candid exports them with the interface.
 
-use crate::time::Timestamp;
+use crate::{store::Damaged, time::Timestamp};
 use candid::CandidType;
 use serde::Deserialize;
 use std::fmt;
@@ -56,6 +56,8 @@ pub enum IdempotencyError {
         /// The next record expires at this time; a try before is in vain.
         retry_after: Timestamp,
     },
+    /// The canister's memory of requests is damaged, so it can't be told whether this one ran (500). Tell its operators.
+    StoreDamaged,
 }
 
 impl fmt::Display for IdempotencyError {
@@ -108,8 +110,15 @@ impl fmt::Display for IdempotencyError {
                 f,
                 "Full: no more requests can be remembered at present; send it again after {retry_after}"
             ),
+            Self::StoreDamaged => write!(f, "StoreDamaged: {Damaged}"),
         }
     }
 }
 
 impl std::error::Error for IdempotencyError {}
+
+impl From<Damaged> for IdempotencyError {
+    fn from(_: Damaged) -> Self {
+        Self::StoreDamaged
+    }
+}

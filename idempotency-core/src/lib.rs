@@ -90,5 +90,5 @@ pub use eviction::install;
 pub use idempotency_macros::idempotent;
 pub use identity::{Key, KeyWriter};
 pub use policy::Policy;
-pub use store::{OpenError, Stats, Store};
+pub use store::{Damaged, OpenError, Stats, Store};
 pub use time::Timestamp;

@@ -47,7 +47,9 @@ impl Contestant for Ours {
 
     fn insert(&mut self, request: &Request, now: Timestamp, reply: Vec<u8>) {
         STORE.with(|store| match admit(store, request, now) {
-            Decision::Execute(ticket) => store.record(&ticket, reply),
+            Decision::Execute(ticket) => {
+                store.record(&ticket, &reply).expect("the store is sound");
+            }
             other => panic!("a new request is executed, not {other:?}"),
         });
     }
@@ -60,11 +62,16 @@ impl Contestant for Ours {
     }
 
     fn is_known(&self, request: &Request) -> bool {
-        STORE.with(|store| store.contains(&request.identity))
+        STORE
+            .with(|store| store.guaranteed_until(&request.identity))
+            .expect("the store is sound")
+            .is_some()
     }
 
     fn expire(&mut self, now: Timestamp) {
-        STORE.with(|store| store.evict(now, 1));
+        STORE
+            .with(|store| store.evict(now, 1))
+            .expect("the store is sound");
     }
 
     fn entries(&self) -> u64 {

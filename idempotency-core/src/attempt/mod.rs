@@ -61,7 +61,7 @@ pub fn call<M: Memory, A, R>(
                             reply.len()
                         ));
                     }
-                    store.record(&ticket, reply.clone());
+                    store.record(&ticket, &reply).unwrap_or_else(damaged);
                 });
                 eviction::schedule(store);
             }
@@ -150,11 +150,11 @@ struct Running<M: Memory + 'static> {
 
 impl<M: Memory + 'static> Running<M> {
     fn begin(store: &'static LocalKey<Store<M>>, ticket: &Ticket) -> Self {
-        let attempt = store.with(|store| store.begin(ticket));
+        let attempt = store.with(|store| store.begin(ticket).unwrap_or_else(damaged));
         eviction::schedule(store);
         Self {
             store,
-            identity: ticket.identity,
+            identity: ticket.head.identity,
             attempt,
             ended: false,
         }
@@ -164,15 +164,18 @@ impl<M: Memory + 'static> Running<M> {
     fn complete(mut self, reply: &[u8]) {
         self.store.with(|store| {
             let fits = reply.len() <= store.policy().max_reply_bytes as usize;
-            let reply = fits.then(|| reply.to_vec());
-            store.complete(&self.identity, self.attempt, reply);
+            let reply = fits.then_some(reply);
+            store
+                .complete(&self.identity, self.attempt, reply)
+                .unwrap_or_else(damaged)
         });
         self.ended = true;
     }
 
     fn release(mut self) {
         self.store
-            .with(|store| store.release(&self.identity, self.attempt));
+            .with(|store| store.release(&self.identity, self.attempt))
+            .unwrap_or_else(damaged);
         self.ended = true;
     }
 }
@@ -180,10 +183,17 @@ impl<M: Memory + 'static> Running<M> {
 impl<M: Memory + 'static> Drop for Running<M> {
     fn drop(&mut self) {
         if !self.ended {
-            self.store
+            // There is nobody to tell of a damaged store here; the record stays pending, which does not run again either.
+            let _ = self
+                .store
                 .with(|store| store.interrupt(&self.identity, self.attempt));
         }
     }
+}
+
+/// The message is undone: a request that can't be recorded has not run.
+fn damaged<T>(damaged: store::Damaged) -> T {
+    trap(&IdempotencyError::from(damaged).to_string())
 }
 
 /// Runs a future and tells whether it was ever suspended, that is, whether this is still its first message.

@@ -1,13 +1,15 @@
 //! The records of a store: finding, adding, changing and forgetting them.
 
 use super::{
+    error::{Damaged, OpenError},
     header::{Header, MAX_SLICES},
-    index::{self, Bits, Found, Slot},
-    record::{Attempt, RECORD_BYTES, Record, RecordBytes, State},
-    segments::{SEGMENT_BYTES, Segments},
+    index::{self, Index, Slot},
+    record::{Attempt, Head, RECORD_BYTES, Record, RecordBytes, State},
+    segments::{FIRST_SEGMENT, SEGMENT_BYTES, Segments},
     slice::{self, Slice},
 };
 use crate::{
+    admission::Ticket,
     identity::Identity,
     policy::Policy,
     time::{Timestamp, nanos},
@@ -22,106 +24,186 @@ pub(super) struct Contents<M: Memory> {
     pub(super) slices: VecDeque<Slice>,
     /// The attempts of this heap that have not ended, by number, with the slice of their record.
     pub(super) running: BTreeMap<u64, (Identity, u16)>,
-    /// Where the last look into the index ended.
-    pub(super) found: Found,
-    /// The request that was not found there, until the index changes: it would be added there.
-    pub(super) missed: Option<Bits>,
+    index: Index,
     pub(super) attempts: u64,
     pub(super) entries: u64,
     pub(super) reply_bytes: u64,
 }
 
 impl<M: Memory> Contents<M> {
+    /// What `memory` holds, or an empty store if it was never used.
+    pub(super) fn open(memory: M, policy: &Policy, now: Timestamp) -> Result<Self, OpenError> {
+        let found = Header::read(&memory)?;
+        let header = found.unwrap_or(Header {
+            pages: FIRST_SEGMENT,
+            ..Header::default()
+        });
+        let mut segments = Segments { memory, header };
+        if found.is_none() && !segments.make(segments_needed(policy, 0)) {
+            return Err(OpenError::OutOfMemory);
+        }
+        let mut slices = VecDeque::with_capacity(usize::from(MAX_SLICES));
+        for index in 0..header.slices {
+            let number = header.first_slice.wrapping_add(index);
+            let mut slice = Header::read_slice(&segments.memory, number);
+            slice.find_end(&segments)?;
+            slices.push_back(slice);
+        }
+        segments.header = Header {
+            incarnation: header.incarnation + 1,
+            floor: floor(&header, policy, now),
+            window: nanos(policy.window),
+            drift: nanos(policy.drift),
+            ..header
+        };
+        segments.write_header();
+        Ok(Self {
+            entries: slices.iter().map(|slice| u64::from(slice.entries)).sum(),
+            reply_bytes: slices.iter().map(|slice| slice.reply_bytes).sum(),
+            index: Index::read(&segments),
+            segments,
+            slices,
+            running: BTreeMap::new(),
+            attempts: 0,
+        })
+    }
+
     pub(super) fn bytes(&self, policy: &Policy) -> u64 {
         let running = self.running.len() as u64;
         self.entries * RECORD_BYTES + self.reply_bytes + running * u64::from(policy.max_reply_bytes)
     }
 
     /// The record of a request, its slot, and where that stands.
-    pub(super) fn find(&mut self, identity: &Identity) -> Option<(u64, Slot, Record)> {
-        let (bits, tail) = (Bits::of(identity), identity.tail());
+    pub(super) fn find(
+        &mut self,
+        identity: &Identity,
+    ) -> Result<Option<(u64, Slot, Record)>, Damaged> {
+        let tail = identity.tail();
         let mut bytes = [0; RecordBytes::MOST];
-        self.missed = None;
-        let found = index::find(&self.segments, bits, &mut self.found, |slot| {
+        let (segments, slices) = (&self.segments, &self.slices);
+        let first = segments.header.first_slice;
+        let slice_of = |slot: Slot| slices.get(usize::from(slot.slice.wrapping_sub(first)));
+        let found = self.index.find(segments, identity, |slot| {
             // A record does not go beyond its segment, which may be the last.
             let length = (SEGMENT_BYTES - slot.address % SEGMENT_BYTES).min(bytes.len() as u64);
-            self.segments
-                .memory
-                .read(slot.address, &mut bytes[..length as usize]);
-            RecordBytes::parse(&bytes).is_some_and(|(record, _)| record.has_tail(&tail))
-        });
-        let Some((at, slot)) = found else {
-            self.missed = Some(bits);
-            return None;
-        };
-        let (record, _) = RecordBytes::parse(&bytes)?;
-        let has_replies = !self.slices[self.position(slot.slice)].has_dropped_replies;
-        let record = record.record(*identity, |place, length| {
-            has_replies.then(|| slice::read_reply(&self.segments, place, length))
+            segments.read_into(slot.address, &mut bytes[..length as usize])?;
+            let Some((record, _)) = RecordBytes::parse(&bytes) else {
+                return Ok(false);
+            };
+            let oldest = slice_of(slot).map_or(u64::MAX, |slice| slice.oldest);
+            Ok(record.has_tail(&tail) && record.since() >= oldest)
         })?;
-        Some((at, slot, record))
+        let Some((at, slot)) = found else {
+            return Ok(None);
+        };
+        let (record, _) = RecordBytes::parse(&bytes).ok_or(Damaged)?;
+        let record = record.record(*identity, |place, length| {
+            if slice_of(slot).is_none_or(|slice| slice.has_dropped_replies) {
+                return Ok(State::ReplyDropped);
+            }
+            slice::read_reply(segments, place, length).map(State::Done)
+        })?;
+        Ok(Some((at, slot, record)))
     }
 
     /// Adds a record; the number of its slice.
     pub(super) fn insert(
         &mut self,
-        record: &Record,
-        expires_at: Timestamp,
+        ticket: &Ticket,
+        state: State<&[u8]>,
         policy: &Policy,
-    ) -> u16 {
-        let slice = self.slice_for(expires_at, policy);
-        let address = self.append(slice, record);
+    ) -> Result<u16, Damaged> {
+        let slice = self.slice_for(ticket.expires_at, policy);
+        let address = self.append(slice, &ticket.head, state, false)?;
         self.entries += 1;
-        let bits = Bits::of(&record.identity);
-        if self.missed.take() != Some(bits) {
-            index::descend(&self.segments, bits, &mut self.found);
-        }
-        index::insert(&mut self.segments, bits, &mut self.found, address, slice);
-        slice
+        let identity = &ticket.head.identity;
+        self.index
+            .insert(&mut self.segments, identity, address, slice)?;
+        Ok(slice)
     }
 
     /// Appends a record to a slice; its address.
-    pub(super) fn append(&mut self, number: u16, record: &Record) -> u64 {
+    fn append(
+        &mut self,
+        number: u16,
+        head: &Head,
+        state: State<&[u8]>,
+        is_replacement: bool,
+    ) -> Result<u64, Damaged> {
         let position = self.position(number);
-        let slice = &mut self.slices[position];
+        let slice = self.slices.get_mut(position).ok_or(Damaged)?;
         let before = slice.reply_bytes;
-        let (address, is_moved) = slice.append(&mut self.segments, record);
+        let (address, is_moved) = slice.append(&mut self.segments, head, state, is_replacement)?;
         self.reply_bytes += slice.reply_bytes - before;
         if is_moved {
-            self.write_slice(number);
+            Header::write_slice(&self.segments.memory, number, slice);
         }
-        address
+        Ok(address)
     }
 
-    /// Changes the state of a record whose body stays as long as it is.
-    pub(super) fn write_state(&mut self, slot: Slot, record: &Record, state: State) {
-        let record = Record {
-            state,
-            ..record.clone()
-        };
-        self.segments
-            .memory
-            .write(slot.address, &record.to_bytes(None)[..1]);
-    }
-
-    pub(super) fn end(
+    /// The record of an attempt that is still its own, and ends.
+    fn ending(
         &mut self,
         identity: &Identity,
         attempt: Attempt,
-        end: impl FnOnce(&mut Self, u64, Slot, Record),
-    ) -> bool {
-        let Some((at, slot, record)) = self.find(identity) else {
-            return false;
+    ) -> Result<Option<(u64, Slot, Head)>, Damaged> {
+        let Some((at, slot, record)) = self.find(identity)? else {
+            return Ok(None);
         };
         if record.state != State::Pending(attempt) {
-            return false;
+            return Ok(None);
         }
         if attempt.incarnation == self.segments.header.incarnation {
             self.running.remove(&attempt.number);
         }
-        self.missed = None;
-        end(self, at, slot, record);
-        true
+        Ok(Some((at, slot, record.head)))
+    }
+
+    pub(super) fn complete(
+        &mut self,
+        identity: &Identity,
+        attempt: Attempt,
+        reply: &[u8],
+    ) -> Result<bool, Damaged> {
+        let Some((at, slot, head)) = self.ending(identity, attempt)? else {
+            return Ok(false);
+        };
+        let address = self.append(slot.slice, &head, State::Done(reply), true)?;
+        (self.index).replace(&self.segments, at, slot, address, slot.slice);
+        Ok(true)
+    }
+
+    /// Ends an attempt without a reply: the record's body stays as it is, and means nothing.
+    pub(super) fn end(
+        &mut self,
+        identity: &Identity,
+        attempt: Attempt,
+        state: State,
+    ) -> Result<bool, Damaged> {
+        let Some((_, slot, _)) = self.ending(identity, attempt)? else {
+            return Ok(false);
+        };
+        let [first] = self.segments.read(slot.address)?;
+        let first = RecordBytes::with_state(first, &state);
+        self.segments.memory.write(slot.address, &[first]);
+        Ok(true)
+    }
+
+    pub(super) fn release(
+        &mut self,
+        identity: &Identity,
+        attempt: Attempt,
+    ) -> Result<bool, Damaged> {
+        let Some((at, slot, _)) = self.ending(identity, attempt)? else {
+            return Ok(false);
+        };
+        self.index.remove(&self.segments, at);
+        self.entries = self.entries.saturating_sub(1);
+        let position = self.position(slot.slice);
+        let slice = self.slices.get_mut(position).ok_or(Damaged)?;
+        slice.entries = slice.entries.saturating_sub(1);
+        Header::write_slice(&self.segments.memory, slot.slice, slice);
+        Ok(true)
     }
 
     /// The number of the slice for what expires at a time: the first that lives as long, or else a new one.
@@ -146,87 +228,87 @@ impl<M: Memory> Contents<M> {
             last.until = until;
         }
         let number = first.wrapping_add(self.slices.len() as u16 - 1);
-        self.write_slice(number);
+        if let Some(last) = self.slices.back() {
+            Header::write_slice(&self.segments.memory, number, last);
+        }
         number
     }
 
     /// Gives up the oldest slice. What of it is still running gets another window: forgetting it would let it run twice.
-    pub(super) fn forget_oldest(&mut self, now: Timestamp, policy: &Policy) {
+    pub(super) fn forget_oldest(&mut self, now: Timestamp, policy: &Policy) -> Result<(), Damaged> {
         let oldest = self.segments.header.first_slice;
         let running: Vec<(u64, Identity)> = (self.running.iter())
             .filter(|(_, (_, slice))| *slice == oldest)
             .map(|(number, (identity, _))| (*number, *identity))
             .collect();
         for (number, identity) in running {
-            let Some((at, slot, record)) = self.find(&identity) else {
+            let Some((at, slot, record)) = self.find(&identity)? else {
+                continue;
+            };
+            let State::Pending(attempt) = record.state else {
                 continue;
             };
             let slice = self.slice_for(now.plus(policy.window), policy);
-            let address = self.append(
-                slice,
-                &Record {
-                    is_replacement: false,
-                    ..record
-                },
-            );
+            let address = self.append(slice, &record.head, State::Pending(attempt), false)?;
             self.entries += 1;
-            index::replace(&self.segments, at, slot, address, slice);
+            (self.index).replace(&self.segments, at, slot, address, slice);
             self.running.insert(number, (identity, slice));
         }
         let Some(slice) = self.slices.pop_front() else {
-            return;
+            return Ok(());
         };
-        self.entries -= u64::from(slice.entries);
-        self.reply_bytes -= slice.reply_bytes;
+        self.entries = self.entries.saturating_sub(u64::from(slice.entries));
+        self.reply_bytes = self.reply_bytes.saturating_sub(slice.reply_bytes);
         slice.give_back(&mut self.segments);
         self.segments.header.first_slice = oldest.wrapping_add(1);
         self.segments.header.slices -= 1;
         self.segments.write_header();
+        Ok(())
     }
 
     /// Gives up the replies of the oldest slice that has any outside of its records; the ids stay.
     pub(super) fn drop_oldest_replies(&mut self) -> bool {
-        let Some(position) = self.slices.iter().position(|slice| slice.reply_bytes > 0) else {
-            return false;
-        };
-        let slice = &mut self.slices[position];
-        self.reply_bytes -= slice.reply_bytes;
-        slice.drop_replies(&mut self.segments);
-        self.segments.write_header();
-        self.write_slice(
-            self.segments
-                .header
-                .first_slice
-                .wrapping_add(position as u16),
-        );
-        true
+        let first = self.segments.header.first_slice;
+        for (number, slice) in (0_u16..).zip(&mut self.slices) {
+            if slice.reply_bytes > 0 {
+                self.reply_bytes = self.reply_bytes.saturating_sub(slice.reply_bytes);
+                slice.drop_replies(&mut self.segments);
+                self.segments.write_header();
+                let number = first.wrapping_add(number);
+                Header::write_slice(&self.segments.memory, number, slice);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The last instant for which a slice is kept.
+    pub(super) fn until(&self, number: u16) -> Option<Timestamp> {
+        self.slices.get(self.position(number)).map(Slice::until)
     }
 
     fn position(&self, number: u16) -> usize {
         usize::from(number.wrapping_sub(self.segments.header.first_slice))
     }
+}
 
-    pub(super) fn slice_mut(&mut self, number: u16) -> &mut Slice {
-        let position = self.position(number);
-        &mut self.slices[position]
+/// A longer window must not reach back to requests that the shorter one let be forgotten: they would run again.
+fn floor(header: &Header, policy: &Policy, now: Timestamp) -> u64 {
+    let is_new = header.incarnation == 0;
+    let reach = header.window.saturating_add(header.drift);
+    if is_new || nanos(policy.window) + nanos(policy.drift) <= reach {
+        return header.floor;
     }
-
-    pub(super) fn write_slice(&self, number: u16) {
-        Header::write_slice(
-            &self.segments.memory,
-            number,
-            &self.slices[self.position(number)],
-        );
-    }
+    header.floor.max(now.as_nanos().saturating_sub(reach))
 }
 
 /// Into how many slices the time is divided in which records can expire.
 const SLICES_IN_REACH: u64 = 32;
 
 /// Segments that one more insert and the completion of what is running may take: for replies and records, for what is left
-/// of segments that are begun, and for blocks of the index.
+/// of segments that are begun, and for nodes and buckets of the index.
 pub(super) fn segments_needed(policy: &Policy, running: u64) -> u64 {
     let replies = (running + 1) * (u64::from(policy.max_reply_bytes) + RECORD_BYTES);
     let begun = 2 * (running + 1).min(u64::from(MAX_SLICES));
-    replies.div_ceil(SEGMENT_BYTES / 2) + begun + index::MOST_BLOCKS.div_ceil(256) + 1
+    replies.div_ceil(SEGMENT_BYTES / 2) + begun + index::MOST_SEGMENTS + 1
 }

@@ -25,6 +25,29 @@ pub enum OpenError {
     InvalidPolicy(&'static str),
 }
 
+/// What the store's memory holds contradicts itself: something else wrote to it. Where this is returned a request is refused
+/// rather than taken for a new one. [`IdempotencyError::StoreDamaged`](crate::IdempotencyError::StoreDamaged) tells the
+/// client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the memory of the store contradicts itself: something else wrote to it; restore a snapshot, or give the store a new MemoryId and lose its records"
+        )
+    }
+}
+
+impl std::error::Error for Damaged {}
+
+impl From<Damaged> for OpenError {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

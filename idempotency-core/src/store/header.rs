@@ -11,16 +11,21 @@
 //!     40      4  pages in use, this one and the root included
 //!     44      4  first free segment, 0 if none; each names the next
 //!     48      4  number of free segments
-//!     52      4  segment that index blocks are taken from, 0 if none
-//!     56      4  blocks taken from it
+//!     52      4  segment that the index takes nodes and buckets from, 0 if none
+//!     56      4  units of 64 bytes taken from it
 //!     60      2  number of the oldest slice
 //!     62      2  live slices
-//!    256  64×52  slice table: slice n is entry n mod 64
+//!    256  64×60  slice table: slice n is entry n mod 64
 //! ```
 //!
 //! Integers are little-endian. Everything lies in the first 4 KiB, which are one page of the IC's accounting.
 
-use super::{OpenError, slice::Slice};
+use super::{
+    OpenError,
+    index::UNITS_IN_SEGMENT,
+    segments::{FIRST_SEGMENT, MOST_PAGES},
+    slice::Slice,
+};
 use ic_stable_structures::Memory;
 
 const MAGIC: &[u8; 7] = b"IDMPTCY";
@@ -40,8 +45,8 @@ pub(super) struct Header {
     pub(super) pages: u32,
     pub(super) free_head: u32,
     pub(super) free_count: u32,
-    pub(super) block_segment: u32,
-    pub(super) blocks_taken: u32,
+    pub(super) index_segment: u32,
+    pub(super) index_units: u32,
     pub(super) first_slice: u16,
     pub(super) slices: u16,
 }
@@ -74,41 +79,52 @@ impl Header {
             pages: u32::from_le_bytes(take(&mut rest)),
             free_head: u32::from_le_bytes(take(&mut rest)),
             free_count: u32::from_le_bytes(take(&mut rest)),
-            block_segment: u32::from_le_bytes(take(&mut rest)),
-            blocks_taken: u32::from_le_bytes(take(&mut rest)),
+            index_segment: u32::from_le_bytes(take(&mut rest)),
+            index_units: u32::from_le_bytes(take(&mut rest)),
             first_slice: u16::from_le_bytes(take(&mut rest)),
             slices: u16::from_le_bytes(take(&mut rest)),
         };
-        let plausible = header.pages >= 2
-            && u64::from(header.pages) <= memory.size()
-            && header.slices <= MAX_SLICES
-            && header.free_head < header.pages
-            && header.block_segment < header.pages;
-        if plausible {
+        if header.is_plausible(memory.size()) {
             Ok(Some(header))
         } else {
             Err(OpenError::Damaged)
         }
     }
 
+    fn is_plausible(&self, size: u64) -> bool {
+        let is_segment = |segment| segment == 0 || (FIRST_SEGMENT..self.pages).contains(&segment);
+        let is_list = (self.free_head == 0) == (self.free_count == 0);
+        self.pages >= FIRST_SEGMENT
+            && u64::from(self.pages) <= size.min(MOST_PAGES)
+            && self.slices <= MAX_SLICES
+            && self.incarnation < u64::MAX
+            && is_list
+            && self.free_count < self.pages
+            && self.index_units <= UNITS_IN_SEGMENT
+            && is_segment(self.free_head)
+            && is_segment(self.index_segment)
+    }
+
     pub(super) fn write(&self, memory: &impl Memory) {
-        let mut bytes = Vec::with_capacity(BYTES);
-        bytes.extend_from_slice(MAGIC);
-        bytes.push(LAYOUT_VERSION);
-        for field in [self.incarnation, self.window, self.drift, self.floor] {
-            bytes.extend_from_slice(&field.to_le_bytes());
+        let mut bytes = [0; BYTES];
+        bytes[..7].copy_from_slice(MAGIC);
+        bytes[7] = LAYOUT_VERSION;
+        let longs = [self.incarnation, self.window, self.drift, self.floor];
+        for (place, field) in bytes[8..40].chunks_exact_mut(8).zip(longs) {
+            place.copy_from_slice(&field.to_le_bytes());
         }
-        for field in [
+        let words = [
             self.pages,
             self.free_head,
             self.free_count,
-            self.block_segment,
-            self.blocks_taken,
-        ] {
-            bytes.extend_from_slice(&field.to_le_bytes());
+            self.index_segment,
+            self.index_units,
+        ];
+        for (place, field) in bytes[40..60].chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&field.to_le_bytes());
         }
-        bytes.extend_from_slice(&self.first_slice.to_le_bytes());
-        bytes.extend_from_slice(&self.slices.to_le_bytes());
+        bytes[60..62].copy_from_slice(&self.first_slice.to_le_bytes());
+        bytes[62..].copy_from_slice(&self.slices.to_le_bytes());
         memory.write(0, &bytes);
     }
 

@@ -1,63 +1,80 @@
-//! Where each request's record lies: a trie over the hash bits of identities, of 256-byte blocks.
+//! Where each request's record lies: a trie over the hash bits of identities.
 //!
 //! ```text
-//! root    page 1: 16,384 children of 4 bytes, chosen by the first 14 bits
-//! node    64 children of 4 bytes, chosen by the next 6 bits; four levels at most
-//! bucket  25 slots of 10 bytes; then 1 byte: bits of this level that all its slots share; 1 byte unused;
+//! root    page 1: 256 nodes of 64 children, chosen by the first 8 bits; a child by the next 6
+//! node    128 bytes: 32 children of 4 bytes, chosen by the next 5 bits; up to four nodes below the root
+//! bucket  256 bytes: 25 slots of 10 bytes; then 1 byte: bits of its node that all its slots share; 1 byte unused;
 //!         4 bytes: a bucket to go on with, where no bits are left to split by
-//! child   0: nothing here; else a block's number × 2, + 1 if it is a node
-//! slot    80 bits: record's address / 4 in 36, number of its slice in 16, the identity's hash bits 14 to 41 in 28
+//! child   0: nothing here; else the address / 64 × 2, + 1 if it is a node
+//! slot    80 bits: record's address / 4 in 36, number of its slice in 16, the identity's hash bits 8 to 35 in 28
 //! ```
 //!
 //! A slot whose slice is gone is free: forgetting touches no bucket. A full bucket splits in two; neighbouring children
-//! of a node share a bucket until it does. So no call pays for a resize, a look-up reads the root, mostly one node, and a
-//! bucket, and an insert writes one slot.
+//! of a node share a bucket until it does. So no call pays for a resize. The root is kept on the heap too, 64 KiB however
+//! many requests there are: a look-up reads one node at most below some twenty million, and a bucket, and an insert writes
+//! one slot.
 //!
-//! An attacker who grinds identities with equal bits makes a path deeper, by one node of 64 children for 6 bits more. When
-//! all 38 bits are equal that nodes go by, which takes 2^38 hashes for each slot, buckets are chained, 25 slots each.
+//! An attacker who grinds identities with equal bits makes a path deeper, by one node for 5 bits more. When all 34 bits are
+//! equal that nodes go by, which takes 2^34 hashes for each slot, buckets are chained, 25 slots each.
 
-use super::segments::{SEGMENT_BYTES, Segments, address};
+use super::{
+    error::Damaged,
+    segments::{SEGMENT_BYTES, Segments, address},
+};
 use crate::identity::Identity;
 use ic_stable_structures::Memory;
 
 const ROOT: u64 = SEGMENT_BYTES;
-pub(super) const ROOT_BITS: u32 = 14;
+const ROOT_BITS: u32 = 8;
 const HASH_BITS: u32 = 28;
-const NODE_BITS: u32 = 6;
-const CHILDREN: usize = 64;
-const MAX_LEVELS: u32 = 4;
-const BLOCK_BYTES: usize = 256;
-const BLOCKS_IN_SEGMENT: u32 = 256;
+/// The root's nodes are wider: their children are on the heap.
+const LEVEL_BITS: [u32; 5] = [6, 5, 5, 5, 5];
+const LOWEST: usize = LEVEL_BITS.len() - 1;
+
+/// Nodes and buckets lie at multiples of this.
+const UNIT_BYTES: u64 = 64;
+pub(super) const UNITS_IN_SEGMENT: u32 = (SEGMENT_BYTES / UNIT_BYTES) as u32;
+const NODE_BYTES: usize = 128;
+const BUCKET_BYTES: usize = 256;
 const SLOT_BYTES: usize = 10;
 const SLOTS: usize = 25;
 const DEPTH_AT: usize = 250;
 const NEXT_AT: usize = 252;
 
-/// Blocks that one insert may take: a node and a bucket on each level.
-pub(super) const MOST_BLOCKS: u64 = 2 * (MAX_LEVELS as u64 * NODE_BITS as u64 + 2);
+/// Nodes and buckets that one insert may take: one for each bit, and a last one.
+const MOST_BLOCKS: u64 = (HASH_BITS + LEVEL_BITS.len() as u32) as u64;
 
-type Block = [u8; BLOCK_BYTES];
+/// Segments that one insert may take for them.
+pub(super) const MOST_SEGMENTS: u64 =
+    (MOST_BLOCKS * BUCKET_BYTES as u64).div_ceil(SEGMENT_BYTES) + 1;
+
+type Bucket = [u8; BUCKET_BYTES];
 
 /// What an identity is looked up by.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bits {
-    root: u64,
+struct Bits {
+    root: usize,
     hash: u32,
 }
 
 impl Bits {
-    pub(super) fn of(identity: &Identity) -> Self {
+    fn of(identity: &Identity) -> Self {
         let first = identity.head();
         Self {
-            root: first >> (64 - ROOT_BITS),
+            root: (first >> (64 - ROOT_BITS)) as usize,
             hash: (first >> (64 - ROOT_BITS - HASH_BITS)) as u32 & ((1 << HASH_BITS) - 1),
         }
     }
 
     /// The child of a node on `level`.
-    fn child(self, level: u32) -> usize {
-        (self.hash >> (HASH_BITS - NODE_BITS * (level + 1))) as usize % CHILDREN
+    fn child(self, level: usize) -> usize {
+        (self.hash >> shift(level)) as usize % (1 << LEVEL_BITS[level])
     }
+}
+
+/// How far to the left the bits of a level lie.
+fn shift(level: usize) -> u32 {
+    HASH_BITS - LEVEL_BITS[..=level].iter().sum::<u32>()
 }
 
 /// Where a record lies.
@@ -69,11 +86,11 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn read(block: &Block, index: usize) -> Self {
+    fn read(bucket: &Bucket, index: usize) -> Self {
         Self {
-            address: (word(block, index * SLOT_BYTES) & ((1 << 36) - 1)) * 4,
-            slice: slice_at(block, index),
-            hash: hash_at(block, index),
+            address: (word(bucket, index * SLOT_BYTES) & ((1 << 36) - 1)) * 4,
+            slice: slice_at(bucket, index),
+            hash: hash_at(bucket, index),
         }
     }
 
@@ -89,26 +106,26 @@ impl Slot {
 
 // A slot's fields are read one at a time: most slots differ in the first that is looked at.
 
-/// Eight bytes of a block; zeros where it ends.
-fn word(block: &Block, at: usize) -> u64 {
-    match block[at..].first_chunk() {
+/// Eight bytes of a bucket; zeros where it ends.
+fn word(bucket: &Bucket, at: usize) -> u64 {
+    match bucket[at..].first_chunk() {
         Some(bytes) => u64::from_le_bytes(*bytes),
         None => 0,
     }
 }
 
-fn hash_at(block: &Block, index: usize) -> u32 {
-    (word(block, index * SLOT_BYTES + 2) >> 36) as u32
+fn hash_at(bucket: &Bucket, index: usize) -> u32 {
+    (word(bucket, index * SLOT_BYTES + 2) >> 36) as u32
 }
 
-fn slice_at(block: &Block, index: usize) -> u16 {
-    (word(block, index * SLOT_BYTES + 2) >> 20) as u16
+fn slice_at(bucket: &Bucket, index: usize) -> u16 {
+    (word(bucket, index * SLOT_BYTES + 2) >> 20) as u16
 }
 
 /// Whether a slot leads to a record that is there.
-fn is_live(block: &Block, index: usize, live: &Live) -> bool {
-    let has_address = word(block, index * SLOT_BYTES) & ((1 << 36) - 1) != 0;
-    has_address && slice_at(block, index).wrapping_sub(live.first) < live.count
+fn is_live(bucket: &Bucket, index: usize, live: &Live) -> bool {
+    let has_address = word(bucket, index * SLOT_BYTES) & ((1 << 36) - 1) != 0;
+    has_address && slice_at(bucket, index).wrapping_sub(live.first) < live.count
 }
 
 /// The slices whose records are there.
@@ -119,138 +136,290 @@ pub(super) struct Live {
 }
 
 /// Where a path through the trie ends: a bucket, and what leads to it. Filled in place, as a copy costs more than a look.
-pub(super) struct Found {
+struct Found {
     /// Address of the bucket, or 0 where there is none yet.
     bucket: u64,
-    block: Block,
-    /// Address of the child that names it.
-    child: u64,
-    /// How many nodes lie above.
-    levels: u32,
-    /// Address of the node above, if there is one.
+    content: Bucket,
+    level: usize,
+    /// Address of the node above, and which of its children leads here.
     node: u64,
+    child: usize,
 }
 
 impl Found {
-    pub(super) fn nothing() -> Self {
-        Self {
+    fn child_at(&self) -> u64 {
+        self.node + 4 * self.child as u64
+    }
+}
+
+/// The index, with what of it is kept on the heap.
+pub(super) struct Index {
+    /// As it lies in memory.
+    root: Vec<u8>,
+    /// Where the last look ended.
+    found: Found,
+    /// What was not found there, until the index changes: it would be added there.
+    missed: Option<Bits>,
+}
+
+impl Index {
+    pub(super) fn read<M: Memory>(segments: &Segments<M>) -> Self {
+        let mut root = vec![0; SEGMENT_BYTES as usize];
+        segments.memory.read(ROOT, &mut root);
+        let found = Found {
             bucket: 0,
-            block: [0; BLOCK_BYTES],
+            content: [0; BUCKET_BYTES],
+            level: 0,
+            node: ROOT,
             child: 0,
-            levels: 0,
-            node: 0,
+        };
+        Self {
+            root,
+            found,
+            missed: None,
+        }
+    }
+
+    /// The first slot of the identity for which `is_it` says yes, and its address.
+    pub(super) fn find<M: Memory>(
+        &mut self,
+        segments: &Segments<M>,
+        identity: &Identity,
+        mut is_it: impl FnMut(Slot) -> Result<bool, Damaged>,
+    ) -> Result<Option<(u64, Slot)>, Damaged> {
+        let (bits, live) = (Bits::of(identity), live(segments));
+        self.missed = None;
+        self.descend(segments, bits)?;
+        let mut chained: Bucket;
+        let (mut at, mut bucket) = (self.found.bucket, &self.found.content);
+        let mut left = segments.units();
+        while at != 0 {
+            for index in 0..SLOTS {
+                if hash_at(bucket, index) == bits.hash && is_live(bucket, index, &live) {
+                    let slot = Slot::read(bucket, index);
+                    if is_it(slot)? {
+                        return Ok(Some((at + (index * SLOT_BYTES) as u64, slot)));
+                    }
+                }
+            }
+            at = next_bucket(segments, bucket, &mut left)?;
+            if at != 0 {
+                chained = segments.read(at)?;
+                bucket = &chained;
+            }
+        }
+        self.missed = Some(bits);
+        Ok(None)
+    }
+
+    /// Adds a slot. [`Segments::reserve`] has made sure that there is room for [`MOST_SEGMENTS`].
+    pub(super) fn insert<M: Memory>(
+        &mut self,
+        segments: &mut Segments<M>,
+        identity: &Identity,
+        address: u64,
+        slice: u16,
+    ) -> Result<(), Damaged> {
+        let bits = Bits::of(identity);
+        let slot = Slot {
+            address,
+            slice,
+            hash: bits.hash,
+        };
+        if self.missed.take() != Some(bits) {
+            self.descend(segments, bits)?;
+        }
+        let live = live(segments);
+        for _ in 0..MOST_BLOCKS {
+            if self.found.bucket == 0 {
+                return self.begin(segments, slot);
+            }
+            if put(
+                segments,
+                &live,
+                self.found.bucket,
+                &self.found.content,
+                slot,
+            ) {
+                return Ok(());
+            }
+            if !self.split(segments)? {
+                return self.chain(segments, &live, slot);
+            }
+            self.descend(segments, bits)?;
+        }
+        Err(Damaged)
+    }
+
+    /// Changes the record that a slot leads to.
+    pub(super) fn replace<M: Memory>(
+        &mut self,
+        segments: &Segments<M>,
+        at: u64,
+        slot: Slot,
+        address: u64,
+        slice: u16,
+    ) {
+        let slot = Slot {
+            address,
+            slice,
+            ..slot
+        };
+        self.missed = None;
+        segments.memory.write(at, &slot.bytes());
+    }
+
+    /// Frees a slot.
+    pub(super) fn remove<M: Memory>(&mut self, segments: &Segments<M>, at: u64) {
+        self.missed = None;
+        segments.memory.write(at, &[0; SLOT_BYTES]);
+    }
+
+    fn descend<M: Memory>(&mut self, segments: &Segments<M>, bits: Bits) -> Result<(), Damaged> {
+        let found = &mut self.found;
+        (found.level, found.child) = (0, bits.child(0));
+        let node = bits.root << (LEVEL_BITS[0] + 2);
+        found.node = ROOT + node as u64;
+        let at = node + 4 * found.child;
+        let mut number = match self.root[at..].first_chunk() {
+            Some(child) => u32::from_le_bytes(*child),
+            None => return Err(Damaged),
+        };
+        while number % 2 == 1 {
+            if found.level == LOWEST {
+                return Err(Damaged);
+            }
+            found.level += 1;
+            found.child = bits.child(found.level);
+            found.node = u64::from(number / 2) * UNIT_BYTES;
+            number = u32::from_le_bytes(segments.read(found.child_at())?);
+        }
+        found.bucket = u64::from(number / 2) * UNIT_BYTES;
+        if found.bucket != 0 {
+            segments.read_into(found.bucket, &mut found.content)?;
+        } else if found.level > 0 {
+            // Only the root has children that lead nowhere.
+            return Err(Damaged);
+        }
+        Ok(())
+    }
+
+    /// The first bucket of one of the root's nodes, which all its children share.
+    fn begin<M: Memory>(&mut self, segments: &mut Segments<M>, slot: Slot) -> Result<(), Damaged> {
+        let bucket = take(segments, BUCKET_BYTES)?;
+        let mut content = [0; BUCKET_BYTES];
+        content[..SLOT_BYTES].copy_from_slice(&slot.bytes());
+        segments.memory.write(bucket, &content);
+        self.write_children(
+            segments,
+            self.found.node,
+            child_of(bucket, false),
+            1 << LEVEL_BITS[0],
+        );
+        Ok(())
+    }
+
+    /// Splits a full bucket in two, putting a node above it first if its node has no bits left; `false` if none has.
+    fn split<M: Memory>(&mut self, segments: &mut Segments<M>) -> Result<bool, Damaged> {
+        let Found {
+            bucket,
+            level,
+            node,
+            child,
+            ..
+        } = self.found;
+        let (depth, bits) = (u32::from(self.found.content[DEPTH_AT]), LEVEL_BITS[level]);
+        if depth > bits {
+            return Err(Damaged);
+        }
+        if depth == bits {
+            if level == LOWEST {
+                return Ok(false);
+            }
+            let below = take(segments, NODE_BYTES)?;
+            let children = child_of(bucket, false).to_le_bytes().repeat(NODE_BYTES / 4);
+            segments.memory.write(below, &children);
+            segments.memory.write(bucket + DEPTH_AT as u64, &[0]);
+            self.write_children(segments, self.found.child_at(), child_of(below, true), 1);
+            return Ok(true);
+        }
+        // The bit by which the slots part: the first of this level that they do not all share.
+        let bit = 1 << (shift(level) + bits - depth - 1);
+        let mut halves = [[0; BUCKET_BYTES]; 2];
+        let mut filled = [0; 2];
+        for index in 0..SLOTS {
+            let slot = Slot::read(&self.found.content, index);
+            let half = usize::from(slot.hash & bit != 0);
+            let at = filled[half] * SLOT_BYTES;
+            halves[half][at..at + SLOT_BYTES].copy_from_slice(&slot.bytes());
+            filled[half] += 1;
+        }
+        let upper = take(segments, BUCKET_BYTES)?;
+        for (bucket, mut half) in [bucket, upper].into_iter().zip(halves) {
+            half[DEPTH_AT] = depth as u8 + 1;
+            segments.memory.write(bucket, &half);
+        }
+        // Of the children that share the bucket, which lie side by side, the upper half gets the new one.
+        let sharing = 1 << (bits - depth);
+        let first = child / sharing * sharing + sharing / 2;
+        self.write_children(
+            segments,
+            node + 4 * first as u64,
+            child_of(upper, false),
+            sharing / 2,
+        );
+        Ok(true)
+    }
+
+    /// Puts a slot into the buckets that go on from a full one that can't be split.
+    fn chain<M: Memory>(
+        &self,
+        segments: &mut Segments<M>,
+        live: &Live,
+        slot: Slot,
+    ) -> Result<(), Damaged> {
+        let (mut bucket, mut content) = (self.found.bucket, self.found.content);
+        let mut left = segments.units();
+        loop {
+            let next = next_bucket(segments, &content, &mut left)?;
+            if next == 0 {
+                let next = take(segments, BUCKET_BYTES)?;
+                let mut fresh = [0; BUCKET_BYTES];
+                fresh[..SLOT_BYTES].copy_from_slice(&slot.bytes());
+                segments.memory.write(next, &fresh);
+                let child = child_of(next, false).to_le_bytes();
+                segments.memory.write(bucket + NEXT_AT as u64, &child);
+                return Ok(());
+            }
+            bucket = next;
+            content = segments.read(bucket)?;
+            if put(segments, live, bucket, &content, slot) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Has `count` children from the one at `at` on lead to the same place.
+    fn write_children<M: Memory>(
+        &mut self,
+        segments: &Segments<M>,
+        at: u64,
+        child: u32,
+        count: usize,
+    ) {
+        let children = child.to_le_bytes().repeat(count);
+        segments.memory.write(at, &children);
+        if at < ROOT + SEGMENT_BYTES {
+            let at = (at - ROOT) as usize;
+            self.root[at..at + children.len()].copy_from_slice(&children);
         }
     }
 }
 
-pub(super) fn live<M: Memory>(segments: &Segments<M>) -> Live {
+fn live<M: Memory>(segments: &Segments<M>) -> Live {
     Live {
         first: segments.header.first_slice,
         count: segments.header.slices,
-    }
-}
-
-/// The first slot of `bits` for which `is_it` says yes, and its address; `found` is where one would be added.
-pub(super) fn find<M: Memory>(
-    segments: &Segments<M>,
-    bits: Bits,
-    found: &mut Found,
-    mut is_it: impl FnMut(Slot) -> bool,
-) -> Option<(u64, Slot)> {
-    let live = live(segments);
-    descend(segments, bits, found);
-    let mut chained: Block;
-    let (mut bucket, mut block) = (found.bucket, &found.block);
-    while bucket != 0 {
-        for index in 0..SLOTS {
-            if hash_at(block, index) == bits.hash && is_live(block, index, &live) {
-                let slot = Slot::read(block, index);
-                if is_it(slot) {
-                    let at = bucket + (index * SLOT_BYTES) as u64;
-                    return Some((at, slot));
-                }
-            }
-        }
-        bucket = next_bucket(block);
-        if bucket != 0 {
-            chained = segments.read(bucket);
-            block = &chained;
-        }
-    }
-    None
-}
-
-/// Adds a slot. `found` is where [`find`] left it, if nothing was added since. [`Segments::reserve`] has made sure that there
-/// is room for [`MOST_BLOCKS`] blocks.
-pub(super) fn insert<M: Memory>(
-    segments: &mut Segments<M>,
-    bits: Bits,
-    found: &mut Found,
-    record: u64,
-    slice: u16,
-) {
-    let slot = Slot {
-        address: record,
-        slice,
-        hash: bits.hash,
-    };
-    let live = live(segments);
-    loop {
-        if found.bucket == 0 {
-            let bucket = take_block(segments);
-            let mut block = [0; BLOCK_BYTES];
-            block[..SLOT_BYTES].copy_from_slice(&slot.bytes());
-            segments.memory.write(bucket, &block);
-            write_child(segments, found.child, child_of(bucket, false));
-            return;
-        }
-        if put(segments, &live, found.bucket, &found.block, slot) {
-            return;
-        }
-        if !split(segments, found) {
-            chain(segments, &live, found.bucket, found.block, slot);
-            return;
-        }
-        descend(segments, bits, found);
-    }
-}
-
-/// Changes the record that a slot leads to.
-pub(super) fn replace<M: Memory>(
-    segments: &Segments<M>,
-    at: u64,
-    slot: Slot,
-    record: u64,
-    slice: u16,
-) {
-    let slot = Slot {
-        address: record,
-        slice,
-        ..slot
-    };
-    segments.memory.write(at, &slot.bytes());
-}
-
-/// Frees a slot.
-pub(super) fn remove<M: Memory>(segments: &Segments<M>, at: u64) {
-    segments.memory.write(at, &[0; SLOT_BYTES]);
-}
-
-pub(super) fn descend<M: Memory>(segments: &Segments<M>, bits: Bits, found: &mut Found) {
-    (found.child, found.levels, found.node) = (ROOT + 4 * bits.root, 0, 0);
-    loop {
-        let number = u32::from_le_bytes(segments.read(found.child));
-        let block = u64::from(number / 2) * BLOCK_BYTES as u64;
-        if number % 2 == 1 {
-            found.child = block + 4 * bits.child(found.levels) as u64;
-            (found.levels, found.node) = (found.levels + 1, block);
-            continue;
-        }
-        found.bucket = block;
-        if block != 0 {
-            segments.memory.read(block, &mut found.block);
-        }
-        return;
     }
 }
 
@@ -258,112 +427,53 @@ pub(super) fn descend<M: Memory>(segments: &Segments<M>, bits: Bits, found: &mut
 fn put<M: Memory>(
     segments: &Segments<M>,
     live: &Live,
-    bucket: u64,
-    block: &Block,
+    at: u64,
+    bucket: &Bucket,
     slot: Slot,
 ) -> bool {
-    let free = (0..SLOTS).find(|&index| !is_live(block, index, live));
+    let free = (0..SLOTS).find(|&index| !is_live(bucket, index, live));
     if let Some(index) = free {
-        segments
-            .memory
-            .write(bucket + (index * SLOT_BYTES) as u64, &slot.bytes());
+        let place = at + (index * SLOT_BYTES) as u64;
+        segments.memory.write(place, &slot.bytes());
     }
     free.is_some()
 }
 
-/// Splits a full bucket in two, putting a node above it first if it has none whose bits are left; `false` if no bits are.
-fn split<M: Memory>(segments: &mut Segments<M>, found: &Found) -> bool {
-    let depth = u32::from(found.block[DEPTH_AT]);
-    if found.node == 0 || depth == NODE_BITS {
-        if found.levels == MAX_LEVELS {
-            return false;
-        }
-        let node = take_block(segments);
-        let child = child_of(found.bucket, false).to_le_bytes();
-        segments.memory.write(node, &child.repeat(CHILDREN));
-        segments.memory.write(found.bucket + DEPTH_AT as u64, &[0]);
-        write_child(segments, found.child, child_of(node, true));
-        return true;
-    }
-    // The bit by which the slots part: the first of this level that they do not all share.
-    let bit = 1 << (HASH_BITS - NODE_BITS * (found.levels - 1) - depth - 1);
-    let mut halves = [[0; BLOCK_BYTES]; 2];
-    let mut filled = [0; 2];
-    for index in 0..SLOTS {
-        let slot = Slot::read(&found.block, index);
-        let half = usize::from(slot.hash & bit != 0);
-        let at = filled[half] * SLOT_BYTES;
-        halves[half][at..at + SLOT_BYTES].copy_from_slice(&slot.bytes());
-        filled[half] += 1;
-    }
-    let upper = take_block(segments);
-    for (bucket, mut half) in [found.bucket, upper].into_iter().zip(halves) {
-        half[DEPTH_AT] = depth as u8 + 1;
-        segments.memory.write(bucket, &half);
-    }
-    // Of the children that share the bucket, which lie side by side, the upper half gets the new one.
-    let sharing = CHILDREN >> depth;
-    let index = (found.child - found.node) as usize / 4;
-    let first = index / sharing * sharing + sharing / 2;
-    let child = child_of(upper, false).to_le_bytes();
-    segments
-        .memory
-        .write(found.node + 4 * first as u64, &child.repeat(sharing / 2));
-    true
-}
-
-/// Puts a slot into the buckets that go on from a full one that can't be split.
-fn chain<M: Memory>(
-    segments: &mut Segments<M>,
-    live: &Live,
-    mut bucket: u64,
-    mut block: Block,
-    slot: Slot,
-) {
-    loop {
-        let next = next_bucket(&block);
-        if next == 0 {
-            let next = take_block(segments);
-            let mut fresh = [0; BLOCK_BYTES];
-            fresh[..SLOT_BYTES].copy_from_slice(&slot.bytes());
-            segments.memory.write(next, &fresh);
-            write_child(segments, bucket + NEXT_AT as u64, child_of(next, false));
-            return;
-        }
-        bucket = next;
-        block = segments.read(bucket);
-        if put(segments, live, bucket, &block, slot) {
-            return;
-        }
-    }
-}
-
-fn next_bucket(block: &Block) -> u64 {
+/// The bucket that goes on from a full one, or 0. `left` ends a chain that leads back into itself.
+fn next_bucket<M: Memory>(
+    segments: &Segments<M>,
+    bucket: &Bucket,
+    left: &mut u64,
+) -> Result<u64, Damaged> {
     let number = [
-        block[NEXT_AT],
-        block[NEXT_AT + 1],
-        block[NEXT_AT + 2],
-        block[NEXT_AT + 3],
+        bucket[NEXT_AT],
+        bucket[NEXT_AT + 1],
+        bucket[NEXT_AT + 2],
+        bucket[NEXT_AT + 3],
     ];
-    u64::from(u32::from_le_bytes(number) / 2) * BLOCK_BYTES as u64
-}
-
-fn child_of(block: u64, is_node: bool) -> u32 {
-    (block / BLOCK_BYTES as u64) as u32 * 2 + u32::from(is_node)
-}
-
-fn write_child<M: Memory>(segments: &Segments<M>, at: u64, child: u32) {
-    segments.memory.write(at, &child.to_le_bytes());
-}
-
-/// The address of a block that nothing else uses.
-fn take_block<M: Memory>(segments: &mut Segments<M>) -> u64 {
-    if segments.header.block_segment == 0 || segments.header.blocks_taken == BLOCKS_IN_SEGMENT {
-        segments.header.block_segment = segments.take();
-        segments.header.blocks_taken = 0;
+    let next = u64::from(u32::from_le_bytes(number) / 2) * UNIT_BYTES;
+    if next == 0 {
+        return Ok(0);
     }
-    let block = segments.header.blocks_taken;
-    segments.header.blocks_taken += 1;
+    *left = left.checked_sub(1).ok_or(Damaged)?;
+    segments.check(next, BUCKET_BYTES)?;
+    Ok(next)
+}
+
+fn child_of(address: u64, is_node: bool) -> u32 {
+    (address / UNIT_BYTES) as u32 * 2 + u32::from(is_node)
+}
+
+/// The address of a node or bucket of `bytes` bytes that nothing else uses.
+fn take<M: Memory>(segments: &mut Segments<M>, bytes: usize) -> Result<u64, Damaged> {
+    let units = bytes as u32 / UNIT_BYTES as u32;
+    let header = &segments.header;
+    if header.index_segment == 0 || header.index_units + units > UNITS_IN_SEGMENT {
+        let segment = segments.take()?;
+        (segments.header.index_segment, segments.header.index_units) = (segment, 0);
+    }
+    let taken = segments.header.index_units;
+    segments.header.index_units += units;
     segments.write_header();
-    address(segments.header.block_segment) + u64::from(block) * BLOCK_BYTES as u64
+    Ok(address(segments.header.index_segment) + u64::from(taken) * UNIT_BYTES)
 }

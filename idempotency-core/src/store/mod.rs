@@ -15,13 +15,13 @@
 //! - The *index* (`index.rs`) is a trie over hash bits that leads from an identity to its record.
 //! - *Contents* (`contents.rs`) are all of these together: what finds, adds, changes and forgets records.
 //! - *Segments* (`segments.rs`) are the pages of the memory that slices and index take and give back.
-//! - The *header* (`header.rs`) is read when the store is opened and kept on the heap, with the slice table: under 8 KiB,
-//!   however many records there are. The ends of the logs are found by reading on from where the table says.
+//! - The *header* (`header.rs`) is read when the store is opened and kept on the heap, with the slice table and the root of
+//!   the index: 72 KiB, however many records there are. The ends of the logs are found by reading on from where the table says.
 //!
 //! # Cost
-//! A new request reads the root, mostly one node and one bucket, writes one slot of the bucket, and appends to a log. That
-//! is two charged pages, and a third one once in fifty requests. A retry reads the same and its record. Nothing depends on
-//! the number of records but the depth of the trie.
+//! A new request reads mostly one node and one bucket, writes one slot of the bucket, and appends to a log. That is two
+//! charged pages, and a third one once in fifteen requests. A retry reads the same and its record. Nothing depends on the
+//! number of records but the depth of the trie.
 //!
 //! # Invariants
 //! - A slot of the index leads to a record of its slice as long as that slice lives; after that the slot is free.
@@ -31,6 +31,9 @@
 //!   running is moved to a later one before.
 //!
 //! The IC undoes a message that traps as a whole, so there is no moment at which these do not hold.
+//!
+//! Nothing that is read from memory is believed: each address, length and level is checked where it is used, each chain
+//! that is followed has an end, and a memory that contradicts itself gives [`OpenError::Damaged`] or [`Damaged`].
 
 mod contents;
 mod error;
@@ -40,32 +43,21 @@ mod record;
 mod segments;
 mod slice;
 
-pub use error::OpenError;
-pub(crate) use record::State;
-pub use record::{Attempt, Record};
+pub use error::{Damaged, OpenError};
+pub use record::Attempt;
+pub(crate) use record::{Head, Record, State};
 
 use crate::{
-    admission::Ticket,
-    identity::Identity,
-    policy::Policy,
-    runtime,
-    time::{Timestamp, nanos},
+    admission::Ticket, error::IdempotencyError, identity::Identity, policy::Policy, runtime,
+    time::Timestamp,
 };
 use candid::CandidType;
 use contents::{Contents, segments_needed};
-use header::Header;
 use ic_stable_structures::Memory;
-use index::Found;
 use record::{MAX_REPLY_BYTES, RECORD_BYTES};
-use segments::Segments;
 use serde::Deserialize;
 use slice::Slice;
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, VecDeque},
-    fmt,
-    time::Duration,
-};
+use std::{cell::RefCell, fmt, time::Duration};
 
 /// Every remembered request of one or more endpoints. It lives in a `thread_local!`, as other stable structures do.
 ///
@@ -120,44 +112,9 @@ impl<M: Memory> Store<M> {
                 "capacity_bytes has no room for one reply of max_reply_bytes",
             ));
         }
-        let found = Header::read(&memory)?;
-        let header = found.unwrap_or(Header {
-            pages: 2,
-            ..Header::default()
-        });
-        let mut segments = Segments { memory, header };
-        if found.is_none() && !segments.make(segments_needed(&policy, 0)) {
-            return Err(OpenError::OutOfMemory);
-        }
-        let slices: VecDeque<Slice> = (0..header.slices)
-            .map(|index| {
-                let number = header.first_slice.wrapping_add(index);
-                let mut slice = Header::read_slice(&segments.memory, number);
-                slice.find_end(&segments).then_some(slice)
-            })
-            .collect::<Option<_>>()
-            .ok_or(OpenError::Damaged)?;
-        segments.header = Header {
-            incarnation: header.incarnation + 1,
-            floor: floor(&header, &policy, now),
-            window: nanos(policy.window),
-            drift: nanos(policy.drift),
-            ..header
-        };
-        segments.write_header();
-        let inner = Contents {
-            entries: slices.iter().map(|slice| u64::from(slice.entries)).sum(),
-            reply_bytes: slices.iter().map(|slice| slice.reply_bytes).sum(),
-            segments,
-            slices,
-            running: BTreeMap::new(),
-            found: Found::nothing(),
-            missed: None,
-            attempts: 0,
-        };
         Ok(Self {
             policy,
-            inner: RefCell::new(inner),
+            inner: RefCell::new(Contents::open(memory, &policy, now)?),
             #[cfg(feature = "timers")]
             timer: std::cell::Cell::new(None),
         })
@@ -181,14 +138,20 @@ impl<M: Memory> Store<M> {
         &self.policy
     }
 
-    /// Whether a request is remembered.
-    pub fn contains(&self, identity: &Identity) -> bool {
-        self.inner.borrow_mut().find(identity).is_some()
+    /// Until when, that instant included, a request is certain to be remembered; `None` if it is not known. It is a little
+    /// more than the policy's window, and with [`Policy::retention`] the request may be remembered for longer.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn guaranteed_until(&self, identity: &Identity) -> Result<Option<Timestamp>, Damaged> {
+        let mut inner = self.inner.borrow_mut();
+        let found = inner.find(identity)?;
+        Ok(found.and_then(|(_, slot, _)| inner.until(slot.slice)))
     }
 
-    pub(crate) fn lookup(&self, identity: &Identity) -> Option<Record> {
-        let mut inner = self.inner.borrow_mut();
-        inner.find(identity).map(|(_, _, record)| record)
+    pub(crate) fn lookup(&self, identity: &Identity) -> Result<Option<Record>, Damaged> {
+        let found = self.inner.borrow_mut().find(identity)?;
+        Ok(found.map(|(_, _, record)| record))
     }
 
     /// Requests created before this may have been executed and forgotten.
@@ -202,9 +165,12 @@ impl<M: Memory> Store<M> {
     }
 
     /// Makes sure that one more record with the largest reply fits. Gives up one expired slice, and more only if there is
-    /// no room otherwise. If there is none: when to try again.
-    pub(crate) fn make_room(&self, now: Timestamp) -> Result<(), Timestamp> {
-        self.evict(now, 1);
+    /// no room otherwise.
+    ///
+    /// # Errors
+    /// `Full`, with the time at which to try again, or `StoreDamaged`.
+    pub(crate) fn make_room(&self, now: Timestamp) -> Result<(), IdempotencyError> {
+        self.evict(now, 1)?;
         let mut inner = self.inner.borrow_mut();
         loop {
             let has_entries = inner.entries < self.policy.capacity;
@@ -222,36 +188,38 @@ impl<M: Memory> Store<M> {
             }
             let oldest = inner.slices.front().map_or(now, Slice::until);
             if oldest < now {
-                inner.forget_oldest(now, &self.policy);
+                inner.forget_oldest(now, &self.policy)?;
             } else if !(has_entries && self.policy.drops_replies && inner.drop_oldest_replies()) {
-                return Err(oldest.plus(Duration::from_nanos(1)));
+                let retry_after = oldest.plus(Duration::from_nanos(1));
+                return Err(IdempotencyError::Full { retry_after });
             }
         }
     }
 
     /// Records an attempt before it runs. [`make_room`](Self::make_room) has found room for it.
-    pub(crate) fn begin(&self, ticket: &Ticket) -> Attempt {
+    pub(crate) fn begin(&self, ticket: &Ticket) -> Result<Attempt, Damaged> {
         let mut inner = self.inner.borrow_mut();
         inner.attempts += 1;
         let attempt = Attempt {
             incarnation: inner.segments.header.incarnation,
             number: inner.attempts,
         };
-        let record = ticket.record(State::Pending(attempt));
-        let slice = inner.insert(&record, ticket.expires_at, &self.policy);
+        let slice = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
         inner
             .running
-            .insert(attempt.number, (ticket.identity, slice));
-        attempt
+            .insert(attempt.number, (ticket.head.identity, slice));
+        Ok(attempt)
     }
 
     /// Records an executed request and its reply in one go, as [`admit`](crate::admission::admit) has allowed it in the
     /// same message.
-    pub fn record(&self, ticket: &Ticket, reply: Vec<u8>) {
-        let record = ticket.record(State::Done(reply));
-        self.inner
-            .borrow_mut()
-            .insert(&record, ticket.expires_at, &self.policy);
+    ///
+    /// # Errors
+    /// [`Damaged`]: then the message must trap, or the request can run again.
+    pub fn record(&self, ticket: &Ticket, reply: &[u8]) -> Result<(), Damaged> {
+        let mut inner = self.inner.borrow_mut();
+        inner.insert(ticket, State::Done(reply), &self.policy)?;
+        Ok(())
     }
 
     /// The attempt ended with this reply, or with one that is not to be held. `false`, and nothing changes, if the record
@@ -260,59 +228,41 @@ impl<M: Memory> Store<M> {
         &self,
         identity: &Identity,
         attempt: Attempt,
-        reply: Option<Vec<u8>>,
-    ) -> bool {
-        self.inner
-            .borrow_mut()
-            .end(identity, attempt, |inner, at, slot, record| match reply {
-                Some(reply) => {
-                    let state = State::Done(reply);
-                    let record = Record {
-                        state,
-                        is_replacement: true,
-                        ..record
-                    };
-                    let address = inner.append(slot.slice, &record);
-                    index::replace(&inner.segments, at, slot, address, slot.slice);
-                }
-                None => inner.write_state(slot, &record, State::ReplyDropped),
-            })
+        reply: Option<&[u8]>,
+    ) -> Result<bool, Damaged> {
+        let mut inner = self.inner.borrow_mut();
+        match reply {
+            Some(reply) => inner.complete(identity, attempt, reply),
+            None => inner.end(identity, attempt, State::ReplyDropped),
+        }
     }
 
     /// The attempt was interrupted; as [`complete`](Self::complete).
-    pub(crate) fn interrupt(&self, identity: &Identity, attempt: Attempt) -> bool {
-        self.inner
-            .borrow_mut()
-            .end(identity, attempt, |inner, _, slot, record| {
-                inner.write_state(slot, &record, State::Interrupted);
-            })
+    pub(crate) fn interrupt(&self, identity: &Identity, attempt: Attempt) -> Result<bool, Damaged> {
+        let mut inner = self.inner.borrow_mut();
+        inner.end(identity, attempt, State::Interrupted)
     }
 
     /// The attempt did nothing and is forgotten; as [`complete`](Self::complete).
-    pub(crate) fn release(&self, identity: &Identity, attempt: Attempt) -> bool {
-        self.inner
-            .borrow_mut()
-            .end(identity, attempt, |inner, at, slot, _| {
-                index::remove(&inner.segments, at);
-                inner.entries -= 1;
-                let slice = inner.slice_mut(slot.slice);
-                slice.entries -= 1;
-                inner.write_slice(slot.slice);
-            })
+    pub(crate) fn release(&self, identity: &Identity, attempt: Attempt) -> Result<bool, Damaged> {
+        self.inner.borrow_mut().release(identity, attempt)
     }
 
     /// Gives up slices whose records have all expired, and been retained for as long as the policy says: oldest first, no
     /// more than `most`. How many it gave up. Each costs the same, however many records it holds.
-    pub fn evict(&self, now: Timestamp, most: u32) -> u32 {
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn evict(&self, now: Timestamp, most: u32) -> Result<u32, Damaged> {
         let mut inner = self.inner.borrow_mut();
         for evicted in 0..most {
             let is_over = |slice: &Slice| slice.until().plus(self.policy.retention) < now;
             if !inner.slices.front().is_some_and(is_over) {
-                return evicted;
+                return Ok(evicted);
             }
-            inner.forget_oldest(now, &self.policy);
+            inner.forget_oldest(now, &self.policy)?;
         }
-        most
+        Ok(most)
     }
 
     /// The first instant at which something can be evicted.
@@ -336,16 +286,6 @@ impl<M: Memory> fmt::Debug for Store<M> {
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
-}
-
-/// A longer window must not reach back to requests that the shorter one let be forgotten: they would run again.
-fn floor(header: &Header, policy: &Policy, now: Timestamp) -> u64 {
-    let is_new = header.incarnation == 0;
-    let reach = header.window.saturating_add(header.drift);
-    if is_new || nanos(policy.window) + nanos(policy.drift) <= reach {
-        return header.floor;
-    }
-    header.floor.max(now.as_nanos().saturating_sub(reach))
 }
 
 #[cfg(test)]

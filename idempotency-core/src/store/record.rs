@@ -15,12 +15,11 @@
 //!
 //! Integers are little-endian.
 
-use super::{header::take, slice::TERMINATOR};
+use super::{error::Damaged, header::take, slice::TERMINATOR};
 use crate::{
     identity::{Digest, Fingerprint, Identity},
     time::Timestamp,
 };
-use std::borrow::Cow;
 
 /// Longest body that lies in the record itself. A longer one costs another page of its own to write.
 pub(super) const INLINE_BYTES: usize = 64;
@@ -34,29 +33,44 @@ pub(super) const RECORD_BYTES: u64 = 128;
 const FIXED_BYTES: usize = 44;
 const REPLACEMENT: u8 = 128;
 
-/// A request that the store knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+/// What is known of a request from the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
     pub(crate) identity: Identity,
     pub(crate) fingerprint: Fingerprint,
     /// When its execution began.
     pub(crate) since: Timestamp,
-    pub(crate) state: State,
-    /// An earlier record of the same request is in the same or another slice, and counts no more.
-    pub(crate) is_replacement: bool,
 }
 
-/// How far a request has come.
+/// A request that the store knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) struct Record {
+    pub(crate) head: Head,
+    pub(crate) state: State,
+}
+
+/// How far a request has come, with a reply as `B`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State<B = Vec<u8>> {
     /// An async attempt is running, or was when its heap went away.
     Pending(Attempt),
     /// The attempt trapped after an await.
     Interrupted,
     /// Executed, with the candid bytes as they were sent.
-    Done(Vec<u8>),
+    Done(B),
     /// Executed; the reply is not held.
     ReplyDropped,
+}
+
+impl<B> State<B> {
+    pub(super) fn number(&self) -> u8 {
+        match self {
+            Self::Pending(_) => 1,
+            Self::Interrupted => 2,
+            Self::Done(_) => 3,
+            Self::ReplyDropped => 4,
+        }
+    }
 }
 
 /// Which of all attempts at all requests: only the one that acquired a record may complete it.
@@ -66,50 +80,51 @@ pub struct Attempt {
     pub(crate) number: u64,
 }
 
-impl Record {
-    pub(super) fn body(&self) -> Cow<'_, [u8]> {
-        match &self.state {
-            State::Pending(attempt) => {
-                let mut body = attempt.incarnation.to_le_bytes().to_vec();
-                body.extend_from_slice(&attempt.number.to_le_bytes());
-                Cow::Owned(body)
-            }
-            State::Done(reply) => Cow::Borrowed(reply),
-            State::Interrupted | State::ReplyDropped => Cow::Borrowed(&[]),
-        }
-    }
-
-    /// Bytes of a reply that does not lie in the record.
-    pub(super) fn reply_bytes(&self) -> u64 {
-        match &self.state {
-            State::Done(reply) if reply.len() > INLINE_BYTES => reply.len() as u64,
-            _ => 0,
-        }
-    }
-
-    /// As it is written, the zeros after it included. `place` is that of a reply that lies elsewhere.
-    pub(super) fn to_bytes(&self, place: Option<u64>) -> Vec<u8> {
-        let state = match self.state {
-            State::Pending(_) => 1,
-            State::Interrupted => 2,
-            State::Done(_) => 3,
-            State::ReplyDropped => 4,
-        };
-        let body = self.body();
-        let mut bytes = Vec::with_capacity(RecordBytes::MOST);
-        let length = (body.len() as u32).to_le_bytes();
-        bytes.push(state | if self.is_replacement { REPLACEMENT } else { 0 });
-        bytes.extend_from_slice(&length[..3]);
-        bytes.extend_from_slice(&self.since.as_nanos().to_le_bytes());
-        bytes.extend_from_slice(&self.fingerprint.bytes.0);
-        bytes.extend_from_slice(&self.fingerprint.values.0);
-        bytes.extend_from_slice(&self.identity.tail());
-        match place {
-            Some(place) => bytes.extend_from_slice(&place.to_le_bytes()),
-            None => bytes.extend_from_slice(&body),
-        }
-        bytes.resize(bytes.len().next_multiple_of(4) + TERMINATOR as usize, 0);
+impl Attempt {
+    fn bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.incarnation.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.number.to_le_bytes());
         bytes
+    }
+}
+
+impl Head {
+    /// Writes the record to zeros; its length. `place` is that of a reply that lies elsewhere.
+    pub(super) fn write(
+        &self,
+        bytes: &mut [u8; RecordBytes::MOST],
+        state: State<&[u8]>,
+        is_replacement: bool,
+        place: Option<u64>,
+    ) -> usize {
+        let attempt;
+        let body = match state {
+            State::Pending(number) => {
+                attempt = number.bytes();
+                attempt.as_slice()
+            }
+            State::Done(reply) => reply,
+            State::Interrupted | State::ReplyDropped => &[],
+        };
+        let length = (body.len() as u32) << 8;
+        bytes[..4].copy_from_slice(&length.to_le_bytes());
+        bytes[0] = state.number() | if is_replacement { REPLACEMENT } else { 0 };
+        bytes[4..12].copy_from_slice(&self.since.as_nanos().to_le_bytes());
+        bytes[12..20].copy_from_slice(&self.fingerprint.bytes.0);
+        bytes[20..28].copy_from_slice(&self.fingerprint.values.0);
+        bytes[28..FIXED_BYTES].copy_from_slice(&self.identity.tail());
+        let end = match place {
+            Some(place) => {
+                bytes[FIXED_BYTES..FIXED_BYTES + 8].copy_from_slice(&place.to_le_bytes());
+                FIXED_BYTES + 8
+            }
+            None => {
+                bytes[FIXED_BYTES..FIXED_BYTES + body.len()].copy_from_slice(body);
+                FIXED_BYTES + body.len()
+            }
+        };
+        end.next_multiple_of(4)
     }
 }
 
@@ -119,7 +134,7 @@ pub(super) struct RecordBytes<'a>(&'a [u8]);
 
 impl<'a> RecordBytes<'a> {
     /// Most bytes that a record takes, the zeros after it included.
-    pub(super) const MOST: usize = FIXED_BYTES + INLINE_BYTES + TERMINATOR as usize;
+    pub(super) const MOST: usize = FIXED_BYTES + INLINE_BYTES + TERMINATOR;
 
     /// The record at the beginning of `bytes` and its length without the zeros; `None` at the end of a log.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<(Self, usize)> {
@@ -138,12 +153,22 @@ impl<'a> RecordBytes<'a> {
         self.0[0] & !REPLACEMENT
     }
 
+    /// The first byte of a record, for another state.
+    pub(super) fn with_state(first: u8, state: &State) -> u8 {
+        (first & REPLACEMENT) | state.number()
+    }
+
     pub(super) fn is_replacement(&self) -> bool {
         self.0[0] & REPLACEMENT != 0
     }
 
     pub(super) fn has_tail(&self, tail: &[u8; 16]) -> bool {
         self.0[28..FIXED_BYTES] == *tail
+    }
+
+    pub(super) fn since(&self) -> u64 {
+        let mut rest = &self.0[4..];
+        u64::from_le_bytes(take(&mut rest))
     }
 
     pub(super) fn body_bytes(&self) -> usize {
@@ -164,8 +189,8 @@ impl<'a> RecordBytes<'a> {
     pub(super) fn record(
         &self,
         identity: Identity,
-        read_reply: impl FnOnce(u64, usize) -> Option<Vec<u8>>,
-    ) -> Option<Record> {
+        read_reply: impl FnOnce(u64, usize) -> Result<State, Damaged>,
+    ) -> Result<Record, Damaged> {
         let mut rest = &self.0[4..];
         let since = Timestamp::from_nanos(u64::from_le_bytes(take(&mut rest)));
         let fingerprint = Fingerprint {
@@ -180,20 +205,15 @@ impl<'a> RecordBytes<'a> {
             }),
             (2, None) => State::Interrupted,
             (3, None) => State::Done(body[..self.body_bytes()].to_vec()),
-            (3, Some(place)) => match read_reply(place, self.body_bytes()) {
-                Some(reply) => State::Done(reply),
-                None => State::ReplyDropped,
-            },
+            (3, Some(place)) => read_reply(place, self.body_bytes())?,
             (4, None) => State::ReplyDropped,
-            _ => return None,
+            _ => return Err(Damaged),
         };
-        let is_replacement = self.is_replacement();
-        Some(Record {
+        let head = Head {
             identity,
             fingerprint,
             since,
-            state,
-            is_replacement,
-        })
+        };
+        Ok(Record { head, state })
     }
 }

@@ -3,10 +3,13 @@
 //! A segment is a page of 64 KiB with a number. Those of a chain begin with the number of the next (0 ends it), so that
 //! giving back a chain of any length is two writes. Page 0 is the header, page 1 the root of the index.
 
-use super::header::Header;
+use super::{error::Damaged, header::Header};
 use ic_stable_structures::Memory;
 
 pub(super) const SEGMENT_BYTES: u64 = 65_536;
+
+/// Pages before it are the header and the root.
+pub(super) const FIRST_SEGMENT: u32 = 2;
 
 /// Bytes before the data of a segment in a chain: the next one's number, and 4 that are not used.
 pub(super) const CHAIN_BYTES: u64 = 8;
@@ -14,8 +17,8 @@ pub(super) const CHAIN_BYTES: u64 = 8;
 /// Growing costs the MemoryManager a rewrite of its own header, so it is done for many pages at a time.
 const GROW_PAGES: u64 = 16;
 
-/// 256 GiB: as far as the addresses in the index reach.
-const MOST_PAGES: u64 = 1 << 22;
+/// 128 GiB: as far as the addresses in the index reach.
+pub(super) const MOST_PAGES: u64 = 1 << 21;
 
 pub(super) struct Segments<M> {
     pub(super) memory: M,
@@ -27,10 +30,33 @@ impl<M: Memory> Segments<M> {
         self.header.write(&self.memory);
     }
 
-    pub(super) fn read<const N: usize>(&self, address: u64) -> [u8; N] {
+    /// Whether `bytes` bytes lie in segments that are in use, or were: what is read from memory may say anything.
+    #[inline]
+    pub(super) fn check(&self, at: u64, bytes: usize) -> Result<(), Damaged> {
+        let end = at.saturating_add(bytes as u64);
+        if at >= address(FIRST_SEGMENT) && end <= address(self.header.pages) {
+            Ok(())
+        } else {
+            Err(Damaged)
+        }
+    }
+
+    pub(super) fn read<const N: usize>(&self, at: u64) -> Result<[u8; N], Damaged> {
         let mut bytes = [0; N];
-        self.memory.read(address, &mut bytes);
-        bytes
+        self.read_into(at, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    #[inline]
+    pub(super) fn read_into(&self, at: u64, bytes: &mut [u8]) -> Result<(), Damaged> {
+        self.check(at, bytes.len())?;
+        self.memory.read(at, bytes);
+        Ok(())
+    }
+
+    /// More than there can be nodes and buckets.
+    pub(super) fn units(&self) -> u64 {
+        u64::from(self.header.pages) * 1_024
     }
 
     /// Makes the first pages of a new store, whose memory is all zeros; `false` if the memory can't grow that far.
@@ -41,48 +67,56 @@ impl<M: Memory> Segments<M> {
     /// Makes sure that `segments` more can be taken; `false` if the memory can't grow that far.
     pub(super) fn reserve(&self, segments: u64) -> bool {
         let pages = u64::from(self.header.pages);
-        let unused = self.memory.size().saturating_sub(pages) + u64::from(self.header.free_count);
+        let size = self.memory.size();
+        let unused = size.saturating_sub(pages) + u64::from(self.header.free_count);
         if unused >= segments {
             return true;
         }
         let missing = segments - unused;
-        if self.memory.size() + missing + GROW_PAGES > MOST_PAGES {
+        if size + missing + GROW_PAGES > MOST_PAGES {
             return false;
         }
         self.memory.grow(missing.max(GROW_PAGES)) >= 0 || self.memory.grow(missing) >= 0
     }
 
     /// A segment whose content may be anything. [`reserve`](Self::reserve) has made sure of it.
-    pub(super) fn take(&mut self) -> u32 {
+    pub(super) fn take(&mut self) -> Result<u32, Damaged> {
         let segment = self.header.free_head;
         if segment != 0 {
-            self.header.free_head = u32::from_le_bytes(self.read(address(segment)));
+            let next = u32::from_le_bytes(self.read(address(segment))?);
+            let is_last = self.header.free_count == 1;
+            let is_segment = (FIRST_SEGMENT..self.header.pages).contains(&next);
+            if if is_last { next != 0 } else { !is_segment } {
+                return Err(Damaged);
+            }
+            self.header.free_head = next;
             self.header.free_count -= 1;
-        } else {
-            self.header.pages += 1;
+            self.write_header();
+            return Ok(segment);
         }
+        let segment = self.header.pages;
+        if u64::from(segment) >= self.memory.size().min(MOST_PAGES) {
+            return Err(Damaged);
+        }
+        self.header.pages += 1;
         self.write_header();
-        if segment != 0 {
-            segment
-        } else {
-            self.header.pages - 1
-        }
+        Ok(segment)
     }
 
     /// A segment to begin a chain or to follow `previous`.
-    pub(super) fn take_for_chain(&mut self, previous: u32) -> u32 {
-        let segment = self.take();
+    pub(super) fn take_for_chain(&mut self, previous: u32) -> Result<u32, Damaged> {
+        let segment = self.take()?;
         // The next one's number, and the end of the data.
         self.memory
             .write(address(segment), &[0; CHAIN_BYTES as usize + 4]);
         if previous != 0 {
             self.memory.write(address(previous), &segment.to_le_bytes());
         }
-        segment
+        Ok(segment)
     }
 
-    pub(super) fn next_in_chain(&self, segment: u32) -> u32 {
-        u32::from_le_bytes(self.read(address(segment)))
+    pub(super) fn next_in_chain(&self, segment: u32) -> Result<u32, Damaged> {
+        Ok(u32::from_le_bytes(self.read(address(segment))?))
     }
 
     /// Gives back a chain of `segments` segments; the caller writes the header.
@@ -91,7 +125,7 @@ impl<M: Memory> Segments<M> {
             self.memory
                 .write(address(tail), &self.header.free_head.to_le_bytes());
             self.header.free_head = head;
-            self.header.free_count += segments;
+            self.header.free_count = self.header.free_count.saturating_add(segments);
         }
     }
 }

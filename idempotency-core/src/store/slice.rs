@@ -5,9 +5,10 @@
 //! a place known earlier, and the table in the header is written only when the log reaches another 4 KiB page.
 
 use super::{
+    error::Damaged,
     header::take,
-    record::{INLINE_BYTES, Record, RecordBytes, State},
-    segments::{CHAIN_BYTES, SEGMENT_BYTES, Segments, address},
+    record::{Head, INLINE_BYTES, RecordBytes, State},
+    segments::{CHAIN_BYTES, FIRST_SEGMENT, SEGMENT_BYTES, Segments, address},
 };
 use crate::time::Timestamp;
 use ic_stable_structures::Memory;
@@ -34,14 +35,15 @@ impl Chain {
         }
     }
 
-    fn extend<M: Memory>(&mut self, segments: &mut Segments<M>) {
-        let segment = segments.take_for_chain(self.tail);
+    fn extend<M: Memory>(&mut self, segments: &mut Segments<M>) -> Result<(), Damaged> {
+        let segment = segments.take_for_chain(self.tail)?;
         if self.head == 0 {
             self.head = segment;
         }
         self.tail = segment;
         self.used = CHAIN_BYTES as u32;
         self.segments += 1;
+        Ok(())
     }
 
     fn end(&self) -> u64 {
@@ -50,8 +52,13 @@ impl Chain {
 
     fn is_plausible<M>(&self, segments: &Segments<M>) -> bool {
         let pages = segments.header.pages;
-        let is_used = (CHAIN_BYTES..=SEGMENT_BYTES).contains(&u64::from(self.used));
-        self.head < pages && self.tail < pages && (self.tail == 0 || is_used)
+        if self.head == 0 {
+            return *self == Self::default();
+        }
+        (FIRST_SEGMENT..pages).contains(&self.head)
+            && (FIRST_SEGMENT..pages).contains(&self.tail)
+            && (1..pages).contains(&self.segments)
+            && (CHAIN_BYTES..=SEGMENT_BYTES).contains(&u64::from(self.used))
     }
 
     fn give_back<M: Memory>(self, segments: &mut Segments<M>) {
@@ -64,6 +71,9 @@ impl Chain {
 pub(super) struct Slice {
     /// It holds what expires up to and including this time, ns.
     pub(super) until: u64,
+    /// None of its requests began earlier. Numbers of slices come round after 65,536 of them; a slot left over from the last
+    /// time leads to a request that did.
+    pub(super) oldest: u64,
     /// Requests that it holds.
     pub(super) entries: u32,
     /// Bytes of the replies that it holds outside of records.
@@ -76,11 +86,12 @@ pub(super) struct Slice {
 
 impl Slice {
     /// Its size in the table.
-    pub(super) const BYTES: usize = 52;
+    pub(super) const BYTES: usize = 60;
 
     pub(super) fn new(until: u64) -> Self {
         Self {
             until,
+            oldest: u64::MAX,
             ..Self::default()
         }
     }
@@ -89,6 +100,7 @@ impl Slice {
         let rest = &mut bytes;
         let mut slice = Self {
             until: u64::from_le_bytes(take(rest)),
+            oldest: u64::from_le_bytes(take(rest)),
             reply_bytes: u64::from_le_bytes(take(rest)),
             entries: u32::from_le_bytes(take(rest)),
             ..Self::default()
@@ -110,18 +122,19 @@ impl Slice {
     pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&self.until.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.reply_bytes.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.entries.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.oldest.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.reply_bytes.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.entries.to_le_bytes());
         for (chain, place) in [self.records, self.replies]
             .iter()
-            .zip(bytes[20..48].chunks_exact_mut(14))
+            .zip(bytes[28..56].chunks_exact_mut(14))
         {
             place[..4].copy_from_slice(&chain.head.to_le_bytes());
             place[4..8].copy_from_slice(&chain.tail.to_le_bytes());
             place[8..11].copy_from_slice(&chain.segments.to_le_bytes()[..3]);
             place[11..14].copy_from_slice(&chain.used.to_le_bytes()[..3]);
         }
-        bytes[48] = u8::from(self.has_dropped_replies);
+        bytes[56] = u8::from(self.has_dropped_replies);
         bytes
     }
 
@@ -129,63 +142,84 @@ impl Slice {
         Timestamp::from_nanos(self.until)
     }
 
-    /// Finds the end of the log, from the place that the table knows; `false` if the table can't be right.
-    pub(super) fn find_end<M: Memory>(&mut self, segments: &Segments<M>) -> bool {
-        if !self.records.is_plausible(segments) || !self.replies.is_plausible(segments) {
-            return false;
+    /// Finds the end of the log, from the place that the table knows.
+    pub(super) fn find_end<M: Memory>(&mut self, segments: &Segments<M>) -> Result<(), Damaged> {
+        let chains = [self.records, self.replies];
+        if !chains.iter().all(|chain| chain.is_plausible(segments))
+            || self.reply_bytes > address(segments.header.pages)
+        {
+            return Err(Damaged);
         }
         if self.records.tail == 0 {
-            return true;
+            return Ok(());
         }
-        // The table was written when the log reached this charged page or the one before.
-        let most = CHARGED_PAGE + RecordBytes::MOST as u64;
-        let room = self.records.room().min(most) as usize;
-        let mut bytes = vec![0; room];
-        segments.memory.read(self.records.end(), &mut bytes);
-        let mut rest = bytes.as_slice();
-        while let Some((record, length)) = RecordBytes::parse(rest) {
-            self.records.used += length as u32;
-            self.entries += u32::from(!record.is_replacement());
-            self.reply_bytes += record.reply_bytes();
-            if let Some(place) = record.reply_place() {
-                self.skip_reply(segments, place, record.body_bytes());
+        let mut bytes = [0; READ_BYTES];
+        loop {
+            let room = self.records.room().min(READ_BYTES as u64) as usize;
+            segments.read_into(self.records.end(), &mut bytes[..room])?;
+            let mut rest = &bytes[..room];
+            let at = self.records.used;
+            while let Some((record, length)) = RecordBytes::parse(rest) {
+                self.records.used += length as u32;
+                self.entries = self
+                    .entries
+                    .saturating_add(u32::from(!record.is_replacement()));
+                self.oldest = self.oldest.min(record.since());
+                self.reply_bytes += record.reply_bytes();
+                if let Some(place) = record.reply_place() {
+                    self.skip_reply(segments, place, record.body_bytes())?;
+                }
+                rest = rest.get(length..).unwrap_or_default();
             }
-            rest = rest.get(length..).unwrap_or_default();
+            if rest.len() >= RecordBytes::MOST || self.records.used == at {
+                return Ok(());
+            }
         }
-        true
     }
 
     /// Appends a record; its address, and whether the table must be written.
     pub(super) fn append<M: Memory>(
         &mut self,
         segments: &mut Segments<M>,
-        record: &Record,
-    ) -> (u64, bool) {
-        let before = (self.replies.tail, self.records.tail, self.page());
-        let dropped;
-        let record = if self.has_dropped_replies && record.reply_bytes() > 0 {
-            dropped = Record {
-                state: State::ReplyDropped,
-                ..record.clone()
-            };
-            &dropped
-        } else {
-            record
-        };
-        let body = record.body();
-        let place = (body.len() > INLINE_BYTES).then(|| self.append_reply(segments, &body));
-        let bytes = record.to_bytes(place);
+        head: &Head,
+        mut state: State<&[u8]>,
+        is_replacement: bool,
+    ) -> Result<(u64, bool), Damaged> {
+        let before = (
+            self.replies.tail,
+            self.records.tail,
+            self.page(),
+            self.oldest,
+        );
+        let mut place = None;
+        if let State::Done(reply) = state
+            && reply.len() > INLINE_BYTES
+        {
+            if self.has_dropped_replies {
+                state = State::ReplyDropped;
+            } else {
+                place = Some(self.append_reply(segments, reply)?);
+                self.reply_bytes += reply.len() as u64;
+            }
+        }
+        let mut bytes = [0; RecordBytes::MOST];
+        let length = head.write(&mut bytes, state, is_replacement, place);
         // The zeros after it must fit, too.
-        if self.records.room() < bytes.len() as u64 {
-            self.records.extend(segments);
+        if self.records.room() < (length + TERMINATOR) as u64 {
+            self.records.extend(segments)?;
         }
         let at = self.records.end();
-        segments.memory.write(at, &bytes);
-        self.records.used += bytes.len() as u32 - TERMINATOR;
-        self.entries += u32::from(!record.is_replacement);
-        self.reply_bytes += record.reply_bytes();
-        let is_moved = before != (self.replies.tail, self.records.tail, self.page());
-        (at, is_moved)
+        segments.memory.write(at, &bytes[..length + TERMINATOR]);
+        self.records.used += length as u32;
+        self.entries = self.entries.saturating_add(u32::from(!is_replacement));
+        self.oldest = self.oldest.min(head.since.as_nanos());
+        let after = (
+            self.replies.tail,
+            self.records.tail,
+            self.page(),
+            self.oldest,
+        );
+        Ok((at, before != after))
     }
 
     /// The charged page that the log has reached.
@@ -194,9 +228,13 @@ impl Slice {
     }
 
     /// Appends a reply that may go on in further segments; where it begins.
-    fn append_reply<M: Memory>(&mut self, segments: &mut Segments<M>, mut reply: &[u8]) -> u64 {
+    fn append_reply<M: Memory>(
+        &mut self,
+        segments: &mut Segments<M>,
+        mut reply: &[u8],
+    ) -> Result<u64, Damaged> {
         if self.replies.room() == 0 {
-            self.replies.extend(segments);
+            self.replies.extend(segments)?;
         }
         let at = self.replies.end();
         loop {
@@ -204,28 +242,31 @@ impl Slice {
             segments.memory.write(self.replies.end(), now);
             self.replies.used += now.len() as u32;
             if later.is_empty() {
-                return at;
+                return Ok(at);
             }
-            self.replies.extend(segments);
+            self.replies.extend(segments)?;
             reply = later;
         }
     }
 
     /// Brings the end of the replies behind one that is known to be there.
-    fn skip_reply<M: Memory>(&mut self, segments: &Segments<M>, place: u64, length: usize) {
-        let (mut segment, mut offset) = ((place / SEGMENT_BYTES) as u32, place % SEGMENT_BYTES);
+    fn skip_reply<M: Memory>(
+        &mut self,
+        segments: &Segments<M>,
+        place: u64,
+        length: usize,
+    ) -> Result<(), Damaged> {
+        let (mut segment, mut offset) = segment_of(place)?;
         let mut left = length as u64;
         while left > SEGMENT_BYTES - offset {
             left -= SEGMENT_BYTES - offset;
-            segment = segments.next_in_chain(segment);
+            segment = segments.next_in_chain(segment)?;
             offset = CHAIN_BYTES;
-            if segment == 0 {
-                return;
-            }
         }
         if segment == self.replies.tail {
             self.replies.used = self.replies.used.max((offset + left) as u32);
         }
+        Ok(())
     }
 
     /// Gives back the replies that lie outside their records; the caller writes header and table.
@@ -243,23 +284,35 @@ impl Slice {
 }
 
 /// Zeros after a record.
-pub(super) const TERMINATOR: u32 = 4;
+pub(super) const TERMINATOR: usize = 4;
 
-/// Reads a reply that may go on in further segments. A chain that ends too early gives what there is.
-pub(super) fn read_reply<M: Memory>(segments: &Segments<M>, place: u64, length: usize) -> Vec<u8> {
+/// How much of a log is read at once to find its end.
+const READ_BYTES: usize = 1_024;
+
+/// Reads a reply that may go on in further segments.
+pub(super) fn read_reply<M: Memory>(
+    segments: &Segments<M>,
+    place: u64,
+    length: usize,
+) -> Result<Vec<u8>, Damaged> {
     let mut reply = vec![0; length];
-    let (mut segment, mut offset) = ((place / SEGMENT_BYTES) as u32, place % SEGMENT_BYTES);
-    let mut done = 0;
-    while done < length {
-        let now = (length - done).min((SEGMENT_BYTES - offset) as usize);
-        segments
-            .memory
-            .read(address(segment) + offset, &mut reply[done..done + now]);
-        done += now;
-        if done < length {
-            segment = segments.next_in_chain(segment);
-            offset = CHAIN_BYTES;
+    let (mut segment, mut offset) = segment_of(place)?;
+    let mut rest = reply.as_mut_slice();
+    loop {
+        let now = rest.len().min((SEGMENT_BYTES - offset) as usize);
+        let (part, later) = rest.split_at_mut(now);
+        segments.read_into(address(segment) + offset, part)?;
+        if later.is_empty() {
+            return Ok(reply);
         }
+        rest = later;
+        segment = segments.next_in_chain(segment)?;
+        offset = CHAIN_BYTES;
     }
-    reply
+}
+
+/// The segment of an address, and how far into it.
+fn segment_of(place: u64) -> Result<(u32, u64), Damaged> {
+    let segment = u32::try_from(place / SEGMENT_BYTES).map_err(|_| Damaged)?;
+    Ok((segment, place % SEGMENT_BYTES))
 }

@@ -353,10 +353,10 @@ fn compare(ops: Vec<Op>) -> Result<(), TestCaseError> {
                                 now,
                                 ModelState::Running(model.incarnation, attempts.len()),
                             );
-                            attempts.push((request.identity, store.begin(&ticket)));
+                            attempts.push((request.identity, store.begin(&ticket).unwrap()));
                         } else {
                             model.insert(request, now, ModelState::Done(reply.clone()));
-                            store.record(&ticket, reply);
+                            store.record(&ticket, &reply).unwrap();
                         }
                     }
                 }
@@ -364,24 +364,30 @@ fn compare(ops: Vec<Op>) -> Result<(), TestCaseError> {
             Op::Complete { attempt, reply } => {
                 if let Some((identity, number)) = attempts.get(attempt) {
                     let expected = model.end(attempt, Some(ModelState::Done(reply.clone())));
-                    prop_assert_eq!(store.complete(identity, *number, Some(reply)), expected);
+                    prop_assert_eq!(
+                        store.complete(identity, *number, Some(&reply)).unwrap(),
+                        expected
+                    );
                 }
             }
             Op::Interrupt { attempt } => {
                 if let Some((identity, number)) = attempts.get(attempt) {
                     let expected = model.end(attempt, Some(ModelState::Interrupted));
-                    prop_assert_eq!(store.interrupt(identity, *number), expected);
+                    prop_assert_eq!(store.interrupt(identity, *number).unwrap(), expected);
                 }
             }
             Op::Release { attempt } => {
                 if let Some((identity, number)) = attempts.get(attempt) {
-                    prop_assert_eq!(store.release(identity, *number), model.end(attempt, None));
+                    prop_assert_eq!(
+                        store.release(identity, *number).unwrap(),
+                        model.end(attempt, None)
+                    );
                 }
             }
             Op::Advance { nanos } => now += nanos,
             Op::Timer { most } => {
                 model.evict(now, most);
-                store.evict(at, most);
+                store.evict(at, most).unwrap();
             }
             Op::Reopen {
                 window,
@@ -502,7 +508,7 @@ fn many_identities_are_found_and_forgotten_and_their_room_is_used_again() {
 /// Executes a sync request that must be admitted.
 fn execute<M: Memory>(store: &Store<M>, request: &Request, now: u64, reply: &[u8]) {
     match admission::admit(store, request, Timestamp::from_nanos(now)) {
-        Decision::Execute(ticket) => store.record(&ticket, reply.to_vec()),
+        Decision::Execute(ticket) => store.record(&ticket, reply).unwrap(),
         other => panic!("expected to execute, got {other:?}"),
     }
 }
@@ -528,13 +534,13 @@ fn only_the_attempt_that_acquired_a_record_ends_it() {
     let store = open(policy(100, 4));
     let request = request(1, 1, None);
     let identity = request.identity;
-    let first = store.begin(&admitted(&store, &request, START));
-    assert!(store.release(&identity, first));
-    let second = store.begin(&admitted(&store, &request, START));
-    assert!(!store.complete(&identity, first, None));
-    assert!(!store.interrupt(&identity, first));
-    assert!(store.complete(&identity, second, Some(vec![2])));
-    assert!(!store.complete(&identity, second, Some(vec![3])));
+    let first = store.begin(&admitted(&store, &request, START)).unwrap();
+    assert!(store.release(&identity, first).unwrap());
+    let second = store.begin(&admitted(&store, &request, START)).unwrap();
+    assert!(!store.complete(&identity, first, None).unwrap());
+    assert!(!store.interrupt(&identity, first).unwrap());
+    assert!(store.complete(&identity, second, Some(&[2])).unwrap());
+    assert!(!store.complete(&identity, second, Some(&[3])).unwrap());
     assert_eq!(
         admission::admit(&store, &request, Timestamp::from_nanos(START)),
         Decision::Replay(vec![2])
@@ -545,8 +551,8 @@ fn only_the_attempt_that_acquired_a_record_ends_it() {
 fn a_dropped_reply_says_when_it_was_executed() {
     let store = open(policy(100, 4));
     let request = request(1, 1, None);
-    let attempt = store.begin(&admitted(&store, &request, START));
-    assert!(store.complete(&request.identity, attempt, None));
+    let attempt = store.begin(&admitted(&store, &request, START)).unwrap();
+    assert!(store.complete(&request.identity, attempt, None).unwrap());
     let executed_at = Timestamp::from_nanos(START);
     assert_eq!(
         admission::admit(&store, &request, Timestamp::from_nanos(START + 5)),
@@ -578,7 +584,7 @@ fn a_longer_window_does_not_reach_back_to_what_is_forgotten() {
     let request = request(1, 1, created_at);
     execute(&store, &request, START, b"first");
     let late = START + 120;
-    assert_eq!(store.evict(Timestamp::from_nanos(late), 9), 1);
+    assert_eq!(store.evict(Timestamp::from_nanos(late), 9), Ok(1));
     drop(store);
     let store = Store::open(memory, policy(1_000, 4), Timestamp::from_nanos(late)).unwrap();
     assert_eq!(
@@ -678,7 +684,7 @@ fn a_memory_that_cannot_grow_is_full_and_loses_nothing() {
             .find(
                 |&number| match admission::admit(&store, &numbered(number), now) {
                     Decision::Execute(ticket) => {
-                        store.record(&ticket, vec![number as u8; 5_000]);
+                        store.record(&ticket, &[number as u8; 5_000]).unwrap();
                         false
                     }
                     Decision::Refuse(IdempotencyError::Full { .. }) => true,
