@@ -25,6 +25,8 @@ pub(super) struct Contents<M: Memory> {
     /// The attempts of this heap that have not ended, by number, with the slice of their record.
     pub(super) running: BTreeMap<u64, (Identity, u16)>,
     index: Index,
+    /// The record that was read or put together last: clearing room for each would cost as much as filling it.
+    bytes: [u8; RecordBytes::MOST],
     pub(super) attempts: u64,
     pub(super) entries: u64,
     pub(super) reply_bytes: u64,
@@ -61,6 +63,7 @@ impl<M: Memory> Contents<M> {
             entries: slices.iter().map(|slice| u64::from(slice.entries)).sum(),
             reply_bytes: slices.iter().map(|slice| slice.reply_bytes).sum(),
             index: Index::read(&segments),
+            bytes: [0; RecordBytes::MOST],
             segments,
             slices,
             running: BTreeMap::new(),
@@ -79,15 +82,16 @@ impl<M: Memory> Contents<M> {
         identity: &Identity,
     ) -> Result<Option<(u64, Slot, Record)>, Damaged> {
         let tail = identity.tail();
-        let mut bytes = [0; RecordBytes::MOST];
-        let (segments, slices) = (&self.segments, &self.slices);
+        let (segments, slices, bytes) = (&self.segments, &self.slices, &mut self.bytes);
+        let mut length = 0;
         let first = segments.header.first_slice;
         let slice_of = |slot: Slot| slices.get(usize::from(slot.slice.wrapping_sub(first)));
         let found = self.index.find(segments, identity, |slot| {
             // A record does not go beyond its segment, which may be the last.
-            let length = (SEGMENT_BYTES - slot.address % SEGMENT_BYTES).min(bytes.len() as u64);
-            segments.read_into(slot.address, &mut bytes[..length as usize])?;
-            let Some((record, _)) = RecordBytes::parse(&bytes) else {
+            length =
+                (SEGMENT_BYTES - slot.address % SEGMENT_BYTES).min(bytes.len() as u64) as usize;
+            segments.read_into(slot.address, &mut bytes[..length])?;
+            let Some((record, _)) = RecordBytes::parse(&bytes[..length]) else {
                 return Ok(false);
             };
             let oldest = slice_of(slot).map_or(u64::MAX, |slice| slice.oldest);
@@ -96,7 +100,7 @@ impl<M: Memory> Contents<M> {
         let Some((at, slot)) = found else {
             return Ok(None);
         };
-        let (record, _) = RecordBytes::parse(&bytes).ok_or(Damaged)?;
+        let (record, _) = RecordBytes::parse(&self.bytes[..length]).ok_or(Damaged)?;
         let record = record.record(*identity, |place, length| {
             if slice_of(slot).is_none_or(|slice| slice.has_dropped_replies) {
                 return Ok(State::ReplyDropped);
@@ -133,7 +137,13 @@ impl<M: Memory> Contents<M> {
         let position = self.position(number);
         let slice = self.slices.get_mut(position).ok_or(Damaged)?;
         let before = slice.reply_bytes;
-        let (address, is_moved) = slice.append(&mut self.segments, head, state, is_replacement)?;
+        let (address, is_moved) = slice.append(
+            &mut self.segments,
+            head,
+            state,
+            is_replacement,
+            &mut self.bytes,
+        )?;
         self.reply_bytes += slice.reply_bytes - before;
         if is_moved {
             Header::write_slice(&self.segments.memory, number, slice);

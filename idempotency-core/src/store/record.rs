@@ -32,6 +32,7 @@ pub(super) const RECORD_BYTES: u64 = 128;
 
 const FIXED_BYTES: usize = 44;
 const REPLACEMENT: u8 = 128;
+const ATTEMPT_BYTES: usize = 16;
 
 /// What is known of a request from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +82,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    fn bytes(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
+    fn bytes(self) -> [u8; ATTEMPT_BYTES] {
+        let mut bytes = [0; ATTEMPT_BYTES];
         bytes[..8].copy_from_slice(&self.incarnation.to_le_bytes());
         bytes[8..].copy_from_slice(&self.number.to_le_bytes());
         bytes
@@ -90,7 +91,7 @@ impl Attempt {
 }
 
 impl Head {
-    /// Writes the record to zeros; its length. `place` is that of a reply that lies elsewhere.
+    /// Writes the record and the zeros after it; its length without them. `place` is that of a reply that lies elsewhere.
     pub(super) fn write(
         &self,
         bytes: &mut [u8; RecordBytes::MOST],
@@ -124,6 +125,9 @@ impl Head {
                 FIXED_BYTES + body.len()
             }
         };
+        // Up to three zeros of padding, and four that end the log.
+        let zeros = end..(end + 7).min(bytes.len());
+        bytes[zeros].fill(0);
         end.next_multiple_of(4)
     }
 }
@@ -199,7 +203,7 @@ impl<'a> RecordBytes<'a> {
         };
         let mut body = &self.0[FIXED_BYTES..];
         let state = match (self.state(), self.reply_place()) {
-            (1, None) => State::Pending(Attempt {
+            (1, None) if self.body_bytes() == ATTEMPT_BYTES => State::Pending(Attempt {
                 incarnation: u64::from_le_bytes(take(&mut body)),
                 number: u64::from_le_bytes(take(&mut body)),
             }),

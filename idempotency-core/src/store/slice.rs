@@ -177,13 +177,14 @@ impl Slice {
         }
     }
 
-    /// Appends a record; its address, and whether the table must be written.
+    /// Appends a record, put together in `bytes`; its address, and whether the table must be written.
     pub(super) fn append<M: Memory>(
         &mut self,
         segments: &mut Segments<M>,
         head: &Head,
         mut state: State<&[u8]>,
         is_replacement: bool,
+        bytes: &mut [u8; RecordBytes::MOST],
     ) -> Result<(u64, bool), Damaged> {
         let before = (
             self.replies.tail,
@@ -202,8 +203,7 @@ impl Slice {
                 self.reply_bytes += reply.len() as u64;
             }
         }
-        let mut bytes = [0; RecordBytes::MOST];
-        let length = head.write(&mut bytes, state, is_replacement, place);
+        let length = head.write(bytes, state, is_replacement, place);
         // The zeros after it must fit, too.
         if self.records.room() < (length + TERMINATOR) as u64 {
             self.records.extend(segments)?;
