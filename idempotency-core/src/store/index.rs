@@ -122,32 +122,8 @@ fn slice_at(bucket: &Bucket, index: usize) -> u16 {
     (word(bucket, index * SLOT_BYTES + 2) >> 20) as u16
 }
 
-/// The slots with this hash, one bit for each: without a branch for each slot this takes a third.
-fn with_hash(bucket: &Bucket, hash: u32) -> u32 {
-    (0..SLOTS).fold(0, |equal, index| {
-        equal | u32::from(hash_at(bucket, index) == hash) << index
-    })
-}
-
 fn is_used(bucket: &Bucket, index: usize) -> bool {
     word(bucket, index * SLOT_BYTES) & ((1 << 36) - 1) != 0
-}
-
-/// The first slot that was never used, as long as there are any: they are filled from the first on.
-fn first_unused(bucket: &Bucket) -> Option<usize> {
-    let (mut used, mut unused) = (0, SLOTS - 1);
-    if is_used(bucket, unused) {
-        return None;
-    }
-    while used < unused {
-        let middle = (used + unused) / 2;
-        if is_used(bucket, middle) {
-            used = middle + 1;
-        } else {
-            unused = middle;
-        }
-    }
-    Some(unused)
 }
 
 /// Whether a slot leads to a record that is there.
@@ -221,11 +197,14 @@ impl Index {
         let (mut at, mut bucket) = (self.found.bucket, &self.found.content);
         let mut left = segments.units();
         while at != 0 {
-            let mut equal = with_hash(bucket, bits.hash);
-            while equal != 0 {
-                let index = equal.trailing_zeros() as usize;
-                equal &= equal - 1;
-                if is_live(bucket, index, &live) {
+            for index in 0..SLOTS {
+                let high = high_word(bucket, index);
+                if high == 0 && !is_used(bucket, index) {
+                    // Slots are used from the first on, so the others were never used.
+                    self.missed = Some((bits, index));
+                    return Ok(None);
+                }
+                if (high >> 36) as u32 == bits.hash && is_live(bucket, index, &live) {
                     let slot = Slot::read(bucket, index);
                     if is_it(slot)? {
                         return Ok(Some((at + (index * SLOT_BYTES) as u64, slot)));
@@ -238,7 +217,7 @@ impl Index {
                 bucket = &chained;
             }
         }
-        self.missed = Some(bits);
+        self.missed = Some((bits, SLOTS));
         Ok(None)
     }
 
@@ -256,9 +235,13 @@ impl Index {
             slice,
             hash: bits.hash,
         };
-        if self.missed.take() != Some(bits) {
-            self.descend(segments, bits)?;
-        }
+        let unused = match self.missed.take() {
+            Some((missed, unused)) if missed == bits => unused,
+            _ => {
+                self.descend(segments, bits)?;
+                SLOTS
+            }
+        };
         let live = live(segments);
         for _ in 0..MOST_BLOCKS {
             if self.found.bucket == 0 {
