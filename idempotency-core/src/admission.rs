@@ -80,6 +80,8 @@ fn known<M: Memory>(store: &Store<M>, record: Record, fingerprint: &Fingerprint)
     }
 }
 
+// A ticket that is handed from function to function is copied each time.
+#[inline]
 fn new<M: Memory>(
     store: &Store<M>,
     request: &Request,

@@ -90,7 +90,7 @@ impl Slot {
         Self {
             address: (word(bucket, index * SLOT_BYTES) & ((1 << 36) - 1)) * 4,
             slice: slice_at(bucket, index),
-            hash: hash_at(bucket, index),
+            hash: (high_word(bucket, index) >> 36) as u32,
         }
     }
 
@@ -104,6 +104,13 @@ impl Slot {
     }
 }
 
+/// A slot that leads to nothing any more.
+const FREED: Slot = Slot {
+    address: 0,
+    slice: u16::MAX,
+    hash: (1 << HASH_BITS) - 1,
+};
+
 // A slot's fields are read one at a time: most slots differ in the first that is looked at.
 
 /// Eight bytes of a bucket; zeros where it ends.
@@ -114,12 +121,13 @@ fn word(bucket: &Bucket, at: usize) -> u64 {
     }
 }
 
-fn hash_at(bucket: &Bucket, index: usize) -> u32 {
-    (word(bucket, index * SLOT_BYTES + 2) >> 36) as u32
+/// Of a slot: its hash, slice, and the upper part of its address.
+fn high_word(bucket: &Bucket, index: usize) -> u64 {
+    word(bucket, index * SLOT_BYTES + 2)
 }
 
 fn slice_at(bucket: &Bucket, index: usize) -> u16 {
-    (word(bucket, index * SLOT_BYTES + 2) >> 20) as u16
+    (high_word(bucket, index) >> 20) as u16
 }
 
 fn is_used(bucket: &Bucket, index: usize) -> bool {
@@ -143,6 +151,8 @@ struct Found {
     /// Address of the bucket, or 0 where there is none yet.
     bucket: u64,
     content: Bucket,
+    /// The first of its slots that was never used, or `SLOTS` where that is not known.
+    unused: usize,
     level: usize,
     /// Address of the node above, and which of its children leads here.
     node: u64,
@@ -172,6 +182,7 @@ impl Index {
         let found = Found {
             bucket: 0,
             content: [0; BUCKET_BYTES],
+            unused: SLOTS,
             level: 0,
             node: ROOT,
             child: 0,
@@ -201,7 +212,10 @@ impl Index {
                 let high = high_word(bucket, index);
                 if high == 0 && !is_used(bucket, index) {
                     // Slots are used from the first on, so the others were never used.
-                    self.missed = Some((bits, index));
+                    if at == self.found.bucket {
+                        self.found.unused = index;
+                    }
+                    self.missed = Some(bits);
                     return Ok(None);
                 }
                 if (high >> 36) as u32 == bits.hash && is_live(bucket, index, &live) {
@@ -217,7 +231,7 @@ impl Index {
                 bucket = &chained;
             }
         }
-        self.missed = Some((bits, SLOTS));
+        self.missed = Some(bits);
         Ok(None)
     }
 
@@ -235,25 +249,21 @@ impl Index {
             slice,
             hash: bits.hash,
         };
-        let unused = match self.missed.take() {
-            Some((missed, unused)) if missed == bits => unused,
-            _ => {
-                self.descend(segments, bits)?;
-                SLOTS
-            }
-        };
+        if self.missed.take() != Some(bits) {
+            self.descend(segments, bits)?;
+        }
         let live = live(segments);
         for _ in 0..MOST_BLOCKS {
             if self.found.bucket == 0 {
                 return self.begin(segments, slot);
             }
-            if put(
-                segments,
-                &live,
-                self.found.bucket,
-                &self.found.content,
-                slot,
-            ) {
+            let Found {
+                bucket,
+                content,
+                unused,
+                ..
+            } = &self.found;
+            if put(segments, &live, *bucket, content, *unused, slot) {
                 return Ok(());
             }
             if !self.split(segments)? {
@@ -285,12 +295,13 @@ impl Index {
     /// Frees a slot.
     pub(super) fn remove<M: Memory>(&mut self, segments: &Segments<M>, at: u64) {
         self.missed = None;
-        segments.memory.write(at, &[0; SLOT_BYTES]);
+        // Not all zeros: that would say that the slots after it were never used.
+        segments.memory.write(at, &FREED.bytes());
     }
 
     fn descend<M: Memory>(&mut self, segments: &Segments<M>, bits: Bits) -> Result<(), Damaged> {
         let found = &mut self.found;
-        (found.level, found.child) = (0, bits.child(0));
+        (found.level, found.child, found.unused) = (0, bits.child(0), SLOTS);
         let node = bits.root << (LEVEL_BITS[0] + 2);
         found.node = ROOT + node as u64;
         let at = node + 4 * found.child;
@@ -406,7 +417,7 @@ impl Index {
             }
             bucket = next;
             content = segments.read(bucket)?;
-            if put(segments, live, bucket, &content, slot) {
+            if put(segments, live, bucket, &content, SLOTS, slot) {
                 return Ok(());
             }
         }
@@ -436,16 +447,18 @@ fn live<M: Memory>(segments: &Segments<M>) -> Live {
     }
 }
 
-/// Puts a slot into the first place that is free; `false` if there is none.
+/// Puts a slot into a place that is free, the one from `unused` on if there is one; `false` if there is none.
 fn put<M: Memory>(
     segments: &Segments<M>,
     live: &Live,
     at: u64,
     bucket: &Bucket,
+    unused: usize,
     slot: Slot,
 ) -> bool {
-    let free =
-        first_unused(bucket).or_else(|| (0..SLOTS).find(|&index| !is_live(bucket, index, live)));
+    let free = (unused..SLOTS)
+        .chain(0..SLOTS)
+        .find(|&index| !is_live(bucket, index, live));
     if let Some(index) = free {
         let place = at + (index * SLOT_BYTES) as u64;
         segments.memory.write(place, &slot.bytes());

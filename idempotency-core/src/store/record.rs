@@ -126,9 +126,11 @@ impl Head {
             }
         };
         // Up to three zeros of padding, and four that end the log.
-        let zeros = end..(end + 7).min(bytes.len());
-        bytes[zeros].fill(0);
-        end.next_multiple_of(4)
+        let length = end.next_multiple_of(4);
+        for zeros in [end, length] {
+            bytes[zeros..zeros + TERMINATOR].copy_from_slice(&[0; TERMINATOR]);
+        }
+        length
     }
 }
 
