@@ -134,6 +134,23 @@ fn is_used(bucket: &Bucket, index: usize) -> bool {
     word(bucket, index * SLOT_BYTES) & ((1 << 36) - 1) != 0
 }
 
+/// Whether any slot has this hash, and how many slots were ever used: they are used from the first on. Without a branch
+/// for each slot this takes half.
+fn survey(bucket: &Bucket, hash: u32) -> (bool, usize) {
+    let (mut has_hash, mut unused) = (false, 0);
+    for index in 0..SLOTS {
+        let high = high_word(bucket, index);
+        has_hash |= (high >> 36) as u32 == hash;
+        unused += usize::from(high == 0);
+    }
+    // A slot in use may look unused; then only those are given that are all used.
+    let used = SLOTS - unused;
+    match used < SLOTS && is_used(bucket, used) {
+        true => (has_hash, SLOTS),
+        false => (has_hash, used),
+    }
+}
+
 /// Whether a slot leads to a record that is there.
 fn is_live(bucket: &Bucket, index: usize, live: &Live) -> bool {
     is_used(bucket, index) && slice_at(bucket, index).wrapping_sub(live.first) < live.count
@@ -151,8 +168,8 @@ struct Found {
     /// Address of the bucket, or 0 where there is none yet.
     bucket: u64,
     content: Bucket,
-    /// The first of its slots that was never used, or `SLOTS` where that is not known.
-    unused: usize,
+    /// How many of its slots were ever used, or `SLOTS` where that is not known.
+    used: usize,
     level: usize,
     /// Address of the node above, and which of its children leads here.
     node: u64,
@@ -182,7 +199,7 @@ impl Index {
         let found = Found {
             bucket: 0,
             content: [0; BUCKET_BYTES],
-            unused: SLOTS,
+            used: SLOTS,
             level: 0,
             node: ROOT,
             child: 0,
@@ -208,21 +225,14 @@ impl Index {
         let (mut at, mut bucket) = (self.found.bucket, &self.found.content);
         let mut left = segments.units();
         while at != 0 {
-            for index in 0..SLOTS {
-                let high = high_word(bucket, index);
-                if high == 0 && !is_used(bucket, index) {
-                    // Slots are used from the first on, so the others were never used.
-                    if at == self.found.bucket {
-                        self.found.unused = index;
-                    }
-                    self.missed = Some(bits);
-                    return Ok(None);
-                }
-                if (high >> 36) as u32 == bits.hash && is_live(bucket, index, &live) {
-                    let slot = Slot::read(bucket, index);
-                    if is_it(slot)? {
-                        return Ok(Some((at + (index * SLOT_BYTES) as u64, slot)));
-                    }
+            let (has_hash, used) = survey(bucket, bits.hash);
+            if at == self.found.bucket {
+                self.found.used = used;
+            }
+            for index in (0..used).filter(|_| has_hash) {
+                let slot = Slot::read(bucket, index);
+                if slot.hash == bits.hash && is_live(bucket, index, &live) && is_it(slot)? {
+                    return Ok(Some((at + (index * SLOT_BYTES) as u64, slot)));
                 }
             }
             at = next_bucket(segments, bucket, &mut left)?;
@@ -260,10 +270,10 @@ impl Index {
             let Found {
                 bucket,
                 content,
-                unused,
+                used,
                 ..
             } = &self.found;
-            if put(segments, &live, *bucket, content, *unused, slot) {
+            if put(segments, &live, *bucket, content, *used, slot) {
                 return Ok(());
             }
             if !self.split(segments)? {
@@ -301,7 +311,7 @@ impl Index {
 
     fn descend<M: Memory>(&mut self, segments: &Segments<M>, bits: Bits) -> Result<(), Damaged> {
         let found = &mut self.found;
-        (found.level, found.child, found.unused) = (0, bits.child(0), SLOTS);
+        (found.level, found.child, found.used) = (0, bits.child(0), SLOTS);
         let node = bits.root << (LEVEL_BITS[0] + 2);
         found.node = ROOT + node as u64;
         let at = node + 4 * found.child;
@@ -447,16 +457,16 @@ fn live<M: Memory>(segments: &Segments<M>) -> Live {
     }
 }
 
-/// Puts a slot into a place that is free, the one from `unused` on if there is one; `false` if there is none.
+/// Puts a slot into a place that is free, one behind those `used` if there is one; `false` if there is none.
 fn put<M: Memory>(
     segments: &Segments<M>,
     live: &Live,
     at: u64,
     bucket: &Bucket,
-    unused: usize,
+    used: usize,
     slot: Slot,
 ) -> bool {
-    let free = (unused..SLOTS)
+    let free = (used..SLOTS)
         .chain(0..SLOTS)
         .find(|&index| !is_live(bucket, index, live));
     if let Some(index) = free {
