@@ -46,5 +46,12 @@ impl fmt::Display for Timestamp {
 
 /// Nanoseconds of a duration, at most 584 years.
 pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    const MOST_SECONDS: u64 = u64::MAX / 1_000_000_000;
+    // Several times in each call: `as_nanos` is 128 bits wide, and dear.
+    match duration.as_secs() {
+        seconds if seconds < MOST_SECONDS => {
+            seconds * 1_000_000_000 + u64::from(duration.subsec_nanos())
+        }
+        _ => u64::MAX,
+    }
 }

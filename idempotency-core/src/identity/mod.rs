@@ -8,17 +8,18 @@
 //! # Threat model
 //!
 //! - *An attacker chooses keys and arguments and knows this code and all that the canister stores.* The caller's
-//!   principal is inside the identity, 170 bits of BLAKE3 as the store compares them. To hit somebody else's
+//!   principal is inside the identity, 164 bits of BLAKE3 as the store compares them. To hit somebody else's
 //!   record he must find a second preimage; even to make two requests of *another* caller collide, whose keys he could
-//!   choose, takes 2^85 hashes. No secret is needed for that, so none is kept.
+//!   choose, takes 2^82 hashes. No secret is needed for that, so none is kept.
 //! - *He makes fingerprints collide.* They are short and quick, 64 bits of SipHash with a public key, because they guard
 //!   against mistakes, not against attacks: they are compared only within one identity, so he deceives himself about a
 //!   request of his own. With `key = args` the arguments are in the identity, and need no fingerprint.
 //! - *In a shared scope* (`global`, or an expression) whoever knows a key gets the reply: that is what sharing means. Who
 //!   may use a shared scope is for the method's `guard` to say.
 //! - *He fills the store with requests of his own.* Capacity bounds the harm; see [`Policy`](crate::Policy).
-//! - *He grinds identities to make the store's index degenerate.* 38 equal bits make a path four nodes deep; from there on
-//!   each further collision costs him 2^38 hashes and a look-up a twenty-fifth of a bucket.
+//! - *He grinds identities to make the store's index degenerate.* 34 equal bits make a path four nodes deep; from there on
+//!   each further collision costs him 2^34 hashes and a call, and a look-up of an identity with the same 34 bits a
+//!   twenty-fifth of a bucket, some 40 instructions.
 //!
 //! Every field that goes into a hash is preceded by a tag and, where its length varies, by its length, so no two
 //! different sequences of fields give the same input.
@@ -77,27 +78,17 @@ impl RequestKey {
 pub struct Identity(pub(crate) [u8; 24]);
 
 impl Identity {
-    /// The first 8 bytes: the store's index goes by the first 42 bits of them.
+    /// The first 8 bytes: the store's index goes by the first 36 bits of them.
     pub(crate) fn head(&self) -> u64 {
-        let [head, ..] = self.words();
-        u64::from_be_bytes(head)
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
     /// The other 16 bytes.
     pub(crate) fn tail(&self) -> [u8; 16] {
-        let [_, first, second] = self.words();
         let mut tail = [0; 16];
-        tail[..8].copy_from_slice(&first);
-        tail[8..].copy_from_slice(&second);
+        tail.copy_from_slice(&self.0[8..]);
         tail
-    }
-
-    fn words(&self) -> [[u8; 8]; 3] {
-        let mut words = [[0; 8]; 3];
-        for (word, bytes) in words.iter_mut().zip(self.0.chunks_exact(8)) {
-            word.copy_from_slice(bytes);
-        }
-        words
     }
 
     /// The identity of `key` at `endpoint` in `scope`, or the error that says what is wrong with the key.
