@@ -29,6 +29,8 @@ pub(super) struct Contents<M: Memory> {
     bytes: [u8; RecordBytes::MOST],
     pub(super) attempts: u64,
     pub(super) entries: u64,
+    /// Requests that are not held any more, and whose records go with their slices.
+    released: u64,
     pub(super) reply_bytes: u64,
 }
 
@@ -61,6 +63,7 @@ impl<M: Memory> Contents<M> {
         segments.write_header();
         Ok(Self {
             entries: slices.iter().map(|slice| u64::from(slice.entries)).sum(),
+            released: slices.iter().map(|slice| u64::from(slice.released)).sum(),
             reply_bytes: slices.iter().map(|slice| slice.reply_bytes).sum(),
             index: Index::read(&segments),
             bytes: [0; RecordBytes::MOST],
@@ -73,7 +76,9 @@ impl<M: Memory> Contents<M> {
 
     pub(super) fn bytes(&self, policy: &Policy) -> u64 {
         let running = self.running.len() as u64;
-        self.entries * RECORD_BYTES + self.reply_bytes + running * u64::from(policy.max_reply_bytes)
+        (self.entries + self.released) * RECORD_BYTES
+            + self.reply_bytes
+            + running * u64::from(policy.max_reply_bytes)
     }
 
     /// The record of a request, its slot, and where that stands.
@@ -209,9 +214,11 @@ impl<M: Memory> Contents<M> {
         };
         self.index.remove(&self.segments, at);
         self.entries = self.entries.saturating_sub(1);
+        self.released += 1;
         let position = self.position(slot.slice);
         let slice = self.slices.get_mut(position).ok_or(Damaged)?;
         slice.entries = slice.entries.saturating_sub(1);
+        slice.released = slice.released.saturating_add(1);
         Header::write_slice(&self.segments.memory, slot.slice, slice);
         Ok(true)
     }
@@ -268,6 +275,7 @@ impl<M: Memory> Contents<M> {
             return Ok(());
         };
         self.entries = self.entries.saturating_sub(u64::from(slice.entries));
+        self.released = self.released.saturating_sub(u64::from(slice.released));
         self.reply_bytes = self.reply_bytes.saturating_sub(slice.reply_bytes);
         slice.give_back(&mut self.segments);
         self.segments.header.first_slice = oldest.wrapping_add(1);

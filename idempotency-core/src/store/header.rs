@@ -15,7 +15,7 @@
 //!     56      4  units of 64 bytes taken from it
 //!     60      2  number of the oldest slice
 //!     62      2  live slices
-//!    256  64×60  slice table: slice n is entry n mod 64
+//!    256  64×64  slice table: slice n is entry n mod 64
 //! ```
 //!
 //! Integers are little-endian. Everything lies in the first 4 KiB, which are one page of the IC's accounting.

@@ -35,6 +35,7 @@
 //! Nothing that is read from memory is believed: each address, length and level is checked where it is used, each chain
 //! that is followed has an end, and a memory that contradicts itself gives [`OpenError::Damaged`] or [`Damaged`].
 
+mod chain;
 mod contents;
 mod error;
 mod header;

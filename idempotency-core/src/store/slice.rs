@@ -5,66 +5,14 @@
 //! a place known earlier, and the table in the header is written only when the log reaches another 4 KiB page.
 
 use super::{
+    chain::Chain,
     error::Damaged,
     header::take,
     record::{Head, INLINE_BYTES, RecordBytes, State},
-    segments::{CHAIN_BYTES, FIRST_SEGMENT, SEGMENT_BYTES, Segments, address},
+    segments::{CHAIN_BYTES, SEGMENT_BYTES, Segments, address},
 };
 use crate::time::Timestamp;
 use ic_stable_structures::Memory;
-
-/// What the IC charges for as one page when it is first written in a message.
-const CHARGED_PAGE: u64 = 4_096;
-
-/// A chain of segments that is appended to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Chain {
-    head: u32,
-    tail: u32,
-    /// Bytes of the tail in use, its chain bytes included.
-    used: u32,
-    segments: u32,
-}
-
-impl Chain {
-    fn room(&self) -> u64 {
-        if self.tail == 0 {
-            0
-        } else {
-            SEGMENT_BYTES - u64::from(self.used)
-        }
-    }
-
-    fn extend<M: Memory>(&mut self, segments: &mut Segments<M>) -> Result<(), Damaged> {
-        let segment = segments.take_for_chain(self.tail)?;
-        if self.head == 0 {
-            self.head = segment;
-        }
-        self.tail = segment;
-        self.used = CHAIN_BYTES as u32;
-        self.segments += 1;
-        Ok(())
-    }
-
-    fn end(&self) -> u64 {
-        address(self.tail) + u64::from(self.used)
-    }
-
-    fn is_plausible<M>(&self, segments: &Segments<M>) -> bool {
-        let pages = segments.header.pages;
-        if self.head == 0 {
-            return *self == Self::default();
-        }
-        (FIRST_SEGMENT..pages).contains(&self.head)
-            && (FIRST_SEGMENT..pages).contains(&self.tail)
-            && (1..pages).contains(&self.segments)
-            && (CHAIN_BYTES..=SEGMENT_BYTES).contains(&u64::from(self.used))
-    }
-
-    fn give_back<M: Memory>(self, segments: &mut Segments<M>) {
-        segments.give_back(self.head, self.tail, self.segments);
-    }
-}
 
 /// A slice, as it stands in the header's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +24,8 @@ pub(super) struct Slice {
     pub(super) oldest: u64,
     /// Requests that it holds.
     pub(super) entries: u32,
+    /// Requests whose records it holds for nothing: they were released.
+    pub(super) released: u32,
     /// Bytes of the replies that it holds outside of records.
     pub(super) reply_bytes: u64,
     /// Its replies were given up for want of room, and it takes no more.
@@ -86,7 +36,7 @@ pub(super) struct Slice {
 
 impl Slice {
     /// Its size in the table.
-    pub(super) const BYTES: usize = 60;
+    pub(super) const BYTES: usize = 64;
 
     pub(super) fn new(until: u64) -> Self {
         Self {
@@ -105,17 +55,11 @@ impl Slice {
             entries: u32::from_le_bytes(take(rest)),
             ..Self::default()
         };
-        for chain in [&mut slice.records, &mut slice.replies] {
-            chain.head = u32::from_le_bytes(take(rest));
-            chain.tail = u32::from_le_bytes(take(rest));
-            // Both are below 2^24: the number of segments, and a segment's size.
-            let [a, b, c] = take(rest);
-            chain.segments = u32::from_le_bytes([a, b, c, 0]);
-            let [a, b, c] = take(rest);
-            chain.used = u32::from_le_bytes([a, b, c, 0]);
-        }
+        slice.records = Chain::from_bytes(rest);
+        slice.replies = Chain::from_bytes(rest);
         let [flag] = take(rest);
         slice.has_dropped_replies = flag != 0;
+        slice.released = u32::from_le_bytes(take(rest));
         slice
     }
 
@@ -125,16 +69,10 @@ impl Slice {
         bytes[8..16].copy_from_slice(&self.oldest.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.reply_bytes.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.entries.to_le_bytes());
-        for (chain, place) in [self.records, self.replies]
-            .iter()
-            .zip(bytes[28..56].chunks_exact_mut(14))
-        {
-            place[..4].copy_from_slice(&chain.head.to_le_bytes());
-            place[4..8].copy_from_slice(&chain.tail.to_le_bytes());
-            place[8..11].copy_from_slice(&chain.segments.to_le_bytes()[..3]);
-            place[11..14].copy_from_slice(&chain.used.to_le_bytes()[..3]);
-        }
+        bytes[28..42].copy_from_slice(&self.records.to_bytes());
+        bytes[42..56].copy_from_slice(&self.replies.to_bytes());
         bytes[56] = u8::from(self.has_dropped_replies);
+        bytes[57..61].copy_from_slice(&self.released.to_le_bytes());
         bytes
     }
 
@@ -189,7 +127,7 @@ impl Slice {
         let before = (
             self.replies.tail,
             self.records.tail,
-            self.page(),
+            self.records.page(),
             self.oldest,
         );
         let mut place = None;
@@ -216,15 +154,10 @@ impl Slice {
         let after = (
             self.replies.tail,
             self.records.tail,
-            self.page(),
+            self.records.page(),
             self.oldest,
         );
         Ok((at, before != after))
-    }
-
-    /// The charged page that the log has reached.
-    fn page(&self) -> u64 {
-        self.records.end() / CHARGED_PAGE
     }
 
     /// Appends a reply that may go on in further segments; where it begins.

@@ -45,6 +45,8 @@ struct Model {
 struct ModelSlice {
     until: u64,
     has_dropped_replies: bool,
+    /// Its records stay until the slice goes.
+    released: u64,
     records: Vec<ModelRecord>,
 }
 
@@ -90,7 +92,11 @@ impl Model {
             ModelState::Done(reply) if reply.len() > 64 => reply.len() as u64,
             _ => 0,
         };
-        self.records().map(|record| 128 + reply(record)).sum()
+        let released: u64 = self.slices.iter().map(|slice| slice.released).sum();
+        self.records()
+            .map(|record| 128 + reply(record))
+            .sum::<u64>()
+            + 128 * released
     }
 
     /// The slice for what expires at a time.
@@ -107,6 +113,7 @@ impl Model {
                 self.slices.push(ModelSlice {
                     until,
                     has_dropped_replies: false,
+                    released: 0,
                     records: vec![],
                 });
             } else {
@@ -253,7 +260,10 @@ impl Model {
                     slice.records[index].state = ModelState::Dropped;
                 }
                 Some(state) => slice.records[index].state = state,
-                None => drop(slice.records.remove(index)),
+                None => {
+                    slice.records.remove(index);
+                    slice.released += 1;
+                }
             }
             return true;
         }
