@@ -16,6 +16,17 @@ pub struct Policy {
     pub(crate) max_reply_bytes: u32,
     pub(crate) retention: Duration,
     pub(crate) drops_replies: bool,
+    pub(crate) scopes: u64,
+    pub(crate) scope_idle: Duration,
+    pub(crate) evicts_idle_scopes: bool,
+    pub(crate) quota: Option<Quota>,
+}
+
+/// What one scope may take of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) entries: u64,
+    pub(crate) reply_bytes: u64,
 }
 
 impl Policy {
@@ -29,6 +40,10 @@ impl Policy {
             max_reply_bytes: 64 << 10,
             retention: Duration::ZERO,
             drops_replies: false,
+            scopes: 1_000_000,
+            scope_idle: Duration::from_secs(30 * 24 * 60 * 60),
+            evicts_idle_scopes: false,
+            quota: None,
         }
     }
 
@@ -89,6 +104,54 @@ impl Policy {
         self
     }
 
+    /// Most lanes of sequence numbers, and scopes with a quota, that are known at a time; each takes some 80 bytes, besides
+    /// `capacity_bytes`. When it is reached, requests of others are refused with [`Full`](crate::IdempotencyError::Full)
+    /// until one has been idle for [`scope_idle`](Self::scope_idle). Default: 1,000,000.
+    #[must_use]
+    pub const fn scopes(mut self, scopes: u64) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    /// For how long a lane is known after its last request, at least; never less than requests are remembered for. A lane that
+    /// is not known begins above every number that a forgotten one has used. Default: 30 days.
+    #[must_use]
+    pub const fn scope_idle(mut self, idle: Duration) -> Self {
+        self.scope_idle = idle;
+        self
+    }
+
+    /// When as many lanes and scopes are known as may be, gives up the idlest before their time to make room for new ones:
+    /// never one that was used within the time that requests are remembered for. Default: refuses new ones.
+    #[must_use]
+    pub const fn evict_idle_scopes(mut self) -> Self {
+        self.evicts_idle_scopes = true;
+        self
+    }
+
+    /// Most requests of one scope (by default a caller) that are remembered at a time, and most bytes of their replies. More
+    /// are refused with [`QuotaExceeded`](crate::IdempotencyError::QuotaExceeded), so no caller can fill the store alone.
+    /// What a request takes is counted for up to an eighth of the window longer than it is remembered. Costs some 4,000
+    /// instructions for each new request. Default: none.
+    #[must_use]
+    pub const fn quota(mut self, entries: u64, reply_bytes: u64) -> Self {
+        self.quota = Some(Quota {
+            entries,
+            reply_bytes,
+        });
+        self
+    }
+
+    /// The longest time, in ns, for which a request can be remembered from now on.
+    pub(crate) fn reach(&self) -> u64 {
+        nanos(self.window).saturating_add(2 * nanos(self.drift))
+    }
+
+    /// The time in ns for which a tally is kept after its last use: longer than any request that it counts.
+    pub(crate) fn keep(&self) -> u64 {
+        nanos(self.scope_idle).max(2 * self.reach())
+    }
+
     /// The last instant at which a request is remembered, that instant included.
     pub(crate) fn expires_at(&self, created_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
         match created_at {
@@ -102,9 +165,11 @@ impl Policy {
         if self.window.is_zero() {
             return Err("the window is zero: nothing would be remembered");
         }
-        let longest = self.window.max(self.drift).max(self.retention);
+        let longest = (self.window.max(self.drift))
+            .max(self.retention)
+            .max(self.scope_idle);
         if nanos(longest) > u64::MAX / 8 {
-            return Err("window, drift or retention exceeds 73 years");
+            return Err("window, drift, retention or scope_idle exceeds 73 years");
         }
         if self.capacity == 0 {
             return Err("the capacity is zero: every request would be refused");

@@ -3,10 +3,11 @@
 use super::{
     error::{Damaged, OpenError},
     header::{Header, MAX_SLICES},
-    index::{self, Index, Slot},
+    index::{self, Index, Slot, TALLIES},
     record::{Attempt, Head, RECORD_BYTES, Record, RecordBytes, State},
     segments::{FIRST_SEGMENT, SEGMENT_BYTES, Segments},
     slice::{self, Slice},
+    tallies::Tallies,
 };
 use crate::{
     admission::Ticket,
@@ -24,7 +25,8 @@ pub(super) struct Contents<M: Memory> {
     pub(super) slices: VecDeque<Slice>,
     /// The attempts of this heap that have not ended, by number, with the slice of their record.
     pub(super) running: BTreeMap<u64, (Identity, u16)>,
-    index: Index,
+    pub(super) index: Index,
+    pub(super) tallies: Tallies,
     /// The record that was read or put together last: clearing room for each would cost as much as filling it.
     bytes: [u8; RecordBytes::MOST],
     pub(super) attempts: u64,
@@ -48,11 +50,12 @@ impl<M: Memory> Contents<M> {
         }
         let mut slices = VecDeque::with_capacity(usize::from(MAX_SLICES));
         for index in 0..header.slices {
-            let number = header.first_slice.wrapping_add(index);
+            let number = slice::number(header.first_slice, usize::from(index));
             let mut slice = Header::read_slice(&segments.memory, number);
             slice.find_end(&segments)?;
             slices.push_back(slice);
         }
+        let tallies = Tallies::read(&segments)?;
         segments.header = Header {
             incarnation: header.incarnation + 1,
             floor: floor(&header, policy, now),
@@ -66,6 +69,7 @@ impl<M: Memory> Contents<M> {
             released: slices.iter().map(|slice| u64::from(slice.released)).sum(),
             reply_bytes: slices.iter().map(|slice| slice.reply_bytes).sum(),
             index: Index::read(&segments),
+            tallies,
             bytes: [0; RecordBytes::MOST],
             segments,
             slices,
@@ -90,8 +94,11 @@ impl<M: Memory> Contents<M> {
         let (segments, slices, bytes) = (&self.segments, &self.slices, &mut self.bytes);
         let mut length = 0;
         let first = segments.header.first_slice;
-        let slice_of = |slot: Slot| slices.get(usize::from(slot.slice.wrapping_sub(first)));
+        let slice_of = |slot: Slot| slices.get(slice::position(first, slot.slice));
         let found = self.index.find(segments, identity, |slot| {
+            if slot.slice & TALLIES != 0 {
+                return Ok(false);
+            }
             // A record does not go beyond its segment, which may be the last.
             length =
                 (SEGMENT_BYTES - slot.address % SEGMENT_BYTES).min(bytes.len() as u64) as usize;
@@ -231,10 +238,9 @@ impl<M: Memory> Contents<M> {
             .partition_point(|slice| slice.until < expires_at);
         let first = self.segments.header.first_slice;
         if position < self.slices.len() {
-            return first.wrapping_add(position as u16);
+            return slice::number(first, position);
         }
-        let length =
-            (nanos(policy.window).saturating_add(2 * nanos(policy.drift)) / SLICES_IN_REACH).max(1);
+        let length = (policy.reach() / SLICES_IN_REACH).max(1);
         let until = expires_at.div_ceil(length).saturating_mul(length);
         if self.slices.len() < usize::from(MAX_SLICES) {
             self.slices.push_back(Slice::new(until));
@@ -244,7 +250,7 @@ impl<M: Memory> Contents<M> {
             // The table is full, after the window was made much longer: the last slice lives as long as it must.
             last.until = until;
         }
-        let number = first.wrapping_add(self.slices.len() as u16 - 1);
+        let number = slice::number(first, self.slices.len() - 1);
         if let Some(last) = self.slices.back() {
             Header::write_slice(&self.segments.memory, number, last);
         }
@@ -278,7 +284,7 @@ impl<M: Memory> Contents<M> {
         self.released = self.released.saturating_sub(u64::from(slice.released));
         self.reply_bytes = self.reply_bytes.saturating_sub(slice.reply_bytes);
         slice.give_back(&mut self.segments);
-        self.segments.header.first_slice = oldest.wrapping_add(1);
+        self.segments.header.first_slice = slice::number(oldest, 1);
         self.segments.header.slices -= 1;
         self.segments.write_header();
         Ok(())
@@ -287,12 +293,12 @@ impl<M: Memory> Contents<M> {
     /// Gives up the replies of the oldest slice that has any outside of its records; the ids stay.
     pub(super) fn drop_oldest_replies(&mut self) -> bool {
         let first = self.segments.header.first_slice;
-        for (number, slice) in (0_u16..).zip(&mut self.slices) {
+        for (position, slice) in self.slices.iter_mut().enumerate() {
             if slice.reply_bytes > 0 {
                 self.reply_bytes = self.reply_bytes.saturating_sub(slice.reply_bytes);
                 slice.drop_replies(&mut self.segments);
                 self.segments.write_header();
-                let number = first.wrapping_add(number);
+                let number = slice::number(first, position);
                 Header::write_slice(&self.segments.memory, number, slice);
                 return true;
             }
@@ -306,7 +312,7 @@ impl<M: Memory> Contents<M> {
     }
 
     fn position(&self, number: u16) -> usize {
-        usize::from(number.wrapping_sub(self.segments.header.first_slice))
+        slice::position(self.segments.header.first_slice, number)
     }
 }
 
@@ -324,9 +330,11 @@ fn floor(header: &Header, policy: &Policy, now: Timestamp) -> u64 {
 const SLICES_IN_REACH: u64 = 32;
 
 /// Segments that one more insert and the completion of what is running may take: for replies and records, for what is left
-/// of segments that are begun, and for nodes and buckets of the index.
+/// of segments that are begun, for tallies, and for nodes and buckets of the index.
 pub(super) fn segments_needed(policy: &Policy, running: u64) -> u64 {
     let replies = (running + 1) * (u64::from(policy.max_reply_bytes) + RECORD_BYTES);
     let begun = 2 * (running + 1).min(u64::from(MAX_SLICES));
-    replies.div_ceil(SEGMENT_BYTES / 2) + begun + index::MOST_SEGMENTS + 1
+    // A tally of a lane and one of a scope go with it.
+    let tallies = 2;
+    replies.div_ceil(SEGMENT_BYTES / 2) + begun + tallies + index::MOST_SEGMENTS + 1
 }

@@ -15,26 +15,35 @@
 //!     56      4  units of 64 bytes taken from it
 //!     60      2  number of the oldest slice
 //!     62      2  live slices
+//!     64      8  floor of sequences: a lane that is not known begins here
+//!     72      2  number of the oldest slice of tallies
+//!     74      2  live slices of tallies
 //!    256  64×64  slice table: slice n is entry n mod 64
+//!   8192  16×48  slice table of tallies: slice n is entry n mod 16
 //! ```
 //!
-//! Integers are little-endian. Everything lies in the first 4 KiB, which are one page of the IC's accounting.
+//! Integers are little-endian. What is written often lies in one 4 KiB page, as the IC charges for each.
 
 use super::{
     OpenError,
     index::UNITS_IN_SEGMENT,
     segments::{FIRST_SEGMENT, MOST_PAGES},
-    slice::Slice,
+    slice::{NUMBERS, Slice},
+    tally::TallySlice,
 };
 use ic_stable_structures::Memory;
 
 const MAGIC: &[u8; 7] = b"IDMPTCY";
 const LAYOUT_VERSION: u8 = 1;
-const BYTES: usize = 64;
+const BYTES: usize = 76;
 const SLICES_OFFSET: u64 = 256;
+const TALLIES_OFFSET: u64 = 8_192;
 
 /// Most slices that live at a time.
 pub(super) const MAX_SLICES: u16 = 64;
+
+/// Most slices of tallies that live at a time.
+pub(super) const MAX_TALLY_SLICES: u16 = 16;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Header {
@@ -49,6 +58,9 @@ pub(super) struct Header {
     pub(super) index_units: u32,
     pub(super) first_slice: u16,
     pub(super) slices: u16,
+    pub(super) sequence_floor: u64,
+    pub(super) first_tallies: u16,
+    pub(super) tallies: u16,
 }
 
 impl Header {
@@ -83,6 +95,9 @@ impl Header {
             index_units: u32::from_le_bytes(take(&mut rest)),
             first_slice: u16::from_le_bytes(take(&mut rest)),
             slices: u16::from_le_bytes(take(&mut rest)),
+            sequence_floor: u64::from_le_bytes(take(&mut rest)),
+            first_tallies: u16::from_le_bytes(take(&mut rest)),
+            tallies: u16::from_le_bytes(take(&mut rest)),
         };
         if header.is_plausible(memory.size()) {
             Ok(Some(header))
@@ -97,6 +112,9 @@ impl Header {
         self.pages >= FIRST_SEGMENT
             && u64::from(self.pages) <= size.min(MOST_PAGES)
             && self.slices <= MAX_SLICES
+            && self.tallies <= MAX_TALLY_SLICES
+            && self.first_slice <= NUMBERS
+            && self.first_tallies <= NUMBERS
             && self.incarnation < u64::MAX
             && is_list
             && self.free_count < self.pages
@@ -124,7 +142,10 @@ impl Header {
             place.copy_from_slice(&field.to_le_bytes());
         }
         bytes[60..62].copy_from_slice(&self.first_slice.to_le_bytes());
-        bytes[62..].copy_from_slice(&self.slices.to_le_bytes());
+        bytes[62..64].copy_from_slice(&self.slices.to_le_bytes());
+        bytes[64..72].copy_from_slice(&self.sequence_floor.to_le_bytes());
+        bytes[72..74].copy_from_slice(&self.first_tallies.to_le_bytes());
+        bytes[74..].copy_from_slice(&self.tallies.to_le_bytes());
         memory.write(0, &bytes);
     }
 
@@ -134,6 +155,16 @@ impl Header {
         Slice::from_bytes(&bytes)
     }
 
+    pub(super) fn read_tallies(memory: &impl Memory, number: u16) -> TallySlice {
+        let mut bytes = [0; TallySlice::BYTES];
+        memory.read(tallies_place(number), &mut bytes);
+        TallySlice::from_bytes(&bytes)
+    }
+
+    pub(super) fn write_tallies(memory: &impl Memory, number: u16, slice: &TallySlice) {
+        memory.write(tallies_place(number), &slice.to_bytes());
+    }
+
     pub(super) fn write_slice(memory: &impl Memory, number: u16, slice: &Slice) {
         memory.write(place(number), &slice.to_bytes());
     }
@@ -141,6 +172,10 @@ impl Header {
 
 fn place(number: u16) -> u64 {
     SLICES_OFFSET + u64::from(number % MAX_SLICES) * Slice::BYTES as u64
+}
+
+fn tallies_place(number: u16) -> u64 {
+    TALLIES_OFFSET + u64::from(number % MAX_TALLY_SLICES) * TallySlice::BYTES as u64
 }
 
 /// The next `N` bytes. Callers pass slices of a fixed length that suffices.

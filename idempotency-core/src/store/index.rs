@@ -20,6 +20,7 @@
 use super::{
     error::Damaged,
     segments::{SEGMENT_BYTES, Segments, address},
+    slice,
 };
 use crate::identity::Identity;
 use ic_stable_structures::Memory;
@@ -153,14 +154,28 @@ fn survey(bucket: &Bucket, hash: u32) -> (bool, usize) {
 
 /// Whether a slot leads to a record that is there.
 fn is_live(bucket: &Bucket, index: usize, live: &Live) -> bool {
-    is_used(bucket, index) && slice_at(bucket, index).wrapping_sub(live.first) < live.count
+    is_used(bucket, index) && live.contains(slice_at(bucket, index))
 }
 
-/// The slices whose records are there.
+/// In the number of a slice of tallies; the rest are requests.
+pub(super) const TALLIES: u16 = 0x8000;
+
+/// The slices whose records are there: the number of the first and how many, of requests and of tallies.
 #[derive(Clone, Copy)]
-pub(super) struct Live {
-    pub(super) first: u16,
-    pub(super) count: u16,
+struct Live {
+    requests: (u16, u16),
+    tallies: (u16, u16),
+}
+
+impl Live {
+    fn contains(&self, number: u16) -> bool {
+        let (first, count) = if number & TALLIES == 0 {
+            self.requests
+        } else {
+            self.tallies
+        };
+        slice::position(first, number) < usize::from(count)
+    }
 }
 
 /// Where a path through the trie ends: a bucket, and what leads to it. Filled in place, as a copy costs more than a look.
@@ -451,9 +466,10 @@ impl Index {
 }
 
 fn live<M: Memory>(segments: &Segments<M>) -> Live {
+    let header = &segments.header;
     Live {
-        first: segments.header.first_slice,
-        count: segments.header.slices,
+        requests: (header.first_slice, header.slices),
+        tallies: (header.first_tallies, header.tallies),
     }
 }
 

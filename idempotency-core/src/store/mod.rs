@@ -43,6 +43,8 @@ mod index;
 mod record;
 mod segments;
 mod slice;
+mod tallies;
+mod tally;
 
 pub use error::{Damaged, OpenError};
 pub use record::Attempt;

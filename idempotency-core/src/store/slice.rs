@@ -19,7 +19,7 @@ use ic_stable_structures::Memory;
 pub(super) struct Slice {
     /// It holds what expires up to and including this time, ns.
     pub(super) until: u64,
-    /// None of its requests began earlier. Numbers of slices come round after 65,536 of them; a slot left over from the last
+    /// None of its requests began earlier. Numbers of slices come round after 32,768 of them; a slot left over from the last
     /// time leads to a request that did.
     pub(super) oldest: u64,
     /// Requests that it holds.
@@ -32,6 +32,19 @@ pub(super) struct Slice {
     pub(super) has_dropped_replies: bool,
     records: Chain,
     replies: Chain,
+}
+
+/// Slices have numbers of 15 bits that come round; only their order among the live ones counts.
+pub(super) const NUMBERS: u16 = 0x7FFF;
+
+/// The number of the slice at a position, if the first one's is `first`.
+pub(super) fn number(first: u16, position: usize) -> u16 {
+    first.wrapping_add(position as u16) & NUMBERS
+}
+
+/// The position of a slice among those from `first` on.
+pub(super) fn position(first: u16, number: u16) -> usize {
+    usize::from(number.wrapping_sub(first) & NUMBERS)
 }
 
 impl Slice {
@@ -80,39 +93,30 @@ impl Slice {
         Timestamp::from_nanos(self.until)
     }
 
-    /// Finds the end of the log, from the place that the table knows.
+    /// Finds the ends of the logs, from the places that the table knows.
     pub(super) fn find_end<M: Memory>(&mut self, segments: &Segments<M>) -> Result<(), Damaged> {
-        let chains = [self.records, self.replies];
-        if !chains.iter().all(|chain| chain.is_plausible(segments))
-            || self.reply_bytes > address(segments.header.pages)
-        {
+        // A reply's end is found by its record's.
+        self.replies.find_end(segments, 0, |_| Ok(None))?;
+        if self.reply_bytes > address(segments.header.pages) {
             return Err(Damaged);
         }
-        if self.records.tail == 0 {
-            return Ok(());
-        }
-        let mut bytes = [0; READ_BYTES];
-        loop {
-            let room = self.records.room().min(READ_BYTES as u64) as usize;
-            segments.read_into(self.records.end(), &mut bytes[..room])?;
-            let mut rest = &bytes[..room];
-            let at = self.records.used;
-            while let Some((record, length)) = RecordBytes::parse(rest) {
-                self.records.used += length as u32;
-                self.entries = self
-                    .entries
-                    .saturating_add(u32::from(!record.is_replacement()));
-                self.oldest = self.oldest.min(record.since());
-                self.reply_bytes += record.reply_bytes();
-                if let Some(place) = record.reply_place() {
-                    self.skip_reply(segments, place, record.body_bytes())?;
-                }
-                rest = rest.get(length..).unwrap_or_default();
+        let mut records = self.records;
+        records.find_end(segments, RecordBytes::MOST, |rest| {
+            let Some((record, length)) = RecordBytes::parse(rest) else {
+                return Ok(None);
+            };
+            self.entries = self
+                .entries
+                .saturating_add(u32::from(!record.is_replacement()));
+            self.oldest = self.oldest.min(record.since());
+            self.reply_bytes += record.reply_bytes();
+            if let Some(place) = record.reply_place() {
+                self.skip_reply(segments, place, record.body_bytes())?;
             }
-            if rest.len() >= RecordBytes::MOST || self.records.used == at {
-                return Ok(());
-            }
-        }
+            Ok(Some(length))
+        })?;
+        self.records = records;
+        Ok(())
     }
 
     /// Appends a record, put together in `bytes`; its address, and whether the table must be written.
@@ -218,9 +222,6 @@ impl Slice {
 
 /// Zeros after a record.
 pub(super) const TERMINATOR: usize = 4;
-
-/// How much of a log is read at once to find its end.
-const READ_BYTES: usize = 1_024;
 
 /// Reads a reply that may go on in further segments.
 pub(super) fn read_reply<M: Memory>(

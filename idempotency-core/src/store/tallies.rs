@@ -1,0 +1,244 @@
+//! The tallies of a store: finding, keeping and forgetting them.
+
+use super::{
+    contents::Contents,
+    error::Damaged,
+    header::{Header, MAX_TALLY_SLICES},
+    index::{Slot, TALLIES},
+    segments::{SEGMENT_BYTES, Segments},
+    slice::{self, NUMBERS},
+    tally::{self, FIXED_BYTES, MOST_BODY_BYTES, MOST_BYTES, TallyBytes, TallySlice},
+};
+use crate::{identity::Identity, policy::Policy, time::Timestamp};
+use ic_stable_structures::Memory;
+use std::collections::VecDeque;
+
+/// Into how many slices the time is divided for which an idle tally is kept.
+const SLICES_IN_KEEP: u64 = 4;
+
+/// `unused_from` of a slice is raised by so much at a time: each time the table is written.
+const NUMBERS_AHEAD: u64 = 4_096;
+
+/// How much of a tally is read at first: all of it but for lanes that are very wide.
+const FIRST_READ_BYTES: usize = 96;
+
+/// What of the tallies is on the heap.
+pub(super) struct Tallies {
+    /// The live slices, oldest first; the first one's number is in the header.
+    slices: VecDeque<TallySlice>,
+    pub(super) entries: u64,
+    /// The tally that was read or put together last.
+    bytes: [u8; MOST_BYTES],
+}
+
+impl Tallies {
+    pub(super) fn read<M: Memory>(segments: &Segments<M>) -> Result<Self, Damaged> {
+        let header = &segments.header;
+        let mut slices = VecDeque::with_capacity(usize::from(MAX_TALLY_SLICES));
+        for position in 0..usize::from(header.tallies) {
+            let number = slice::number(header.first_tallies, position);
+            let mut slice = Header::read_tallies(&segments.memory, number);
+            slice.find_end(segments)?;
+            slices.push_back(slice);
+        }
+        Ok(Self {
+            entries: slices.iter().map(|slice| u64::from(slice.entries)).sum(),
+            slices,
+            bytes: [0; MOST_BYTES],
+        })
+    }
+
+    /// The last instant for which the oldest are kept.
+    pub(super) fn oldest_until(&self) -> Option<Timestamp> {
+        self.slices
+            .front()
+            .map(|slice| Timestamp::from_nanos(slice.until))
+    }
+}
+
+impl<M: Memory> Contents<M> {
+    /// The body of a tally.
+    pub(super) fn tally(&mut self, identity: &Identity) -> Result<Option<Vec<u8>>, Damaged> {
+        Ok(self.find_tally(identity)?.map(|found| found.body))
+    }
+
+    fn find_tally(&mut self, identity: &Identity) -> Result<Option<FoundTally>, Damaged> {
+        let tail = identity.tail();
+        let (segments, tallies) = (&self.segments, &mut self.tallies);
+        let (slices, bytes) = (&tallies.slices, &mut tallies.bytes);
+        let first = segments.header.first_tallies;
+        let mut length = 0;
+        let found = self.index.find(segments, identity, |slot| {
+            if slot.slice & TALLIES == 0 {
+                return Ok(false);
+            }
+            // A tally does not go beyond its segment, which may be the last.
+            let room = (SEGMENT_BYTES - slot.address % SEGMENT_BYTES) as usize;
+            length = room.min(FIRST_READ_BYTES);
+            segments.read_into(slot.address, &mut bytes[..length])?;
+            let Some(tally) = TallyBytes::parse(&bytes[..length]) else {
+                return Ok(false);
+            };
+            let slice = slices.get(slice::position(first, slot.slice));
+            let oldest = slice.map_or(u64::MAX, |slice| slice.oldest);
+            if !tally.has_tail(&tail) || tally.last_use() < oldest {
+                return Ok(false);
+            }
+            let whole = FIXED_BYTES + tally.body_bytes();
+            if whole > length {
+                segments.read_into(slot.address + length as u64, &mut bytes[length..whole])?;
+                length = whole;
+            }
+            Ok(true)
+        })?;
+        let Some((at, slot)) = found else {
+            return Ok(None);
+        };
+        let tally = TallyBytes::parse(&bytes[..length]).ok_or(Damaged)?;
+        let body = tally.body().to_vec();
+        Ok(Some(FoundTally { at, slot, body }))
+    }
+
+    /// Keeps a tally as last used now, whether it was known or not. Every number from `unused_from` on is unused in it.
+    pub(super) fn keep_tally(
+        &mut self,
+        identity: &Identity,
+        body: &[u8],
+        unused_from: u64,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<(), Damaged> {
+        if body.len() > MOST_BODY_BYTES {
+            return Err(Damaged);
+        }
+        let found = self.find_tally(identity)?;
+        let number = self.tally_slice_for(now, policy);
+        let first = self.segments.header.first_tallies;
+        let (segments, tallies) = (&mut self.segments, &mut self.tallies);
+        let length = tally::write(&mut tallies.bytes, identity, body, now);
+        let slice = (tallies.slices)
+            .get_mut(slice::position(first, number))
+            .ok_or(Damaged)?;
+        let mut is_changed = slice.unused_from < unused_from;
+        if is_changed {
+            slice.unused_from = unused_from.saturating_add(NUMBERS_AHEAD);
+        }
+        let is_in_place = |found: &FoundTally| {
+            found.slot.slice == number | TALLIES && found.body.len() == body.len()
+        };
+        if let Some(found) = found.as_ref().filter(|found| is_in_place(found)) {
+            let bytes = &tallies.bytes[..length];
+            segments.memory.write(found.slot.address, bytes);
+            if is_changed {
+                Header::write_tallies(&segments.memory, number, slice);
+            }
+            return Ok(());
+        }
+        let (address, is_moved) = slice.append(segments, &tallies.bytes, length, now)?;
+        is_changed |= is_moved;
+        tallies.entries += 1;
+        if is_changed {
+            Header::write_tallies(&segments.memory, number, slice);
+        }
+        let number = number | TALLIES;
+        let Some(FoundTally { at, slot, .. }) = found else {
+            return (self.index).insert(segments, identity, address, number);
+        };
+        (self.index).replace(segments, at, slot, address, number);
+        tallies.entries = tallies.entries.saturating_sub(1);
+        if let Some(left) = (tallies.slices).get_mut(slice::position(first, slot.slice)) {
+            left.entries = left.entries.saturating_sub(1);
+            Header::write_tallies(&segments.memory, slot.slice & NUMBERS, left);
+        }
+        Ok(())
+    }
+
+    /// The number of the slice for what is used now: the last one, or a new one.
+    fn tally_slice_for(&mut self, now: Timestamp, policy: &Policy) -> u16 {
+        let keep = policy.keep();
+        let kept_until = now.as_nanos().saturating_add(keep);
+        let first = self.segments.header.first_tallies;
+        let slices = &mut self.tallies.slices;
+        let is_late_enough = slices.back().is_some_and(|last| last.until >= kept_until);
+        if !is_late_enough {
+            let length = (keep / SLICES_IN_KEEP).max(1);
+            let until = kept_until.div_ceil(length).saturating_mul(length);
+            if slices.len() < usize::from(MAX_TALLY_SLICES) {
+                slices.push_back(TallySlice::new(until));
+                self.segments.header.tallies += 1;
+                self.segments.write_header();
+            } else if let Some(last) = slices.back_mut() {
+                // The table is full, after the time was made much longer.
+                last.until = until;
+            }
+        }
+        let number = slice::number(first, slices.len().saturating_sub(1));
+        if let (false, Some(last)) = (is_late_enough, slices.back()) {
+            Header::write_tallies(&self.segments.memory, number, last);
+        }
+        number
+    }
+
+    /// Makes sure that `more` tallies fit.
+    pub(super) fn make_room_for_tallies(
+        &mut self,
+        more: u64,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<(), Full> {
+        self.forget_idle_tallies(now, 1);
+        while self.tallies.entries + more > policy.scopes {
+            let Some(oldest) = self.tallies.slices.front() else {
+                break;
+            };
+            // What was used within the time that a request is remembered for is never given up.
+            let used_until = oldest.until.saturating_sub(policy.keep());
+            let is_idle = used_until.saturating_add(policy.reach()) < now.as_nanos();
+            if oldest.until >= now.as_nanos() && !(policy.evicts_idle_scopes && is_idle) {
+                let retry_after = Timestamp::from_nanos(oldest.until.saturating_add(1));
+                return Err(Full { retry_after });
+            }
+            self.forget_oldest_tallies();
+        }
+        Ok(())
+    }
+
+    /// Gives up slices that have been idle for as long as the policy says, no more than `most`; how many.
+    pub(super) fn forget_idle_tallies(&mut self, now: Timestamp, most: u32) -> u32 {
+        for forgotten in 0..most {
+            let oldest = self.tallies.slices.front();
+            if oldest.is_none_or(|slice| slice.until >= now.as_nanos()) {
+                return forgotten;
+            }
+            self.forget_oldest_tallies();
+        }
+        most
+    }
+
+    /// Gives up the oldest slice. A lane that was in it is not known any more, so the floor rises above its numbers: they would
+    /// run again.
+    fn forget_oldest_tallies(&mut self) {
+        let Some(slice) = self.tallies.slices.pop_front() else {
+            return;
+        };
+        let entries = u64::from(slice.entries);
+        self.tallies.entries = self.tallies.entries.saturating_sub(entries);
+        let header = &mut self.segments.header;
+        header.sequence_floor = header.sequence_floor.max(slice.unused_from);
+        header.first_tallies = slice::number(header.first_tallies, 1);
+        header.tallies -= 1;
+        slice.give_back(&mut self.segments);
+        self.segments.write_header();
+    }
+}
+
+/// No more tallies fit before this time.
+pub(super) struct Full {
+    pub(super) retry_after: Timestamp,
+}
+
+struct FoundTally {
+    at: u64,
+    slot: Slot,
+    body: Vec<u8>,
+}
