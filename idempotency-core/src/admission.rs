@@ -2,7 +2,7 @@
 
 use crate::{
     error::IdempotencyError,
-    identity::{Fingerprint, Identity},
+    identity::{Fingerprint, Fingerprinted, Identity},
     store::{Record, State, Store},
     time::Timestamp,
 };
@@ -10,11 +10,11 @@ use ic_stable_structures::Memory;
 
 /// A request as admission sees it: hashed, and frozen before the function sees its arguments.
 #[derive(Clone, Copy, Debug)]
-pub struct Request {
+pub struct Request<F = Fingerprint> {
     /// The name under which it is remembered.
     pub identity: Identity,
     /// What a retry must have in common with it.
-    pub fingerprint: Fingerprint,
+    pub fingerprint: F,
     /// When the client made it, by the client's clock.
     pub created_at: Option<Timestamp>,
 }
@@ -35,7 +35,7 @@ pub enum Decision {
 pub struct Ticket {
     pub(crate) identity: Identity,
     fingerprint: Fingerprint,
-    since: Timestamp,
+    pub(crate) since: Timestamp,
     pub(crate) expires_at: Timestamp,
 }
 
@@ -66,15 +66,23 @@ impl Ticket {
 ///
 /// The look-up comes first, so a retry of something done is answered however late it comes and however full the store
 /// is. Only a request that passes everything else makes the store give up an expired slice.
-pub fn admit<M: Memory>(store: &Store<M>, request: &Request, now: Timestamp) -> Decision {
+pub fn admit<M: Memory, F: Fingerprinted>(
+    store: &Store<M>,
+    request: &Request<F>,
+    now: Timestamp,
+) -> Decision {
     match store.lookup(&request.identity) {
         Some(record) => known(store, record, &request.fingerprint),
         None => new(store, request, now).map_or_else(Decision::Refuse, Decision::Execute),
     }
 }
 
-fn known<M: Memory>(store: &Store<M>, record: Record, fingerprint: &Fingerprint) -> Decision {
-    if !record.fingerprint.matches(fingerprint) {
+fn known<M: Memory>(
+    store: &Store<M>,
+    record: Record,
+    fingerprint: &impl Fingerprinted,
+) -> Decision {
+    if !fingerprint.matches(&record.fingerprint) {
         return Decision::Refuse(IdempotencyError::KeyReused);
     }
     let since = record.since;
@@ -92,9 +100,9 @@ fn known<M: Memory>(store: &Store<M>, record: Record, fingerprint: &Fingerprint)
     }
 }
 
-fn new<M: Memory>(
+fn new<M: Memory, F: Fingerprinted>(
     store: &Store<M>,
-    request: &Request,
+    request: &Request<F>,
     now: Timestamp,
 ) -> Result<Ticket, IdempotencyError> {
     let policy = store.policy();
@@ -111,7 +119,7 @@ fn new<M: Memory>(
         .map_err(|retry_after| IdempotencyError::Full { retry_after })?;
     Ok(Ticket {
         identity: request.identity,
-        fingerprint: request.fingerprint,
+        fingerprint: request.fingerprint.fingerprint(),
         since: now,
         expires_at: policy.expires_at(request.created_at, now),
     })
