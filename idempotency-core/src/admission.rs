@@ -2,7 +2,7 @@
 
 use crate::{
     error::IdempotencyError,
-    identity::{Fingerprint, Identity},
+    identity::{Fingerprint, Fingerprinted, Identity},
     store::{Head, Record, State, Store},
     time::Timestamp,
 };
@@ -10,11 +10,11 @@ use ic_stable_structures::Memory;
 
 /// A request as admission sees it: hashed, and frozen before the function sees its arguments.
 #[derive(Clone, Copy, Debug)]
-pub struct Request {
+pub struct Request<F = Fingerprint> {
     /// The name under which it is remembered.
     pub identity: Identity,
     /// What a retry must have in common with it.
-    pub fingerprint: Fingerprint,
+    pub fingerprint: F,
     /// When the client made it, by the client's clock.
     pub created_at: Option<Timestamp>,
 }
@@ -53,7 +53,11 @@ pub struct Ticket {
 ///
 /// The look-up comes first, so a retry of something done is answered however late it comes and however full the store
 /// is. Only a request that passes everything else makes the store give up an expired slice.
-pub fn admit<M: Memory>(store: &Store<M>, request: &Request, now: Timestamp) -> Decision {
+pub fn admit<M: Memory, F: Fingerprinted>(
+    store: &Store<M>,
+    request: &Request<F>,
+    now: Timestamp,
+) -> Decision {
     match store.lookup(&request.identity) {
         Ok(Some(record)) => known(store, record, &request.fingerprint),
         Ok(None) => new(store, request, now).map_or_else(Decision::Refuse, Decision::Execute),
@@ -61,8 +65,12 @@ pub fn admit<M: Memory>(store: &Store<M>, request: &Request, now: Timestamp) -> 
     }
 }
 
-fn known<M: Memory>(store: &Store<M>, record: Record, fingerprint: &Fingerprint) -> Decision {
-    if !record.head.fingerprint.matches(fingerprint) {
+fn known<M: Memory>(
+    store: &Store<M>,
+    record: Record,
+    fingerprint: &impl Fingerprinted,
+) -> Decision {
+    if !fingerprint.matches(&record.head.fingerprint) {
         return Decision::Refuse(IdempotencyError::KeyReused);
     }
     let since = record.head.since;
@@ -82,9 +90,9 @@ fn known<M: Memory>(store: &Store<M>, record: Record, fingerprint: &Fingerprint)
 
 // A ticket that is handed from function to function is copied each time.
 #[inline]
-fn new<M: Memory>(
+fn new<M: Memory, F: Fingerprinted>(
     store: &Store<M>,
-    request: &Request,
+    request: &Request<F>,
     now: Timestamp,
 ) -> Result<Ticket, IdempotencyError> {
     let policy = store.policy();
@@ -100,7 +108,7 @@ fn new<M: Memory>(
     Ok(Ticket {
         head: Head {
             identity: request.identity,
-            fingerprint: request.fingerprint,
+            fingerprint: request.fingerprint.fingerprint(),
             since: now,
         },
         expires_at: policy.expires_at(request.created_at, now),

@@ -6,7 +6,7 @@
 //! the oldest slice has expired and is not set while the store is empty. What has expired and is not yet forgotten is
 //! still answered from: eviction only makes room.
 
-use crate::store::Store;
+use crate::{runtime, store::Store, time::Timestamp};
 use ic_stable_structures::Memory;
 use std::thread::LocalKey;
 
@@ -19,25 +19,24 @@ use std::thread::LocalKey;
 /// As [`Store::new`].
 pub fn install<M: Memory>(store: &'static LocalKey<Store<M>>) {
     store.with(|_| ());
-    schedule(store);
+    schedule(store, runtime::time());
 }
 
 /// Sets the timer for the next expiry, unless it is set for that or an earlier time.
-pub(crate) fn schedule<M: Memory>(store: &'static LocalKey<Store<M>>) {
+pub(crate) fn schedule<M: Memory>(store: &'static LocalKey<Store<M>>, now: Timestamp) {
     #[cfg(feature = "timers")]
-    timer::set(store);
+    timer::set(store, now);
     #[cfg(not(feature = "timers"))]
-    let _ = store;
+    let _ = (store, now);
 }
 
 #[cfg(feature = "timers")]
 mod timer {
-    use crate::{runtime, store::Store};
+    use crate::{runtime, store::Store, time::Timestamp};
     use ic_stable_structures::Memory;
     use std::{thread::LocalKey, time::Duration};
 
-    pub(super) fn set<M: Memory>(store: &'static LocalKey<Store<M>>) {
-        let now = runtime::time();
+    pub(super) fn set<M: Memory>(store: &'static LocalKey<Store<M>>, now: Timestamp) {
         let delay = store.with(|store| {
             let due = store.next_eviction()?.max(now);
             // A time in the past is that of a run that trapped: it will not come.
@@ -61,7 +60,7 @@ mod timer {
         });
         // A damaged store refuses requests, and is not tried again here.
         if evicted.is_ok() {
-            set(store);
+            set(store, now);
         }
     }
 }

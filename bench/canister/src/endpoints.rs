@@ -37,6 +37,14 @@ fn decoding(argument: Vec<u8>) -> u64 {
     instructions() - before
 }
 
+/// Decodes the argument and replies with nothing, not even encoded.
+#[ic_cdk::update(decode_with = "bytes", manual_reply = true)]
+fn decode_only(argument: Vec<u8>) {
+    let arg: (TransferArg,) = attempt::decode(argument).expect("the argument decodes");
+    black_box(arg);
+    ic_cdk::api::msg_reply([]);
+}
+
 fn bytes(bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }

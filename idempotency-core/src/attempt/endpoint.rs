@@ -2,7 +2,7 @@
 
 use crate::{
     error::IdempotencyError,
-    identity::{Digest, Fingerprint, RequestKey, Scope},
+    identity::{Digest, RequestKey, Scope},
     runtime,
     time::Timestamp,
 };
@@ -77,18 +77,28 @@ pub enum Errors {
 }
 
 impl<A, R> Endpoint<A, R> {
-    pub(super) fn fingerprint(
-        &self,
-        args: &A,
-        bytes: Option<Digest>,
-        created_at: Option<Timestamp>,
-    ) -> Fingerprint {
-        let values = match self.compare {
-            Compare::Arguments(values) | Compare::Expression(values) => Some(values(args)),
-            Compare::Bytes | Compare::Nothing => None,
-        };
-        let bytes = bytes.or(values).unwrap_or_else(|| Digest::of_bytes(&[]));
-        Fingerprint::new(bytes, values, created_at)
+    /// The digest of the argument as sent, if that counts.
+    pub(super) fn digest_of_bytes(&self, argument: &[u8]) -> Option<Digest> {
+        match self.compare {
+            Compare::Arguments(_) | Compare::Bytes => Some(Digest::of_bytes(argument)),
+            Compare::Expression(_) | Compare::Nothing => None,
+        }
+    }
+
+    /// The digest that stands in for one of the bytes, where those don't count.
+    pub(super) fn digest_instead(&self, args: &A) -> Digest {
+        match self.compare {
+            Compare::Expression(value) => value(args),
+            Compare::Arguments(_) | Compare::Bytes | Compare::Nothing => Digest::of_bytes(&[]),
+        }
+    }
+
+    /// The digest of the arguments, if they may come in other bytes.
+    pub(super) fn digest_of_values(&self, args: &A) -> Option<Digest> {
+        match self.compare {
+            Compare::Arguments(values) => Some(values(args)),
+            Compare::Expression(_) | Compare::Bytes | Compare::Nothing => None,
+        }
     }
 
     pub(super) fn encoded(&self, reply: R) -> (Vec<u8>, bool) {

@@ -21,7 +21,7 @@ use crate::{
     admission::{self, Decision, Request, Ticket},
     error::IdempotencyError,
     eviction,
-    identity::Identity,
+    identity::{Identity, LazyFingerprint},
     runtime,
     store::{self, Store},
 };
@@ -63,7 +63,7 @@ pub fn call<M: Memory, A, R>(
                     }
                     store.record(&ticket, &reply).unwrap_or_else(damaged);
                 });
-                eviction::schedule(store);
+                eviction::schedule(store, ticket.head.since);
             }
             reply
         }
@@ -104,10 +104,7 @@ fn begin<M: Memory, A, R>(
         return Begun::Answer(endpoint.refusal(IdempotencyError::AnonymousRefused));
     }
     let bytes = runtime::argument();
-    let digest = match endpoint.compare {
-        Compare::Arguments(_) | Compare::Bytes => Some(Digest::of_bytes(&bytes)),
-        Compare::Expression(_) | Compare::Nothing => None,
-    };
+    let digest = endpoint.digest_of_bytes(&bytes);
     let args = match (endpoint.decode)(bytes) {
         Ok(args) => args,
         Err(error) => trap(&format!(
@@ -127,7 +124,11 @@ fn begin<M: Memory, A, R>(
         Ok(identity) => identity,
         Err(error) => return Begun::Answer(endpoint.refusal(error)),
     };
-    let fingerprint = endpoint.fingerprint(&args, digest, description.created_at);
+    let fingerprint = LazyFingerprint {
+        bytes: digest.unwrap_or_else(|| endpoint.digest_instead(&args)),
+        values: &|| endpoint.digest_of_values(&args),
+        created_at: description.created_at,
+    };
     let request = Request {
         identity,
         fingerprint,
@@ -151,7 +152,7 @@ struct Running<M: Memory + 'static> {
 impl<M: Memory + 'static> Running<M> {
     fn begin(store: &'static LocalKey<Store<M>>, ticket: &Ticket) -> Self {
         let attempt = store.with(|store| store.begin(ticket).unwrap_or_else(damaged));
-        eviction::schedule(store);
+        eviction::schedule(store, ticket.head.since);
         Self {
             store,
             identity: ticket.head.identity,

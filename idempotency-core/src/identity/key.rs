@@ -1,11 +1,14 @@
 //! What can be a request key.
 
-use super::length;
+use super::put_sized;
 use crate::{error::IdempotencyError, time::Timestamp};
 use candid::{Int, Nat, Principal};
 
 /// Longest part of a key in bytes: a UUID takes 16 or 36, a SHA-256 in hex 64.
 pub const MAX_KEY_BYTES: usize = 256;
+
+/// Enough for most keys: growing step by step takes longer than allocating too much.
+const USUAL_KEY_BYTES: usize = 128;
 
 /// A value that can identify a request: anything that turns into bytes.
 ///
@@ -50,7 +53,10 @@ pub struct KeyWriter {
 
 impl KeyWriter {
     pub(super) fn of(value: &(impl Key + ?Sized)) -> Self {
-        let mut writer = Self::default();
+        let mut writer = Self {
+            written: Vec::with_capacity(USUAL_KEY_BYTES),
+            ..Self::default()
+        };
         value.write(&mut writer);
         writer
     }
@@ -60,8 +66,7 @@ impl KeyWriter {
         self.longest_part = self.longest_part.max(part.len());
         self.content_bytes = self.content_bytes.saturating_add(part.len());
         if part.len() <= MAX_KEY_BYTES {
-            self.written.extend_from_slice(&length(part.len()));
-            self.written.extend_from_slice(part);
+            put_sized(&mut self.written, part);
         }
     }
 

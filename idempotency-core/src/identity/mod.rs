@@ -21,19 +21,30 @@
 //!   each further collision costs him 2^34 hashes and a call, and a look-up of an identity with the same 34 bits a
 //!   twenty-fifth of a bucket, some 40 instructions.
 //!
-//! Every field that goes into a hash is preceded by a tag and, where its length varies, by its length, so no two
-//! different sequences of fields give the same input.
+//! # What is hashed
+//!
+//! ```text
+//! identity   1, length and bytes of the endpoint's name, then 0, length and bytes of the caller
+//!                                                        or 1 for all callers
+//!                                                        or 2, length and bytes of the scope's parts,
+//!            then each part of the key: length and bytes
+//! values     each value: tag, length where it varies, bytes
+//! ```
+//!
+//! The first byte is the layout's version. What precedes a field says where it ends, so no two different sequences of
+//! fields give the same bytes. A length takes one byte up to 254, and nine above (255, then eight bytes): BLAKE3 takes
+//! 64 bytes at a time, and a UUID as key, a name of 14 letters and a user's principal are just one such step.
 
+mod fingerprint;
 mod key;
 mod values;
 
+pub use fingerprint::{Digest, Fingerprint, Fingerprinted, LazyFingerprint};
 pub use key::{Key, KeyWriter, MAX_KEY_BYTES};
 pub use values::{ValueWriter, Values};
 
-use crate::{error::IdempotencyError, time::Timestamp};
-use candid::{CandidType, Principal};
-use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
+use crate::error::IdempotencyError;
+use candid::Principal;
 
 /// Who shares the key space.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +84,9 @@ impl RequestKey {
     }
 }
 
+/// Goes first into every identity. Another way of hashing must have another number.
+const LAYOUT: u8 = 1;
+
 /// The name under which a request's record is stored: 24 bytes of a BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity(pub(crate) [u8; 24]);
@@ -99,103 +113,100 @@ impl Identity {
         key: &RequestKey,
     ) -> Result<Self, IdempotencyError> {
         key.0.check()?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"idempotency/identity/1");
-        hasher.update(&length(endpoint.len()));
-        hasher.update(endpoint.as_bytes());
+        let key = key.0.written();
+        // In one piece: a hasher that is fed by and by has two kilobytes of state to clear.
+        let mut hashed = Vec::with_capacity(64 + endpoint.len() + key.len());
+        hashed.push(LAYOUT);
+        put_sized(&mut hashed, endpoint.as_bytes());
         match scope {
             Scope::Caller => {
-                let caller = caller.as_slice();
-                hasher
-                    .update(&[0])
-                    .update(&length(caller.len()))
-                    .update(caller);
+                hashed.push(0);
+                put_sized(&mut hashed, caller.as_slice());
             }
-            Scope::Global => {
-                hasher.update(&[1]);
-            }
+            Scope::Global => hashed.push(1),
             Scope::Of(value) => {
                 value.check()?;
-                hasher
-                    .update(&[2])
-                    .update(&length(value.written().len()))
-                    .update(value.written());
+                hashed.push(2);
+                put_sized(&mut hashed, value.written());
             }
         }
-        hasher.update(key.0.written());
+        hashed.extend_from_slice(key);
         let mut identity = [0; 24];
-        identity.copy_from_slice(&hasher.finalize().as_bytes()[..24]);
+        identity.copy_from_slice(&blake3::hash(&hashed).as_bytes()[..24]);
         Ok(Self(identity))
     }
 }
 
-/// 8 bytes of SipHash-1-3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest(pub(crate) [u8; 8]);
-
-impl Digest {
-    /// Of bytes as they are.
-    pub fn of_bytes(bytes: &[u8]) -> Self {
-        let mut hasher = SipHasher13::new_with_keys(1, 0);
-        hasher.write(bytes);
-        Self(hasher.finish().to_le_bytes())
-    }
-
-    /// Of candid values, whatever bytes they came in.
-    pub fn of_values(values: &impl Values) -> Self {
-        let mut writer = ValueWriter::default();
-        values.write(&mut writer);
-        Self::of_written(&writer)
-    }
-
-    /// Of one candid value.
-    pub fn of_value(value: &impl CandidType) -> Self {
-        let mut writer = ValueWriter::default();
-        writer.value(value);
-        Self::of_written(&writer)
-    }
-
-    fn of_written(writer: &ValueWriter) -> Self {
-        let mut hasher = SipHasher13::new_with_keys(2, 0);
-        hasher.write(writer.written());
-        Self(hasher.finish().to_le_bytes())
-    }
-
-    /// `created_at` belongs to the request whatever else is compared: a record lives by the `created_at` it was made
-    /// with, so a retry that brings a later one would outlive it and run again.
-    fn with(self, created_at: Option<Timestamp>) -> Self {
-        let Some(created_at) = created_at else {
-            return self;
-        };
-        let mut hasher = SipHasher13::new_with_keys(3, created_at.as_nanos());
-        hasher.write(&self.0);
-        Self(hasher.finish().to_le_bytes())
-    }
-}
-
-/// What a retry must have in common with the original: one of two digests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint {
-    pub(crate) bytes: Digest,
-    pub(crate) values: Digest,
-}
-
-impl Fingerprint {
-    /// From the digests of the argument as sent and of its values. Without values the bytes alone count.
-    pub fn new(bytes: Digest, values: Option<Digest>, created_at: Option<Timestamp>) -> Self {
-        let bytes = bytes.with(created_at);
-        Self {
-            bytes,
-            values: values.map_or(bytes, |values| values.with(created_at)),
+/// A length in as few bytes as tell where it ends.
+fn put_length(hashed: &mut Vec<u8>, length: usize) {
+    const LONG: u8 = u8::MAX;
+    match u8::try_from(length) {
+        Ok(short) if short < LONG => hashed.push(short),
+        _ => {
+            hashed.push(LONG);
+            hashed.extend_from_slice(&(length as u64).to_le_bytes());
         }
     }
-
-    /// The same request, perhaps encoded otherwise.
-    pub fn matches(&self, other: &Self) -> bool {
-        self.bytes == other.bytes || self.values == other.values
-    }
 }
 
-fn length(length: usize) -> [u8; 8] {
-    (length as u64).to_le_bytes()
+fn put_sized(hashed: &mut Vec<u8>, bytes: &[u8]) {
+    put_length(hashed, bytes.len());
+    hashed.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn identity(endpoint: &str, scope: &Scope, caller: &Principal, key: &impl Key) -> Identity {
+        let key = RequestKey::of(key).expect("there is a key");
+        Identity::new(endpoint, scope, caller, &key).expect("the key is valid")
+    }
+
+    #[test]
+    fn no_field_runs_into_the_next() {
+        let (one, other) = (Principal::from_slice(&[1]), Principal::from_slice(&[1, 1]));
+        let identities = [
+            identity("pay", &Scope::Caller, &one, &"ab"),
+            identity("pay", &Scope::Caller, &other, &"ab"),
+            identity("pa", &Scope::Caller, &one, &"ab"),
+            identity("pay", &Scope::Caller, &one, &("a", "b")),
+            identity("pay", &Scope::Caller, &one, &("", "ab")),
+            identity("pay", &Scope::Global, &one, &"ab"),
+            identity("pay", &Scope::Global, &one, &([1u8], "ab")),
+            identity("pay", &Scope::of(&[1u8]), &one, &"ab"),
+            identity("pay", &Scope::of(&([1u8], [1u8])), &one, &"ab"),
+            identity("pay", &Scope::of(&([1u8], "ab")), &one, &"ab"),
+            identity("pay", &Scope::of(&[1u8]), &one, &("ab", "ab")),
+        ];
+        let different: BTreeSet<_> = identities.iter().collect();
+        assert_eq!(different.len(), identities.len());
+        assert_eq!(
+            identity("pay", &Scope::Global, &one, &"ab"),
+            identity("pay", &Scope::Global, &other, &"ab")
+        );
+    }
+
+    #[test]
+    fn a_length_says_where_it_ends() {
+        let written = |length| {
+            let mut bytes = vec![];
+            put_length(&mut bytes, length);
+            bytes
+        };
+        assert_eq!(written(0), [0]);
+        assert_eq!(written(254), [254]);
+        assert_eq!(written(255), [255, 255, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(written(65_536), [255, 0, 0, 1, 0, 0, 0, 0, 0]);
+    }
+
+    /// Another value here makes every record on a canister that is upgraded a stranger: give it another `LAYOUT`.
+    #[test]
+    fn identities_stay_what_they_are() {
+        let caller = Principal::from_slice(&[7; 29]);
+        let identity = identity("pay", &Scope::Caller, &caller, &"request 1");
+        let hashed = [&[1, 3][..], b"pay", &[0, 29], &[7; 29], &[9], b"request 1"].concat();
+        assert_eq!(identity.0, blake3::hash(&hashed).as_bytes()[..24]);
+    }
 }

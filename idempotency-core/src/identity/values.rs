@@ -2,7 +2,7 @@
 //!
 //! They are written as candid's `Serializer` walks them: no type table is built, which is most of the cost of encoding. As candid sorts record fields and variant cases by their hash, the order of declaration does not matter.
 
-use super::length;
+use super::put_length;
 use candid::{
     CandidType, Int, Nat,
     types::{Compound, Serializer},
@@ -15,8 +15,17 @@ pub trait Values {
 }
 
 /// Writes candid values, each with a tag for its type and, where it varies, its length.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ValueWriter(Vec<u8>);
+
+/// Enough for the arguments of most calls: growing step by step takes longer than allocating too much.
+const USUAL_ARGUMENT_BYTES: usize = 256;
+
+impl Default for ValueWriter {
+    fn default() -> Self {
+        Self(Vec::with_capacity(USUAL_ARGUMENT_BYTES))
+    }
+}
 
 impl ValueWriter {
     /// Appends one value.
@@ -31,14 +40,20 @@ impl ValueWriter {
         &self.0
     }
 
+    #[inline]
     fn put(&mut self, tag: Tag, bytes: &[u8]) {
         self.0.push(tag as u8);
         self.raw(bytes);
     }
 
     fn put_sized(&mut self, tag: Tag, bytes: &[u8]) {
-        self.put(tag, &length(bytes.len()));
+        self.put_length(tag, bytes.len());
         self.raw(bytes);
+    }
+
+    fn put_length(&mut self, tag: Tag, length: usize) {
+        self.put(tag, &[]);
+        put_length(&mut self.0, length);
     }
 
     fn raw(&mut self, bytes: &[u8]) {
@@ -125,8 +140,13 @@ impl<'a> Serializer for &'a mut ValueWriter {
     }
 
     fn serialize_nat(self, value: &Nat) -> Written {
-        self.put_sized(Tag::Nat, &value.0.to_bytes_le());
-        Ok(())
+        match u64::try_from(&value.0) {
+            Ok(small) => self.serialize_u128(small.into()),
+            Err(_) => {
+                self.put_sized(Tag::Nat, &value.0.to_bytes_le());
+                Ok(())
+            }
+        }
     }
 
     /// As `serialize_nat` of the same number: both are candid's `nat`.
@@ -179,7 +199,7 @@ impl<'a> Serializer for &'a mut ValueWriter {
     }
 
     fn serialize_vec(self, elements: usize) -> Result<Self::Compound, Unserializable> {
-        self.put(Tag::Vec, &length(elements));
+        self.put_length(Tag::Vec, elements);
         Ok(Elements(self))
     }
 
