@@ -3,6 +3,8 @@
 use crate::{
     error::IdempotencyError,
     identity::{Fingerprint, Fingerprinted, Identity},
+    quota::Usage,
+    sequence::{Lane, Sequence},
     store::{Head, Record, State, Store},
     time::Timestamp,
 };
@@ -17,6 +19,10 @@ pub struct Request<F = Fingerprint> {
     pub fingerprint: F,
     /// When the client made it, by the client's clock.
     pub created_at: Option<Timestamp>,
+    /// Its place in its lane, where it is identified by its number: then `identity` is [`Identity::of_number`].
+    pub sequence: Option<Sequence>,
+    /// Whose quota it counts against, as [`Identity::of_scope`] gives it; needed where the policy has a quota.
+    pub scope: Option<Identity>,
 }
 
 /// What to do with a request.
@@ -31,10 +37,21 @@ pub enum Decision {
 }
 
 /// The right to execute a request, and what to record it under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
     pub(crate) head: Head,
     pub(crate) expires_at: Timestamp,
+    /// Most requests have none, and a ticket is copied often.
+    pub(crate) counted: Option<Box<Counted>>,
+}
+
+/// What else must be written when a request is recorded, as it was when the request was admitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) lane: Option<(Sequence, Lane)>,
+    pub(crate) usage: Option<(Identity, Usage)>,
+    /// How many of them are not known yet.
+    new_tallies: u64,
 }
 
 /// Decides on `request` at time `now`.
@@ -47,6 +64,9 @@ pub struct Ticket {
 /// | running in an earlier heap, or interrupted | same | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
 /// | absent | `created_at < now − window − drift` | [`TooOld`](IdempotencyError::TooOld) |
 /// | absent | `created_at > now + drift` | [`CreatedInFuture`](IdempotencyError::CreatedInFuture) |
+/// | absent | sequence number used before | [`SequenceTooOld`](IdempotencyError::SequenceTooOld) |
+/// | absent | sequence number too far ahead | [`SequenceGap`](IdempotencyError::SequenceGap) |
+/// | absent | scope over its quota | [`QuotaExceeded`](IdempotencyError::QuotaExceeded) |
 /// | absent | store full and nothing expired | [`Full`](IdempotencyError::Full) |
 /// | absent | otherwise | execute |
 /// | the store's memory is damaged | any | [`StoreDamaged`](IdempotencyError::StoreDamaged) |
@@ -104,8 +124,11 @@ fn new<M: Memory, F: Fingerprinted>(
             return Err(IdempotencyError::CreatedInFuture { now });
         }
     }
-    store.make_room(now)?;
+    let counted = counted(store, request, now)?;
+    let new_tallies = counted.as_ref().map_or(0, |counted| counted.new_tallies);
+    store.make_room(new_tallies, now)?;
     Ok(Ticket {
+        counted,
         head: Head {
             identity: request.identity,
             fingerprint: request.fingerprint.fingerprint(),
@@ -113,4 +136,34 @@ fn new<M: Memory, F: Fingerprinted>(
         },
         expires_at: policy.expires_at(request.created_at, now),
     })
+}
+
+/// What is known of the request's lane and scope, if it may be executed as far as they go.
+fn counted<M: Memory, F>(
+    store: &Store<M>,
+    request: &Request<F>,
+    now: Timestamp,
+) -> Result<Option<Box<Counted>>, IdempotencyError> {
+    let quota = store.policy().quota.zip(request.scope);
+    if request.sequence.is_none() && quota.is_none() {
+        return Ok(None);
+    }
+    let mut counted = Counted::default();
+    if let Some(sequence) = request.sequence {
+        let known = store.lane(&sequence.lane)?;
+        counted.new_tallies += u64::from(known.is_none());
+        let lane = known
+            .unwrap_or_else(|| Lane::new(store.sequence_floor()))
+            .with_window(sequence.window);
+        lane.admit(sequence.number)?;
+        counted.lane = Some((sequence, lane));
+    }
+    if let Some((quota, scope)) = quota {
+        let known = store.usage(&scope, now)?;
+        counted.new_tallies += u64::from(known.is_none());
+        let usage = known.unwrap_or_default();
+        usage.admit(&quota, store.policy())?;
+        counted.usage = Some((scope, usage));
+    }
+    Ok(Some(Box::new(counted)))
 }

@@ -56,6 +56,26 @@ pub enum IdempotencyError {
         /// The next record expires at this time; a try before is in vain.
         retry_after: Timestamp,
     },
+    /// The caller, or whoever shares its scope, has as many requests remembered as one may (429). Retries are still answered.
+    QuotaExceeded {
+        /// Some of them expire at this time; a try before is in vain.
+        retry_after: Timestamp,
+    },
+    /// The sequence number was used and its reply is not held any more, or was never used and never can be (410).
+    SequenceTooOld {
+        /// The first number of the lane that was not used, or that has not ended.
+        expected: u64,
+    },
+    /// The sequence number is too far ahead (409). Send the requests with lower numbers first.
+    SequenceGap {
+        /// The first number of the lane that was not used, or that has not ended.
+        expected: u64,
+    },
+    /// The canister charges callers that are canisters for each new request, and fewer cycles came with the call (402).
+    CyclesRequired {
+        /// Cycles to attach. They come back if the request turns out to be a retry.
+        cycles: u64,
+    },
     /// The canister's memory of requests is damaged, so it can't be told whether this one ran (500). Tell its operators.
     StoreDamaged,
 }
@@ -109,6 +129,23 @@ impl fmt::Display for IdempotencyError {
             Self::Full { retry_after } => write!(
                 f,
                 "Full: no more requests can be remembered at present; send it again after {retry_after}"
+            ),
+            Self::QuotaExceeded { retry_after } => write!(
+                f,
+                "QuotaExceeded: as many of your requests are remembered as one caller may have; send it again after \
+                 {retry_after}"
+            ),
+            Self::SequenceTooOld { expected } => write!(
+                f,
+                "SequenceTooOld: the number was used, and its reply is not held any more; the lane goes on at {expected}"
+            ),
+            Self::SequenceGap { expected } => write!(
+                f,
+                "SequenceGap: the number is too far ahead; the lane goes on at {expected}, send that first"
+            ),
+            Self::CyclesRequired { cycles } => write!(
+                f,
+                "CyclesRequired: attach {cycles} cycles; they come back if the request is a retry"
             ),
             Self::StoreDamaged => write!(f, "StoreDamaged: {Damaged}"),
         }

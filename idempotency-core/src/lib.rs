@@ -67,6 +67,8 @@
 //! | what makes two requests the same; hashing and its threat model | [`identity`] |
 //! | replay, refuse or execute: the whole decision, in order | [`admission`] |
 //! | begin, run, complete; what happens on a trap | [`attempt`] |
+//! | sequence numbers: which may run next; the floor | [`sequence`] |
+//! | what one caller may take | `quota` |
 //! | stable memory: layout, states of a record, capacity | [`store`] |
 //! | expiry by timer and inline | [`eviction`] |
 //! | what a client is told | [`IdempotencyError`] |
@@ -80,7 +82,9 @@ pub mod error;
 pub mod eviction;
 pub mod identity;
 mod policy;
+mod quota;
 mod runtime;
+pub mod sequence;
 pub mod store;
 mod time;
 

@@ -81,7 +81,7 @@ pub async fn call_async<M: Memory, A, R, F: Future<Output = R>>(
         Begun::Answer(reply) => reply,
         Begun::Unrecorded(args) => endpoint.encoded(run(args).await).0,
         Begun::Admitted(args, ticket) => {
-            let running = Running::begin(store, &ticket);
+            let running = Running::begin(store, ticket);
             let (reply, suspended) = watch(run(args)).await;
             let (reply, is_error) = endpoint.encoded(reply);
             if is_error && !suspended && endpoint.errors == Errors::Forget {
@@ -133,6 +133,8 @@ fn begin<M: Memory, A, R>(
         identity,
         fingerprint,
         created_at: description.created_at,
+        sequence: None,
+        scope: None,
     };
     match store.with(|store| admission::admit(store, &request, now)) {
         Decision::Replay(reply) => Begun::Answer(endpoint.replayed(reply)),
@@ -144,18 +146,18 @@ fn begin<M: Memory, A, R>(
 /// Owns the record of an async attempt until it ends. Dropped before that, it leaves the record interrupted.
 struct Running<M: Memory + 'static> {
     store: &'static LocalKey<Store<M>>,
-    identity: Identity,
+    ticket: Ticket,
     attempt: store::Attempt,
     ended: bool,
 }
 
 impl<M: Memory + 'static> Running<M> {
-    fn begin(store: &'static LocalKey<Store<M>>, ticket: &Ticket) -> Self {
-        let attempt = store.with(|store| store.begin(ticket).unwrap_or_else(damaged));
+    fn begin(store: &'static LocalKey<Store<M>>, ticket: Ticket) -> Self {
+        let attempt = store.with(|store| store.begin(&ticket).unwrap_or_else(damaged));
         eviction::schedule(store, ticket.head.since);
         Self {
             store,
-            identity: ticket.head.identity,
+            ticket,
             attempt,
             ended: false,
         }
@@ -167,7 +169,7 @@ impl<M: Memory + 'static> Running<M> {
             let fits = reply.len() <= store.policy().max_reply_bytes as usize;
             let reply = fits.then_some(reply);
             store
-                .complete(&self.identity, self.attempt, reply)
+                .complete(&self.ticket, self.attempt, reply, runtime::time())
                 .unwrap_or_else(damaged)
         });
         self.ended = true;
@@ -175,7 +177,7 @@ impl<M: Memory + 'static> Running<M> {
 
     fn release(mut self) {
         self.store
-            .with(|store| store.release(&self.identity, self.attempt))
+            .with(|store| store.release(&self.ticket, self.attempt))
             .unwrap_or_else(damaged);
         self.ended = true;
     }
@@ -187,7 +189,7 @@ impl<M: Memory + 'static> Drop for Running<M> {
             // There is nobody to tell of a damaged store here; the record stays pending, which does not run again either.
             let _ = self
                 .store
-                .with(|store| store.interrupt(&self.identity, self.attempt));
+                .with(|store| store.interrupt(&self.ticket, self.attempt));
         }
     }
 }

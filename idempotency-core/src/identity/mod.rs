@@ -28,10 +28,13 @@
 //!                                                        or 1 for all callers
 //!                                                        or 2, length and bytes of the scope's parts,
 //!            then each part of the key: length and bytes
+//! lane       2, then as an identity up to the scope; then 8 bytes
+//! number     3, 24 bytes of its lane's identity, 8 bytes
+//! scope      4, then the scope as in an identity
 //! values     each value: tag, length where it varies, bytes
 //! ```
 //!
-//! The first byte is the layout's version. What precedes a field says where it ends, so no two different sequences of
+//! The first byte is the layout's version and says what it is. What precedes a field says where it ends, so no two different sequences of
 //! fields give the same bytes. A length takes one byte up to 254, and nine above (255, then eight bytes): BLAKE3 takes
 //! 64 bytes at a time, and a UUID as key, a name of 14 letters and a user's principal are just one such step.
 
@@ -84,10 +87,13 @@ impl RequestKey {
     }
 }
 
-/// Goes first into every identity. Another way of hashing must have another number.
-const LAYOUT: u8 = 1;
+// What goes first into an identity: what it is of. Another way of hashing must have another number.
+const REQUEST: u8 = 1;
+const LANE: u8 = 2;
+const NUMBER: u8 = 3;
+const SCOPE: u8 = 4;
 
-/// The name under which a request's record is stored: 24 bytes of a BLAKE3 hash.
+/// The name under which a record is stored: 24 bytes of a BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity(pub(crate) [u8; 24]);
 
@@ -113,28 +119,68 @@ impl Identity {
         key: &RequestKey,
     ) -> Result<Self, IdempotencyError> {
         key.0.check()?;
-        let key = key.0.written();
-        // In one piece: a hasher that is fed by and by has two kilobytes of state to clear.
-        let mut hashed = Vec::with_capacity(64 + endpoint.len() + key.len());
-        hashed.push(LAYOUT);
-        put_sized(&mut hashed, endpoint.as_bytes());
-        match scope {
-            Scope::Caller => {
-                hashed.push(0);
-                put_sized(&mut hashed, caller.as_slice());
-            }
-            Scope::Global => hashed.push(1),
-            Scope::Of(value) => {
-                value.check()?;
-                hashed.push(2);
-                put_sized(&mut hashed, value.written());
-            }
-        }
-        hashed.extend_from_slice(key);
-        let mut identity = [0; 24];
-        identity.copy_from_slice(&blake3::hash(&hashed).as_bytes()[..24]);
-        Ok(Self(identity))
+        let mut hashed = start(REQUEST, scope, caller, Some(endpoint))?;
+        hashed.extend_from_slice(key.0.written());
+        Ok(Self::of(&hashed))
     }
+
+    /// The identity of a lane of sequence numbers.
+    pub fn of_lane(
+        endpoint: &str,
+        scope: &Scope,
+        caller: &Principal,
+        lane: u64,
+    ) -> Result<Self, IdempotencyError> {
+        let mut hashed = start(LANE, scope, caller, Some(endpoint))?;
+        hashed.extend_from_slice(&lane.to_le_bytes());
+        Ok(Self::of(&hashed))
+    }
+
+    /// The identity of a request by its number in a lane.
+    pub fn of_number(lane: &Self, number: u64) -> Self {
+        let mut hashed = [NUMBER; 33];
+        hashed[1..25].copy_from_slice(&lane.0);
+        hashed[25..].copy_from_slice(&number.to_le_bytes());
+        Self::of(&hashed)
+    }
+
+    /// The identity of a scope, by which its quota is counted over all endpoints of a store.
+    pub fn of_scope(scope: &Scope, caller: &Principal) -> Result<Self, IdempotencyError> {
+        start(SCOPE, scope, caller, None).map(|hashed| Self::of(&hashed))
+    }
+
+    fn of(hashed: &[u8]) -> Self {
+        let mut identity = [0; 24];
+        identity.copy_from_slice(&blake3::hash(hashed).as_bytes()[..24]);
+        Self(identity)
+    }
+}
+
+/// What an identity begins with. In one piece: a hasher that is fed by and by has two kilobytes of state to clear.
+fn start(
+    kind: u8,
+    scope: &Scope,
+    caller: &Principal,
+    endpoint: Option<&str>,
+) -> Result<Vec<u8>, IdempotencyError> {
+    let mut hashed = Vec::with_capacity(192);
+    hashed.push(kind);
+    if let Some(endpoint) = endpoint {
+        put_sized(&mut hashed, endpoint.as_bytes());
+    }
+    match scope {
+        Scope::Caller => {
+            hashed.push(0);
+            put_sized(&mut hashed, caller.as_slice());
+        }
+        Scope::Global => hashed.push(1),
+        Scope::Of(value) => {
+            value.check()?;
+            hashed.push(2);
+            put_sized(&mut hashed, value.written());
+        }
+    }
+    Ok(hashed)
 }
 
 /// A length in as few bytes as tell where it ends.
@@ -201,7 +247,7 @@ mod tests {
         assert_eq!(written(65_536), [255, 0, 0, 1, 0, 0, 0, 0, 0]);
     }
 
-    /// Another value here makes every record on a canister that is upgraded a stranger: give it another `LAYOUT`.
+    /// Another value here makes every record on a canister that is upgraded a stranger: give it another first byte.
     #[test]
     fn identities_stay_what_they_are() {
         let caller = Principal::from_slice(&[7; 29]);

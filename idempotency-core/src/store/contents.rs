@@ -181,18 +181,19 @@ impl<M: Memory> Contents<M> {
         Ok(Some((at, slot, record.head)))
     }
 
+    /// The slice of the record, if it was the attempt's.
     pub(super) fn complete(
         &mut self,
         identity: &Identity,
         attempt: Attempt,
         reply: &[u8],
-    ) -> Result<bool, Damaged> {
+    ) -> Result<Option<u16>, Damaged> {
         let Some((at, slot, head)) = self.ending(identity, attempt)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let address = self.append(slot.slice, &head, State::Done(reply), true)?;
         (self.index).replace(&self.segments, at, slot, address, slot.slice);
-        Ok(true)
+        Ok(Some(slot.slice))
     }
 
     /// Ends an attempt without a reply: the record's body stays as it is, and means nothing.
@@ -201,14 +202,27 @@ impl<M: Memory> Contents<M> {
         identity: &Identity,
         attempt: Attempt,
         state: State,
-    ) -> Result<bool, Damaged> {
+    ) -> Result<Option<u16>, Damaged> {
         let Some((_, slot, _)) = self.ending(identity, attempt)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let [first] = self.segments.read(slot.address)?;
         let first = RecordBytes::with_state(first, &state);
         self.segments.memory.write(slot.address, &[first]);
-        Ok(true)
+        Ok(Some(slot.slice))
+    }
+
+    /// Forgets a request that has ended, if it is known: its record goes with its slice.
+    pub(super) fn let_go(&mut self, identity: &Identity) -> Result<(), Damaged> {
+        let found = self.find(identity)?;
+        match found {
+            Some((at, slot, record))
+                if matches!(record.state, State::Done(_) | State::ReplyDropped) =>
+            {
+                self.remove(at, slot)
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn release(
@@ -219,6 +233,11 @@ impl<M: Memory> Contents<M> {
         let Some((at, slot, _)) = self.ending(identity, attempt)? else {
             return Ok(false);
         };
+        self.remove(at, slot)?;
+        Ok(true)
+    }
+
+    fn remove(&mut self, at: u64, slot: Slot) -> Result<(), Damaged> {
         self.index.remove(&self.segments, at);
         self.entries = self.entries.saturating_sub(1);
         self.released += 1;
@@ -227,7 +246,7 @@ impl<M: Memory> Contents<M> {
         slice.entries = slice.entries.saturating_sub(1);
         slice.released = slice.released.saturating_add(1);
         Header::write_slice(&self.segments.memory, slot.slice, slice);
-        Ok(true)
+        Ok(())
     }
 
     /// The number of the slice for what expires at a time: the first that lives as long, or else a new one.

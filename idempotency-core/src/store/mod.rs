@@ -51,8 +51,8 @@ pub use record::Attempt;
 pub(crate) use record::{Head, Record, State};
 
 use crate::{
-    admission::Ticket, error::IdempotencyError, identity::Identity, policy::Policy, runtime,
-    time::Timestamp,
+    admission::Ticket, error::IdempotencyError, identity::Identity, policy::Policy, quota::Usage,
+    runtime, sequence::Lane, time::Timestamp,
 };
 use candid::CandidType;
 use contents::{Contents, segments_needed};
@@ -167,13 +167,47 @@ impl<M: Memory> Store<M> {
         attempt.incarnation == self.inner.borrow().segments.header.incarnation
     }
 
-    /// Makes sure that one more record with the largest reply fits. Gives up one expired slice, and more only if there is
-    /// no room otherwise.
+    /// What is known of a lane.
+    pub(crate) fn lane(&self, identity: &Identity) -> Result<Option<Lane>, Damaged> {
+        let tally = self.inner.borrow_mut().tally(identity)?;
+        Ok(tally.map(|tally| Lane::from_tally(&tally)))
+    }
+
+    /// What a scope takes.
+    pub(crate) fn usage(&self, scope: &Identity, now: Timestamp) -> Result<Option<Usage>, Damaged> {
+        let tally = self.inner.borrow_mut().tally(scope)?;
+        Ok(tally.map(|tally| Usage::from_tally(&tally, now)))
+    }
+
+    /// Where a lane that is not known begins.
+    pub(crate) fn sequence_floor(&self) -> u64 {
+        self.inner.borrow().segments.header.sequence_floor
+    }
+
+    /// The number with which a lane goes on: every number below was used, or never can be. Where a strict lane's last number
+    /// has not ended, or its outcome is unknown, that one.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn next_number(&self, lane: &Identity) -> Result<u64, Damaged> {
+        let known = self.lane(lane)?;
+        Ok(known.map_or_else(|| self.sequence_floor(), |lane| lane.next()))
+    }
+
+    /// Makes sure that one more record with the largest reply, and so many tallies that are not known yet, fit. Gives up one
+    /// expired slice, and more only if there is no room otherwise.
     ///
     /// # Errors
     /// `Full`, with the time at which to try again, or `StoreDamaged`.
-    pub(crate) fn make_room(&self, now: Timestamp) -> Result<(), IdempotencyError> {
+    pub(crate) fn make_room(
+        &self,
+        new_tallies: u64,
+        now: Timestamp,
+    ) -> Result<(), IdempotencyError> {
         self.evict(now, 1)?;
+        if new_tallies > 0 {
+            (self.inner.borrow_mut()).make_room_for_tallies(new_tallies, now, &self.policy)?;
+        }
         let mut inner = self.inner.borrow_mut();
         loop {
             let has_entries = inner.entries < self.policy.capacity;
@@ -211,6 +245,8 @@ impl<M: Memory> Store<M> {
         inner
             .running
             .insert(attempt.number, (ticket.head.identity, slice));
+        let largest = self.policy.max_reply_bytes.into();
+        inner.count(ticket, slice, largest, false, &self.policy)?;
         Ok(attempt)
     }
 
@@ -221,64 +257,76 @@ impl<M: Memory> Store<M> {
     /// [`Damaged`]: then the message must trap, or the request can run again.
     pub fn record(&self, ticket: &Ticket, reply: &[u8]) -> Result<(), Damaged> {
         let mut inner = self.inner.borrow_mut();
-        inner.insert(ticket, State::Done(reply), &self.policy)?;
-        Ok(())
+        let slice = inner.insert(ticket, State::Done(reply), &self.policy)?;
+        inner.count(ticket, slice, reply.len() as u64, true, &self.policy)
     }
 
     /// The attempt ended with this reply, or with one that is not to be held. `false`, and nothing changes, if the record
     /// is not (or no longer) this attempt's.
     pub(crate) fn complete(
         &self,
-        identity: &Identity,
+        ticket: &Ticket,
         attempt: Attempt,
         reply: Option<&[u8]>,
+        now: Timestamp,
     ) -> Result<bool, Damaged> {
         let mut inner = self.inner.borrow_mut();
-        match reply {
-            Some(reply) => inner.complete(identity, attempt, reply),
-            None => inner.end(identity, attempt, State::ReplyDropped),
-        }
+        let identity = &ticket.head.identity;
+        let slice = match reply {
+            Some(reply) => inner.complete(identity, attempt, reply)?,
+            None => inner.end(identity, attempt, State::ReplyDropped)?,
+        };
+        let Some(slice) = slice else {
+            return Ok(false);
+        };
+        let reply_bytes = reply.map_or(0, <[u8]>::len) as u64;
+        inner.count_end(ticket, slice, reply_bytes, now, &self.policy)?;
+        Ok(true)
     }
 
     /// The attempt was interrupted; as [`complete`](Self::complete).
-    pub(crate) fn interrupt(&self, identity: &Identity, attempt: Attempt) -> Result<bool, Damaged> {
+    pub(crate) fn interrupt(&self, ticket: &Ticket, attempt: Attempt) -> Result<bool, Damaged> {
         let mut inner = self.inner.borrow_mut();
-        inner.end(identity, attempt, State::Interrupted)
+        let ended = inner.end(&ticket.head.identity, attempt, State::Interrupted)?;
+        Ok(ended.is_some())
     }
 
-    /// The attempt did nothing and is forgotten; as [`complete`](Self::complete).
-    pub(crate) fn release(&self, identity: &Identity, attempt: Attempt) -> Result<bool, Damaged> {
-        self.inner.borrow_mut().release(identity, attempt)
+    /// The attempt did nothing and is forgotten, in the message in which it began; as [`complete`](Self::complete).
+    pub(crate) fn release(&self, ticket: &Ticket, attempt: Attempt) -> Result<bool, Damaged> {
+        let mut inner = self.inner.borrow_mut();
+        let is_released = inner.release(&ticket.head.identity, attempt)?;
+        if is_released {
+            inner.count_release(ticket, &self.policy)?;
+        }
+        Ok(is_released)
     }
 
-    /// Gives up slices whose records have all expired, and been retained for as long as the policy says: oldest first, no
-    /// more than `most`. How many it gave up. Each costs the same, however many records it holds.
+    /// Gives up slices of lanes and scopes that have been idle, and slices whose records have all expired and been retained,
+    /// for as long as the policy says: oldest first, no more than `most`. How many it gave up. Each costs the same, however many records it holds.
     ///
     /// # Errors
     /// [`Damaged`].
     pub fn evict(&self, now: Timestamp, most: u32) -> Result<u32, Damaged> {
         let mut inner = self.inner.borrow_mut();
-        for evicted in 0..most {
-            let is_over = |slice: &Slice| slice.until().plus(self.policy.retention) < now;
-            if !inner.slices.front().is_some_and(is_over) {
-                return Ok(evicted);
-            }
+        let mut evicted = inner.forget_idle_tallies(now, most);
+        let is_over = |slice: &Slice| slice.until().plus(self.policy.retention) < now;
+        while evicted < most && inner.slices.front().is_some_and(is_over) {
             inner.forget_oldest(now, &self.policy)?;
+            evicted += 1;
         }
-        Ok(most)
+        Ok(evicted)
     }
 
     /// The first instant at which something can be evicted.
     #[cfg(feature = "timers")]
     pub(crate) fn next_eviction(&self) -> Option<Timestamp> {
         let inner = self.inner.borrow();
-        let oldest = inner.slices.front()?;
-        Some(
-            oldest
-                .until()
-                .plus(self.policy.retention)
-                .plus(Duration::from_nanos(1)),
-        )
+        let oldest = inner.slices.front();
+        let requests = oldest.map(|slice| slice.until().plus(self.policy.retention));
+        let first = (requests.into_iter())
+            .chain(inner.tallies.oldest_until())
+            .min()?;
+        Some(first.plus(Duration::from_nanos(1)))
     }
 }
 

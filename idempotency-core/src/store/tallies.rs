@@ -9,7 +9,10 @@ use super::{
     slice::{self, NUMBERS},
     tally::{self, FIXED_BYTES, MOST_BODY_BYTES, MOST_BYTES, TallyBytes, TallySlice},
 };
-use crate::{identity::Identity, policy::Policy, time::Timestamp};
+use crate::{
+    admission::Ticket, error::IdempotencyError, identity::Identity, policy::Policy, quota::Usage,
+    sequence::Lane, time::Timestamp,
+};
 use ic_stable_structures::Memory;
 use std::collections::VecDeque;
 
@@ -19,8 +22,11 @@ const SLICES_IN_KEEP: u64 = 4;
 /// `unused_from` of a slice is raised by so much at a time: each time the table is written.
 const NUMBERS_AHEAD: u64 = 4_096;
 
+/// Replies that are let go when a request with `acked` is recorded: more than it adds.
+const LET_GO_AT_A_TIME: u32 = 2;
+
 /// How much of a tally is read at first: all of it but for lanes that are very wide.
-const FIRST_READ_BYTES: usize = 96;
+const FIRST_READ_BYTES: usize = 160;
 
 /// What of the tallies is on the heap.
 pub(super) struct Tallies {
@@ -57,6 +63,101 @@ impl Tallies {
 }
 
 impl<M: Memory> Contents<M> {
+    /// Writes what goes with a request that was just recorded in `slice`: to its lane, and to what its scope takes.
+    pub(super) fn count(
+        &mut self,
+        ticket: &Ticket,
+        slice: u16,
+        reply_bytes: u64,
+        has_ended: bool,
+        policy: &Policy,
+    ) -> Result<(), Damaged> {
+        let Some(counted) = &ticket.counted else {
+            return Ok(());
+        };
+        let now = ticket.head.since;
+        if let Some((sequence, lane)) = &counted.lane {
+            let mut lane = lane.clone();
+            lane.begin(sequence.number);
+            if has_ended {
+                lane.slide();
+            }
+            for _ in 0..LET_GO_AT_A_TIME {
+                let number = sequence.acked.and_then(|acked| lane.let_go(acked));
+                if let Some(number) = number {
+                    self.let_go(&Identity::of_number(&sequence.lane, number))?;
+                }
+            }
+            self.keep_lane(&sequence.lane, &lane, now, policy)?;
+        }
+        if let Some((scope, usage)) = &counted.usage {
+            let mut usage = usage.clone();
+            usage.add(self.until(slice).ok_or(Damaged)?, reply_bytes, policy);
+            self.keep_tally(scope, &usage.to_tally(), 0, now, policy)?;
+        }
+        Ok(())
+    }
+
+    /// As [`count`](Self::count), when a request that was counted with the largest reply has ended with this one.
+    pub(super) fn count_end(
+        &mut self,
+        ticket: &Ticket,
+        slice: u16,
+        reply_bytes: u64,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<(), Damaged> {
+        let Some(counted) = &ticket.counted else {
+            return Ok(());
+        };
+        if let Some((sequence, _)) = &counted.lane
+            && let Some(tally) = self.tally(&sequence.lane)?
+        {
+            let mut lane = Lane::from_tally(&tally);
+            lane.slide();
+            self.keep_lane(&sequence.lane, &lane, now, policy)?;
+        }
+        if let Some((scope, _)) = &counted.usage
+            && let Some(tally) = self.tally(scope)?
+        {
+            let mut usage = Usage::from_tally(&tally, now);
+            usage.shrink(self.until(slice).ok_or(Damaged)?, reply_bytes, policy);
+            self.keep_tally(scope, &usage.to_tally(), 0, now, policy)?;
+        }
+        Ok(())
+    }
+
+    /// As [`count`](Self::count), when a request did nothing: its number can be used. It still counts against the quota, as
+    /// its record takes room until its slice goes.
+    pub(super) fn count_release(
+        &mut self,
+        ticket: &Ticket,
+        policy: &Policy,
+    ) -> Result<(), Damaged> {
+        let lane = ticket
+            .counted
+            .as_ref()
+            .and_then(|counted| counted.lane.as_ref());
+        if let Some((sequence, _)) = lane
+            && let Some(tally) = self.tally(&sequence.lane)?
+        {
+            let mut lane = Lane::from_tally(&tally);
+            lane.release(sequence.number);
+            self.keep_lane(&sequence.lane, &lane, ticket.head.since, policy)?;
+        }
+        Ok(())
+    }
+
+    fn keep_lane(
+        &mut self,
+        identity: &Identity,
+        lane: &Lane,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<(), Damaged> {
+        self.keep_tally(identity, &lane.to_tally(), lane.unused_from(), now, policy)
+    }
+
     /// The body of a tally.
     pub(super) fn tally(&mut self, identity: &Identity) -> Result<Option<Vec<u8>>, Damaged> {
         Ok(self.find_tally(identity)?.map(|found| found.body))
@@ -185,7 +286,7 @@ impl<M: Memory> Contents<M> {
         more: u64,
         now: Timestamp,
         policy: &Policy,
-    ) -> Result<(), Full> {
+    ) -> Result<(), IdempotencyError> {
         self.forget_idle_tallies(now, 1);
         while self.tallies.entries + more > policy.scopes {
             let Some(oldest) = self.tallies.slices.front() else {
@@ -196,7 +297,7 @@ impl<M: Memory> Contents<M> {
             let is_idle = used_until.saturating_add(policy.reach()) < now.as_nanos();
             if oldest.until >= now.as_nanos() && !(policy.evicts_idle_scopes && is_idle) {
                 let retry_after = Timestamp::from_nanos(oldest.until.saturating_add(1));
-                return Err(Full { retry_after });
+                return Err(IdempotencyError::Full { retry_after });
             }
             self.forget_oldest_tallies();
         }
@@ -230,11 +331,6 @@ impl<M: Memory> Contents<M> {
         slice.give_back(&mut self.segments);
         self.segments.write_header();
     }
-}
-
-/// No more tallies fit before this time.
-pub(super) struct Full {
-    pub(super) retry_after: Timestamp,
 }
 
 struct FoundTally {

@@ -1,0 +1,202 @@
+//! Sequence numbers: which numbers of a lane were used, and which may be used next.
+//!
+//! A *lane* is a counter of one scope (by default the caller) at one endpoint; with `lane = EXPR` a scope has several. Of
+//! each the store keeps, in some 60 bytes and one bit for each number of the window, the first number that was not used and
+//! which after it were. The replies are records like any other, found by lane and number.
+//!
+//! - *Strict*, `window = 1`: exactly the next number runs, and only when the one before has ended. One whose outcome is
+//!   unknown blocks its lane.
+//! - *Pipelined*, `window = N`: each number from the first unused one on, and less than N beyond it, runs, in any order.
+//!   One that is lost blocks nobody until the window is full; one whose outcome is unknown blocks nobody at all.
+//!
+//! # Forgetting a lane
+//! A counter that begins at 0 again would let every old request run again (as accounts that were reaped and came back did
+//! on a well-known chain). So the store keeps a *floor* for all lanes together, above every number that a forgotten lane has
+//! used, and a lane that is not known begins there. A client asks [`Store::next_number`](crate::Store::next_number) where it
+//! stands.
+
+use crate::{error::IdempotencyError, identity::Identity};
+
+/// Widest window of a pipelined lane.
+pub const MAX_WINDOW: u16 = 1_024;
+
+/// A request's place in its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// The lane, as [`Identity::of_lane`] gives it.
+    pub lane: Identity,
+    /// The request's number.
+    pub number: u64,
+    /// How many numbers may be under way at a time: 1 is strict.
+    pub window: u16,
+    /// The client has received the replies to all numbers below this one, and does not ask for them again.
+    pub acked: Option<u64>,
+}
+
+/// What is known of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lane {
+    window: u16,
+    /// Every number below was used.
+    first: u64,
+    /// The replies to all numbers below were let go.
+    acked: u64,
+    /// A bit for each number from `first` on: whether it was used.
+    used: Vec<u64>,
+}
+
+impl Lane {
+    /// A lane that is not known, where the floor is `floor`.
+    pub(crate) fn new(floor: u64) -> Self {
+        Self {
+            window: 1,
+            first: floor,
+            acked: floor,
+            used: vec![],
+        }
+    }
+
+    /// With another window. What was used beyond a window that is narrower now stays known.
+    pub(crate) fn with_window(mut self, window: u16) -> Self {
+        let last = self.used.iter().rposition(|word| *word != 0);
+        let in_use = last.map_or(0, |last| last + 1);
+        self.used.resize(in_use.max(words(window)), 0);
+        self.window = window;
+        self
+    }
+
+    pub(crate) fn from_tally(tally: &[u8]) -> Self {
+        let mut fields = tally.chunks_exact(8).map(|field| {
+            field
+                .iter()
+                .rev()
+                .fold(0, |all, byte| all << 8 | u64::from(*byte))
+        });
+        let mut field = || fields.next().unwrap_or(0);
+        Self {
+            window: field() as u16,
+            first: field(),
+            acked: field(),
+            used: fields.collect(),
+        }
+    }
+
+    pub(crate) fn to_tally(&self) -> Vec<u8> {
+        let fields = [self.window.into(), self.first, self.acked];
+        let fields = fields.iter().chain(&self.used);
+        fields.flat_map(|field| field.to_le_bytes()).collect()
+    }
+
+    /// The first number that was not used; in a strict lane, that has not ended.
+    pub(crate) fn next(&self) -> u64 {
+        if self.is_strict() {
+            self.first
+        } else {
+            self.first.saturating_add(self.leading())
+        }
+    }
+
+    /// Whether a number that has no record may run.
+    pub(crate) fn admit(&self, number: u64) -> Result<(), IdempotencyError> {
+        let expected = self.next();
+        if number < self.first || self.is_used(number) {
+            return Err(IdempotencyError::SequenceTooOld { expected });
+        }
+        if number.saturating_sub(expected) >= u64::from(self.window) {
+            return Err(IdempotencyError::SequenceGap { expected });
+        }
+        Ok(())
+    }
+
+    /// A number begins.
+    pub(crate) fn begin(&mut self, number: u64) {
+        if !self.is_strict() {
+            self.slide();
+        }
+        self.set(number, true);
+    }
+
+    /// A number that was begun in this very message did nothing.
+    pub(crate) fn release(&mut self, number: u64) {
+        self.set(number, false);
+    }
+
+    /// No number from this one on was used.
+    pub(crate) fn unused_from(&self) -> u64 {
+        let last = self.used.iter().rposition(|word| *word != 0);
+        let used = last.map_or(0, |last| {
+            64 * (last as u64 + 1) - u64::from(self.used[last].leading_zeros())
+        });
+        self.first.saturating_add(used)
+    }
+
+    /// The next number whose reply the client does not need any more, `received` being the first that it may need.
+    pub(crate) fn let_go(&mut self, received: u64) -> Option<u64> {
+        let number = self.acked;
+        (number < received.min(self.first)).then(|| {
+            self.acked += 1;
+            number
+        })
+    }
+
+    fn is_strict(&self) -> bool {
+        self.window == 1
+    }
+
+    fn is_used(&self, number: u64) -> bool {
+        self.place(number)
+            .is_some_and(|(word, bit)| self.used[word] & bit != 0)
+    }
+
+    fn set(&mut self, number: u64, is_used: bool) {
+        if let Some((word, bit)) = self.place(number) {
+            if is_used {
+                self.used[word] |= bit;
+            } else {
+                self.used[word] &= !bit;
+            }
+        }
+    }
+
+    fn place(&self, number: u64) -> Option<(usize, u64)> {
+        let offset = number.checked_sub(self.first)?;
+        let word = usize::try_from(offset / 64).ok()?;
+        (word < self.used.len()).then_some((word, 1 << (offset % 64)))
+    }
+
+    /// How many numbers from `first` on were used without a gap.
+    fn leading(&self) -> u64 {
+        let mut leading = 0;
+        for word in &self.used {
+            leading += u64::from(word.trailing_ones());
+            if *word != u64::MAX {
+                break;
+            }
+        }
+        leading
+    }
+
+    /// Brings `first` behind the numbers that were used without a gap.
+    pub(crate) fn slide(&mut self) {
+        // At the very end of the numbers there is nowhere to slide to.
+        let by = self.leading().min(u64::MAX - self.first);
+        let (words, bits) = ((by / 64) as usize, by % 64);
+        let word = |used: &[u64], at: usize| used.get(at).copied().unwrap_or(0);
+        for at in 0..self.used.len() {
+            let (low, high) = (
+                word(&self.used, at + words),
+                word(&self.used, at + words + 1),
+            );
+            self.used[at] = if bits == 0 {
+                low
+            } else {
+                low >> bits | high << (64 - bits)
+            };
+        }
+        self.first += by;
+    }
+}
+
+fn words(window: u16) -> usize {
+    usize::from(window).div_ceil(64)
+}
