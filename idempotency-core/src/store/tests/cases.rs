@@ -13,7 +13,7 @@ use crate::{
     store::{OpenError, Store},
     time::Timestamp,
 };
-use ic_stable_structures::{Memory, VectorMemory};
+use ic_stable_structures::Memory;
 use std::time::Duration;
 
 fn policy(window: u64, capacity: u64) -> Policy {
@@ -35,13 +35,14 @@ fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it would take an hour")]
 fn many_identities_are_found_and_forgotten_and_their_room_is_used_again() {
     let window = 3_200;
     let many = Policy::new()
         .window(Duration::from_nanos(window))
         .drift(Duration::ZERO)
         .max_reply_bytes(1_000);
-    let memory = VectorMemory::default();
+    let memory = TestMemory::new(u64::MAX);
     let mut store = Store::open(memory.clone(), many, Timestamp::from_nanos(START)).unwrap();
     let per_round = 2_000;
     let request_of = |number: u64| Request {
@@ -102,9 +103,9 @@ fn admitted<M: Memory>(store: &Store<M>, request: &Request, now: u64) -> Ticket 
     }
 }
 
-fn open(policy: Policy) -> Store<VectorMemory> {
+fn open(policy: Policy) -> Store<TestMemory> {
     Store::open(
-        VectorMemory::default(),
+        TestMemory::new(u64::MAX),
         policy,
         Timestamp::from_nanos(START),
     )
@@ -160,7 +161,7 @@ fn a_later_created_at_does_not_outlive_the_record() {
 
 #[test]
 fn a_longer_window_does_not_reach_back_to_what_is_forgotten() {
-    let memory = VectorMemory::default();
+    let memory = TestMemory::new(u64::MAX);
     let store = Store::open(memory.clone(), policy(100, 4), Timestamp::from_nanos(START)).unwrap();
     let created_at = Some(Timestamp::from_nanos(START));
     let request = request(1, 1, created_at);
@@ -177,7 +178,7 @@ fn a_longer_window_does_not_reach_back_to_what_is_forgotten() {
 
 #[test]
 fn other_versions_and_damage_are_told_apart() {
-    let memory = VectorMemory::default();
+    let memory = TestMemory::new(u64::MAX);
     let now = Timestamp::from_nanos(START);
     drop(Store::open(memory.clone(), Policy::new(), now).unwrap());
     memory.write(7, &[2]);
@@ -203,7 +204,7 @@ fn policies_that_cannot_work_are_refused() {
         Policy::new().retention(Duration::MAX),
     ];
     for policy in wrong {
-        let error = Store::open(VectorMemory::default(), policy, now).unwrap_err();
+        let error = Store::open(TestMemory::new(u64::MAX), policy, now).unwrap_err();
         assert!(
             matches!(error, OpenError::InvalidPolicy(_)),
             "{policy:?}: {error}"
@@ -221,7 +222,12 @@ fn a_memory_that_cannot_grow_is_full_and_loses_nothing() {
         OpenError::OutOfMemory
     );
 
-    for pages in [24, 40, 64, 100] {
+    let sizes: &[u64] = if cfg!(miri) {
+        &[16]
+    } else {
+        &[24, 40, 64, 100]
+    };
+    for &pages in sizes {
         let store = Store::open(TestMemory::new(pages), policy, now).unwrap();
         let numbered = |number: u64| Request {
             identity: hashed(number),

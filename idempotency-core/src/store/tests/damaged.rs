@@ -12,7 +12,7 @@ use crate::{
     store::{OpenError, Store},
     time::Timestamp,
 };
-use ic_stable_structures::{Memory, VectorMemory};
+use ic_stable_structures::Memory;
 use proptest::prelude::*;
 
 /// Where the header has the pages in use and the number of slices, in words after magic and version.
@@ -90,7 +90,7 @@ proptest! {
 
     #[test]
     fn any_other_memory_is_refused_and_left_alone(first in prop::collection::vec(any::<u8>(), 0..100)) {
-        let memory = VectorMemory::default();
+        let memory = TestMemory::new(u64::MAX);
         memory.grow(1);
         memory.write(0, &first);
         let opened = Store::open(memory.clone(), Policy::new(), Timestamp::from_nanos(START));

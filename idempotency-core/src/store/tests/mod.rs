@@ -79,13 +79,13 @@ fn config() -> ProptestConfig {
         ..ProptestConfig::default()
     };
     if cfg!(miri) {
-        config.cases = 4;
+        config.cases = 10;
     }
     config
 }
 
 /// Sequences of operations on a store of a scale, as seeds.
 fn seeds(most: usize) -> impl Strategy<Value = Vec<harness::Seed>> {
-    let most = if cfg!(miri) { 30 } else { most };
+    let most = if cfg!(miri) { 40 } else { most };
     prop::collection::vec(any::<harness::Seed>(), 1..=most)
 }
