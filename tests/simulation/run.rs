@@ -277,7 +277,7 @@ impl Run {
             return Err(format!("{finished} of {executions} executions ended"));
         }
         (self.outcome.executions, self.outcome.finished) = (executions, finished);
-        let (main, _) = self.query::<(Stats, Stats)>("stats", ())?;
+        let (main, ..) = self.query::<(Stats, Stats, Stats, Stats)>("stats", ())?;
         let remembered = self.told.remembered(self.host.replica.time_ns).count() as u64;
         if main.entries < remembered || main.entries > main.capacity {
             return Err(format!(

@@ -134,13 +134,13 @@ impl Fixture<'_> {
             .expect("switch answers");
     }
 
-    /// Of the main store and the small one.
-    pub(crate) fn stats(&self) -> (Stats, Stats) {
+    /// Of the main store, the small one, the one that retains, and the one that drops replies.
+    pub(crate) fn stats(&self) -> (Stats, Stats, Stats, Stats) {
         let reply = self
             .canister
             .query_raw(user(1), "stats", ())
             .expect("stats answers");
-        candid::decode_args(&reply).expect("stats has two values")
+        candid::decode_args(&reply).expect("stats has a value for each store")
     }
 
     pub(crate) fn now(&self) -> u64 {

@@ -12,4 +12,5 @@ mod identity;
 mod ledger;
 mod project;
 mod replies;
+mod room;
 mod upgrade;

@@ -42,6 +42,8 @@ impl Contestant for Ours {
             identity,
             fingerprint: self.fingerprint,
             created_at: None,
+            sequence: None,
+            scope: None,
         }
     }
 

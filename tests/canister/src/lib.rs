@@ -47,12 +47,14 @@ fn executions(endpoint: String) -> u64 {
     state::executions(&endpoint)
 }
 
-/// How full the stores are: the main one, then the small one.
+/// How full the stores are: the main one, the small one, the one that retains, and the one that drops replies.
 #[ic_cdk::query]
-fn stats() -> (Stats, Stats) {
+fn stats() -> (Stats, Stats, Stats, Stats) {
     (
         state::MAIN.with(|store| store.stats()),
         state::SMALL.with(|store| store.stats()),
+        state::RETAINING.with(|store| store.stats()),
+        state::DROPPING.with(|store| store.stats()),
     )
 }
 

@@ -1,4 +1,4 @@
-//! What the canister keeps: counts and switches in stable memory, and two stores.
+//! What the canister keeps: counts and switches in stable memory, and four stores.
 
 use ic_stable_structures::{
     DefaultMemoryImpl, StableBTreeMap,
@@ -37,6 +37,28 @@ thread_local! {
             .max_reply_bytes(1_000)
             .capacity_bytes(3_000),
     );
+
+    /// A store that keeps what has expired, for a day and while there is room.
+    pub(crate) static RETAINING: Store<Memory> = Store::new(
+        memory(4),
+        Policy::new()
+            .window(WINDOW)
+            .drift(Duration::from_secs(60))
+            .capacity(3)
+            .retention(Duration::from_secs(24 * 3600)),
+    );
+
+    /// A store that gives up long replies sooner than it refuses a request.
+    pub(crate) static DROPPING: Store<Memory> = Store::new(
+        memory(5),
+        Policy::new()
+            .window(WINDOW)
+            .drift(Duration::from_secs(60))
+            .capacity(5)
+            .max_reply_bytes(1_000)
+            .capacity_bytes(3_000)
+            .drop_replies(),
+    );
 }
 
 fn memory(id: u8) -> Memory {
@@ -52,6 +74,8 @@ pub(crate) fn install() {
     let before = ic_cdk::api::instruction_counter();
     idempotency_core::install(&MAIN);
     idempotency_core::install(&SMALL);
+    idempotency_core::install(&RETAINING);
+    idempotency_core::install(&DROPPING);
     INSTALL_INSTRUCTIONS.set(ic_cdk::api::instruction_counter() - before);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Answer, Failure,
-    state::{MAIN, SMALL, is_on, ran},
+    state::{DROPPING, MAIN, RETAINING, SMALL, is_on, ran},
 };
 use candid::{CandidType, Deserialize};
 use idempotency_core::{Timestamp, idempotent};
@@ -158,6 +158,25 @@ fn fail_for_good(key: Vec<u8>) -> Answer {
 fn say_small(key: u64, bytes: u32) -> Answer {
     let number = ran("say_small");
     Ok(format!("{number}: {}", "x".repeat(bytes as usize)))
+}
+
+#[idempotent(store = RETAINING, key = key)]
+#[ic_cdk::update]
+fn say_retained(key: Vec<u8>, text: String) -> Answer {
+    Ok(answer("say_retained", &text))
+}
+
+#[idempotent(store = DROPPING, key = *key)]
+#[ic_cdk::update]
+fn say_long(key: u64, bytes: u32) -> Answer {
+    Ok(answer("say_long", &"x".repeat(bytes as usize)))
+}
+
+/// An endpoint whose reply is so short that it is never given up.
+#[idempotent(store = DROPPING, key = *key)]
+#[ic_cdk::update]
+fn say_short(key: u64) -> u64 {
+    ran("say_short")
 }
 
 /// The argument of an endpoint in its first version.

@@ -1,0 +1,262 @@
+//! Single cases of the store and of admission.
+
+use super::{
+    ground,
+    harness::{START, TestMemory},
+    hashed,
+};
+use crate::{
+    admission::{self, Decision, Request, Ticket},
+    error::IdempotencyError,
+    identity::{Digest, Fingerprint, Identity},
+    policy::Policy,
+    store::{OpenError, Store},
+    time::Timestamp,
+};
+use ic_stable_structures::Memory;
+use std::time::Duration;
+
+fn policy(window: u64, capacity: u64) -> Policy {
+    Policy::new()
+        .window(Duration::from_nanos(window))
+        .drift(Duration::from_nanos(10))
+        .capacity(capacity)
+        .capacity_bytes(2_000)
+        .max_reply_bytes(300)
+}
+
+fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
+    let digest = Digest([args; 8]);
+    Request {
+        identity: Identity([key; 24]),
+        fingerprint: Fingerprint::new(digest, None, created_at),
+        created_at,
+        sequence: None,
+        scope: None,
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it would take an hour")]
+fn many_identities_are_found_and_forgotten_and_their_room_is_used_again() {
+    let window = 3_200;
+    let many = Policy::new()
+        .window(Duration::from_nanos(window))
+        .drift(Duration::ZERO)
+        .max_reply_bytes(1_000);
+    let memory = TestMemory::new(u64::MAX);
+    let mut store = Store::open(memory.clone(), many, Timestamp::from_nanos(START)).unwrap();
+    let per_round = 2_000;
+    let request_of = |number: u64| Request {
+        // One in sixteen is ground.
+        identity: if number.is_multiple_of(16) {
+            ground(number)
+        } else {
+            hashed(number)
+        },
+        ..request(0, 0, None)
+    };
+    let reply_of = |number: u64| number.to_le_bytes().repeat((number % 20) as usize);
+    let mut pages = 0;
+    for round in 0..60 {
+        let now = START + round * 100;
+        for number in round * per_round..(round + 1) * per_round {
+            execute(&store, &request_of(number), now, &reply_of(number));
+        }
+        if round % 7 == 3 {
+            drop(store);
+            store = Store::open(memory.clone(), many, Timestamp::from_nanos(now)).unwrap();
+        }
+        let oldest = round.saturating_sub(window / 100) * per_round;
+        for number in (oldest..(round + 1) * per_round).step_by(37) {
+            let at = Timestamp::from_nanos(now);
+            let answer = admission::admit(&store, &request_of(number), at);
+            assert_eq!(
+                answer,
+                Decision::Replay(reply_of(number)),
+                "{number} in round {round}"
+            );
+        }
+        let slices = window / 100 + 2;
+        assert!(store.stats().entries <= (slices + 1) * per_round);
+        if round == 40 {
+            pages = memory.size();
+        }
+    }
+    assert!(
+        memory.size() <= pages + pages / 10,
+        "{pages} pages grew to {}",
+        memory.size()
+    );
+}
+
+/// Executes a sync request that must be admitted.
+fn execute<M: Memory>(store: &Store<M>, request: &Request, now: u64, reply: &[u8]) {
+    match admission::admit(store, request, Timestamp::from_nanos(now)) {
+        Decision::Execute(ticket) => store.record(&ticket, reply).unwrap(),
+        other => panic!("expected to execute, got {other:?}"),
+    }
+}
+
+fn admitted<M: Memory>(store: &Store<M>, request: &Request, now: u64) -> Ticket {
+    match admission::admit(store, request, Timestamp::from_nanos(now)) {
+        Decision::Execute(ticket) => ticket,
+        other => panic!("expected to execute, got {other:?}"),
+    }
+}
+
+fn open(policy: Policy) -> Store<TestMemory> {
+    Store::open(
+        TestMemory::new(u64::MAX),
+        policy,
+        Timestamp::from_nanos(START),
+    )
+    .unwrap()
+}
+
+#[test]
+fn only_the_attempt_that_acquired_a_record_ends_it() {
+    let store = open(policy(100, 4));
+    let request = request(1, 1, None);
+    let now = Timestamp::from_nanos(START);
+    let ticket = admitted(&store, &request, START);
+    let first = store.begin(&ticket).unwrap();
+    assert_eq!(store.release(&ticket, first), Ok(true));
+    let ticket = admitted(&store, &request, START);
+    let second = store.begin(&ticket).unwrap();
+    assert_eq!(store.complete(&ticket, first, None, now), Ok(false));
+    assert_eq!(store.interrupt(&ticket, first), Ok(false));
+    assert_eq!(store.complete(&ticket, second, Some(&[2]), now), Ok(true));
+    assert_eq!(store.complete(&ticket, second, Some(&[3]), now), Ok(false));
+    assert_eq!(
+        admission::admit(&store, &request, Timestamp::from_nanos(START)),
+        Decision::Replay(vec![2])
+    );
+}
+
+#[test]
+fn a_dropped_reply_says_when_it_was_executed() {
+    let store = open(policy(100, 4));
+    let request = request(1, 1, None);
+    let ticket = admitted(&store, &request, START);
+    let attempt = store.begin(&ticket).unwrap();
+    let executed_at = Timestamp::from_nanos(START);
+    assert_eq!(
+        store.complete(&ticket, attempt, None, executed_at),
+        Ok(true)
+    );
+    assert_eq!(
+        admission::admit(&store, &request, Timestamp::from_nanos(START + 5)),
+        Decision::Refuse(IdempotencyError::ReplyDropped { executed_at })
+    );
+}
+
+#[test]
+fn a_later_created_at_does_not_outlive_the_record() {
+    let store = open(policy(100, 4));
+    let at = |nanos: u64| Some(Timestamp::from_nanos(nanos));
+    let without_arguments = |created_at| Request {
+        fingerprint: Fingerprint::new(Digest([0; 8]), None, created_at),
+        ..request(1, 0, created_at)
+    };
+    execute(&store, &without_arguments(at(START)), START, b"first");
+    let later = without_arguments(at(START + 50));
+    assert_eq!(
+        admission::admit(&store, &later, Timestamp::from_nanos(START + 50)),
+        Decision::Refuse(IdempotencyError::KeyReused)
+    );
+}
+
+#[test]
+fn a_longer_window_does_not_reach_back_to_what_is_forgotten() {
+    let memory = TestMemory::new(u64::MAX);
+    let store = Store::open(memory.clone(), policy(100, 4), Timestamp::from_nanos(START)).unwrap();
+    let created_at = Some(Timestamp::from_nanos(START));
+    let request = request(1, 1, created_at);
+    execute(&store, &request, START, b"first");
+    let late = START + 120;
+    assert_eq!(store.evict(Timestamp::from_nanos(late), 9), Ok(1));
+    drop(store);
+    let store = Store::open(memory, policy(1_000, 4), Timestamp::from_nanos(late)).unwrap();
+    assert_eq!(
+        admission::admit(&store, &request, Timestamp::from_nanos(late)),
+        Decision::Refuse(IdempotencyError::TooOld)
+    );
+}
+
+#[test]
+fn other_versions_and_damage_are_told_apart() {
+    let memory = TestMemory::new(u64::MAX);
+    let now = Timestamp::from_nanos(START);
+    drop(Store::open(memory.clone(), Policy::new(), now).unwrap());
+    memory.write(7, &[2]);
+    let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
+    assert_eq!(error, OpenError::UnknownVersion { found: 2, known: 1 });
+    memory.write(7, &[1]);
+    memory.write(40, &u32::MAX.to_le_bytes());
+    let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
+    assert_eq!(error, OpenError::Damaged);
+}
+
+#[test]
+fn policies_that_cannot_work_are_refused() {
+    let now = Timestamp::from_nanos(START);
+    let wrong = [
+        Policy::new().window(Duration::ZERO),
+        Policy::new().window(Duration::MAX),
+        Policy::new().capacity(0),
+        Policy::new().capacity_bytes(64 << 10),
+        Policy::new()
+            .max_reply_bytes(u32::MAX)
+            .capacity_bytes(u64::MAX),
+        Policy::new().retention(Duration::MAX),
+    ];
+    for policy in wrong {
+        let error = Store::open(TestMemory::new(u64::MAX), policy, now).unwrap_err();
+        assert!(
+            matches!(error, OpenError::InvalidPolicy(_)),
+            "{policy:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_memory_that_cannot_grow_is_full_and_loses_nothing() {
+    let now = Timestamp::from_nanos(START);
+    let policy = Policy::new();
+    let none = TestMemory::new(8);
+    assert_eq!(
+        Store::open(none, policy, now).unwrap_err(),
+        OpenError::OutOfMemory
+    );
+
+    let sizes: &[u64] = if cfg!(miri) {
+        &[16]
+    } else {
+        &[24, 40, 64, 100]
+    };
+    for &pages in sizes {
+        let store = Store::open(TestMemory::new(pages), policy, now).unwrap();
+        let numbered = |number: u64| Request {
+            identity: hashed(number),
+            ..request(0, 0, None)
+        };
+        let held = (0..)
+            .find(
+                |&number| match admission::admit(&store, &numbered(number), now) {
+                    Decision::Execute(ticket) => {
+                        store.record(&ticket, &[number as u8; 5_000]).unwrap();
+                        false
+                    }
+                    Decision::Refuse(IdempotencyError::Full { .. }) => true,
+                    other => panic!("{other:?}"),
+                },
+            )
+            .unwrap();
+        assert!(held > 0, "{pages} pages hold nothing");
+        for number in 0..held {
+            let reply = Decision::Replay(vec![number as u8; 5_000]);
+            assert_eq!(admission::admit(&store, &numbered(number), now), reply);
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! What happens to a store, as data made from bytes: operations on it and damage to its memory. The property tests choose
+//! the bytes at random, the fuzz target in `fuzz/` by the code that they reach. It includes this very file, and so it is
+//! written against the public interface, named `library`; what the crate alone can do comes in as [`Attempts`].
+
+mod damage;
+mod memory;
+
+pub(crate) use damage::{Patch, any_image};
+pub(crate) use memory::TestMemory;
+
+use super::library::{
+    IdempotencyError, OpenError, Policy, Stats, Store, Timestamp,
+    admission::{self, Decision, Request, Ticket},
+    identity::{Digest, Fingerprint, Identity},
+};
+use std::time::Duration;
+
+pub(crate) const START: u64 = 1_000_000;
+pub(crate) const DRIFT: u64 = 10;
+
+/// From how many bytes an operation or a patch is made.
+pub(crate) type Seed = [u8; 8];
+
+/// No operation on a store of these scales, and no opening of one, needs nearly as many reads and writes.
+const MOST_ACCESSES: u64 = 100_000;
+
+/// How large stores and their requests are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    keys: u8,
+    window: u64,
+    capacity: u64,
+    capacity_bytes: u64,
+    max_reply_bytes: u32,
+}
+
+/// Few requests, which expire and are refused all the time; so many that blocks of the index split; replies that are longer
+/// than a segment.
+pub(crate) const SCALES: [Scale; 3] = [
+    Scale {
+        keys: 7,
+        window: 100,
+        capacity: 4,
+        capacity_bytes: 2_000,
+        max_reply_bytes: 300,
+    },
+    Scale {
+        keys: 200,
+        window: 6_000,
+        capacity: 100,
+        capacity_bytes: 40_000,
+        max_reply_bytes: 300,
+    },
+    Scale {
+        keys: 7,
+        window: 100,
+        capacity: 4,
+        capacity_bytes: 500_000,
+        max_reply_bytes: 150_000,
+    },
+];
+
+/// One thing that happens to a store.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Submit {
+        key: u8,
+        args: u8,
+        created_at: Option<CreatedAt>,
+        is_async: bool,
+        reply: Reply,
+    },
+    LookUp {
+        key: u8,
+    },
+    /// Ends the attempt that began so many attempts before the last one.
+    End {
+        back: usize,
+        end: End,
+    },
+    Advance {
+        nanos: u64,
+    },
+    Timer {
+        most: u32,
+    },
+    Reopen(Policy),
+    /// From now on so many pages more are to be had.
+    Limit {
+        pages: u64,
+    },
+}
+
+/// By a client's clock that is off by so much and shows multiples of its unit: so that a retry can have the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CreatedAt {
+    offset: i64,
+    unit: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    /// Without a reply: it was too long to be held.
+    Complete(Option<Reply>),
+    Interrupt,
+    Release,
+}
+
+/// A reply, as the little that its bytes follow from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reply {
+    pub(crate) length: usize,
+    first: u8,
+}
+
+impl Reply {
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        (0..self.length)
+            .map(|index| self.first.wrapping_add((index % 251) as u8))
+            .collect()
+    }
+}
+
+impl Scale {
+    pub(crate) fn policy(&self) -> Policy {
+        Policy::new()
+            .window(Duration::from_nanos(self.window))
+            .drift(Duration::from_nanos(DRIFT))
+            .capacity(self.capacity)
+            .capacity_bytes(self.capacity_bytes)
+            .max_reply_bytes(self.max_reply_bytes)
+    }
+
+    /// Zeros make the plainest operation: what shrinking strives for.
+    pub(crate) fn op(&self, seed: Seed) -> Op {
+        let [kind, flags, first, second, third, ..] = seed;
+        let has = |flag: u8| flags & 1 << flag != 0;
+        // A part of `whole`, as large as the byte is.
+        let part = |whole: u64, byte: u8| whole * u64::from(byte) / 255;
+        let reply = Reply {
+            length: if has(7) {
+                part(self.max_reply_bytes.into(), third) as usize
+            } else {
+                usize::from(third) % 80
+            },
+            first: third,
+        };
+        let end = |end| Op::End {
+            back: usize::from(first) % 6,
+            end,
+        };
+        match kind % 32 {
+            0..=11 => Op::Submit {
+                key: first % self.keys,
+                args: u8::from(has(0) && has(1)),
+                created_at: (has(2) && has(3)).then(|| {
+                    let (earliest, latest) = (self.window * 14 / 10, 3 * DRIFT);
+                    let (second, unit) = if has(4) {
+                        (second & 0xC0, self.window / 4)
+                    } else {
+                        (second, 1)
+                    };
+                    CreatedAt {
+                        offset: part(earliest + latest, second) as i64 - earliest as i64,
+                        unit,
+                    }
+                }),
+                is_async: has(5),
+                reply,
+            },
+            12..=13 => Op::LookUp {
+                key: first % self.keys,
+            },
+            14..=17 => end(End::Complete(Some(reply))),
+            18 => end(End::Complete(None)),
+            19..=20 => end(End::Interrupt),
+            21 => end(End::Release),
+            22..=27 => Op::Advance {
+                nanos: match flags % 3 {
+                    0 => 1,
+                    1 => u64::from(first) % 5,
+                    _ => u64::from(first) % 120,
+                },
+            },
+            28 => Op::Timer {
+                most: u32::from(first) % 5,
+            },
+            29 => {
+                let policy = self
+                    .policy()
+                    .window(Duration::from_nanos(
+                        self.window / 2 + part(self.window * 9, first),
+                    ))
+                    .capacity(self.capacity / 2 + part(self.capacity * 2, second));
+                let policy = if has(0) {
+                    policy.retention(Duration::from_nanos(part(self.window, third)))
+                } else {
+                    policy
+                };
+                Op::Reopen(if has(1) {
+                    policy.drop_replies()
+                } else {
+                    policy
+                })
+            }
+            30 => Op::Limit {
+                pages: u64::from(first) % 12,
+            },
+            _ => Op::Limit { pages: 500 },
+        }
+    }
+}
+
+/// What an operation came to.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Outcome {
+    Replayed(Vec<u8>),
+    Refused(IdempotencyError),
+    Executed,
+    /// Whether the request is remembered, or the attempt was the one to end it.
+    Is(bool),
+    NotOpened(OpenError),
+    Nothing,
+}
+
+/// What the crate's own tests can do and others can't: choose identities, and let attempts last.
+pub(crate) trait Attempts: Default {
+    fn identity(key: u8) -> Identity;
+
+    fn begin(&mut self, store: &Store<TestMemory>, ticket: &Ticket) -> Option<()>;
+
+    /// Ends the attempt that began `back` attempts before the last one; whether it was still its request's.
+    fn end(
+        &mut self,
+        store: &Store<TestMemory>,
+        back: usize,
+        end: End,
+        now: Timestamp,
+    ) -> Option<bool>;
+}
+
+/// A store, its memory and its clock.
+pub(crate) struct Driver<A> {
+    pub(crate) memory: TestMemory,
+    now: u64,
+    store: Store<TestMemory>,
+    attempts: A,
+}
+
+impl<A: Attempts> Driver<A> {
+    pub(crate) fn open(memory: &TestMemory, policy: Policy) -> Result<Self, OpenError> {
+        memory.allow(MOST_ACCESSES);
+        let store = Store::open(memory.clone(), policy, Timestamp::from_nanos(START))?;
+        Ok(Self {
+            memory: memory.clone(),
+            now: START,
+            store,
+            attempts: A::default(),
+        })
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.store.stats()
+    }
+
+    /// What came of `op`; `None` if the store answered that its memory is damaged.
+    pub(crate) fn apply(&mut self, op: &Op) -> Option<Outcome> {
+        self.memory.allow(MOST_ACCESSES);
+        let now = Timestamp::from_nanos(self.now);
+        match *op {
+            Op::Submit {
+                key,
+                args,
+                created_at,
+                is_async,
+                reply,
+            } => {
+                let request = request::<A>(key, args, created_at, self.now);
+                let ticket = match admission::admit(&self.store, &request, now) {
+                    Decision::Replay(reply) => return Some(Outcome::Replayed(reply)),
+                    Decision::Refuse(error) => return Some(Outcome::Refused(error)),
+                    Decision::Execute(ticket) => ticket,
+                };
+                if is_async {
+                    self.attempts.begin(&self.store, &ticket)?;
+                } else {
+                    record(&self.store, &ticket, reply.bytes())?;
+                }
+                Some(Outcome::Executed)
+            }
+            Op::LookUp { key } => contains(&self.store, &A::identity(key)).map(Outcome::Is),
+            Op::End { back, end } => {
+                (self.attempts.end(&self.store, back, end, now)).map(Outcome::Is)
+            }
+            Op::Advance { nanos } => {
+                self.now += nanos;
+                Some(Outcome::Nothing)
+            }
+            Op::Timer { most } => evict(&self.store, now, most).map(|()| Outcome::Nothing),
+            Op::Reopen(policy) => match Store::open(self.memory.clone(), policy, now) {
+                Ok(store) => {
+                    self.store = store;
+                    Some(Outcome::Nothing)
+                }
+                Err(error) => Some(Outcome::NotOpened(error)),
+            },
+            Op::Limit { pages } => {
+                self.memory
+                    .limit(pages + ic_stable_structures::Memory::size(&self.memory));
+                Some(Outcome::Nothing)
+            }
+        }
+    }
+}
+
+/// The request that an [`Op::Submit`] stands for at a time.
+pub(crate) fn request<A: Attempts>(
+    key: u8,
+    args: u8,
+    created_at: Option<CreatedAt>,
+    now: u64,
+) -> Request {
+    let created_at = created_at.map(|CreatedAt { offset, unit }| {
+        Timestamp::from_nanos(now.saturating_add_signed(offset) / unit * unit)
+    });
+    Request {
+        identity: A::identity(key),
+        fingerprint: Fingerprint::new(Digest::of_bytes(&[args]), None, created_at),
+        created_at,
+        sequence: None,
+        scope: None,
+    }
+}
+
+// The store's calls as this harness takes them, `None` for damage: the one place that knows how the store says so.
+
+fn record(store: &Store<TestMemory>, ticket: &Ticket, reply: Vec<u8>) -> Option<()> {
+    store.record(ticket, &reply).ok()
+}
+
+fn contains(store: &Store<TestMemory>, identity: &Identity) -> Option<bool> {
+    let until = store.guaranteed_until(identity).ok()?;
+    Some(until.is_some())
+}
+
+fn evict(store: &Store<TestMemory>, now: Timestamp, most: u32) -> Option<()> {
+    store.evict(now, most).ok()?;
+    Some(())
+}
+
+/// Damages what a history has left in memory, opens it and goes on. Returns normally unless something is wrong.
+pub(crate) fn survive<A: Attempts>(
+    memory: &TestMemory,
+    scale: Scale,
+    patches: &[Patch],
+    ops: &[Op],
+) {
+    for patch in patches {
+        patch.apply(memory);
+    }
+    let Ok(mut driver) = Driver::<A>::open(memory, scale.policy()) else {
+        return;
+    };
+    for op in ops {
+        driver.apply(op);
+        driver.stats();
+    }
+}

@@ -1,0 +1,351 @@
+//! What the contract says, in the plainest way.
+
+use super::{
+    AllAttempts,
+    harness::{self, Attempts, End, Op, Outcome, Reply, START},
+};
+use crate::{
+    admission::Request, error::IdempotencyError, policy::Policy, store::Stats, time::Timestamp,
+};
+
+/// A store without an index, a layout or a memory.
+#[derive(Clone)]
+pub(super) struct Model {
+    policy: Policy,
+    now: u64,
+    /// By expiry; each with the last instant of its records.
+    slices: Vec<Slice>,
+    incarnation: u64,
+    floor: u64,
+    /// Attempts that ever began.
+    attempts: usize,
+    /// How many times the memory still fails to grow.
+    pub(super) failures: u64,
+}
+
+#[derive(Clone)]
+struct Slice {
+    until: u64,
+    has_dropped_replies: bool,
+    /// Requests that did nothing, whose records stay until it goes.
+    released: u64,
+    records: Vec<Record>,
+}
+
+#[derive(Clone)]
+struct Record {
+    request: Request,
+    expires_at: u64,
+    since: u64,
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    /// Incarnation, and the number of the attempt.
+    Running(u64, usize),
+    Interrupted,
+    Done(Reply),
+    Dropped,
+}
+
+impl State {
+    /// Bytes of a reply that does not lie in the record.
+    fn reply_bytes(&self) -> u64 {
+        match self {
+            Self::Done(reply) if reply.length > 64 => reply.length as u64,
+            _ => 0,
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            now: START,
+            slices: vec![],
+            incarnation: 1,
+            floor: 0,
+            attempts: 0,
+            failures: 0,
+        }
+    }
+
+    /// Does what `op` says; what comes of it.
+    pub(super) fn apply(&mut self, op: &Op) -> Outcome {
+        match *op {
+            Op::Submit {
+                key,
+                args,
+                created_at,
+                is_async,
+                reply,
+            } => {
+                let request = harness::request::<AllAttempts>(key, args, created_at, self.now);
+                if let Some(answer) = self.admit(&request) {
+                    return match answer {
+                        Ok(reply) => Outcome::Replayed(reply.bytes()),
+                        Err(error) => Outcome::Refused(error),
+                    };
+                }
+                let state = if is_async {
+                    self.attempts += 1;
+                    State::Running(self.incarnation, self.attempts - 1)
+                } else {
+                    State::Done(reply)
+                };
+                self.insert(request, state);
+                Outcome::Executed
+            }
+            Op::LookUp { key } => {
+                let identity = AllAttempts::identity(key);
+                let mut records = self.records();
+                Outcome::Is(records.any(|record| record.request.identity == identity))
+            }
+            Op::End { back, end } => {
+                let state = match end {
+                    End::Complete(Some(reply)) => Some(State::Done(reply)),
+                    End::Complete(None) => Some(State::Dropped),
+                    End::Interrupt => Some(State::Interrupted),
+                    End::Release => None,
+                };
+                let number = self.attempts.checked_sub(back + 1);
+                Outcome::Is(number.is_some_and(|number| self.end(number, state)))
+            }
+            Op::Advance { nanos } => {
+                self.now += nanos;
+                Outcome::Nothing
+            }
+            Op::Timer { most } => {
+                self.evict(most);
+                Outcome::Nothing
+            }
+            Op::Reopen(policy) => {
+                self.reopen(policy);
+                Outcome::Nothing
+            }
+            Op::Limit { .. } => Outcome::Nothing,
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            entries: self.entries(),
+            capacity: self.policy.capacity,
+            bytes: self.bytes(),
+            capacity_bytes: self.policy.capacity_bytes,
+            oldest_expiry: (self.slices.first()).map(|slice| Timestamp::from_nanos(slice.until)),
+            incarnation: self.incarnation,
+        }
+    }
+
+    fn records(&self) -> impl Iterator<Item = &Record> {
+        self.slices.iter().flat_map(|slice| &slice.records)
+    }
+
+    fn entries(&self) -> u64 {
+        self.records().count() as u64
+    }
+
+    fn bytes(&self) -> u64 {
+        let reply = |record: &Record| match &record.state {
+            State::Running(incarnation, _) if *incarnation == self.incarnation => {
+                u64::from(self.policy.max_reply_bytes)
+            }
+            state => state.reply_bytes(),
+        };
+        let held: u64 = self.records().map(|record| 128 + reply(record)).sum();
+        let released: u64 = self.slices.iter().map(|slice| slice.released).sum();
+        held + 128 * released
+    }
+
+    /// The slice for what expires at a time.
+    fn slice_for(&mut self, expires_at: u64) -> &mut Slice {
+        let found = self
+            .slices
+            .iter()
+            .position(|slice| slice.until >= expires_at);
+        let position = found.unwrap_or_else(|| {
+            let reach = (self.policy.window + self.policy.drift * 2).as_nanos() as u64;
+            let length = (reach / 32).max(1);
+            let until = expires_at.div_ceil(length) * length;
+            if self.slices.len() < 64 {
+                self.slices.push(Slice {
+                    until,
+                    has_dropped_replies: false,
+                    released: 0,
+                    records: vec![],
+                });
+            } else {
+                self.slices.last_mut().unwrap().until = until;
+            }
+            self.slices.len() - 1
+        });
+        &mut self.slices[position]
+    }
+
+    fn forget_oldest(&mut self) {
+        let now = self.now;
+        let incarnation = self.incarnation;
+        let is_running = |record: &Record| matches!(record.state, State::Running(started_in, _) if started_in == incarnation);
+        let (mut running, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.slices[0].records)
+            .into_iter()
+            .partition(is_running);
+        for record in &gone {
+            assert!(
+                record.expires_at < now,
+                "a record is given up within its window"
+            );
+        }
+        let expires_at = now + self.policy.window.as_nanos() as u64;
+        running
+            .iter_mut()
+            .for_each(|record| record.expires_at = expires_at);
+        if !running.is_empty() {
+            self.slice_for(expires_at).records.extend(running);
+        }
+        self.slices.remove(0);
+    }
+
+    fn evict(&mut self, most: u32) {
+        let now = self.now;
+        let retention = self.policy.retention.as_nanos() as u64;
+        for _ in 0..most {
+            if self
+                .slices
+                .first()
+                .is_none_or(|slice| slice.until + retention >= now)
+            {
+                return;
+            }
+            self.forget_oldest();
+        }
+    }
+
+    fn drop_oldest_replies(&mut self) -> bool {
+        let is_long = |record: &Record| record.state.reply_bytes() > 0;
+        let Some(slice) = self
+            .slices
+            .iter_mut()
+            .find(|slice| slice.records.iter().any(is_long))
+        else {
+            return false;
+        };
+        slice.has_dropped_replies = true;
+        let long = slice.records.iter_mut().filter(|record| is_long(record));
+        long.for_each(|record| record.state = State::Dropped);
+        true
+    }
+
+    /// The reply to replay, the error, or `None` to execute.
+    fn admit(&mut self, request: &Request) -> Option<Result<Reply, IdempotencyError>> {
+        let now = self.now;
+        let (window, drift) = (
+            self.policy.window.as_nanos() as u64,
+            self.policy.drift.as_nanos() as u64,
+        );
+        if let Some(record) = self
+            .records()
+            .find(|record| record.request.identity == request.identity)
+        {
+            let since = Timestamp::from_nanos(record.since);
+            return Some(if record.request.fingerprint != request.fingerprint {
+                Err(IdempotencyError::KeyReused)
+            } else {
+                match &record.state {
+                    State::Done(reply) => Ok(*reply),
+                    State::Dropped => Err(IdempotencyError::ReplyDropped { executed_at: since }),
+                    State::Running(incarnation, _) if *incarnation == self.incarnation => {
+                        Err(IdempotencyError::InProgress { since })
+                    }
+                    _ => Err(IdempotencyError::OutcomeUnknown { since }),
+                }
+            });
+        }
+        if let Some(created_at) = request.created_at.map(Timestamp::as_nanos) {
+            if created_at + window + drift < now || created_at < self.floor {
+                return Some(Err(IdempotencyError::TooOld));
+            }
+            if created_at > now + drift {
+                return Some(Err(IdempotencyError::CreatedInFuture {
+                    now: Timestamp::from_nanos(now),
+                }));
+            }
+        }
+        self.evict(1);
+        loop {
+            let has_entries = self.entries() < self.policy.capacity;
+            let needed = 128 + u64::from(self.policy.max_reply_bytes);
+            if has_entries && self.bytes() + needed <= self.policy.capacity_bytes {
+                if self.failures == 0 {
+                    return None;
+                }
+                self.failures -= 1;
+            }
+            let oldest = self.slices.first().map_or(now, |slice| slice.until);
+            if oldest < now {
+                self.forget_oldest();
+            } else if !(has_entries && self.policy.drops_replies && self.drop_oldest_replies()) {
+                let retry_after = Timestamp::from_nanos(oldest + 1);
+                return Some(Err(IdempotencyError::Full { retry_after }));
+            }
+        }
+    }
+
+    fn insert(&mut self, request: Request, state: State) {
+        let now = self.now;
+        let expires_at = self.policy.window.as_nanos() as u64
+            + request.created_at.map_or(now, |at| {
+                at.as_nanos() + self.policy.drift.as_nanos() as u64
+            });
+        let slice = self.slice_for(expires_at);
+        let state = slice.taken(state);
+        slice.records.push(Record {
+            request,
+            expires_at,
+            since: now,
+            state,
+        });
+    }
+
+    /// Ends attempt `number` if it still owns a record.
+    fn end(&mut self, number: usize, state: Option<State>) -> bool {
+        let owned =
+            |record: &Record| matches!(record.state, State::Running(_, owner) if owner == number);
+        for slice in &mut self.slices {
+            let Some(index) = slice.records.iter().position(owned) else {
+                continue;
+            };
+            match state {
+                Some(state) => slice.records[index].state = slice.taken(state),
+                None => {
+                    slice.records.remove(index);
+                    slice.released += 1;
+                }
+            }
+            return true;
+        }
+        false
+    }
+
+    fn reopen(&mut self, policy: Policy) {
+        let reach = |policy: &Policy| (policy.window + policy.drift).as_nanos() as u64;
+        if reach(&policy) > reach(&self.policy) {
+            self.floor = self.floor.max(self.now.saturating_sub(reach(&self.policy)));
+        }
+        self.policy = policy;
+        self.incarnation += 1;
+    }
+}
+
+impl Slice {
+    /// What becomes of a state in a slice whose long replies were given up.
+    fn taken(&self, state: State) -> State {
+        if self.has_dropped_replies && state.reply_bytes() > 0 {
+            State::Dropped
+        } else {
+            state
+        }
+    }
+}
