@@ -25,6 +25,18 @@ pub struct Request<F = Fingerprint> {
     pub scope: Option<Identity>,
 }
 
+impl Request<()> {
+    pub(crate) fn with_fingerprint<F>(self, fingerprint: F) -> Request<F> {
+        Request {
+            identity: self.identity,
+            fingerprint,
+            created_at: self.created_at,
+            sequence: self.sequence,
+            scope: self.scope,
+        }
+    }
+}
+
 /// What to do with a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -85,6 +97,28 @@ pub fn admit<M: Memory, F: Fingerprinted>(
     }
 }
 
+/// Whether a message can succeed, for `canister_inspect_message`: the error of a request that is not remembered and will never
+/// run. Reads at most two records.
+pub fn foresee<M: Memory>(
+    store: &Store<M>,
+    request: &Request<()>,
+    now: Timestamp,
+) -> Result<(), IdempotencyError> {
+    if store.lookup(&request.identity)?.is_some() {
+        return Ok(());
+    }
+    in_window(store, request.created_at, now)?;
+    let Some(sequence) = request.sequence else {
+        return Ok(());
+    };
+    let known = store.lane(&sequence.lane)?;
+    match lane(store, known, &sequence).admit(sequence.number) {
+        // What is missing may come before this message runs.
+        Err(IdempotencyError::SequenceGap { .. }) => Ok(()),
+        admitted => admitted,
+    }
+}
+
 fn known<M: Memory>(
     store: &Store<M>,
     record: Record,
@@ -115,15 +149,7 @@ fn new<M: Memory, F: Fingerprinted>(
     request: &Request<F>,
     now: Timestamp,
 ) -> Result<Ticket, IdempotencyError> {
-    let policy = store.policy();
-    if let Some(created_at) = request.created_at {
-        if policy.expires_at(Some(created_at), now) < now || created_at < store.floor() {
-            return Err(IdempotencyError::TooOld);
-        }
-        if created_at > now.plus(policy.drift) {
-            return Err(IdempotencyError::CreatedInFuture { now });
-        }
-    }
+    in_window(store, request.created_at, now)?;
     let counted = counted(store, request, now)?;
     let new_tallies = counted.as_ref().map_or(0, |counted| counted.new_tallies);
     store.make_room(new_tallies, now)?;
@@ -134,8 +160,33 @@ fn new<M: Memory, F: Fingerprinted>(
             fingerprint: request.fingerprint.fingerprint(),
             since: now,
         },
-        expires_at: policy.expires_at(request.created_at, now),
+        expires_at: store.policy().expires_at(request.created_at, now),
     })
+}
+
+/// Whether a request that is not remembered is young enough not to have been forgotten, and not too young.
+fn in_window<M: Memory>(
+    store: &Store<M>,
+    created_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), IdempotencyError> {
+    let policy = store.policy();
+    if let Some(created_at) = created_at {
+        if policy.expires_at(Some(created_at), now) < now || created_at < store.floor() {
+            return Err(IdempotencyError::TooOld);
+        }
+        if created_at > now.plus(policy.drift) {
+            return Err(IdempotencyError::CreatedInFuture { now });
+        }
+    }
+    Ok(())
+}
+
+/// The lane of a request, as it is or would begin.
+fn lane<M: Memory>(store: &Store<M>, known: Option<Lane>, sequence: &Sequence) -> Lane {
+    known
+        .unwrap_or_else(|| Lane::new(store.sequence_floor()))
+        .with_window(sequence.window)
 }
 
 /// What is known of the request's lane and scope, if it may be executed as far as they go.
@@ -152,9 +203,7 @@ fn counted<M: Memory, F>(
     if let Some(sequence) = request.sequence {
         let known = store.lane(&sequence.lane)?;
         counted.new_tallies += u64::from(known.is_none());
-        let lane = known
-            .unwrap_or_else(|| Lane::new(store.sequence_floor()))
-            .with_window(sequence.window);
+        let lane = lane(store, known, &sequence);
         lane.admit(sequence.number)?;
         counted.lane = Some((sequence, lane));
     }

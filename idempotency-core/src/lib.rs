@@ -92,6 +92,8 @@ pub use error::IdempotencyError;
 pub use eviction::install;
 /// Makes an update method safe to retry.
 pub use idempotency_macros::idempotent;
+/// Refuses before consensus what can't succeed.
+pub use idempotency_macros::inspect;
 pub use identity::{Key, KeyWriter};
 pub use policy::Policy;
 pub use store::{Damaged, OpenError, Stats, Store};

@@ -15,6 +15,25 @@ pub(crate) fn argument() -> Vec<u8> {
     ic_cdk::api::msg_arg_data()
 }
 
+pub(crate) fn method_name() -> String {
+    ic_cdk::api::msg_method_name()
+}
+
+/// Calls from outside have no cycles, and their callers are no canisters: those' principals are 10 bytes long and end in 1.
+pub(crate) fn is_called_by_canister() -> bool {
+    let caller = caller();
+    let bytes = caller.as_slice();
+    bytes.len() == 10 && bytes.last() == Some(&1)
+}
+
+pub(crate) fn cycles_available() -> u128 {
+    ic_cdk::api::msg_cycles_available()
+}
+
+pub(crate) fn accept_cycles(cycles: u128) {
+    ic_cdk::api::msg_cycles_accept(cycles);
+}
+
 pub(crate) fn reply(bytes: &[u8]) {
     ic_cdk::api::msg_reply(bytes);
 }

@@ -5,14 +5,19 @@ use darling::{
     ast::NestedMeta,
     util::{Flag, PreservedStrExpr},
 };
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::{Expr, Path, spanned::Spanned};
 
 #[derive(FromMeta)]
 pub(crate) struct Options {
     pub(crate) store: Path,
-    pub(crate) key: Key,
+    pub(crate) key: Option<Key>,
+    pub(crate) sequence: Option<PreservedStrExpr>,
+    pub(crate) lane: Option<PreservedStrExpr>,
+    pub(crate) window: Option<PreservedStrExpr>,
+    pub(crate) acked: Option<PreservedStrExpr>,
+    pub(crate) cycles: Option<PreservedStrExpr>,
     pub(crate) created_at: Option<PreservedStrExpr>,
     #[darling(default)]
     pub(crate) scope: Scope,
@@ -61,13 +66,40 @@ impl Options {
                 format!("{error}; options are `name = value` or a word, separated by commas"),
             )
         })?;
-        Self::from_list(&options).map_err(|error| combine(error.flatten(), span))
+        let options: Self =
+            Self::from_list(&options).map_err(|error| combine(error.flatten(), span))?;
+        options.identify(span)?;
+        Ok(options)
+    }
+
+    /// Whether there is one way by which a request is identified, and nothing that belongs to the other.
+    fn identify(&self, span: Span) -> Result<(), syn::Error> {
+        let text = match (&self.key, &self.sequence) {
+            (None, None) => {
+                "`key` is missing: say what identifies a request, as in `key = arg.request_id`, `key = args` for all arguments, or `sequence = arg.number` for numbers that count up"
+            }
+            (Some(_), Some(_)) => {
+                "`key` and `sequence` are two ways to identify a request: use one of them"
+            }
+            (None, Some(_)) => return Ok(()),
+            (Some(_), None) => {
+                let of_sequence = [&self.lane, &self.window, &self.acked];
+                return match of_sequence.into_iter().flatten().next() {
+                    None => Ok(()),
+                    Some(option) => Err(syn::Error::new_spanned(
+                        option,
+                        "`lane`, `window` and `acked` say more of a `sequence`, and there is none",
+                    )),
+                };
+            }
+        };
+        Err(syn::Error::new(span, text))
     }
 
     /// The expressions in which arguments can occur.
     pub(crate) fn expressions(&self) -> TokenStream {
         let mut expressions = TokenStream::new();
-        if let Key::Expression(key) = &self.key {
+        if let Some(Key::Expression(key)) = &self.key {
             key.to_tokens(&mut expressions);
         }
         if let Scope::Expression(scope) = &self.scope {
@@ -76,27 +108,26 @@ impl Options {
         if let Fingerprint::Expression(fingerprint) = &self.fingerprint {
             fingerprint.to_tokens(&mut expressions);
         }
-        self.created_at.to_tokens(&mut expressions);
+        for expression in [&self.created_at, &self.sequence, &self.lane, &self.acked] {
+            expression.to_tokens(&mut expressions);
+        }
         expressions
     }
 }
 
 /// Darling's errors speak of fields; ours of options, and of what to write.
-fn combine(errors: darling::Error, all: proc_macro2::Span) -> syn::Error {
+fn combine(errors: darling::Error, all: Span) -> syn::Error {
     let mut errors = errors.into_iter().map(|error| {
         let text = match error.to_string() {
             text if text.starts_with("Missing field `store`") => {
                 "`store` is missing: name the thread-local `Store`, as in `#[idempotent(store = PAYMENTS, key = …)]`".into()
-            }
-            text if text.starts_with("Missing field `key`") => {
-                "`key` is missing: say what identifies a request, as in `key = arg.request_id`, or `key = args` for all arguments".into()
             }
             text if text.starts_with("Duplicate field") => {
                 format!("{}: an option, and so the key, can be given once; several fields make one key as a tuple, `key = (arg.a, arg.b)`", text.replace("field", "option"))
             }
             text if text.starts_with("Unknown field") => {
                 format!(
-                    "{}; the options are store, key, created_at, scope, name, fingerprint, errors, on_replay, required and anonymous",
+                    "{}; the options are store, key, sequence, lane, window, acked, created_at, scope, name, fingerprint, errors, on_replay, cycles, required and anonymous",
                     text.replace("field", "option")
                 )
             }

@@ -4,9 +4,10 @@ use crate::{
     attribute::{Errors, Fingerprint, Key, Options, Scope},
     method::{Method, exports},
 };
+use darling::util::PreservedStrExpr;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
-use syn::{Error, ItemFn};
+use quote::{ToTokens, format_ident, quote};
+use syn::{Error, ItemFn, Path, Token, parse::Parser, punctuated::Punctuated};
 
 /// On an error the function stays, without what would export it, so that nothing but the error is reported.
 pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -48,8 +49,11 @@ fn expand(options: &Options, mut method: Method) -> Result<TokenStream, Error> {
     let conditions = method.attributes("cfg");
     let signature = candid_signature(&method);
     let entry = entry(options, &method);
+    let inspection = inspection(options, &method);
     Ok(quote! {
         #function
+
+        #inspection
 
         #(#conditions)*
         const _: () = {
@@ -63,7 +67,11 @@ fn expand(options: &Options, mut method: Method) -> Result<TokenStream, Error> {
 fn check(options: &Options, method: &Method) -> Result<(), Error> {
     let several = method.types.len() > 1;
     let words = [
-        (matches!(options.key, Key::Args) && several, "key", "args"),
+        (
+            matches!(options.key, Some(Key::Args)) && several,
+            "key",
+            "args",
+        ),
         (matches!(options.scope, Scope::Global), "scope", "global"),
     ];
     for (used, option, word) in words {
@@ -76,7 +84,7 @@ fn check(options: &Options, method: &Method) -> Result<(), Error> {
             ));
         }
     }
-    if method.update.decode_with.is_some() && matches!(options.key, Key::Args) {
+    if method.update.decode_with.is_some() && matches!(options.key, Some(Key::Args)) {
         return Err(Error::new(
             method.function.sig.ident.span(),
             "`key = args` needs candid arguments, and `decode_with` decodes something else: list the fields, `key = (arg.a, arg.b)`",
@@ -123,7 +131,7 @@ fn entry(options: &Options, method: &Method) -> TokenStream {
     let (update, passed_on) = (&method.update.path, &method.update.passed_on);
     let exported_name = method.exported_name();
     let store = &options.store;
-    let endpoint = endpoint(options, method, &core);
+    let endpoint = endpoint_name(method);
     let arguments: Vec<Ident> = (0..method.types.len())
         .map(|index| Ident::new(&format!("argument_{index}"), Span::mixed_site()))
         .collect();
@@ -135,8 +143,63 @@ fn entry(options: &Options, method: &Method) -> TokenStream {
         #[#update(name = #exported_name, manual_reply = true, hidden = true, #(#passed_on),*)]
         #[allow(clippy::all, clippy::pedantic, unused_parens)]
         #asyncness fn #entry() {
-            #core::#call(&#store, &#endpoint, |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
+            #core::#call(&#store, &#endpoint(), |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
         }
+    }
+}
+
+fn endpoint_name(method: &Method) -> Ident {
+    format_ident!("__idempotent_endpoint_{}", method.function.sig.ident)
+}
+
+/// What the entry point and `inspect!` both go by, where both find it.
+fn inspection(options: &Options, method: &Method) -> TokenStream {
+    let core = quote!(::idempotency_core::attempt);
+    let conditions = method.attributes("cfg");
+    let (name, inspect) = (
+        endpoint_name(method),
+        inspect_name(&method.function.sig.ident),
+    );
+    let visibility = &method.function.vis;
+    let (types, reply) = (&method.types, method.return_type());
+    let endpoint = endpoint(options, method, &core);
+    let (store, exported_name) = (&options.store, method.exported_name());
+    quote! {
+        #(#conditions)*
+        #[doc(hidden)]
+        #[allow(clippy::all, clippy::pedantic, unused_parens)]
+        fn #name() -> #core::Endpoint<(#(#types,)*), #reply> {
+            #endpoint
+        }
+
+        #(#conditions)*
+        #[doc(hidden)]
+        #[allow(dead_code)]
+        #visibility fn #inspect(method: &str) -> #core::Inspected {
+            #core::inspect(&#store, &#name(), #exported_name == method)
+        }
+    }
+}
+
+fn inspect_name(function: &Ident) -> Ident {
+    format_ident!("__idempotent_inspect_{function}")
+}
+
+/// `inspect!(a, b::c)`: the first of the functions' methods that the message is for says.
+pub(crate) fn inspect(functions: TokenStream) -> TokenStream {
+    let parser = Punctuated::<Path, Token![,]>::parse_terminated;
+    let mut functions = match parser.parse2(functions) {
+        Ok(functions) => functions,
+        Err(error) => return error.to_compile_error(),
+    };
+    for function in &mut functions {
+        if let Some(last) = function.segments.last_mut() {
+            last.ident = inspect_name(&last.ident);
+        }
+    }
+    let functions = functions.iter();
+    quote! {
+        ::idempotency_core::attempt::first_inspected(&[#(#functions),*])
     }
 }
 
@@ -156,6 +219,7 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
         None if method.is_async() => quote!(Keep),
         None => quote!(Forget),
     };
+    let cycles = or(&options.cycles, quote!(0));
     let describe = describe(options, method, core);
     let compare = compare(options, method, core);
     let decode = match &method.update.decode_with {
@@ -199,15 +263,36 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
                 (&#core::ReplyType::<#reply>::NEW).refuse(error)
             },
             on_replay: #on_replay,
+            cycles: #cycles,
         }
     }
 }
 
 fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
     let patterns = &method.patterns;
-    let key = match &options.key {
-        Key::Args => quote!(#core::RequestKey::of_values(arguments)),
-        Key::Expression(key) => quote!(#core::RequestKey::of(&(#key))),
+    let id = match &options.key {
+        Some(Key::Args) => quote!(#core::RequestId::of_values(arguments)),
+        Some(Key::Expression(key)) => quote!(#core::RequestId::of_key(&(#key))),
+        None => {
+            let (sequence, lane) = (&options.sequence, or(&options.lane, quote!(0)));
+            let window = or(&options.window, quote!(1));
+            let acked = or(&options.acked, quote!(::core::option::Option::None::<u64>));
+            quote! {
+                #core::RequestId::of_number(
+                    #sequence,
+                    #lane,
+                    const {
+                        let window: u16 = #window;
+                        ::core::assert!(
+                            window >= 1 && window <= 1_024,
+                            "`window` is the numbers that may be under way at a time: 1 (strict) to 1,024",
+                        );
+                        window
+                    },
+                    #acked,
+                )
+            }
+        }
     };
     let created_at = match &options.created_at {
         None => quote!(::core::option::Option::None),
@@ -222,9 +307,14 @@ fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
         |arguments| {
             #[allow(unused_variables)]
             let (#(#patterns,)*) = arguments;
-            #core::Description { key: #key, created_at: #created_at, scope: #scope }
+            #core::Description { id: #id, created_at: #created_at, scope: #scope }
         }
     }
+}
+
+/// An option's expression, or what stands for it.
+fn or(option: &Option<PreservedStrExpr>, default: TokenStream) -> TokenStream {
+    option.as_ref().map_or(default, ToTokens::to_token_stream)
 }
 
 fn compare(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {

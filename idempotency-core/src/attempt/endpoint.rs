@@ -2,7 +2,7 @@
 
 use crate::{
     error::IdempotencyError,
-    identity::{Digest, RequestKey, Scope},
+    identity::{Digest, Key, RequestKey, Scope, Values},
     runtime,
     time::Timestamp,
 };
@@ -40,17 +40,85 @@ pub struct Endpoint<A, R> {
     pub refuse: fn(IdempotencyError) -> Result<R, IdempotencyError>,
     /// `on_replay`: maps the bytes of the first reply.
     pub on_replay: Option<fn(&[u8]) -> Encoded>,
+    /// `cycles`: what a canister pays for a new request.
+    pub cycles: u128,
 }
 
 /// What the attribute's expressions say of one call.
 #[derive(Debug)]
 pub struct Description {
-    /// `key`; `None` runs without deduplication.
-    pub key: Option<RequestKey>,
+    /// `key` or `sequence`; `None` runs without deduplication.
+    pub id: Option<RequestId>,
     /// `created_at`
     pub created_at: Option<Timestamp>,
     /// `scope`
     pub scope: Scope,
+}
+
+/// What identifies a request within its scope.
+#[derive(Debug)]
+pub enum RequestId {
+    /// `key`
+    Key(RequestKey),
+    /// `sequence`
+    Number {
+        /// `sequence`
+        number: u64,
+        /// `lane`
+        lane: u64,
+        /// `window`
+        window: u16,
+        /// `acked`
+        acked: Option<u64>,
+    },
+}
+
+impl RequestId {
+    /// `key = EXPR`
+    pub fn of_key(key: &(impl Key + ?Sized)) -> Option<Self> {
+        RequestKey::of(key).map(Self::Key)
+    }
+
+    /// `key = args`
+    pub fn of_values(values: &impl Values) -> Option<Self> {
+        RequestKey::of_values(values).map(Self::Key)
+    }
+
+    /// `sequence = EXPR`
+    pub fn of_number(
+        number: impl Number,
+        lane: u64,
+        window: u16,
+        acked: impl Number,
+    ) -> Option<Self> {
+        Some(Self::Number {
+            number: number.number()?,
+            lane,
+            window,
+            acked: acked.number(),
+        })
+    }
+}
+
+/// What `sequence = EXPR` and `acked = EXPR` may be.
+#[diagnostic::on_unimplemented(
+    message = "`sequence` and `acked` take a `u64` or an `Option<u64>`, not `{Self}`"
+)]
+pub trait Number {
+    /// The number, if there is one.
+    fn number(self) -> Option<u64>;
+}
+
+impl Number for u64 {
+    fn number(self) -> Option<u64> {
+        Some(self)
+    }
+}
+
+impl Number for Option<u64> {
+    fn number(self) -> Option<u64> {
+        self
+    }
 }
 
 /// `fingerprint`: what a retry must have in common with the original.

@@ -10,12 +10,14 @@
 //! Nothing runs again by itself.
 
 mod endpoint;
+mod inspection;
 
 pub use crate::identity::{Digest, RequestKey, Scope};
 pub use endpoint::{
-    Compare, CreatedAt, Description, Endpoint, Errors, PlainReply, ReplyType, decode, encode_all,
-    encode_one, map_all, map_one,
+    Compare, CreatedAt, Description, Endpoint, Errors, Number, PlainReply, ReplyType, RequestId,
+    decode, encode_all, encode_one, map_all, map_one,
 };
+pub use inspection::{Inspected, first_inspected, inspect};
 
 use crate::{
     admission::{self, Decision, Request, Ticket},
@@ -23,6 +25,7 @@ use crate::{
     eviction,
     identity::{Identity, LazyFingerprint},
     runtime,
+    sequence::Sequence,
     store::{self, Store},
 };
 use candid::Principal;
@@ -113,15 +116,10 @@ fn begin<M: Memory, A, R>(
         )),
     };
     let description = (endpoint.describe)(&args);
-    let Some(key) = &description.key else {
-        return if endpoint.required {
-            Begun::Answer(endpoint.refusal(IdempotencyError::MissingKey))
-        } else {
-            Begun::Unrecorded(args)
-        };
-    };
-    let identity = match Identity::new(endpoint.name, &description.scope, &caller, key) {
-        Ok(identity) => identity,
+    let has_quota = store.with(|store| store.policy().quota.is_some());
+    let named = match named(endpoint, &description, &caller, has_quota) {
+        Ok(Some(named)) => named,
+        Ok(None) => return Begun::Unrecorded(args),
         Err(error) => return Begun::Answer(endpoint.refusal(error)),
     };
     let fingerprint = LazyFingerprint {
@@ -129,18 +127,72 @@ fn begin<M: Memory, A, R>(
         values: &|| endpoint.digest_of_values(&args),
         created_at: description.created_at,
     };
-    let request = Request {
-        identity,
-        fingerprint,
-        created_at: description.created_at,
-        sequence: None,
-        scope: None,
-    };
+    let request = named.with_fingerprint(fingerprint);
     match store.with(|store| admission::admit(store, &request, now)) {
         Decision::Replay(reply) => Begun::Answer(endpoint.replayed(reply)),
         Decision::Refuse(error) => Begun::Answer(endpoint.refusal(error)),
-        Decision::Execute(ticket) => Begun::Admitted(args, ticket),
+        Decision::Execute(ticket) => match charge(endpoint.cycles) {
+            Ok(()) => Begun::Admitted(args, ticket),
+            Err(error) => Begun::Answer(endpoint.refusal(error)),
+        },
     }
+}
+
+/// The request without what a retry must have in common with it; `None` if it has no key and needs none.
+fn named<A, R>(
+    endpoint: &Endpoint<A, R>,
+    description: &Description,
+    caller: &Principal,
+    has_quota: bool,
+) -> Result<Option<Request<()>>, IdempotencyError> {
+    let Some(id) = &description.id else {
+        return match endpoint.required {
+            true => Err(IdempotencyError::MissingKey),
+            false => Ok(None),
+        };
+    };
+    let scope = &description.scope;
+    let (identity, sequence) = match id {
+        RequestId::Key(key) => (Identity::new(endpoint.name, scope, caller, key)?, None),
+        RequestId::Number {
+            number,
+            lane,
+            window,
+            acked,
+        } => {
+            let sequence = Sequence {
+                lane: Identity::of_lane(endpoint.name, scope, caller, *lane)?,
+                number: *number,
+                window: *window,
+                acked: *acked,
+            };
+            (Identity::of_number(&sequence.lane, *number), Some(sequence))
+        }
+    };
+    let scope = match has_quota {
+        true => Some(Identity::of_scope(scope, caller)?),
+        false => None,
+    };
+    Ok(Some(Request {
+        identity,
+        fingerprint: (),
+        created_at: description.created_at,
+        sequence,
+        scope,
+    }))
+}
+
+/// A new request of a canister is paid for before it runs; a call from outside brings no cycles.
+fn charge(cycles: u128) -> Result<(), IdempotencyError> {
+    if cycles == 0 || !runtime::is_called_by_canister() {
+        return Ok(());
+    }
+    if runtime::cycles_available() < cycles {
+        let cycles = u64::try_from(cycles).unwrap_or(u64::MAX);
+        return Err(IdempotencyError::CyclesRequired { cycles });
+    }
+    runtime::accept_cycles(cycles);
+    Ok(())
 }
 
 /// Owns the record of an async attempt until it ends. Dropped before that, it leaves the record interrupted.
