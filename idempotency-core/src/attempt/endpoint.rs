@@ -1,19 +1,13 @@
 //! A method as its attribute describes it, and how its types meet the library.
 
+use super::codec::Encoded;
 use crate::{
     error::IdempotencyError,
     identity::{Digest, RequestKey, Scope},
     runtime,
     time::Timestamp,
 };
-use candid::{
-    CandidType, DecoderConfig, Deserialize,
-    utils::{ArgumentDecoder, ArgumentEncoder, decode_args_with_config},
-};
 use std::marker::PhantomData;
-
-/// Candid bytes, or why there are none.
-type Encoded = Result<Vec<u8>, candid::Error>;
 
 /// An idempotent method, as its attribute describes it. `A` is the tuple of its arguments, `R` its reply.
 #[allow(missing_debug_implementations)] // it holds functions
@@ -160,44 +154,6 @@ impl CreatedAt for Option<Timestamp> {
     fn timestamp(self) -> Option<Timestamp> {
         self
     }
-}
-
-/// Decodes arguments as ic-cdk does: an empty argument is that of a method without arguments.
-pub fn decode<A: for<'a> ArgumentDecoder<'a>>(bytes: Vec<u8>) -> Result<A, candid::Error> {
-    let bytes: &[u8] = if bytes.is_empty() {
-        b"DIDL\x00\x00"
-    } else {
-        &bytes
-    };
-    let mut config = DecoderConfig::new();
-    config.set_skipping_quota(10_000);
-    decode_args_with_config(bytes, &config)
-}
-
-/// Encodes a reply of one value.
-pub fn encode_one<R: CandidType>(reply: R) -> Encoded {
-    candid::encode_one(reply)
-}
-
-/// Encodes a reply of several values.
-pub fn encode_all<R: ArgumentEncoder>(reply: R) -> Encoded {
-    candid::encode_args(reply)
-}
-
-/// `on_replay` for a reply of one value.
-pub fn map_one<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Encoded
-where
-    R: CandidType + for<'a> Deserialize<'a>,
-{
-    encode_one(map(candid::decode_one(bytes)?))
-}
-
-/// `on_replay` for a reply of several values.
-pub fn map_all<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Encoded
-where
-    R: ArgumentEncoder + for<'a> ArgumentDecoder<'a>,
-{
-    encode_all(map(candid::decode_args(bytes)?))
 }
 
 /// A method's reply type. Its own methods are those of a `Result`, and win over those of [`PlainReply`] where the type is

@@ -9,13 +9,12 @@
 //!
 //! Nothing runs again by itself.
 
+mod codec;
 mod endpoint;
 
 pub use crate::identity::{Digest, RequestKey, Scope};
-pub use endpoint::{
-    Compare, CreatedAt, Description, Endpoint, Errors, PlainReply, ReplyType, decode, encode_all,
-    encode_one, map_all, map_one,
-};
+pub use codec::{decode, encode_all, encode_one, map_all, map_one};
+pub use endpoint::{Compare, CreatedAt, Description, Endpoint, Errors, PlainReply, ReplyType};
 
 use crate::{
     admission::{self, Decision, Request, Ticket},
