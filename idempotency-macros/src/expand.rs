@@ -321,6 +321,10 @@ fn compare(options: &Options, method: &Method, core: &TokenStream) -> TokenStrea
     let patterns = &method.patterns;
     match &options.fingerprint {
         Fingerprint::Args if method.update.decode_with.is_some() => quote!(#core::Compare::Bytes),
+        // Arguments that are not the same are another request then.
+        Fingerprint::Args if matches!(options.key, Some(Key::Args)) => {
+            quote!(#core::Compare::Nothing)
+        }
         Fingerprint::Args => {
             quote!(#core::Compare::Arguments(|arguments| #core::Digest::of_values(arguments)))
         }

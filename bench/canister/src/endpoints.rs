@@ -1,4 +1,4 @@
-//! One endpoint with the attribute and the same without it.
+//! One endpoint with the attribute and the same without it, as it is and with replies encoded as the attribute does.
 
 use crate::{instructions, ours::STORE};
 use bench_work::TransferArg;
@@ -20,8 +20,13 @@ fn pay_once(arg: TransferArg) -> ByteBuf {
     pay(arg)
 }
 
-#[ic_cdk::update]
+#[ic_cdk::update(encode_with = "encode")]
 fn pay_ever(arg: TransferArg) -> ByteBuf {
+    pay(arg)
+}
+
+#[ic_cdk::update]
+fn pay_plainly(arg: TransferArg) -> ByteBuf {
     pay(arg)
 }
 
@@ -43,6 +48,10 @@ fn decode_only(argument: Vec<u8>) {
     let arg: (TransferArg,) = attempt::decode(argument).expect("the argument decodes");
     black_box(arg);
     ic_cdk::api::msg_reply([]);
+}
+
+fn encode(reply: ByteBuf) -> Vec<u8> {
+    attempt::encode_one(reply).expect("the reply encodes")
 }
 
 fn bytes(bytes: Vec<u8>) -> Vec<u8> {

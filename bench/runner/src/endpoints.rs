@@ -51,15 +51,17 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
     replica.advance_time(time_of(entries) + Duration::from_secs(1));
     (0..3).for_each(|_| replica.tick());
 
-    let call = |method: &str, number| {
+    let empty_call = || charged(&subject.canister, "empty", b"DIDL\0\0", |_| ()).1 as u64;
+    // Candid forgets the types of arguments when it encodes a reply, which not every call makes it do. What comes after an
+    // empty call finds them forgotten.
+    let fresh = |method: &str, number, reply_bytes: u32| {
+        empty_call();
         let ((), cycles) = charged(&subject.canister, method, &argument(number), |reply| {
-            assert_eq!(reply.len(), REPLY_BYTES as usize);
+            assert_eq!(reply.len(), reply_bytes as usize);
         });
         cycles as u64
     };
-    let empty_call = || charged(&subject.canister, "empty", b"DIDL\0\0", |_| ()).1 as u64;
-    // Candid remembers the types that it has decoded until it encodes something. A replay encodes nothing, so that the
-    // next call decodes for 40,000 instructions less. What comes after an empty call, which encodes, has no such luck.
+    let call = |method, number| fresh(method, number, REPLY_BYTES);
     let decoding = |number| {
         empty_call();
         charged(&subject.canister, "decoding", &argument(number), |reply| {
@@ -67,62 +69,27 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
         })
         .0
     };
-    let decode_only = |number| {
-        empty_call();
-        charged(
-            &subject.canister,
-            "decode_only",
-            &argument(number),
-            |reply| {
-                assert!(reply.is_empty());
-            },
-        )
-        .1 as u64
+    let mut add = |benchmark, sample: &dyn Fn(u64) -> u64| {
+        let samples: Samples = (0..SAMPLES).map(sample).collect();
+        results.add(benchmark, entries, samples.median(), samples.max(), None);
     };
-    let replay = |number| {
-        empty_call();
-        call("pay_once", number)
-    };
-    let empty = empty_call();
-    results.add("framework/empty_call", entries, empty, empty, None);
-    let decodings: Samples = (0..SAMPLES).map(decoding).collect();
-    results.add(
-        "framework/decoding",
-        entries,
-        decodings.median(),
-        decodings.max(),
-        None,
-    );
-    let first: Samples = (0..SAMPLES)
-        .map(|number| call("pay_once", number).saturating_sub(call("pay_ever", number)))
-        .collect();
-    results.add(
-        "framework/first_call",
-        entries,
-        first.median(),
-        first.max(),
-        None,
-    );
-    let replays: Samples = (0..SAMPLES)
-        .map(|number| replay(number).saturating_sub(decode_only(number)))
-        .collect();
-    results.add(
-        "framework/replay",
-        entries,
-        replays.median(),
-        replays.max(),
-        None,
-    );
-    let whole: Samples = (0..SAMPLES)
-        .map(|number| replay(number).saturating_sub(decoding(number)))
-        .collect();
-    results.add(
-        "framework/replay_and_call",
-        entries,
-        whole.median(),
-        whole.max(),
-        None,
-    );
+    add("framework/empty_call", &|_| empty_call());
+    add("framework/decoding", &decoding);
+    add("framework/plain_call", &|number| {
+        call("pay_plainly", number)
+    });
+    add("framework/first_call", &|number| {
+        call("pay_once", number).saturating_sub(call("pay_ever", number))
+    });
+    add("framework/whole_first_call", &|number| {
+        call("pay_once", SAMPLES + number)
+    });
+    add("framework/replay", &|number| {
+        call("pay_once", number).saturating_sub(fresh("decode_only", number, 0))
+    });
+    add("framework/replay_and_call", &|number| {
+        call("pay_once", number).saturating_sub(decoding(number))
+    });
 }
 
 /// One transfer of the example ledger. Its store is filled by the bench canister, which takes the ledger's place for as
@@ -159,7 +126,7 @@ pub(crate) fn ledger(entries: u64, results: &mut Results, progress: &Progress) {
     (0..3).for_each(|_| replica.tick());
 
     let now = replica.get_time().as_nanos_since_unix_epoch();
-    let transfer = |number: u64| {
+    let transfer = |number: u64, is_duplicate: bool| {
         let mut memo = [3; 32];
         memo[..8].copy_from_slice(&number.to_le_bytes());
         let argument = ledger::TransferArg {
@@ -175,18 +142,21 @@ pub(crate) fn ledger(entries: u64, results: &mut Results, progress: &Progress) {
         };
         let argument = candid::encode_one(argument).expect("the argument encodes");
         let ((), cycles) = charged(&canister, "icrc1_transfer", &argument, |reply| {
-            candid::decode_one::<Result<Nat, TransferError>>(reply)
-                .expect("a transfer is answered")
-                .expect("the transfer is done");
+            let answer = candid::decode_one::<Result<Nat, TransferError>>(reply)
+                .expect("a transfer is answered");
+            match answer {
+                Ok(_) => assert!(!is_duplicate),
+                Err(TransferError::Duplicate { .. }) => assert!(is_duplicate),
+                Err(other) => panic!("a transfer is done once, not {other:?}"),
+            }
         });
         cycles as u64
     };
-    let transfers: Samples = (0..SAMPLES).map(transfer).collect();
-    results.add(
-        "ledger/icrc1_transfer",
-        entries,
-        transfers.median(),
-        transfers.max(),
-        None,
-    );
+    for (benchmark, is_duplicate) in [("ledger/icrc1_transfer", false), ("ledger/duplicate", true)]
+    {
+        let samples: Samples = (0..SAMPLES)
+            .map(|number| transfer(number, is_duplicate))
+            .collect();
+        results.add(benchmark, entries, samples.median(), samples.max(), None);
+    }
 }

@@ -1,19 +1,13 @@
 //! A method as its attribute describes it, and how its types meet the library.
 
+use super::codec::Encoded;
 use crate::{
     error::IdempotencyError,
     identity::{Digest, Key, RequestKey, Scope, Values},
     runtime,
     time::Timestamp,
 };
-use candid::{
-    CandidType, DecoderConfig, Deserialize,
-    utils::{ArgumentDecoder, ArgumentEncoder, decode_args_with_config},
-};
-use std::marker::PhantomData;
-
-/// Candid bytes, or why there are none.
-type Encoded = Result<Vec<u8>, candid::Error>;
+use std::{borrow::Borrow, marker::PhantomData};
 
 /// An idempotent method, as its attribute describes it. `A` is the tuple of its arguments, `R` its reply.
 #[allow(missing_debug_implementations)] // it holds functions
@@ -87,13 +81,13 @@ impl RequestId {
     /// `sequence = EXPR`
     pub fn of_number(
         number: impl Number,
-        lane: u64,
+        lane: impl Borrow<u64>,
         window: u16,
         acked: impl Number,
     ) -> Option<Self> {
         Some(Self::Number {
             number: number.number()?,
-            lane,
+            lane: *lane.borrow(),
             window,
             acked: acked.number(),
         })
@@ -118,6 +112,12 @@ impl Number for u64 {
 impl Number for Option<u64> {
     fn number(self) -> Option<u64> {
         self
+    }
+}
+
+impl<N: Number + Copy> Number for &N {
+    fn number(self) -> Option<u64> {
+        (*self).number()
     }
 }
 
@@ -228,44 +228,6 @@ impl CreatedAt for Option<Timestamp> {
     fn timestamp(self) -> Option<Timestamp> {
         self
     }
-}
-
-/// Decodes arguments as ic-cdk does: an empty argument is that of a method without arguments.
-pub fn decode<A: for<'a> ArgumentDecoder<'a>>(bytes: Vec<u8>) -> Result<A, candid::Error> {
-    let bytes: &[u8] = if bytes.is_empty() {
-        b"DIDL\x00\x00"
-    } else {
-        &bytes
-    };
-    let mut config = DecoderConfig::new();
-    config.set_skipping_quota(10_000);
-    decode_args_with_config(bytes, &config)
-}
-
-/// Encodes a reply of one value.
-pub fn encode_one<R: CandidType>(reply: R) -> Encoded {
-    candid::encode_one(reply)
-}
-
-/// Encodes a reply of several values.
-pub fn encode_all<R: ArgumentEncoder>(reply: R) -> Encoded {
-    candid::encode_args(reply)
-}
-
-/// `on_replay` for a reply of one value.
-pub fn map_one<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Encoded
-where
-    R: CandidType + for<'a> Deserialize<'a>,
-{
-    encode_one(map(candid::decode_one(bytes)?))
-}
-
-/// `on_replay` for a reply of several values.
-pub fn map_all<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Encoded
-where
-    R: ArgumentEncoder + for<'a> ArgumentDecoder<'a>,
-{
-    encode_all(map(candid::decode_args(bytes)?))
 }
 
 /// A method's reply type. Its own methods are those of a `Result`, and win over those of [`PlainReply`] where the type is

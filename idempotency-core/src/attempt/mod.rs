@@ -9,13 +9,14 @@
 //!
 //! Nothing runs again by itself.
 
+mod codec;
 mod endpoint;
 mod inspection;
 
 pub use crate::identity::{Digest, RequestKey, Scope};
+pub use codec::{decode, encode_all, encode_one, map_all, map_one};
 pub use endpoint::{
     Compare, CreatedAt, Description, Endpoint, Errors, Number, PlainReply, ReplyType, RequestId,
-    decode, encode_all, encode_one, map_all, map_one,
 };
 pub use inspection::{Inspected, first_inspected, inspect};
 

@@ -5,7 +5,7 @@ thread_local! {
     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
 }
 
-#[idempotent(store = STORE, key = key, window = "24h")]
+#[idempotent(store = STORE, key = key, retention = "24h")]
 #[ic_cdk::update]
 fn pay(key: u64) -> u64 {
     key

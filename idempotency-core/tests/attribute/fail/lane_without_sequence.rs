@@ -1,0 +1,14 @@
+use idempotency_core::{Policy, Store, idempotent};
+use ic_stable_structures::DefaultMemoryImpl;
+
+thread_local! {
+    static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
+}
+
+#[idempotent(store = STORE, key = key, lane = 1)]
+#[ic_cdk::update]
+fn pay(key: u64) -> u64 {
+    key
+}
+
+fn main() {}
