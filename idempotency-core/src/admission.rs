@@ -11,7 +11,7 @@ use crate::{
 use ic_stable_structures::Memory;
 
 /// A request as admission sees it: hashed, and frozen before the function sees its arguments.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request<F = Fingerprint> {
     /// The name under which it is remembered.
     pub identity: Identity,
@@ -19,22 +19,17 @@ pub struct Request<F = Fingerprint> {
     pub fingerprint: F,
     /// When the client made it, by the client's clock.
     pub created_at: Option<Timestamp>,
+    /// What else it counts in. Most requests have nothing, and one is copied often.
+    pub counts_in: Option<Box<CountsIn>>,
+}
+
+/// The counters that a request is checked against before it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountsIn {
     /// Its place in its lane, where it is identified by its number: then `identity` is [`Identity::of_number`].
     pub sequence: Option<Sequence>,
     /// Whose quota it counts against, as [`Identity::of_scope`] gives it; needed where the policy has a quota.
     pub scope: Option<Identity>,
-}
-
-impl Request<()> {
-    pub(crate) fn with_fingerprint<F>(self, fingerprint: F) -> Request<F> {
-        Request {
-            identity: self.identity,
-            fingerprint,
-            created_at: self.created_at,
-            sequence: self.sequence,
-            scope: self.scope,
-        }
-    }
 }
 
 /// What to do with a request.
@@ -108,7 +103,8 @@ pub fn foresee<M: Memory>(
         return Ok(());
     }
     in_window(store, request.created_at, now)?;
-    let Some(sequence) = request.sequence else {
+    let sequence = request.counts_in.as_ref().and_then(|it| it.sequence);
+    let Some(sequence) = sequence else {
         return Ok(());
     };
     let known = store.lane(&sequence.lane)?;
@@ -124,10 +120,10 @@ fn known<M: Memory>(
     record: Record,
     fingerprint: &impl Fingerprinted,
 ) -> Decision {
-    if !fingerprint.matches(&record.head.fingerprint) {
+    if !fingerprint.matches(&record.fingerprint) {
         return Decision::Refuse(IdempotencyError::KeyReused);
     }
-    let since = record.head.since;
+    let since = record.since;
     match record.state {
         State::Done(reply) => Decision::Replay(reply),
         State::ReplyDropped => {
@@ -195,12 +191,12 @@ fn counted<M: Memory, F>(
     request: &Request<F>,
     now: Timestamp,
 ) -> Result<Option<Box<Counted>>, IdempotencyError> {
-    let quota = store.policy().quota.zip(request.scope);
-    if request.sequence.is_none() && quota.is_none() {
+    let Some(counts_in) = &request.counts_in else {
         return Ok(None);
-    }
+    };
+    let quota = store.policy().quota.zip(counts_in.scope);
     let mut counted = Counted::default();
-    if let Some(sequence) = request.sequence {
+    if let Some(sequence) = counts_in.sequence {
         let known = store.lane(&sequence.lane)?;
         counted.new_tallies += u64::from(known.is_none());
         let lane = lane(store, known, &sequence);

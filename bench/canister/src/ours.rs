@@ -42,8 +42,7 @@ impl Contestant for Ours {
             identity,
             fingerprint: self.fingerprint,
             created_at: None,
-            sequence: None,
-            scope: None,
+            counts_in: None,
         }
     }
 

@@ -1,7 +1,12 @@
 //! `inspect!`: what can't succeed is refused before consensus.
 
-use super::{Endpoint, named};
-use crate::{admission, error::IdempotencyError, runtime, store::Store};
+use super::{Endpoint, identify};
+use crate::{
+    admission::{self, Request},
+    error::IdempotencyError,
+    runtime,
+    store::Store,
+};
 use candid::Principal;
 use ic_stable_structures::Memory;
 use std::thread::LocalKey;
@@ -45,8 +50,14 @@ fn can_succeed<M: Memory, A, R>(
         return Ok(());
     };
     let description = (endpoint.describe)(&args);
-    match named(endpoint, &description, &caller, false)? {
-        Some(request) => store.with(|store| admission::foresee(store, &request, now)),
-        None => Ok(()),
-    }
+    let Some((identity, counts_in)) = identify(store, endpoint, &description, &caller)? else {
+        return Ok(());
+    };
+    let request = Request {
+        identity,
+        fingerprint: (),
+        created_at: description.created_at,
+        counts_in,
+    };
+    store.with(|store| admission::foresee(store, &request, now))
 }

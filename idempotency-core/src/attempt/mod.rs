@@ -21,7 +21,7 @@ pub use endpoint::{
 pub use inspection::{Inspected, first_inspected, inspect};
 
 use crate::{
-    admission::{self, Decision, Request, Ticket},
+    admission::{self, CountsIn, Decision, Request, Ticket},
     error::IdempotencyError,
     eviction,
     identity::{Identity, LazyFingerprint},
@@ -117,9 +117,8 @@ fn begin<M: Memory, A, R>(
         )),
     };
     let description = (endpoint.describe)(&args);
-    let has_quota = store.with(|store| store.policy().quota.is_some());
-    let named = match named(endpoint, &description, &caller, has_quota) {
-        Ok(Some(named)) => named,
+    let (identity, counts_in) = match identify(store, endpoint, &description, &caller) {
+        Ok(Some(identified)) => identified,
         Ok(None) => return Begun::Unrecorded(args),
         Err(error) => return Begun::Answer(endpoint.refusal(error)),
     };
@@ -128,7 +127,12 @@ fn begin<M: Memory, A, R>(
         values: &|| endpoint.digest_of_values(&args),
         created_at: description.created_at,
     };
-    let request = named.with_fingerprint(fingerprint);
+    let request = Request {
+        identity,
+        fingerprint,
+        created_at: description.created_at,
+        counts_in,
+    };
     match store.with(|store| admission::admit(store, &request, now)) {
         Decision::Replay(reply) => Begun::Answer(endpoint.replayed(reply)),
         Decision::Refuse(error) => Begun::Answer(endpoint.refusal(error)),
@@ -139,13 +143,16 @@ fn begin<M: Memory, A, R>(
     }
 }
 
-/// The request without what a retry must have in common with it; `None` if it has no key and needs none.
-fn named<A, R>(
+/// A request's name, and the counters that it is checked against.
+type Identified = (Identity, Option<Box<CountsIn>>);
+
+/// Names a request; `None` if it has no key and needs none.
+fn identify<M: Memory, A, R>(
+    store: &'static LocalKey<Store<M>>,
     endpoint: &Endpoint<A, R>,
     description: &Description,
     caller: &Principal,
-    has_quota: bool,
-) -> Result<Option<Request<()>>, IdempotencyError> {
+) -> Result<Option<Identified>, IdempotencyError> {
     let Some(id) = &description.id else {
         return match endpoint.required {
             true => Err(IdempotencyError::MissingKey),
@@ -170,17 +177,18 @@ fn named<A, R>(
             (Identity::of_number(&sequence.lane, *number), Some(sequence))
         }
     };
+    let has_quota = store.with(|store| store.policy().quota.is_some());
+    if sequence.is_none() && !has_quota {
+        return Ok(Some((identity, None)));
+    }
     let scope = match has_quota {
         true => Some(Identity::of_scope(scope, caller)?),
         false => None,
     };
-    Ok(Some(Request {
+    Ok(Some((
         identity,
-        fingerprint: (),
-        created_at: description.created_at,
-        sequence,
-        scope,
-    }))
+        Some(Box::new(CountsIn { sequence, scope })),
+    )))
 }
 
 /// A new request of a canister is paid for before it runs; a call from outside brings no cycles.

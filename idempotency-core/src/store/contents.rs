@@ -29,6 +29,8 @@ pub(super) struct Contents<M: Memory> {
     pub(super) tallies: Tallies,
     /// The record that was read or put together last: clearing room for each would cost as much as filling it.
     bytes: [u8; RecordBytes::MOST],
+    /// How much of it was read.
+    length: usize,
     pub(super) attempts: u64,
     pub(super) entries: u64,
     /// Requests that are not held any more, and whose records go with their slices.
@@ -71,6 +73,7 @@ impl<M: Memory> Contents<M> {
             index: Index::read(&segments),
             tallies,
             bytes: [0; RecordBytes::MOST],
+            length: 0,
             segments,
             slices,
             running: BTreeMap::new(),
@@ -85,41 +88,39 @@ impl<M: Memory> Contents<M> {
             + running * u64::from(policy.max_reply_bytes)
     }
 
-    /// The record of a request, its slot, and where that stands.
-    pub(super) fn find(
-        &mut self,
-        identity: &Identity,
-    ) -> Result<Option<(u64, Slot, Record)>, Damaged> {
+    /// The slot of a request's record, and where that stands.
+    pub(super) fn find(&mut self, identity: &Identity) -> Result<Option<(u64, Slot)>, Damaged> {
         let tail = identity.tail();
-        let (segments, slices, bytes) = (&self.segments, &self.slices, &mut self.bytes);
-        let mut length = 0;
+        let (segments, slices) = (&self.segments, &self.slices);
+        let (bytes, length) = (&mut self.bytes, &mut self.length);
         let first = segments.header.first_slice;
-        let slice_of = |slot: Slot| slices.get(slice::position(first, slot.slice));
-        let found = self.index.find(segments, identity, |slot| {
+        self.index.find(segments, identity, |slot| {
             if slot.slice & TALLIES != 0 {
                 return Ok(false);
             }
             // A record does not go beyond its segment, which may be the last.
-            length =
-                (SEGMENT_BYTES - slot.address % SEGMENT_BYTES).min(bytes.len() as u64) as usize;
-            segments.read_into(slot.address, &mut bytes[..length])?;
-            let Some((record, _)) = RecordBytes::parse(&bytes[..length]) else {
+            let room = SEGMENT_BYTES - slot.address % SEGMENT_BYTES;
+            *length = room.min(bytes.len() as u64) as usize;
+            segments.read_into(slot.address, &mut bytes[..*length])?;
+            let Some((record, _)) = RecordBytes::parse(&bytes[..*length]) else {
                 return Ok(false);
             };
-            let oldest = slice_of(slot).map_or(u64::MAX, |slice| slice.oldest);
+            let slice = slices.get(slice::position(first, slot.slice));
+            let oldest = slice.map_or(u64::MAX, |slice| slice.oldest);
             Ok(record.has_tail(&tail) && record.since() >= oldest)
-        })?;
-        let Some((at, slot)) = found else {
-            return Ok(None);
-        };
-        let (record, _) = RecordBytes::parse(&self.bytes[..length]).ok_or(Damaged)?;
-        let record = record.record(*identity, |place, length| {
-            if slice_of(slot).is_none_or(|slice| slice.has_dropped_replies) {
+        })
+    }
+
+    /// The record that [`find`](Self::find) has just found.
+    pub(super) fn record(&self, slot: Slot) -> Result<Record, Damaged> {
+        let (record, _) = RecordBytes::parse(&self.bytes[..self.length]).ok_or(Damaged)?;
+        record.record(|place, length| {
+            let slice = self.slices.get(self.position(slot.slice));
+            if slice.is_none_or(|slice| slice.has_dropped_replies) {
                 return Ok(State::ReplyDropped);
             }
-            slice::read_reply(segments, place, length).map(State::Done)
-        })?;
-        Ok(Some((at, slot, record)))
+            slice::read_reply(&self.segments, place, length).map(State::Done)
+        })
     }
 
     /// Adds a record; the number of its slice.
@@ -169,16 +170,17 @@ impl<M: Memory> Contents<M> {
         identity: &Identity,
         attempt: Attempt,
     ) -> Result<Option<(u64, Slot, Head)>, Damaged> {
-        let Some((at, slot, record)) = self.find(identity)? else {
+        let Some((at, slot)) = self.find(identity)? else {
             return Ok(None);
         };
+        let record = self.record(slot)?;
         if record.state != State::Pending(attempt) {
             return Ok(None);
         }
         if attempt.incarnation == self.segments.header.incarnation {
             self.running.remove(&attempt.number);
         }
-        Ok(Some((at, slot, record.head)))
+        Ok(Some((at, slot, record.head(*identity))))
     }
 
     /// The slice of the record, if it was the attempt's.
@@ -214,14 +216,12 @@ impl<M: Memory> Contents<M> {
 
     /// Forgets a request that has ended, if it is known: its record goes with its slice.
     pub(super) fn let_go(&mut self, identity: &Identity) -> Result<(), Damaged> {
-        let found = self.find(identity)?;
-        match found {
-            Some((at, slot, record))
-                if matches!(record.state, State::Done(_) | State::ReplyDropped) =>
-            {
-                self.remove(at, slot)
-            }
-            _ => Ok(()),
+        let Some((at, slot)) = self.find(identity)? else {
+            return Ok(());
+        };
+        match self.record(slot)?.state {
+            State::Done(_) | State::ReplyDropped => self.remove(at, slot),
+            State::Pending(_) | State::Interrupted => Ok(()),
         }
     }
 
@@ -284,14 +284,20 @@ impl<M: Memory> Contents<M> {
             .map(|(number, (identity, _))| (*number, *identity))
             .collect();
         for (number, identity) in running {
-            let Some((at, slot, record)) = self.find(&identity)? else {
+            let Some((at, slot)) = self.find(&identity)? else {
                 continue;
             };
+            let record = self.record(slot)?;
             let State::Pending(attempt) = record.state else {
                 continue;
             };
             let slice = self.slice_for(now.plus(policy.window), policy);
-            let address = self.append(slice, &record.head, State::Pending(attempt), false)?;
+            let address = self.append(
+                slice,
+                &record.head(identity),
+                State::Pending(attempt),
+                false,
+            )?;
             self.entries += 1;
             (self.index).replace(&self.segments, at, slot, address, slice);
             self.running.insert(number, (identity, slice));

@@ -149,12 +149,15 @@ impl<M: Memory> Store<M> {
     pub fn guaranteed_until(&self, identity: &Identity) -> Result<Option<Timestamp>, Damaged> {
         let mut inner = self.inner.borrow_mut();
         let found = inner.find(identity)?;
-        Ok(found.and_then(|(_, slot, _)| inner.until(slot.slice)))
+        Ok(found.and_then(|(_, slot)| inner.until(slot.slice)))
     }
 
     pub(crate) fn lookup(&self, identity: &Identity) -> Result<Option<Record>, Damaged> {
-        let found = self.inner.borrow_mut().find(identity)?;
-        Ok(found.map(|(_, _, record)| record))
+        let mut inner = self.inner.borrow_mut();
+        match inner.find(identity)? {
+            Some((_, slot)) => inner.record(slot).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Requests created before this may have been executed and forgotten.

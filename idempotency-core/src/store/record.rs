@@ -46,8 +46,20 @@ pub(crate) struct Head {
 /// A request that the store knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    pub(crate) head: Head,
+    pub(crate) fingerprint: Fingerprint,
+    /// When its execution began.
+    pub(crate) since: Timestamp,
     pub(crate) state: State,
+}
+
+impl Record {
+    pub(super) fn head(&self, identity: Identity) -> Head {
+        Head {
+            identity,
+            fingerprint: self.fingerprint,
+            since: self.since,
+        }
+    }
 }
 
 /// How far a request has come, with a reply as `B`.
@@ -194,7 +206,6 @@ impl<'a> RecordBytes<'a> {
     /// The record, with a reply that lies elsewhere as `read_reply` gives it.
     pub(super) fn record(
         &self,
-        identity: Identity,
         read_reply: impl FnOnce(u64, usize) -> Result<State, Damaged>,
     ) -> Result<Record, Damaged> {
         let mut rest = &self.0[4..];
@@ -215,11 +226,10 @@ impl<'a> RecordBytes<'a> {
             (4, None) => State::ReplyDropped,
             _ => return Err(Damaged),
         };
-        let head = Head {
-            identity,
+        Ok(Record {
             fingerprint,
             since,
-        };
-        Ok(Record { head, state })
+            state,
+        })
     }
 }

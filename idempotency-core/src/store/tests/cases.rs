@@ -31,8 +31,7 @@ fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
         identity: Identity([key; 24]),
         fingerprint: Fingerprint::new(digest, None, created_at),
         created_at,
-        sequence: None,
-        scope: None,
+        counts_in: None,
     }
 }
 

@@ -327,8 +327,7 @@ pub(crate) fn request<A: Attempts>(
         identity: A::identity(key),
         fingerprint: Fingerprint::new(Digest::of_bytes(&[args]), None, created_at),
         created_at,
-        sequence: None,
-        scope: None,
+        counts_in: None,
     }
 }
 
