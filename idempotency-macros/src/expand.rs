@@ -143,7 +143,7 @@ fn entry(options: &Options, method: &Method) -> TokenStream {
         #[#update(name = #exported_name, manual_reply = true, hidden = true, #(#passed_on),*)]
         #[allow(clippy::all, clippy::pedantic, unused_parens)]
         #asyncness fn #entry() {
-            #core::#call(&#store, &#endpoint(), |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
+            #core::#call(&#store, &#endpoint, |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
         }
     }
 }
@@ -167,16 +167,14 @@ fn inspection(options: &Options, method: &Method) -> TokenStream {
     quote! {
         #(#conditions)*
         #[doc(hidden)]
-        #[allow(clippy::all, clippy::pedantic, unused_parens)]
-        fn #name() -> #core::Endpoint<(#(#types,)*), #reply> {
-            #endpoint
-        }
+        #[allow(clippy::all, clippy::pedantic, non_upper_case_globals, unused_parens)]
+        const #name: #core::Endpoint<(#(#types,)*), #reply> = #endpoint;
 
         #(#conditions)*
         #[doc(hidden)]
         #[allow(dead_code)]
         #visibility fn #inspect(method: &str) -> #core::Inspected {
-            #core::inspect(&#store, &#name(), #exported_name == method)
+            #core::inspect(&#store, &#name, #exported_name == method)
         }
     }
 }

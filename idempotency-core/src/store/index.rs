@@ -91,7 +91,7 @@ impl Slot {
         Self {
             address: (word(bucket, index * SLOT_BYTES) & ((1 << 36) - 1)) * 4,
             slice: slice_at(bucket, index),
-            hash: (high_word(bucket, index) >> 36) as u32,
+            hash: hash_at(bucket, index),
         }
     }
 
@@ -127,6 +127,10 @@ fn high_word(bucket: &Bucket, index: usize) -> u64 {
     word(bucket, index * SLOT_BYTES + 2)
 }
 
+fn hash_at(bucket: &Bucket, index: usize) -> u32 {
+    (high_word(bucket, index) >> 36) as u32
+}
+
 fn slice_at(bucket: &Bucket, index: usize) -> u16 {
     (high_word(bucket, index) >> 20) as u16
 }
@@ -135,21 +139,18 @@ fn is_used(bucket: &Bucket, index: usize) -> bool {
     word(bucket, index * SLOT_BYTES) & ((1 << 36) - 1) != 0
 }
 
-/// Whether any slot has this hash, and how many slots were ever used: they are used from the first on. Without a branch
-/// for each slot this takes half.
-fn survey(bucket: &Bucket, hash: u32) -> (bool, usize) {
-    let (mut has_hash, mut unused) = (false, 0);
-    for index in 0..SLOTS {
-        let high = high_word(bucket, index);
-        has_hash |= (high >> 36) as u32 == hash;
-        unused += usize::from(high == 0);
-    }
-    // A slot in use may look unused; then only those are given that are all used.
-    let used = SLOTS - unused;
-    match used < SLOTS && is_used(bucket, used) {
-        true => (has_hash, SLOTS),
-        false => (has_hash, used),
-    }
+/// Whether any slot has this hash. Without a branch for each slot this takes a third.
+fn has_hash(bucket: &Bucket, hash: u32) -> bool {
+    (0..SLOTS).fold(false, |found, index| {
+        found | (hash_at(bucket, index) == hash)
+    })
+}
+
+/// How many slots were ever used, or fewer: they are used from the first on.
+fn used(bucket: &Bucket) -> usize {
+    (0..SLOTS).fold(0, |used, index| {
+        used + usize::from(high_word(bucket, index) != 0)
+    })
 }
 
 /// Whether a slot leads to a record that is there.
@@ -183,8 +184,6 @@ struct Found {
     /// Address of the bucket, or 0 where there is none yet.
     bucket: u64,
     content: Bucket,
-    /// How many of its slots were ever used, or `SLOTS` where that is not known.
-    used: usize,
     level: usize,
     /// Address of the node above, and which of its children leads here.
     node: u64,
@@ -214,7 +213,6 @@ impl Index {
         let found = Found {
             bucket: 0,
             content: [0; BUCKET_BYTES],
-            used: SLOTS,
             level: 0,
             node: ROOT,
             child: 0,
@@ -240,14 +238,14 @@ impl Index {
         let (mut at, mut bucket) = (self.found.bucket, &self.found.content);
         let mut left = segments.units();
         while at != 0 {
-            let (has_hash, used) = survey(bucket, bits.hash);
-            if at == self.found.bucket {
-                self.found.used = used;
-            }
-            for index in (0..used).filter(|_| has_hash) {
-                let slot = Slot::read(bucket, index);
-                if slot.hash == bits.hash && is_live(bucket, index, &live) && is_it(slot)? {
-                    return Ok(Some((at + (index * SLOT_BYTES) as u64, slot)));
+            if has_hash(bucket, bits.hash) {
+                for index in 0..SLOTS {
+                    if hash_at(bucket, index) == bits.hash && is_live(bucket, index, &live) {
+                        let slot = Slot::read(bucket, index);
+                        if is_it(slot)? {
+                            return Ok(Some((at + (index * SLOT_BYTES) as u64, slot)));
+                        }
+                    }
                 }
             }
             at = next_bucket(segments, bucket, &mut left)?;
@@ -283,12 +281,9 @@ impl Index {
                 return self.begin(segments, slot);
             }
             let Found {
-                bucket,
-                content,
-                used,
-                ..
+                bucket, content, ..
             } = &self.found;
-            if put(segments, &live, *bucket, content, *used, slot) {
+            if put(segments, &live, *bucket, content, slot) {
                 return Ok(());
             }
             if !self.split(segments)? {
@@ -326,7 +321,7 @@ impl Index {
 
     fn descend<M: Memory>(&mut self, segments: &Segments<M>, bits: Bits) -> Result<(), Damaged> {
         let found = &mut self.found;
-        (found.level, found.child, found.used) = (0, bits.child(0), SLOTS);
+        (found.level, found.child) = (0, bits.child(0));
         let node = bits.root << (LEVEL_BITS[0] + 2);
         found.node = ROOT + node as u64;
         let at = node + 4 * found.child;
@@ -442,7 +437,7 @@ impl Index {
             }
             bucket = next;
             content = segments.read(bucket)?;
-            if put(segments, live, bucket, &content, SLOTS, slot) {
+            if put(segments, live, bucket, &content, slot) {
                 return Ok(());
             }
         }
@@ -479,10 +474,9 @@ fn put<M: Memory>(
     live: &Live,
     at: u64,
     bucket: &Bucket,
-    used: usize,
     slot: Slot,
 ) -> bool {
-    let free = (used..SLOTS)
+    let free = (used(bucket)..SLOTS)
         .chain(0..SLOTS)
         .find(|&index| !is_live(bucket, index, live));
     if let Some(index) = free {
