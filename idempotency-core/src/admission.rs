@@ -57,8 +57,6 @@ pub struct Ticket {
 pub(crate) struct Counted {
     pub(crate) lane: Option<(Sequence, Lane)>,
     pub(crate) usage: Option<(Identity, Usage)>,
-    /// How many of them are not known yet.
-    new_tallies: u64,
 }
 
 /// Decides on `request` at time `now`.
@@ -85,11 +83,11 @@ pub fn admit<M: Memory, F: Fingerprinted>(
     request: &Request<F>,
     now: Timestamp,
 ) -> Decision {
-    match store.lookup(&request.identity) {
-        Ok(Some(record)) => known(store, record, &request.fingerprint),
-        Ok(None) => new(store, request, now).map_or_else(Decision::Refuse, Decision::Execute),
-        Err(damaged) => Decision::Refuse(damaged.into()),
-    }
+    let decided = find(store, request).and_then(|found| match found {
+        Found::Record(record) => Ok(known(store, record, &request.fingerprint)),
+        Found::Nothing(lane) => new(store, request, lane, now).map(Decision::Execute),
+    });
+    decided.unwrap_or_else(Decision::Refuse)
 }
 
 /// Whether a message can succeed, for `canister_inspect_message`: the error of a request that is not remembered and will never
@@ -99,20 +97,64 @@ pub fn foresee<M: Memory>(
     request: &Request<()>,
     now: Timestamp,
 ) -> Result<(), IdempotencyError> {
-    if store.lookup(&request.identity)?.is_some() {
-        return Ok(());
-    }
-    in_window(store, request.created_at, now)?;
-    let sequence = request.counts_in.as_ref().and_then(|it| it.sequence);
-    let Some(sequence) = sequence else {
-        return Ok(());
+    let lane = match find(store, request)? {
+        Found::Record(_) => return Ok(()),
+        Found::Nothing(lane) => lane,
     };
-    let known = store.lane(&sequence.lane)?;
-    match lane(store, known, &sequence).admit(sequence.number) {
+    in_window(store, request.created_at, now)?;
+    match lane.map_or(Ok(()), |lane| lane.admit()) {
         // What is missing may come before this message runs.
         Err(IdempotencyError::SequenceGap { .. }) => Ok(()),
         admitted => admitted,
     }
+}
+
+/// What is known of a request.
+enum Found {
+    Record(Record),
+    /// No record, and the lane of its number if it has one.
+    Nothing(Option<InLane>),
+}
+
+/// A number and its lane, as that is or would begin.
+struct InLane {
+    sequence: Sequence,
+    lane: Lane,
+    is_new: bool,
+}
+
+impl InLane {
+    fn admit(&self) -> Result<(), IdempotencyError> {
+        self.lane.admit(self.sequence.number)
+    }
+}
+
+#[inline]
+fn find<M: Memory, F>(store: &Store<M>, request: &Request<F>) -> Result<Found, IdempotencyError> {
+    let sequence = request.counts_in.as_ref().and_then(|it| it.sequence);
+    let lane = match sequence {
+        None => None,
+        Some(sequence) => {
+            let known = store.lane(&sequence.lane)?;
+            let is_new = known.is_none();
+            let lane = known
+                .unwrap_or_else(|| Lane::new(store.sequence_floor()))
+                .with_window(sequence.window);
+            Some(InLane {
+                sequence,
+                lane,
+                is_new,
+            })
+        }
+    };
+    // A number that its lane has not used has no record.
+    if let Some(it) = &lane
+        && !it.lane.has_used(it.sequence.number)
+    {
+        return Ok(Found::Nothing(lane));
+    }
+    let record = store.lookup(&request.identity)?;
+    Ok(record.map_or(Found::Nothing(lane), Found::Record))
 }
 
 fn known<M: Memory>(
@@ -143,11 +185,14 @@ fn known<M: Memory>(
 fn new<M: Memory, F: Fingerprinted>(
     store: &Store<M>,
     request: &Request<F>,
+    lane: Option<InLane>,
     now: Timestamp,
 ) -> Result<Ticket, IdempotencyError> {
     in_window(store, request.created_at, now)?;
-    let counted = counted(store, request, now)?;
-    let new_tallies = counted.as_ref().map_or(0, |counted| counted.new_tallies);
+    let (counted, new_tallies) = match &request.counts_in {
+        None => (None, 0),
+        Some(counts_in) => counted(store, counts_in, lane, now)?,
+    };
     store.make_room(new_tallies, now)?;
     Ok(Ticket {
         counted,
@@ -178,37 +223,26 @@ fn in_window<M: Memory>(
     Ok(())
 }
 
-/// The lane of a request, as it is or would begin.
-fn lane<M: Memory>(store: &Store<M>, known: Option<Lane>, sequence: &Sequence) -> Lane {
-    known
-        .unwrap_or_else(|| Lane::new(store.sequence_floor()))
-        .with_window(sequence.window)
-}
-
-/// What is known of the request's lane and scope, if it may be executed as far as they go.
-fn counted<M: Memory, F>(
+/// What is known of the request's lane and scope, if it may be executed as far as they go; and how many of them are new.
+fn counted<M: Memory>(
     store: &Store<M>,
-    request: &Request<F>,
+    counts_in: &CountsIn,
+    lane: Option<InLane>,
     now: Timestamp,
-) -> Result<Option<Box<Counted>>, IdempotencyError> {
-    let Some(counts_in) = &request.counts_in else {
-        return Ok(None);
-    };
-    let quota = store.policy().quota.zip(counts_in.scope);
+) -> Result<(Option<Box<Counted>>, u64), IdempotencyError> {
     let mut counted = Counted::default();
-    if let Some(sequence) = counts_in.sequence {
-        let known = store.lane(&sequence.lane)?;
-        counted.new_tallies += u64::from(known.is_none());
-        let lane = lane(store, known, &sequence);
-        lane.admit(sequence.number)?;
-        counted.lane = Some((sequence, lane));
+    let mut new_tallies = 0;
+    if let Some(lane) = lane {
+        lane.admit()?;
+        new_tallies += u64::from(lane.is_new);
+        counted.lane = Some((lane.sequence, lane.lane));
     }
-    if let Some((quota, scope)) = quota {
+    if let Some((quota, scope)) = store.policy().quota.zip(counts_in.scope) {
         let known = store.usage(&scope, now)?;
-        counted.new_tallies += u64::from(known.is_none());
+        new_tallies += u64::from(known.is_none());
         let usage = known.unwrap_or_default();
         usage.admit(&quota, store.policy())?;
         counted.usage = Some((scope, usage));
     }
-    Ok(Some(Box::new(counted)))
+    Ok((Some(Box::new(counted)), new_tallies))
 }

@@ -99,13 +99,19 @@ impl Lane {
     /// Whether a number that has no record may run.
     pub(crate) fn admit(&self, number: u64) -> Result<(), IdempotencyError> {
         let expected = self.next();
-        if number < self.first || self.is_used(number) {
+        if self.has_used(number) {
             return Err(IdempotencyError::SequenceTooOld { expected });
         }
         if number.saturating_sub(expected) >= u64::from(self.window) {
             return Err(IdempotencyError::SequenceGap { expected });
         }
         Ok(())
+    }
+
+    /// Whether a number was used, or never can be.
+    pub(crate) fn has_used(&self, number: u64) -> bool {
+        let place = self.place(number);
+        number < self.first || place.is_some_and(|(word, bit)| self.used[word] & bit != 0)
     }
 
     /// A number begins.
@@ -141,11 +147,6 @@ impl Lane {
 
     fn is_strict(&self) -> bool {
         self.window == 1
-    }
-
-    fn is_used(&self, number: u64) -> bool {
-        self.place(number)
-            .is_some_and(|(word, bit)| self.used[word] & bit != 0)
     }
 
     fn set(&mut self, number: u64, is_used: bool) {

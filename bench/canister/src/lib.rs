@@ -8,6 +8,7 @@ mod contestant;
 mod endpoints;
 mod heap_pair;
 mod ours;
+mod sequences;
 mod two_btrees;
 
 use bench_work::{Measured, Room, Who, Work};
@@ -57,6 +58,7 @@ fn post_upgrade_instructions() -> u64 {
 fn run(work: Work) -> Measured {
     match work.who {
         Who::Store => ours::Ours::with(|it| contestant::measure(it, &work)),
+        Who::Sequences => sequences::Sequences::with(|it| contestant::measure(it, &work)),
         Who::TwoBtrees => two_btrees::TwoBtrees::with(|it| contestant::measure(it, &work)),
         Who::HeapPair => heap_pair::HeapPair::with(|it| contestant::measure(it, &work)),
     }
@@ -67,6 +69,7 @@ fn run(work: Work) -> Measured {
 fn room(who: Who) -> Room {
     let stable_pages = match who {
         Who::Store => ours::Ours::with(|it| it.stable_pages()),
+        Who::Sequences => sequences::Sequences::with(|it| it.stable_pages()),
         Who::TwoBtrees => two_btrees::TwoBtrees::with(|it| it.stable_pages()),
         Who::HeapPair => heap_pair::HeapPair::with(|it| it.stable_pages()),
     };

@@ -5,10 +5,13 @@ use crate::{
     results::{Results, grouped},
     subject::{REPLY_BYTES, SAMPLES, Subject, replica_at_epoch},
 };
-use bench_work::{Operation, Room, Who};
+use bench_work::{LANES, Operation, Room, STEP, WINDOW, Who};
 use integration_tests::{BENCH_CANISTER, user};
 
 const PAGE_BYTES: u64 = 65_536;
+
+/// When this request expires, every lane has been idle for long enough.
+const IDLE_FOR_LONG: u64 = 4 * (WINDOW.as_nanos() / STEP.as_nanos()) as u64;
 
 /// Requests that exist in no size.
 const UNKNOWN: u64 = 1 << 40;
@@ -17,6 +20,7 @@ const UNKNOWN: u64 = 1 << 40;
 fn name(who: Who) -> &'static str {
     match who {
         Who::Store => "store",
+        Who::Sequences => "sequence",
         Who::TwoBtrees => "two_btrees",
         Who::HeapPair => "heap_pair",
     }
@@ -58,6 +62,34 @@ pub(crate) fn run(who: Who, entries: u64, results: &mut Results, progress: &Prog
     let expiry = subject.expire(entries + SAMPLES);
     add("expire", expiry.steps.median(), expiry.steps.max(), None);
     add("expire_each", expiry.each(), expiry.each(), None);
+}
+
+/// Sequence numbers: as many strict lanes as entries, each with one request.
+pub(crate) fn sequences(entries: u64, results: &mut Results, progress: &Progress) {
+    progress.say(&format!("{} lanes of numbers", grouped(entries)));
+    let replica = replica_at_epoch();
+    let subject = Subject::new(&replica, Who::Sequences);
+    let empty = subject.room();
+    let fill = subject.fill(entries, REPLY_BYTES, progress);
+    let bytes = bytes_per_entry(empty, subject.room(), entries);
+    let mut add = |operation: &str, median, max, bytes| {
+        results.add(
+            &format!("sequence/{operation}"),
+            entries,
+            median,
+            max,
+            bytes,
+        );
+    };
+    add("new_lane_bulk", fill.median(), fill.dearest, Some(bytes));
+    let stride = entries / SAMPLES;
+    let replays = subject.singles(Operation::Hit, 0, stride);
+    add("replay", replays.median(), replays.max(), None);
+    let nexts = subject.singles(Operation::Insert, LANES, stride);
+    add("accept", nexts.median(), nexts.max(), None);
+    let expiry = subject.expire(IDLE_FOR_LONG);
+    add("forget", expiry.steps.median(), expiry.steps.max(), None);
+    add("forget_each", expiry.each(), expiry.each(), None);
 }
 
 /// Instructions that the store takes at an upgrade.

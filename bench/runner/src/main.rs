@@ -20,6 +20,9 @@
 //! | `framework/decoding` | instructions of decoding the argument, of 180 bytes |
 //! | `framework/plain_call` | what a call is charged without the attribute |
 //! | `framework/whole_first_call` | what a first call is charged with it |
+//! | `sequence/accept`, `replay` | the next number of a strict lane, and the last one again, each in a message of its own |
+//! | `sequence/new_lane_bulk` | the first number of a lane, in bulk; its bytes are those of lane, record and reply |
+//! | `sequence/forget`, `forget_each` | forgetting what is idle or expired: a step, and for each lane that was forgotten |
 //! | `framework/first_call` | what the attribute adds, but for encoding: its charge, less that of an endpoint without the attribute that encodes its reply as the attribute does |
 //! | `framework/replay` | what a replay is charged, less a call that decodes the same argument and replies with nothing |
 //! | `framework/replay_and_call` | what a replay is charged, less `framework/decoding`: with what any call is charged |
@@ -63,7 +66,7 @@ struct Plan {
     id_only: &'static [u64],
     /// Requests that all expire on an idle day.
     idle_day: u64,
-    /// Requests that are known when the endpoints are measured.
+    /// Requests that are known when the endpoints are measured, and lanes when sequence numbers are.
     endpoints: u64,
 }
 
@@ -116,6 +119,7 @@ fn measure(plan: &Plan, progress: &Progress) -> Results {
             contest::run(who, entries, &mut results, progress);
         }
     }
+    contest::sequences(plan.endpoints, &mut results, progress);
     for &entries in plan.id_only {
         contest::id_only(entries, &mut results, progress);
     }

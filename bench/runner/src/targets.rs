@@ -14,7 +14,19 @@ struct Target {
     value: fn(&Results, &Row) -> Option<f64>,
 }
 
-const TARGETS: [Target; 14] = [
+const TARGETS: [Target; 16] = [
+    target(
+        "the next number of a lane",
+        "sequence/accept",
+        4_000.0,
+        median,
+    ),
+    target(
+        "a lane's last number again",
+        "sequence/replay",
+        4_000.0,
+        median,
+    ),
     target(
         "new request, reply of 40 bytes",
         "store/insert",

@@ -10,6 +10,9 @@ pub const EPOCH_SECONDS: u64 = 1_893_456_000;
 /// From one request to the next: 200 a second, so that 10,000,000 fit into the window.
 pub const STEP: Duration = Duration::from_millis(5);
 
+/// Lanes that there can be, over which the numbers of requests go round.
+pub const LANES: u64 = 1 << 20;
+
 /// How long a request is remembered.
 pub const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -21,6 +24,8 @@ pub const STORE_MEMORY: u8 = 10;
 pub enum Who {
     /// This library.
     Store,
+    /// Its sequence numbers: request `number` is number `number / LANES` in lane `number % LANES`.
+    Sequences,
     /// Two `StableBTreeMap`s.
     TwoBtrees,
     /// The heap map and queue of the ICRC ledgers.

@@ -250,7 +250,7 @@ impl<M: Memory> Contents<M> {
     }
 
     /// The number of the slice for what expires at a time: the first that lives as long, or else a new one.
-    fn slice_for(&mut self, expires_at: Timestamp, policy: &Policy) -> u16 {
+    pub(super) fn slice_for(&mut self, expires_at: Timestamp, policy: &Policy) -> u16 {
         let expires_at = expires_at.as_nanos();
         let position = self
             .slices

@@ -204,6 +204,8 @@ pub(super) struct Index {
     found: Found,
     /// What was not found there, until the index changes: it would be added there.
     missed: Option<Bits>,
+    /// How often slots were added, changed or freed.
+    changes: u64,
 }
 
 impl Index {
@@ -221,7 +223,12 @@ impl Index {
             root,
             found,
             missed: None,
+            changes: 0,
         }
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The first slot of the identity for which `is_it` says yes, and its address.
@@ -266,6 +273,7 @@ impl Index {
         address: u64,
         slice: u16,
     ) -> Result<(), Damaged> {
+        self.changes += 1;
         let bits = Bits::of(identity);
         let slot = Slot {
             address,
@@ -309,12 +317,14 @@ impl Index {
             ..slot
         };
         self.missed = None;
+        self.changes += 1;
         segments.memory.write(at, &slot.bytes());
     }
 
     /// Frees a slot.
     pub(super) fn remove<M: Memory>(&mut self, segments: &Segments<M>, at: u64) {
         self.missed = None;
+        self.changes += 1;
         // Not all zeros: that would say that the slots after it were never used.
         segments.memory.write(at, &FREED.bytes());
     }

@@ -81,12 +81,15 @@ pub struct Stats {
     pub entries: u64,
     /// Most requests that may be held.
     pub capacity: u64,
-    /// Bytes charged to them: 128 for each, its reply if that is over 64 bytes, and while it runs room for the largest.
+    /// Bytes charged: 128 for each request, also one that was released, until its slice goes; its reply if that is over 64
+    /// bytes, and while it runs room for the largest.
     pub bytes: u64,
     /// Most bytes that may be charged.
     pub capacity_bytes: u64,
     /// When the next requests expire: they are forgotten together, within a thirty-second of the window.
     pub oldest_expiry: Option<Timestamp>,
+    /// Lanes of sequence numbers and scopes with a quota that are known.
+    pub scopes: u64,
     /// How many times a fresh heap (an install or upgrade) has opened the store.
     pub incarnation: u64,
 }
@@ -132,6 +135,7 @@ impl<M: Memory> Store<M> {
             bytes: inner.bytes(&self.policy),
             capacity_bytes: self.policy.capacity_bytes,
             oldest_expiry: inner.slices.front().map(Slice::until),
+            scopes: inner.tallies.entries,
             incarnation: inner.segments.header.incarnation,
         }
     }
@@ -244,12 +248,11 @@ impl<M: Memory> Store<M> {
             incarnation: inner.segments.header.incarnation,
             number: inner.attempts,
         };
-        let slice = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
-        inner
-            .running
-            .insert(attempt.number, (ticket.head.identity, slice));
         let largest = self.policy.max_reply_bytes.into();
-        inner.count(ticket, slice, largest, false, &self.policy)?;
+        inner.count(ticket, largest, false, &self.policy)?;
+        let slice = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
+        let running = (ticket.head.identity, slice);
+        inner.running.insert(attempt.number, running);
         Ok(attempt)
     }
 
@@ -260,8 +263,9 @@ impl<M: Memory> Store<M> {
     /// [`Damaged`]: then the message must trap, or the request can run again.
     pub fn record(&self, ticket: &Ticket, reply: &[u8]) -> Result<(), Damaged> {
         let mut inner = self.inner.borrow_mut();
-        let slice = inner.insert(ticket, State::Done(reply), &self.policy)?;
-        inner.count(ticket, slice, reply.len() as u64, true, &self.policy)
+        inner.count(ticket, reply.len() as u64, true, &self.policy)?;
+        inner.insert(ticket, State::Done(reply), &self.policy)?;
+        Ok(())
     }
 
     /// The attempt ended with this reply, or with one that is not to be held. `false`, and nothing changes, if the record

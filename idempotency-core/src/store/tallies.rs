@@ -33,7 +33,9 @@ pub(super) struct Tallies {
     /// The live slices, oldest first; the first one's number is in the header.
     slices: VecDeque<TallySlice>,
     pub(super) entries: u64,
-    /// The tally that was read or put together last.
+    /// The tally that was found last.
+    last: Option<FoundTally>,
+    /// What was read or put together last.
     bytes: [u8; MOST_BYTES],
 }
 
@@ -50,6 +52,7 @@ impl Tallies {
         Ok(Self {
             entries: slices.iter().map(|slice| u64::from(slice.entries)).sum(),
             slices,
+            last: None,
             bytes: [0; MOST_BYTES],
         })
     }
@@ -63,11 +66,10 @@ impl Tallies {
 }
 
 impl<M: Memory> Contents<M> {
-    /// Writes what goes with a request that was just recorded in `slice`: to its lane, and to what its scope takes.
+    /// Writes what goes with a request that is about to be recorded: to its lane, and to what its scope takes.
     pub(super) fn count(
         &mut self,
         ticket: &Ticket,
-        slice: u16,
         reply_bytes: u64,
         has_ended: bool,
         policy: &Policy,
@@ -91,6 +93,7 @@ impl<M: Memory> Contents<M> {
             self.keep_lane(&sequence.lane, &lane, now, policy)?;
         }
         if let Some((scope, usage)) = &counted.usage {
+            let slice = self.slice_for(ticket.expires_at, policy);
             let mut usage = usage.clone();
             usage.add(self.until(slice).ok_or(Damaged)?, reply_bytes, policy);
             self.keep_tally(scope, &usage.to_tally(), 0, now, policy)?;
@@ -160,7 +163,11 @@ impl<M: Memory> Contents<M> {
 
     /// The body of a tally.
     pub(super) fn tally(&mut self, identity: &Identity) -> Result<Option<Vec<u8>>, Damaged> {
-        Ok(self.find_tally(identity)?.map(|found| found.body))
+        let found = self.find_tally(identity)?;
+        Ok(found.map(|found| {
+            let body = FIXED_BYTES..FIXED_BYTES + found.body_bytes;
+            self.tallies.bytes[body].to_vec()
+        }))
     }
 
     fn find_tally(&mut self, identity: &Identity) -> Result<Option<FoundTally>, Damaged> {
@@ -196,8 +203,15 @@ impl<M: Memory> Contents<M> {
             return Ok(None);
         };
         let tally = TallyBytes::parse(&bytes[..length]).ok_or(Damaged)?;
-        let body = tally.body().to_vec();
-        Ok(Some(FoundTally { at, slot, body }))
+        let found = FoundTally {
+            identity: *identity,
+            at,
+            slot,
+            body_bytes: tally.body_bytes(),
+            changes: self.index.changes(),
+        };
+        tallies.last = Some(found);
+        Ok(Some(found))
     }
 
     /// Keeps a tally as last used now, whether it was known or not. Every number from `unused_from` on is unused in it.
@@ -212,7 +226,12 @@ impl<M: Memory> Contents<M> {
         if body.len() > MOST_BODY_BYTES {
             return Err(Damaged);
         }
-        let found = self.find_tally(identity)?;
+        let changes = self.index.changes();
+        let is_it = |last: &FoundTally| last.identity == *identity && last.changes == changes;
+        let found = match self.tallies.last.filter(is_it) {
+            Some(found) => Some(found),
+            None => self.find_tally(identity)?,
+        };
         let number = self.tally_slice_for(now, policy);
         let first = self.segments.header.first_tallies;
         let (segments, tallies) = (&mut self.segments, &mut self.tallies);
@@ -225,7 +244,7 @@ impl<M: Memory> Contents<M> {
             slice.unused_from = unused_from.saturating_add(NUMBERS_AHEAD);
         }
         let is_in_place = |found: &FoundTally| {
-            found.slot.slice == number | TALLIES && found.body.len() == body.len()
+            found.slot.slice == number | TALLIES && found.body_bytes == body.len()
         };
         if let Some(found) = found.as_ref().filter(|found| is_in_place(found)) {
             let bytes = &tallies.bytes[..length];
@@ -319,6 +338,7 @@ impl<M: Memory> Contents<M> {
     /// Gives up the oldest slice. A lane that was in it is not known any more, so the floor rises above its numbers: they would
     /// run again.
     fn forget_oldest_tallies(&mut self) {
+        self.tallies.last = None;
         let Some(slice) = self.tallies.slices.pop_front() else {
             return;
         };
@@ -333,8 +353,13 @@ impl<M: Memory> Contents<M> {
     }
 }
 
+/// Where a tally was found.
+#[derive(Clone, Copy)]
 struct FoundTally {
+    identity: Identity,
     at: u64,
     slot: Slot,
-    body: Vec<u8>,
+    body_bytes: usize,
+    /// The changes of the index until then: it stands there until the next.
+    changes: u64,
 }

@@ -56,11 +56,6 @@ impl<'a> TallyBytes<'a> {
     pub(super) fn has_tail(&self, tail: &[u8; 16]) -> bool {
         self.0[12..FIXED_BYTES] == *tail
     }
-
-    /// The body, as far as it is there.
-    pub(super) fn body(&self) -> &'a [u8] {
-        &self.0[FIXED_BYTES..self.0.len().min(FIXED_BYTES + self.body_bytes())]
-    }
 }
 
 /// Puts a tally and the zeros after it together; its length without them. `body` is at most [`MOST_BODY_BYTES`] long.

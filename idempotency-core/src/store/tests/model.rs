@@ -136,6 +136,7 @@ impl Model {
             bytes: self.bytes(),
             capacity_bytes: self.policy.capacity_bytes,
             oldest_expiry: (self.slices.first()).map(|slice| Timestamp::from_nanos(slice.until)),
+            scopes: 0,
             incarnation: self.incarnation,
         }
     }
