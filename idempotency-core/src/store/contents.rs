@@ -1,9 +1,10 @@
 //! The records of a store: finding, adding, changing and forgetting them.
 
 use super::{
+    bucket::{Slot, TALLIES},
     error::{Damaged, OpenError},
     header::{Header, MAX_SLICES},
-    index::{self, Index, Slot, TALLIES},
+    index::{self, Index},
     record::{Attempt, Head, RECORD_BYTES, Record, RecordBytes, State},
     segments::{FIRST_SEGMENT, SEGMENT_BYTES, Segments},
     slice::{self, Slice},

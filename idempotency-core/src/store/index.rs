@@ -18,29 +18,27 @@
 //! equal that nodes go by, which takes 2^34 hashes for each slot, buckets are chained, 25 slots each.
 
 use super::{
+    bucket::{
+        BUCKET_BYTES, Bucket, DEPTH_AT, FREED, Live, NEXT_AT, SLOT_BYTES, SLOTS, Slot, has_hash,
+        hash_at, is_live, live, next_bucket, put,
+    },
     error::Damaged,
     segments::{SEGMENT_BYTES, Segments, address},
-    slice,
 };
 use crate::identity::Identity;
 use ic_stable_structures::Memory;
 
 const ROOT: u64 = SEGMENT_BYTES;
 const ROOT_BITS: u32 = 8;
-const HASH_BITS: u32 = 28;
+pub(super) const HASH_BITS: u32 = 28;
 /// The root's nodes are wider: their children are on the heap.
 const LEVEL_BITS: [u32; 5] = [6, 5, 5, 5, 5];
 const LOWEST: usize = LEVEL_BITS.len() - 1;
 
 /// Nodes and buckets lie at multiples of this.
-const UNIT_BYTES: u64 = 64;
+pub(super) const UNIT_BYTES: u64 = 64;
 pub(super) const UNITS_IN_SEGMENT: u32 = (SEGMENT_BYTES / UNIT_BYTES) as u32;
 const NODE_BYTES: usize = 128;
-const BUCKET_BYTES: usize = 256;
-const SLOT_BYTES: usize = 10;
-const SLOTS: usize = 25;
-const DEPTH_AT: usize = 250;
-const NEXT_AT: usize = 252;
 
 /// Nodes and buckets that one insert may take: one for each bit, and a last one.
 const MOST_BLOCKS: u64 = (HASH_BITS + LEVEL_BITS.len() as u32) as u64;
@@ -48,8 +46,6 @@ const MOST_BLOCKS: u64 = (HASH_BITS + LEVEL_BITS.len() as u32) as u64;
 /// Segments that one insert may take for them.
 pub(super) const MOST_SEGMENTS: u64 =
     (MOST_BLOCKS * BUCKET_BYTES as u64).div_ceil(SEGMENT_BYTES) + 1;
-
-type Bucket = [u8; BUCKET_BYTES];
 
 /// What an identity is looked up by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,107 +72,6 @@ impl Bits {
 /// How far to the left the bits of a level lie.
 fn shift(level: usize) -> u32 {
     HASH_BITS - LEVEL_BITS[..=level].iter().sum::<u32>()
-}
-
-/// Where a record lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slot {
-    pub(super) address: u64,
-    pub(super) slice: u16,
-    hash: u32,
-}
-
-impl Slot {
-    fn read(bucket: &Bucket, index: usize) -> Self {
-        Self {
-            address: (word(bucket, index * SLOT_BYTES) & ((1 << 36) - 1)) * 4,
-            slice: slice_at(bucket, index),
-            hash: hash_at(bucket, index),
-        }
-    }
-
-    fn bytes(self) -> [u8; SLOT_BYTES] {
-        let low = (self.address / 4) | (u64::from(self.slice) << 36) | (u64::from(self.hash) << 52);
-        let high = (self.hash >> 12) as u16;
-        let mut bytes = [0; SLOT_BYTES];
-        bytes[..8].copy_from_slice(&low.to_le_bytes());
-        bytes[8..].copy_from_slice(&high.to_le_bytes());
-        bytes
-    }
-}
-
-/// A slot that leads to nothing any more.
-const FREED: Slot = Slot {
-    address: 0,
-    slice: u16::MAX,
-    hash: (1 << HASH_BITS) - 1,
-};
-
-// A slot's fields are read one at a time: most slots differ in the first that is looked at.
-
-/// Eight bytes of a bucket; zeros where it ends.
-fn word(bucket: &Bucket, at: usize) -> u64 {
-    match bucket[at..].first_chunk() {
-        Some(bytes) => u64::from_le_bytes(*bytes),
-        None => 0,
-    }
-}
-
-/// Of a slot: its hash, slice, and the upper part of its address.
-fn high_word(bucket: &Bucket, index: usize) -> u64 {
-    word(bucket, index * SLOT_BYTES + 2)
-}
-
-fn hash_at(bucket: &Bucket, index: usize) -> u32 {
-    (high_word(bucket, index) >> 36) as u32
-}
-
-fn slice_at(bucket: &Bucket, index: usize) -> u16 {
-    (high_word(bucket, index) >> 20) as u16
-}
-
-fn is_used(bucket: &Bucket, index: usize) -> bool {
-    word(bucket, index * SLOT_BYTES) & ((1 << 36) - 1) != 0
-}
-
-/// Whether any slot has this hash. Without a branch for each slot this takes a third.
-fn has_hash(bucket: &Bucket, hash: u32) -> bool {
-    (0..SLOTS).fold(false, |found, index| {
-        found | (hash_at(bucket, index) == hash)
-    })
-}
-
-/// How many slots were ever used, or fewer: they are used from the first on.
-fn used(bucket: &Bucket) -> usize {
-    (0..SLOTS).fold(0, |used, index| {
-        used + usize::from(high_word(bucket, index) != 0)
-    })
-}
-
-/// Whether a slot leads to a record that is there.
-fn is_live(bucket: &Bucket, index: usize, live: &Live) -> bool {
-    is_used(bucket, index) && live.contains(slice_at(bucket, index))
-}
-
-/// In the number of a slice of tallies; the rest are requests.
-pub(super) const TALLIES: u16 = 0x8000;
-
-/// The slices whose records are there: the number of the first and how many, of requests and of tallies.
-#[derive(Clone, Copy)]
-struct Live {
-    requests: (u16, u16),
-    tallies: (u16, u16),
-}
-
-impl Live {
-    fn contains(&self, number: u16) -> bool {
-        let (first, count) = if number & TALLIES == 0 {
-            self.requests
-        } else {
-            self.tallies
-        };
-        slice::position(first, number) < usize::from(count)
-    }
 }
 
 /// Where a path through the trie ends: a bucket, and what leads to it. Filled in place, as a copy costs more than a look.
@@ -468,53 +363,6 @@ impl Index {
             self.root[at..at + children.len()].copy_from_slice(&children);
         }
     }
-}
-
-fn live<M: Memory>(segments: &Segments<M>) -> Live {
-    let header = &segments.header;
-    Live {
-        requests: (header.first_slice, header.slices),
-        tallies: (header.first_tallies, header.tallies),
-    }
-}
-
-/// Puts a slot into a place that is free, one behind those `used` if there is one; `false` if there is none.
-fn put<M: Memory>(
-    segments: &Segments<M>,
-    live: &Live,
-    at: u64,
-    bucket: &Bucket,
-    slot: Slot,
-) -> bool {
-    let free = (used(bucket)..SLOTS)
-        .chain(0..SLOTS)
-        .find(|&index| !is_live(bucket, index, live));
-    if let Some(index) = free {
-        let place = at + (index * SLOT_BYTES) as u64;
-        segments.memory.write(place, &slot.bytes());
-    }
-    free.is_some()
-}
-
-/// The bucket that goes on from a full one, or 0. `left` ends a chain that leads back into itself.
-fn next_bucket<M: Memory>(
-    segments: &Segments<M>,
-    bucket: &Bucket,
-    left: &mut u64,
-) -> Result<u64, Damaged> {
-    let number = [
-        bucket[NEXT_AT],
-        bucket[NEXT_AT + 1],
-        bucket[NEXT_AT + 2],
-        bucket[NEXT_AT + 3],
-    ];
-    let next = u64::from(u32::from_le_bytes(number) / 2) * UNIT_BYTES;
-    if next == 0 {
-        return Ok(0);
-    }
-    *left = left.checked_sub(1).ok_or(Damaged)?;
-    segments.check(next, BUCKET_BYTES)?;
-    Ok(next)
 }
 
 fn child_of(address: u64, is_node: bool) -> u32 {

@@ -12,7 +12,9 @@
 //! - A *record* (`record.rs`) is what is kept of a request: 44 bytes, and a reply of up to 64.
 //! - A *slice* (`slice.rs`) is a log of the records that expire within the same thirty-second of window and drift. When all
 //!   of them have expired, its segments are given back: forgetting costs the same for one record and for a million.
-//! - The *index* (`index.rs`) is a trie over hash bits that leads from an identity to its record.
+//! - The *index* (`index.rs`, `bucket.rs`) is a trie over hash bits that leads from an identity to its record.
+//! - A *tally* (`tally.rs`, `tallies.rs`) is what is kept of a lane or a scope from one request to the next, in slices by last
+//!   use.
 //! - *Contents* (`contents.rs`) are all of these together: what finds, adds, changes and forgets records.
 //! - *Segments* (`segments.rs`) are the pages of the memory that slices and index take and give back.
 //! - The *header* (`header.rs`) is read when the store is opened and kept on the heap, with the slice table and the root of
@@ -35,6 +37,7 @@
 //! Nothing that is read from memory is believed: each address, length and level is checked where it is used, each chain
 //! that is followed has an end, and a memory that contradicts itself gives [`OpenError::Damaged`] or [`Damaged`].
 
+mod bucket;
 mod chain;
 mod contents;
 mod error;

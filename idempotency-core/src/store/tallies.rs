@@ -1,10 +1,10 @@
 //! The tallies of a store: finding, keeping and forgetting them.
 
 use super::{
+    bucket::{Slot, TALLIES},
     contents::Contents,
     error::Damaged,
     header::{Header, MAX_TALLY_SLICES},
-    index::{Slot, TALLIES},
     segments::{SEGMENT_BYTES, Segments},
     slice::{self, NUMBERS},
     tally::{self, FIXED_BYTES, MOST_BODY_BYTES, MOST_BYTES, TallyBytes, TallySlice},
