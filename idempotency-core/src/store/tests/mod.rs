@@ -16,7 +16,7 @@ mod properties;
 
 use super::Store;
 use crate::{self as library, admission::Ticket, identity::Identity, store::Attempt};
-use harness::{Attempts, End, TestMemory};
+use harness::{Attempts, End, Reply, TestMemory};
 use proptest::prelude::*;
 
 /// The identity of a number as it would be hashed.
@@ -57,14 +57,19 @@ impl Attempts for AllAttempts {
         Some(())
     }
 
-    fn end(&mut self, store: &Store<TestMemory>, back: usize, end: End) -> Option<bool> {
+    fn end(
+        &mut self,
+        store: &Store<TestMemory>,
+        back: usize,
+        end: End,
+        reply: Reply,
+    ) -> Option<bool> {
         let Some((identity, attempt)) = self.0.iter().nth_back(back) else {
             return Some(false);
         };
         let ended = match end {
-            End::Complete(reply) => {
-                store.complete(identity, *attempt, reply.map(|reply| reply.bytes()))
-            }
+            End::Complete => store.complete(identity, *attempt, Some(reply.bytes())),
+            End::CompleteWithoutReply => store.complete(identity, *attempt, None),
             End::Interrupt => store.interrupt(identity, *attempt),
             End::Release => store.release(identity, *attempt),
         };
