@@ -4,7 +4,7 @@
 
 use super::{
     AllAttempts, config,
-    harness::{Driver, Op, Patch, SCALES, START, Scale, Seed, TestMemory, any_image, survive},
+    harness::{Chapter, SCALES, START, Scale, TestMemory, any_image, survive},
     seeds,
 };
 use crate::{
@@ -19,55 +19,33 @@ use proptest::prelude::*;
 const PAGES_WORD: usize = (40 - 8) / 4;
 const SLICES_WORD: usize = (60 - 8) / 4;
 
-fn ops(scale: Scale, seeds: Vec<Seed>) -> Vec<Op> {
-    seeds.into_iter().map(|seed| scale.op(seed)).collect()
-}
-
-fn patches(most: usize) -> impl Strategy<Value = Vec<Patch>> {
-    let patch = any::<Seed>().prop_map(Patch::from);
-    prop::collection::vec(patch, 0..=most)
-}
-
 /// Words of which some lead to a page, some may, and some lead nowhere.
 fn words() -> impl Strategy<Value = u32> {
     prop_oneof![5 => Just(0), 4 => 0..20u32, 1 => any::<u32>()]
 }
 
-/// A scale, what happens before the damage, and what happens after it.
-fn stories() -> impl Strategy<Value = (Scale, Vec<Op>, Vec<Op>)> {
-    (prop::sample::select(&SCALES[..]), seeds(400), seeds(100))
-        .prop_map(|(scale, before, after)| (scale, ops(scale, before), ops(scale, after)))
+/// What happens before the damage, and the damage and what happens after it.
+fn stories(is_closed: bool) -> impl Strategy<Value = (Scale, [Chapter; 2])> {
+    let scale = prop::sample::select(&SCALES[..]);
+    (scale, seeds(400), seeds(12), seeds(100)).prop_map(move |(scale, before, patches, after)| {
+        let history = Chapter::new(scale, true, &[], &before);
+        let damage = Chapter::new(scale, is_closed, &patches, &after);
+        (scale, [history, damage])
+    })
 }
 
 proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_damaged_store_is_refused_or_works((scale, before, after) in stories(), patches in patches(12)) {
-        let memory = TestMemory::new(u64::MAX);
-        let mut driver = Driver::<AllAttempts>::open(&memory, scale.policy()).unwrap();
-        for op in &before {
-            driver.apply(op);
-        }
-        drop(driver);
-        survive::<AllAttempts>(&memory, scale, &patches, &after);
+    fn a_damaged_store_is_refused_or_works((scale, chapters) in stories(true)) {
+        survive::<AllAttempts>(&TestMemory::new(2_000), scale, &chapters);
     }
 
     /// As if another structure wrote to the memory while the store uses it.
     #[test]
-    fn a_store_that_is_damaged_in_use_goes_on((scale, before, after) in stories(), patches in patches(12)) {
-        let memory = TestMemory::new(u64::MAX);
-        let mut driver = Driver::<AllAttempts>::open(&memory, scale.policy()).unwrap();
-        for op in &before {
-            driver.apply(op);
-        }
-        for patch in &patches {
-            patch.apply(&memory);
-        }
-        for op in &after {
-            driver.apply(op);
-            driver.stats();
-        }
+    fn a_store_that_is_damaged_in_use_goes_on((scale, chapters) in stories(false)) {
+        survive::<AllAttempts>(&TestMemory::new(2_000), scale, &chapters);
     }
 
     #[test]
@@ -75,7 +53,7 @@ proptest! {
         scale in prop::sample::select(&SCALES[..]),
         pages in 1..20u8,
         words in prop::collection::vec(words(), 100..1_000),
-        patches in patches(40),
+        patches in seeds(40),
         after in seeds(100),
     ) {
         let mut words = words;
@@ -85,7 +63,8 @@ proptest! {
         words[SLICES_WORD] = (words[SLICES_WORD] % 4) << 16;
         let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
         let memory = any_image(pages.into(), &bytes);
-        survive::<AllAttempts>(&memory, scale, &patches, &ops(scale, after));
+        let chapter = Chapter::new(scale, true, &patches, &after);
+        survive::<AllAttempts>(&memory, scale, &[chapter]);
     }
 
     #[test]

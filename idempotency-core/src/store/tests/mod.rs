@@ -18,7 +18,7 @@ use super::Store;
 use crate::{
     self as library, admission::Ticket, identity::Identity, store::Attempt, time::Timestamp,
 };
-use harness::{Attempts, End, TestMemory};
+use harness::{Attempts, End, Reply, TestMemory};
 use proptest::prelude::*;
 
 /// The identity of a number as it would be hashed.
@@ -64,16 +64,16 @@ impl Attempts for AllAttempts {
         store: &Store<TestMemory>,
         back: usize,
         end: End,
+        reply: Reply,
         now: Timestamp,
     ) -> Option<bool> {
         let Some((ticket, attempt)) = self.0.iter().nth_back(back) else {
             return Some(false);
         };
+        let reply = reply.bytes();
         let ended = match end {
-            End::Complete(reply) => {
-                let reply = reply.map(|reply| reply.bytes());
-                store.complete(ticket, *attempt, reply.as_deref(), now)
-            }
+            End::Complete => store.complete(ticket, *attempt, Some(&reply), now),
+            End::CompleteWithoutReply => store.complete(ticket, *attempt, None, now),
             End::Interrupt => store.interrupt(ticket, *attempt),
             End::Release => store.release(ticket, *attempt),
         };

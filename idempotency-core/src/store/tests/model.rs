@@ -103,10 +103,10 @@ impl Model {
                 let mut records = self.records();
                 Outcome::Is(records.any(|record| record.request.identity == identity))
             }
-            Op::End { back, end } => {
+            Op::End { back, end, reply } => {
                 let state = match end {
-                    End::Complete(Some(reply)) => Some(State::Done(reply)),
-                    End::Complete(None) => Some(State::Dropped),
+                    End::Complete => Some(State::Done(reply)),
+                    End::CompleteWithoutReply => Some(State::Dropped),
                     End::Interrupt => Some(State::Interrupted),
                     End::Release => None,
                 };

@@ -28,7 +28,7 @@ fn compare(scale: Scale, first_pages: u64, ops: &[Op]) -> Result<(), TestCaseErr
     let mut model = Model::new(scale.policy());
     for op in ops {
         let came_to = (store.apply(op), store.stats());
-        let refused_grows = memory.refused_grows();
+        let refused_grows = memory.refused_grows.get();
         let agreeing = (0..=refused_grows).find_map(|failures| {
             let mut model = model.clone();
             model.failures = failures;

@@ -5,7 +5,8 @@
 mod damage;
 mod memory;
 
-pub(crate) use damage::{Patch, any_image};
+use damage::Patch;
+pub(crate) use damage::any_image;
 pub(crate) use memory::TestMemory;
 
 use super::library::{
@@ -77,6 +78,7 @@ pub(crate) enum Op {
     End {
         back: usize,
         end: End,
+        reply: Reply,
     },
     Advance {
         nanos: u64,
@@ -100,8 +102,9 @@ pub(crate) struct CreatedAt {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
-    /// Without a reply: it was too long to be held.
-    Complete(Option<Reply>),
+    Complete,
+    /// The reply is too long to be held.
+    CompleteWithoutReply,
     Interrupt,
     Release,
 }
@@ -148,6 +151,7 @@ impl Scale {
         let end = |end| Op::End {
             back: usize::from(first) % 6,
             end,
+            reply,
         };
         match kind % 32 {
             0..=11 => Op::Submit {
@@ -171,8 +175,8 @@ impl Scale {
             12..=13 => Op::LookUp {
                 key: first % self.keys,
             },
-            14..=17 => end(End::Complete(Some(reply))),
-            18 => end(End::Complete(None)),
+            14..=17 => end(End::Complete),
+            18 => end(End::CompleteWithoutReply),
             19..=20 => end(End::Interrupt),
             21 => end(End::Release),
             22..=27 => Op::Advance {
@@ -235,6 +239,7 @@ pub(crate) trait Attempts: Default {
         store: &Store<TestMemory>,
         back: usize,
         end: End,
+        reply: Reply,
         now: Timestamp,
     ) -> Option<bool>;
 }
@@ -289,8 +294,8 @@ impl<A: Attempts> Driver<A> {
                 Some(Outcome::Executed)
             }
             Op::LookUp { key } => contains(&self.store, &A::identity(key)).map(Outcome::Is),
-            Op::End { back, end } => {
-                (self.attempts.end(&self.store, back, end, now)).map(Outcome::Is)
+            Op::End { back, end, reply } => {
+                (self.attempts.end(&self.store, back, end, reply, now)).map(Outcome::Is)
             }
             Op::Advance { nanos } => {
                 self.now += nanos;
@@ -333,7 +338,7 @@ pub(crate) fn request<A: Attempts>(
 
 // The store's calls as this harness takes them, `None` for damage: the one place that knows how the store says so.
 
-fn record(store: &Store<TestMemory>, ticket: &Ticket, reply: Vec<u8>) -> Option<()> {
+pub(crate) fn record(store: &Store<TestMemory>, ticket: &Ticket, reply: Vec<u8>) -> Option<()> {
     store.record(ticket, &reply).ok()
 }
 
@@ -347,21 +352,53 @@ fn evict(store: &Store<TestMemory>, now: Timestamp, most: u32) -> Option<()> {
     Some(())
 }
 
-/// Damages what a history has left in memory, opens it and goes on. Returns normally unless something is wrong.
-pub(crate) fn survive<A: Attempts>(
-    memory: &TestMemory,
-    scale: Scale,
-    patches: &[Patch],
-    ops: &[Op],
-) {
-    for patch in patches {
-        patch.apply(memory);
+/// A part of a store's life: damage to its memory, and what happens then.
+#[derive(Debug)]
+pub(crate) struct Chapter {
+    /// Whether the memory is damaged between two heaps, or while the store uses it.
+    is_closed: bool,
+    patches: Vec<Patch>,
+    ops: Vec<Op>,
+}
+
+impl Chapter {
+    pub(crate) fn new(scale: Scale, is_closed: bool, patches: &[Seed], ops: &[Seed]) -> Self {
+        Self {
+            is_closed,
+            patches: patches.iter().map(|seed| Patch::from(*seed)).collect(),
+            ops: ops.iter().map(|seed| scale.op(*seed)).collect(),
+        }
     }
-    let Ok(mut driver) = Driver::<A>::open(memory, scale.policy()) else {
-        return;
-    };
-    for op in ops {
-        driver.apply(op);
-        driver.stats();
+}
+
+/// Lives through the chapters, the first of which begins with a memory that no store uses. It ends early if the store can't
+/// be opened, and returns normally unless something is wrong.
+pub(crate) fn survive<A: Attempts>(memory: &TestMemory, scale: Scale, chapters: &[Chapter]) {
+    let mut driver: Option<Driver<A>> = None;
+    for chapter in chapters {
+        for patch in &chapter.patches {
+            // A memory that is in use does not shrink.
+            if chapter.is_closed || !matches!(patch, Patch::Truncate { .. }) {
+                patch.apply(memory);
+            }
+        }
+        let driver = match &mut driver {
+            Some(driver) => {
+                let reopen = Op::Reopen(scale.policy());
+                if chapter.is_closed && matches!(driver.apply(&reopen), Some(Outcome::NotOpened(_)))
+                {
+                    return;
+                }
+                driver
+            }
+            None => match Driver::open(memory, scale.policy()) {
+                Ok(opened) => driver.insert(opened),
+                Err(_) => return,
+            },
+        };
+        for op in &chapter.ops {
+            driver.apply(op);
+            driver.stats();
+        }
     }
 }
