@@ -9,7 +9,7 @@ use arbitrary::Arbitrary;
 use candid::Principal;
 use harness::{Attempts, Chapter, End, Reply, SCALES, Scale, Seed, TestMemory, any_image, survive};
 use idempotency_core::{
-    self as library, Store,
+    self as library, Store, Timestamp,
     admission::Ticket,
     identity::{Identity, RequestKey, Scope},
 };
