@@ -113,7 +113,7 @@ pub fn foresee<M: Memory>(
 enum Found {
     Record(Record),
     /// No record, and the lane of its number if it has one.
-    Nothing(Option<InLane>),
+    Nothing(Option<Box<InLane>>),
 }
 
 /// A number and its lane, as that is or would begin.
@@ -140,11 +140,11 @@ fn find<M: Memory, F>(store: &Store<M>, request: &Request<F>) -> Result<Found, I
             let lane = known
                 .unwrap_or_else(|| Lane::new(store.sequence_floor()))
                 .with_window(sequence.window);
-            Some(InLane {
+            Some(Box::new(InLane {
                 sequence,
                 lane,
                 is_new,
-            })
+            }))
         }
     };
     // A number that its lane has not used has no record.
@@ -185,7 +185,7 @@ fn known<M: Memory>(
 fn new<M: Memory, F: Fingerprinted>(
     store: &Store<M>,
     request: &Request<F>,
-    lane: Option<InLane>,
+    lane: Option<Box<InLane>>,
     now: Timestamp,
 ) -> Result<Ticket, IdempotencyError> {
     in_window(store, request.created_at, now)?;
@@ -227,7 +227,7 @@ fn in_window<M: Memory>(
 fn counted<M: Memory>(
     store: &Store<M>,
     counts_in: &CountsIn,
-    lane: Option<InLane>,
+    lane: Option<Box<InLane>>,
     now: Timestamp,
 ) -> Result<(Option<Box<Counted>>, u64), IdempotencyError> {
     let mut counted = Counted::default();

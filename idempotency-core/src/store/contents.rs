@@ -131,38 +131,41 @@ impl<M: Memory> Contents<M> {
         state: State<&[u8]>,
         policy: &Policy,
     ) -> Result<u16, Damaged> {
-        let slice = self.slice_for(ticket.expires_at, policy);
-        let address = self.append(slice, &ticket.head, state, false)?;
+        let number = self.slice_for(ticket.expires_at, policy);
+        let head = &ticket.head;
+        self.append(number, head, state, false, |index, segments, address| {
+            index.insert(segments, &head.identity, address, number)
+        })?;
         self.entries += 1;
-        let identity = &ticket.head.identity;
-        self.index
-            .insert(&mut self.segments, identity, address, slice)?;
-        Ok(slice)
+        Ok(number)
     }
 
-    /// Appends a record to a slice; its address.
+    /// Appends a record to a slice, once `link` has had the index lead to its address.
     fn append(
         &mut self,
         number: u16,
         head: &Head,
         state: State<&[u8]>,
         is_replacement: bool,
-    ) -> Result<u64, Damaged> {
+        link: impl FnOnce(&mut Index, &mut Segments<M>, u64) -> Result<(), Damaged>,
+    ) -> Result<(), Damaged> {
         let position = self.position(number);
         let slice = self.slices.get_mut(position).ok_or(Damaged)?;
         let before = slice.reply_bytes;
-        let (address, is_moved) = slice.append(
+        let index = &mut self.index;
+        let is_moved = slice.append(
             &mut self.segments,
             head,
             state,
             is_replacement,
             &mut self.bytes,
+            |segments, address| link(index, segments, address),
         )?;
         self.reply_bytes += slice.reply_bytes - before;
         if is_moved {
             Header::write_slice(&self.segments.memory, number, slice);
         }
-        Ok(address)
+        Ok(())
     }
 
     /// The record of an attempt that is still its own, and ends.
@@ -194,8 +197,17 @@ impl<M: Memory> Contents<M> {
         let Some((at, slot, head)) = self.ending(identity, attempt)? else {
             return Ok(None);
         };
-        let address = self.append(slot.slice, &head, State::Done(reply), true)?;
-        (self.index).replace(&self.segments, at, slot, address, slot.slice);
+        let state = State::Done(reply);
+        self.append(
+            slot.slice,
+            &head,
+            state,
+            true,
+            |index, segments, address| {
+                index.replace(segments, at, slot, address, slot.slice);
+                Ok(())
+            },
+        )?;
         Ok(Some(slot.slice))
     }
 
@@ -293,14 +305,12 @@ impl<M: Memory> Contents<M> {
                 continue;
             };
             let slice = self.slice_for(now.plus(policy.window), policy);
-            let address = self.append(
-                slice,
-                &record.head(identity),
-                State::Pending(attempt),
-                false,
-            )?;
+            let (head, state) = (record.head(identity), State::Pending(attempt));
+            self.append(slice, &head, state, false, |index, segments, address| {
+                index.replace(segments, at, slot, address, slice);
+                Ok(())
+            })?;
             self.entries += 1;
-            (self.index).replace(&self.segments, at, slot, address, slice);
             self.running.insert(number, (identity, slice));
         }
         let Some(slice) = self.slices.pop_front() else {

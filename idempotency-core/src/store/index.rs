@@ -224,6 +224,7 @@ impl Index {
         segments.memory.write(at, &FREED.bytes());
     }
 
+    #[inline]
     fn descend<M: Memory>(&mut self, segments: &Segments<M>, bits: Bits) -> Result<(), Damaged> {
         let found = &mut self.found;
         (found.level, found.child) = (0, bits.child(0));

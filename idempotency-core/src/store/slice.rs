@@ -119,7 +119,8 @@ impl Slice {
         Ok(())
     }
 
-    /// Appends a record, put together in `bytes`; its address, and whether the table must be written.
+    /// Appends a record, put together in `bytes`; whether the table must be written. `link` is told the
+    /// address first: what it writes lies near what was read last, where a MemoryManager finds its way sooner.
     pub(super) fn append<M: Memory>(
         &mut self,
         segments: &mut Segments<M>,
@@ -127,7 +128,8 @@ impl Slice {
         mut state: State<&[u8]>,
         is_replacement: bool,
         bytes: &mut [u8; RecordBytes::MOST],
-    ) -> Result<(u64, bool), Damaged> {
+        link: impl FnOnce(&mut Segments<M>, u64) -> Result<(), Damaged>,
+    ) -> Result<bool, Damaged> {
         let before = (
             self.replies.tail,
             self.records.tail,
@@ -151,6 +153,7 @@ impl Slice {
             self.records.extend(segments)?;
         }
         let at = self.records.end();
+        link(segments, at)?;
         segments.memory.write(at, &bytes[..length + TERMINATOR]);
         self.records.used += length as u32;
         self.entries = self.entries.saturating_add(u32::from(!is_replacement));
@@ -161,7 +164,7 @@ impl Slice {
             self.records.page(),
             self.oldest,
         );
-        Ok((at, before != after))
+        Ok(before != after)
     }
 
     /// Appends a reply that may go on in further segments; where it begins.
