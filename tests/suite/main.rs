@@ -13,4 +13,7 @@ mod ledger;
 mod project;
 mod replies;
 mod room;
+mod sequences;
+mod sequences_in_flight;
+mod sequences_over_time;
 mod upgrade;
