@@ -189,6 +189,22 @@ impl<'a> Canister<'a> {
         drop(self.replica.await_call(sent.0));
     }
 
+    /// Has this canister, a test canister, make a call with cycles: the reply, or why there is none, and the cycles that
+    /// came back.
+    pub fn forward(
+        &self,
+        to: Principal,
+        method: &str,
+        arg: Vec<u8>,
+        cycles: u128,
+    ) -> (Result<Vec<u8>, String>, u128) {
+        let arg = encode((to, method, arg, cycles));
+        let reply = self
+            .update_raw(user(0), "forward", arg)
+            .expect("forward answers");
+        candid::decode_args(&reply).expect("forward answers with a result and cycles")
+    }
+
     /// What the canister has, in cycles.
     pub fn cycles(&self) -> u128 {
         self.replica.cycle_balance(self.id)

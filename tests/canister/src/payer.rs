@@ -76,7 +76,7 @@ async fn send_open(receiver: Principal, is_bounded: bool) -> u64 {
         }
     });
     join_all(calls).await;
-    OPEN.with_borrow(|open| open.len())
+    open_payments()
 }
 
 /// The receipt, if one arrives.
@@ -103,6 +103,12 @@ fn take_payment(payment: Payment) -> Result<u64, Failure> {
     let received = RECEIVED.with_borrow(|received| received.get() + payment.amount);
     RECEIVED.with_borrow_mut(|total| total.set(received));
     Ok(received)
+}
+
+/// How many payments have no receipt yet.
+#[ic_cdk::query]
+fn open_payments() -> u64 {
+    OPEN.with_borrow(|open| open.len())
 }
 
 /// What was paid in all.
