@@ -63,6 +63,14 @@ pub fn fixed_fees(sender: Principal, canister: Principal, method: &str, arg: &[u
     EXECUTION + INGRESS + INGRESS_BYTE * (ENVELOPE + bytes) as u128
 }
 
+/// What a canister is charged at least for a call to another and its answer, in cycles: for the two messages, at the prices
+/// of a 13-node subnet.
+pub fn call_fees(method: &str, arg: &[u8], reply: &[u8]) -> u128 {
+    const CALL: u128 = 260_000;
+    const BYTE: u128 = 1_000;
+    CALL + BYTE * (method.len() + arg.len() + reply.len()) as u128
+}
+
 /// An update call that was accepted, and perhaps not executed yet.
 #[derive(Clone, Debug)]
 pub struct Sent(RawMessageId);

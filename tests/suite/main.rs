@@ -1,6 +1,7 @@
 //! The library on a replica, through the `pocket-ic` crate. One binary, so that one server compiles each canister once.
 
 mod admission;
+mod adversary;
 mod asynchronous;
 mod bad_input;
 mod capacity;

@@ -245,10 +245,9 @@ mod tests {
 
     #[test]
     fn an_option_is_told_from_its_value() {
-        let (none, some) = (written(&None::<&str>), written(&Some("")));
-        assert_eq!(none.written(), [1, 0]);
-        assert_eq!(some.written(), [1, 1, 0]);
-        assert_eq!(written(&Some("a")).written(), [1, 1, 1, b'a']);
+        assert_eq!(written(&None::<&str>), [1, 0]);
+        assert_eq!(written(&Some("")), [1, 1, 0]);
+        assert_eq!(written(&Some("a")), [1, 1, 1, b'a']);
     }
 
     #[test]
