@@ -370,17 +370,3 @@ fn what_can_not_succeed_costs_no_message() {
         assert_eq!(transactions(&ledger), Nat::from(1u8));
     });
 }
-
-/// An amount of 16,000 bytes is as laborious to decode as any argument that inspection reads.
-#[test]
-fn inspection_ends_whatever_the_argument() {
-    with_ledger(|_, ledger| {
-        let mut huge = transfer(0, None);
-        huge.amount = Nat(candid::Nat::from(1u8).0 << (8 * 14_000));
-        let answer = icrc1_transfer(&ledger, &huge);
-        assert!(
-            matches!(answer, Err(TransferError::InsufficientFunds { .. })),
-            "{answer:?}"
-        );
-    });
-}
