@@ -15,12 +15,15 @@ use crate::{
     types::{Account, ApproveArgs, TransferArg, TransferFromArgs},
 };
 
+/// How many transactions are remembered at a time.
+pub const CAPACITY: u64 = 1_000_000;
+
 /// ICRC-1's `TX_WINDOW` and `PERMITTED_DRIFT`, and how many transactions may be made in them.
 pub(crate) fn policy() -> Policy {
     Policy::new()
         .window(Duration::from_secs(24 * 60 * 60))
         .drift(Duration::from_secs(60))
-        .capacity(1_000_000)
+        .capacity(CAPACITY)
 }
 
 /// The library takes no bare numbers for times.

@@ -21,14 +21,14 @@ use std::cell::RefCell;
 
 use candid::Nat;
 use ic_cdk::{
-    api::{msg_caller, time, trap},
-    init, post_upgrade, query, update,
+    api::{accept_message, msg_caller, time, trap},
+    init, inspect_message, post_upgrade, query, update,
 };
 use ic_stable_structures::{
     DefaultMemoryImpl,
     memory_manager::{MemoryId, MemoryManager, VirtualMemory},
 };
-use idempotency_core::{Store, idempotent};
+use idempotency_core::{Store, idempotent, inspect};
 
 use crate::{
     account::AccountKey,
@@ -41,7 +41,7 @@ use crate::{
     },
 };
 
-pub use crate::state::Ledger;
+pub use crate::{dedup::CAPACITY, state::Ledger};
 
 type Memory = VirtualMemory<DefaultMemoryImpl>;
 
@@ -136,6 +136,20 @@ fn icrc2_transfer_from(arg: TransferFromArgs) -> Result<Nat, TransferFromError> 
 fn transfer_once(arg: TransferOnceArg) -> Result<Nat, TransferOnceError> {
     let index = with_ledger(|ledger| ledger.transfer(time(), msg_caller(), arg.into()))?;
     Ok(index.into())
+}
+
+/// Refuses before consensus, and without a fee, what would be refused after it. The trap tells the client why.
+#[inspect_message]
+fn inspect() {
+    match inspect!(
+        icrc1_transfer,
+        icrc2_approve,
+        icrc2_transfer_from,
+        transfer_once
+    ) {
+        Ok(()) => accept_message(),
+        Err(error) => trap(format!("idempotency: {error}")),
+    }
 }
 
 /// What a spender may still draw from an account.

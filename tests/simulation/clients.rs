@@ -70,6 +70,8 @@ pub(crate) enum Said {
     InProgress,
     OutcomeUnknown,
     Nothing,
+    /// It is the answer to another request.
+    Misrouted,
 }
 
 /// What all clients together have been told.
@@ -109,7 +111,7 @@ impl Told {
         let key = sent.request.key;
         let said = match answer.split_first() {
             None => return Ok(Said::Nothing),
-            Some((0, effect)) => return self.hear_done(key, effect),
+            Some((0, done)) => return self.hear_done(key, done),
             Some((1, [])) => Said::InProgress,
             Some((2, [])) => Said::OutcomeUnknown,
             Some((_, text)) => {
@@ -125,15 +127,21 @@ impl Told {
         }
     }
 
-    fn hear_done(&mut self, key: u64, effect: &[u8]) -> Result<Said, String> {
-        let started = effect
-            .get(8..16)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(u64::from_le_bytes)
-            .ok_or_else(|| format!("key {key} is answered with {effect:?}"))?;
+    fn hear_done(&mut self, key: u64, done: &[u8]) -> Result<Said, String> {
+        let number = |place: usize| {
+            let bytes = done.get(8 * place..8 * (place + 1));
+            let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+            let number = bytes.map(u64::from_le_bytes);
+            number.ok_or_else(|| format!("key {key} is answered with {done:?}"))
+        };
+        // The key, how often it ran, and when the last time began.
+        let (whose, started) = (number(0)?, number(2)?);
+        if whose != key {
+            return Ok(Said::Misrouted);
+        }
         let new = Done {
             started,
-            bytes: effect.to_vec(),
+            bytes: done.to_vec(),
         };
         if let Some(old) = self.done.get(&key) {
             if old.started.abs_diff(started) <= WINDOW_NS && *old != new {

@@ -14,6 +14,7 @@ pub(crate) struct Outcome {
     pub(crate) in_progress: u64,
     pub(crate) unknown: u64,
     pub(crate) rejected: u64,
+    pub(crate) misrouted: u64,
     pub(crate) refused: u64,
     pub(crate) given_up: u64,
 }
@@ -29,6 +30,7 @@ impl Outcome {
         self.in_progress += other.in_progress;
         self.unknown += other.unknown;
         self.rejected += other.rejected;
+        self.misrouted += other.misrouted;
         self.refused += other.refused;
         self.given_up += other.given_up;
     }
@@ -57,7 +59,7 @@ impl Display for Outcome {
         write!(
             f,
             "{} deliveries, {} faults, {} of them upgrades; {} executions, {} to the end; answers: {} done, {} in \
-             progress, {} unknown, {} rejected, {} refused at once, {} given up",
+             progress, {} unknown, {} rejected, {} misrouted by upgrades, {} refused at once, {} given up",
             self.deliveries,
             self.faults,
             self.upgrades,
@@ -67,6 +69,7 @@ impl Display for Outcome {
             self.in_progress,
             self.unknown,
             self.rejected,
+            self.misrouted,
             self.refused,
             self.given_up
         )

@@ -211,6 +211,10 @@ impl Run {
             Said::InProgress => self.outcome.in_progress += 1,
             Said::OutcomeUnknown => self.outcome.unknown += 1,
             Said::Nothing => {}
+            // In a new heap the pointers of an old call may lead to what belongs to another, whose answer it then takes
+            // for its own. No canister can tell.
+            Said::Misrouted if self.was_upgraded_since(sent) => self.outcome.misrouted += 1,
+            Said::Misrouted => return Err(format!("{sent:?} has another request's answer")),
         }
         Ok(())
     }
@@ -223,13 +227,16 @@ impl Run {
                 | ErrorCode::CanisterStopped
                 | ErrorCode::CanisterOutOfCycles
         ) || reject.message.contains("injected by local-replica");
-        // Callbacks into a new heap trap wherever the old pointers lead.
-        let by_upgrade = sent.upgrades < self.upgrades.1;
-        if by_fault || by_upgrade {
+        // Callbacks into a new heap mostly trap, wherever the old pointers lead.
+        if by_fault || self.was_upgraded_since(sent) {
             Ok(())
         } else {
             Err(format!("rejected without a fault: {}", reject.message))
         }
+    }
+
+    fn was_upgraded_since(&self, sent: &Sent) -> bool {
+        sent.upgrades < self.upgrades.1
     }
 
     /// No more faults: everything ends. Then, after an upgrade, what is remembered is answered as before, and nothing is

@@ -63,6 +63,14 @@ pub fn fixed_fees(sender: Principal, canister: Principal, method: &str, arg: &[u
     EXECUTION + INGRESS + INGRESS_BYTE * (ENVELOPE + bytes) as u128
 }
 
+/// What a canister is charged at least for a call to another and its answer, in cycles: for the two messages, at the prices
+/// of a 13-node subnet.
+pub fn call_fees(method: &str, arg: &[u8], reply: &[u8]) -> u128 {
+    const CALL: u128 = 260_000;
+    const BYTE: u128 = 1_000;
+    CALL + BYTE * (method.len() + arg.len() + reply.len()) as u128
+}
+
 /// An update call that was accepted, and perhaps not executed yet.
 #[derive(Clone, Debug)]
 pub struct Sent(RawMessageId);
@@ -187,6 +195,22 @@ impl<'a> Canister<'a> {
             .send(sender, method, args)
             .expect("the call is accepted for execution");
         drop(self.replica.await_call(sent.0));
+    }
+
+    /// Has this canister, a test canister, make a call with cycles: the reply, or why there is none, and the cycles that
+    /// came back.
+    pub fn forward(
+        &self,
+        to: Principal,
+        method: &str,
+        arg: Vec<u8>,
+        cycles: u128,
+    ) -> (Result<Vec<u8>, String>, u128) {
+        let arg = encode((to, method, arg, cycles));
+        let reply = self
+            .update_raw(user(0), "forward", arg)
+            .expect("forward answers");
+        candid::decode_args(&reply).expect("forward answers with a result and cycles")
     }
 
     /// What the canister has, in cycles.

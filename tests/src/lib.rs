@@ -17,6 +17,8 @@ mod faults;
 mod replica;
 mod target;
 
-pub use canister::{BENCH_CANISTER, Canister, LEDGER, Sent, TEST_CANISTER, Wasm, fixed_fees, user};
+pub use canister::{
+    BENCH_CANISTER, Canister, LEDGER, Sent, TEST_CANISTER, Wasm, call_fees, fixed_fees, user,
+};
 pub use faults::Faults;
 pub use replica::replica;

@@ -1,15 +1,10 @@
 //! Methods that await: each await commits, so a trap can come too late to undo what was done.
 
-use crate::common::{Answer, Failure, Fixture, Plan, Refusal, ok, with_canister};
+use crate::common::{
+    Answer, Failure, Fixture, Plan, Refusal, is_in_progress, is_unknown, ok, with_canister,
+};
 use integration_tests::user;
 use pocket_ic::RejectCode;
-
-fn is_unknown(answer: &Answer) -> bool {
-    matches!(
-        answer,
-        Err(Failure::Idempotency(Refusal::OutcomeUnknown { .. }))
-    )
-}
 
 /// Calls `endpoint` three times: what it answers first, and that it answers the same again without running.
 fn once_and_again(it: &Fixture<'_>, endpoint: &str, key: &[u8], plan: Plan) -> Answer {
@@ -176,11 +171,10 @@ fn many_at_once_each_run_once() {
         assert_eq!(it.executions("work"), 20);
         assert_eq!(it.executions("work, after the await"), 20);
         for (first, second) in answers[..20].iter().zip(&answers[20..]) {
-            let in_progress = matches!(
-                second,
-                Err(Failure::Idempotency(Refusal::InProgress { .. }))
+            assert!(
+                first == second || is_in_progress(second),
+                "{first:?} then {second:?}"
             );
-            assert!(first == second || in_progress, "{first:?} then {second:?}");
         }
     });
 }

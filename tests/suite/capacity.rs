@@ -51,7 +51,8 @@ fn full_of_bytes() {
         // 3,000 bytes in all, 128 for each record, and room for 1,000 more must be there before a call runs.
         assert!(say_small(&it, 1, 800).is_ok());
         let stats = it.stats().1;
-        assert!(stats.bytes > 1_000 && stats.bytes < 1_100, "{stats:?}");
+        // The types of the reply, which come with it, take some 190.
+        assert!(stats.bytes > 1_000 && stats.bytes < 1_150, "{stats:?}");
         assert!(say_small(&it, 2, 700).is_ok());
         retry_after(say_small(&it, 3, 1));
         let stats = it.stats().1;

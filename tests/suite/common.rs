@@ -36,6 +36,11 @@ pub(crate) enum Refusal {
     TooOld,
     CreatedInFuture { now: u64 },
     Full { retry_after: u64 },
+    QuotaExceeded { retry_after: u64 },
+    SequenceTooOld { expected: u64 },
+    SequenceGap { expected: u64 },
+    CyclesRequired { cycles: u64 },
+    StoreDamaged,
 }
 
 #[derive(CandidType, Clone, Copy, Debug, Deserialize, PartialEq)]
@@ -67,6 +72,28 @@ pub(crate) fn refused(refusal: Refusal) -> Answer {
 
 pub(crate) fn ok(text: &str) -> Answer {
     Ok(text.to_owned())
+}
+
+pub(crate) fn gap(expected: u64) -> Answer {
+    refused(Refusal::SequenceGap { expected })
+}
+
+pub(crate) fn used(expected: u64) -> Answer {
+    refused(Refusal::SequenceTooOld { expected })
+}
+
+pub(crate) fn is_unknown(answer: &Answer) -> bool {
+    matches!(
+        answer,
+        Err(Failure::Idempotency(Refusal::OutcomeUnknown { .. }))
+    )
+}
+
+pub(crate) fn is_in_progress(answer: &Answer) -> bool {
+    matches!(
+        answer,
+        Err(Failure::Idempotency(Refusal::InProgress { .. }))
+    )
 }
 
 /// The test canister on a replica, with the calls that most tests make.
@@ -122,6 +149,30 @@ impl Fixture<'_> {
             .update(user(1), endpoint, (key.to_vec(), plan))
     }
 
+    /// Calls an endpoint that takes a sequence number and a text, as user 1.
+    pub(crate) fn step(&self, endpoint: &str, number: u64, text: &str) -> Answer {
+        self.canister
+            .update(user(1), endpoint, (number, text))
+            .expect("the endpoint answers")
+    }
+
+    /// Calls an async endpoint by sequence number, as user 1.
+    pub(crate) fn work_at(
+        &self,
+        endpoint: &str,
+        number: u64,
+        plan: Plan,
+    ) -> Result<Answer, RejectResponse> {
+        self.canister.update(user(1), endpoint, (number, plan))
+    }
+
+    /// With which number user 1's lane at an endpoint goes on.
+    pub(crate) fn next_sequence(&self, endpoint: &str, lane: u64) -> u64 {
+        self.canister
+            .query(user(1), "next_sequence", (endpoint, lane))
+            .expect("next_sequence answers")
+    }
+
     pub(crate) fn executions(&self, endpoint: &str) -> u64 {
         self.canister
             .query(user(1), "executions", (endpoint,))
@@ -134,8 +185,9 @@ impl Fixture<'_> {
             .expect("switch answers");
     }
 
-    /// Of the main store, the small one, the one that retains, and the one that drops replies.
-    pub(crate) fn stats(&self) -> (Stats, Stats, Stats, Stats) {
+    /// Of the main store, the small one, the one that retains, the one that drops replies, the one with sequence numbers, and
+    /// the one with shares.
+    pub(crate) fn stats(&self) -> (Stats, Stats, Stats, Stats, Stats, Stats) {
         let reply = self
             .canister
             .query_raw(user(1), "stats", ())

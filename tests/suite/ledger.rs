@@ -7,21 +7,21 @@ use example_ledger::{
     types::{Account, ApproveArgs, TransferArg, TransferFromArgs, TransferOnceArg},
 };
 use idempotency_core::IdempotencyError;
-use integration_tests::{Canister, LEDGER, replica, user};
+use integration_tests::{Canister, LEDGER, TEST_CANISTER, replica, user};
 use pocket_ic::PocketIc;
 use std::time::Duration;
 
-const FEE: u64 = 10;
+pub(crate) const FEE: u64 = 10;
 const START: u64 = 1_000_000_000;
 
-fn account(owner: Principal) -> Account {
+pub(crate) fn account(owner: Principal) -> Account {
     Account {
         owner,
         subaccount: None,
     }
 }
 
-fn with_ledger(test: impl FnOnce(&PocketIc, Canister<'_>)) {
+pub(crate) fn with_ledger(test: impl FnOnce(&PocketIc, Canister<'_>)) {
     let replica = replica();
     let init = LedgerArg::Init(InitArgs {
         token_name: "Test".into(),
@@ -75,17 +75,20 @@ fn transfer_once(
     request_id: &[u8],
     amount: u64,
 ) -> Result<Nat, TransferOnceError> {
-    let arg = TransferOnceArg {
+    ledger
+        .update(user(1), "transfer_once", (once(request_id, amount),))
+        .expect("it answers")
+}
+
+fn once(request_id: &[u8], amount: u64) -> TransferOnceArg {
+    TransferOnceArg {
         request_id: serde_bytes::ByteBuf::from(request_id),
         from_subaccount: None,
         to: account(user(2)),
         amount: amount.into(),
         fee: None,
         memo: None,
-    };
-    ledger
-        .update(user(1), "transfer_once", (arg,))
-        .expect("it answers")
+    }
 }
 
 #[test]
@@ -217,9 +220,24 @@ fn the_window_of_the_standard() {
         for _ in 0..5 {
             replica.tick();
         }
-        assert_eq!(icrc1_transfer(&ledger, &arg), Err(TransferError::TooOld));
         let future = transfer(5, Some(now(replica) + 61_000_000_000));
-        let answer = icrc1_transfer(&ledger, &future);
+
+        // A wallet is told so before its message costs anything, a canister as the standard has it.
+        for (arg, reason) in [(&arg, "TooOld"), (&future, "CreatedInFuture")] {
+            let reject = ledger
+                .send(user(1), "icrc1_transfer", (arg,))
+                .expect_err("it is refused when it is submitted");
+            let text = reject.reject_message;
+            assert!(text.contains(&format!("idempotency: {reason}: ")), "{text}");
+        }
+        let caller = Canister::install(replica, TEST_CANISTER, ());
+        let by_canister = |arg: &TransferArg| -> Result<Nat, TransferError> {
+            let arg = candid::encode_one(arg).expect("it encodes");
+            let (reply, _) = caller.forward(ledger.id(), "icrc1_transfer", arg, 0);
+            candid::decode_one(&reply.expect("it answers")).expect("the answer decodes")
+        };
+        assert_eq!(by_canister(&arg), Err(TransferError::TooOld));
+        let answer = by_canister(&future);
         assert!(
             matches!(answer, Err(TransferError::CreatedInFuture { .. })),
             "{answer:?}"
@@ -309,11 +327,46 @@ fn transfer_once_replays_the_first_answer_and_refuses_another_transfer() {
         );
         assert_eq!(transfer_once(&ledger, b"order 1", 7), Ok(first.clone()));
         assert_eq!(transfer_once(&ledger, b"order 2", 7), Ok(first + 1u8));
-        let too_short = IdempotencyError::InvalidKey {
-            length: 0,
-            max: 256,
-        };
-        assert_eq!(transfer_once(&ledger, b"", 7), refused(too_short));
         assert_eq!(balance(&ledger, user(2)), Nat::from(14u8));
+    });
+}
+
+#[test]
+fn what_can_not_succeed_costs_no_message() {
+    with_ledger(|replica, ledger| {
+        let refused = |caller, method: &str, arg: Vec<u8>, reason: &str| {
+            let reject = replica
+                .submit_call(ledger.id(), caller, method, arg)
+                .expect_err("it is refused when it is submitted");
+            let text = reject.reject_message;
+            assert!(text.contains(&format!("idempotency: {reason}: ")), "{text}");
+        };
+        let encode = |request_id: &[u8]| {
+            let arg = once(request_id, 7);
+            candid::encode_one(arg).expect("it encodes")
+        };
+        refused(
+            Principal::anonymous(),
+            "transfer_once",
+            encode(b"order 1"),
+            "AnonymousRefused",
+        );
+        refused(user(1), "transfer_once", encode(b""), "InvalidKey");
+        let old = transfer(5, Some(0));
+        let old = candid::encode_one(&old).expect("it encodes");
+        refused(user(1), "icrc1_transfer", old, "TooOld");
+
+        let answer: Result<Nat, TransferError> = ledger
+            .update(
+                Principal::anonymous(),
+                "icrc1_transfer",
+                (transfer(5, Some(now(replica))),),
+            )
+            .expect("the anonymous principal has an account like others");
+        assert!(
+            matches!(answer, Err(TransferError::InsufficientFunds { .. })),
+            "{answer:?}"
+        );
+        assert_eq!(transactions(&ledger), Nat::from(1u8));
     });
 }

@@ -1,6 +1,6 @@
 //! What an upgrade leaves: everything, and calls in flight unknown.
 
-use crate::common::{Answer, Failure, HOUR, Plan, Refusal, ok, refused, with_canister};
+use crate::common::{Answer, HOUR, Plan, Refusal, is_unknown, ok, refused, with_canister};
 use integration_tests::{TEST_CANISTER, user};
 
 #[test]
@@ -31,14 +31,8 @@ fn a_call_in_flight_is_unknown_at_once_and_for_good() {
         it.canister
             .upgrade(TEST_CANISTER, ())
             .expect("the upgrade succeeds");
-        let unknown = |answer: &Answer| {
-            matches!(
-                answer,
-                Err(Failure::Idempotency(Refusal::OutcomeUnknown { .. }))
-            )
-        };
         let again = it.work("work", b"key", Plan::Hold).expect("it answers");
-        assert!(unknown(&again), "{again:?}");
+        assert!(is_unknown(&again), "{again:?}");
 
         // The answer of the outcall arrives in a heap that knows nothing of it.
         it.answer_outcall();
@@ -46,7 +40,7 @@ fn a_call_in_flight_is_unknown_at_once_and_for_good() {
             .answer::<Answer>(sent)
             .expect_err("nobody is left to answer");
         let again = it.work("work", b"key", Plan::Hold).expect("it answers");
-        assert!(unknown(&again), "{again:?}");
+        assert!(is_unknown(&again), "{again:?}");
         assert_eq!(it.executions("work"), 1);
         assert_eq!(it.executions("work, after the await"), 0);
         assert_eq!(
@@ -93,7 +87,10 @@ fn opening_the_stores_costs_the_same_however_full_they_are() {
             with_many < with_one + 50_000,
             "{with_one} instructions, then {with_many}"
         );
-        assert!(with_many < 1_000_000, "{with_many} instructions");
+        assert!(
+            with_many < 2_000_000,
+            "{with_many} instructions for six stores"
+        );
     });
 }
 

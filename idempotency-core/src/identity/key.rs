@@ -70,6 +70,11 @@ impl KeyWriter {
         }
     }
 
+    /// Appends that an optional part follows. That is no content: an empty key does not become one by being optional.
+    fn begin_some(&mut self) {
+        put_sized(&mut self.written, &[1]);
+    }
+
     pub(super) fn written(&self) -> &[u8] {
         &self.written
     }
@@ -180,9 +185,12 @@ impl<K: Key + ?Sized> Key for &K {
 
 impl<K: Key> Key for Option<K> {
     fn write(&self, key: &mut KeyWriter) {
-        self.is_some().write(key);
-        if let Some(value) = self {
-            value.write(key);
+        match self {
+            None => false.write(key),
+            Some(value) => {
+                key.begin_some();
+                value.write(key);
+            }
         }
     }
 
@@ -236,6 +244,13 @@ mod tests {
     }
 
     #[test]
+    fn an_option_is_told_from_its_value() {
+        assert_eq!(written(&None::<&str>), [1, 0]);
+        assert_eq!(written(&Some("")), [1, 1, 0]);
+        assert_eq!(written(&Some("a")), [1, 1, 1, b'a']);
+    }
+
+    #[test]
     fn only_a_top_level_none_is_absent() {
         assert!(None::<u8>.is_absent());
         assert!(Key::is_absent(&&None::<&str>));
@@ -263,6 +278,9 @@ mod tests {
             })
         );
         assert!(KeyWriter::of(&("", "")).check().is_err());
+        assert!(KeyWriter::of(&Some("")).check().is_err());
+        assert!(KeyWriter::of(&Some("a")).check().is_ok());
+        assert!(KeyWriter::of(&(None::<&str>, Some(""))).check().is_ok());
         assert!(
             KeyWriter::of(&(vec![1u8; 200], vec![1u8; 200]))
                 .check()

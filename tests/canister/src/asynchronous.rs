@@ -2,7 +2,7 @@
 
 use crate::{
     Answer, Failure,
-    state::{MAIN, SMALL, ran},
+    state::{LANES, MAIN, SMALL, ran},
 };
 use candid::{CandidType, Deserialize, Principal};
 use ic_cdk::call::Call;
@@ -89,4 +89,22 @@ async fn work_forgetfully(key: Vec<u8>, plan: Plan) -> Answer {
 #[ic_cdk::update]
 async fn work_small(key: Vec<u8>, plan: Plan) -> Answer {
     work_on("work_small", plan).await
+}
+
+#[idempotent(store = LANES, sequence = number)]
+#[ic_cdk::update]
+async fn work_in_order(number: u64, plan: Plan) -> Answer {
+    work_on("work_in_order", plan).await
+}
+
+#[idempotent(store = LANES, sequence = number, errors = forget)]
+#[ic_cdk::update]
+async fn work_in_order_forgetfully(number: u64, plan: Plan) -> Answer {
+    work_on("work_in_order_forgetfully", plan).await
+}
+
+#[idempotent(store = LANES, sequence = number, window = 64)]
+#[ic_cdk::update]
+async fn work_pipelined(number: u64, plan: Plan) -> Answer {
+    work_on("work_pipelined", plan).await
 }

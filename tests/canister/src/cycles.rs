@@ -29,3 +29,22 @@ async fn pay_at(canister: Principal, key: u64, cycles: u128) -> (u128, u128) {
         msg_cycles_refunded(),
     )
 }
+
+/// Makes a call in this canister's name, with cycles: the reply, or why there is none, and the cycles that came back.
+#[ic_cdk::update]
+async fn forward(
+    canister: Principal,
+    method: String,
+    arg: Vec<u8>,
+    cycles: u128,
+) -> (Result<Vec<u8>, String>, u128) {
+    let call = Call::unbounded_wait(canister, &method)
+        .with_raw_args(&arg)
+        .with_cycles(cycles);
+    let answer = call.await;
+    let answer = answer.map(|reply| reply.into_bytes());
+    (
+        answer.map_err(|error| error.to_string()),
+        msg_cycles_refunded(),
+    )
+}

@@ -92,10 +92,10 @@ fn decode(bytes: Vec<u8>) -> (u64, u8) {
     (u64::from_le_bytes(*key), *awaits)
 }
 
-/// 0 and the effect, or which refusal it is.
-fn encode(outcome: Result<Effect, Failure>) -> Vec<u8> {
+/// 0, the key and its effect, or which refusal it is.
+fn encode(outcome: Result<(u64, Effect), Failure>) -> Vec<u8> {
     match outcome {
-        Ok(effect) => [vec![0], effect.encode()].concat(),
+        Ok((key, effect)) => [vec![0], key.to_le_bytes().into(), effect.encode()].concat(),
         Err(Failure::Idempotency(IdempotencyError::InProgress { .. })) => vec![1],
         Err(Failure::Idempotency(IdempotencyError::OutcomeUnknown { .. })) => vec![2],
         Err(Failure::Idempotency(error)) => [&[3], error.to_string().as_bytes()].concat(),
@@ -105,27 +105,27 @@ fn encode(outcome: Result<Effect, Failure>) -> Vec<u8> {
 
 #[idempotent(store = MAIN, key = *key)]
 #[ic_cdk::update(decode_with = "decode", encode_with = "encode")]
-fn act_at_once(key: u64, _awaits: u8) -> Result<Effect, Failure> {
+fn act_at_once(key: u64, _awaits: u8) -> Result<(u64, Effect), Failure> {
     Effect::start(key);
-    Ok(Effect::finish(key))
+    Ok((key, Effect::finish(key)))
 }
 
 #[idempotent(store = MAIN, key = *key)]
 #[ic_cdk::update(decode_with = "decode", encode_with = "encode")]
-async fn act(key: u64, awaits: u8) -> Result<Effect, Failure> {
+async fn act(key: u64, awaits: u8) -> Result<(u64, Effect), Failure> {
     Effect::start(key);
     for _ in 0..awaits {
         // Faults reject even this; going on regardless gives them more to hit.
         let _ = Call::unbounded_wait(ic_cdk::api::canister_self(), "nothing").await;
     }
-    Ok(Effect::finish(key))
+    Ok((key, Effect::finish(key)))
 }
 
 /// What `act_at_once` would be without the library: a simulation that takes this for right would take anything.
 #[ic_cdk::update(decode_with = "decode", encode_with = "encode")]
-fn act_unprotected(key: u64, _awaits: u8) -> Result<Effect, Failure> {
+fn act_unprotected(key: u64, _awaits: u8) -> Result<(u64, Effect), Failure> {
     Effect::start(key);
-    Ok(Effect::finish(key))
+    Ok((key, Effect::finish(key)))
 }
 
 /// Asks another canister to `act`, and asks again as long as it doesn't know the answer; the last answer, if any.

@@ -7,6 +7,10 @@
 mod asynchronous;
 mod cycles;
 mod effects;
+mod inspected;
+mod payer;
+mod sequences;
+mod shares;
 mod state;
 mod sync;
 
@@ -47,14 +51,17 @@ fn executions(endpoint: String) -> u64 {
     state::executions(&endpoint)
 }
 
-/// How full the stores are: the main one, the small one, the one that retains, and the one that drops replies.
+/// How full the stores are: the main one, the small one, the one that retains, the one that drops replies, the one with
+/// sequence numbers, and the one with shares.
 #[ic_cdk::query]
-fn stats() -> (Stats, Stats, Stats, Stats) {
+fn stats() -> (Stats, Stats, Stats, Stats, Stats, Stats) {
     (
         state::MAIN.with(|store| store.stats()),
         state::SMALL.with(|store| store.stats()),
         state::RETAINING.with(|store| store.stats()),
         state::DROPPING.with(|store| store.stats()),
+        state::LANES.with(|store| store.stats()),
+        state::SHARED.with(|store| store.stats()),
     )
 }
 

@@ -1,4 +1,4 @@
-//! What the canister keeps: counts and switches in stable memory, and four stores.
+//! What the canister keeps: counts and switches in stable memory, and six stores.
 
 use ic_stable_structures::{
     DefaultMemoryImpl, StableBTreeMap,
@@ -13,7 +13,7 @@ use std::{
 /// For how long the main store remembers.
 pub(crate) const WINDOW: Duration = Duration::from_secs(3600);
 
-type Memory = VirtualMemory<DefaultMemoryImpl>;
+pub(crate) type Memory = VirtualMemory<DefaultMemoryImpl>;
 
 thread_local! {
     static MEMORY: RefCell<MemoryManager<DefaultMemoryImpl>> =
@@ -59,9 +59,30 @@ thread_local! {
             .capacity_bytes(3_000)
             .drop_replies(),
     );
+
+    /// Where the requests are that go by sequence numbers. A lane is soon forgotten when nobody uses it.
+    pub(crate) static LANES: Store<Memory> = Store::new(
+        memory(6),
+        Policy::new()
+            .window(WINDOW)
+            .drift(Duration::from_secs(60))
+            .capacity(1_000)
+            .scope_idle(Duration::from_secs(4 * 3600)),
+    );
+
+    /// A store of which no caller gets more than a share.
+    pub(crate) static SHARED: Store<Memory> = Store::new(
+        memory(7),
+        Policy::new()
+            .window(WINDOW)
+            .drift(Duration::from_secs(60))
+            .capacity(1_100)
+            .max_reply_bytes(1_000)
+            .quota(10, 4_000),
+    );
 }
 
-fn memory(id: u8) -> Memory {
+pub(crate) fn memory(id: u8) -> Memory {
     MEMORY.with_borrow(|memory| memory.get(MemoryId::new(id)))
 }
 
@@ -76,6 +97,8 @@ pub(crate) fn install() {
     idempotency_core::install(&SMALL);
     idempotency_core::install(&RETAINING);
     idempotency_core::install(&DROPPING);
+    idempotency_core::install(&LANES);
+    idempotency_core::install(&SHARED);
     INSTALL_INSTRUCTIONS.set(ic_cdk::api::instruction_counter() - before);
 }
 
