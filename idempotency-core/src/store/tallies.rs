@@ -80,7 +80,7 @@ impl<M: Memory> Contents<M> {
             let mut lane = lane.clone();
             lane.begin(sequence.number);
             if has_ended {
-                lane.slide();
+                lane.end(sequence.number);
             }
             for _ in 0..LET_GO_AT_A_TIME {
                 let number = sequence.acked.and_then(|acked| lane.let_go(acked));
@@ -114,7 +114,7 @@ impl<M: Memory> Contents<M> {
             && let Some(tally) = self.tally(&sequence.lane)?
         {
             let mut lane = Lane::from_tally(&tally);
-            lane.slide();
+            lane.end(sequence.number);
             self.keep_lane(&sequence.lane, &lane, now, policy)?;
         }
         if let Some((scope, _)) = &counted.usage
