@@ -33,6 +33,8 @@ pub(super) struct Tallies {
     /// The live slices, oldest first; the first one's number is in the header.
     slices: VecDeque<TallySlice>,
     pub(super) entries: u64,
+    /// None was used later; `None` after opening, when that is not known.
+    last_use: Option<Timestamp>,
     /// The tally that was read or put together last.
     bytes: [u8; MOST_BYTES],
 }
@@ -50,6 +52,7 @@ impl Tallies {
         Ok(Self {
             entries: slices.iter().map(|slice| u64::from(slice.entries)).sum(),
             slices,
+            last_use: None,
             bytes: [0; MOST_BYTES],
         })
     }
@@ -59,6 +62,14 @@ impl Tallies {
         self.slices
             .front()
             .map(|slice| Timestamp::from_nanos(slice.until))
+    }
+
+    /// None of the oldest was used after this, ns. Not told from how long they are kept: an upgrade may change that.
+    fn oldest_used_until(&mut self, now: Timestamp) -> u64 {
+        match self.slices.get(1) {
+            Some(next) => next.oldest,
+            None => self.last_use.get_or_insert(now).as_nanos(),
+        }
     }
 }
 
@@ -121,7 +132,13 @@ impl<M: Memory> Contents<M> {
             && let Some(tally) = self.tally(scope)?
         {
             let mut usage = Usage::from_tally(&tally, now);
-            usage.shrink(self.until(slice).ok_or(Damaged)?, reply_bytes, policy);
+            let until = self.until(slice).ok_or(Damaged)?;
+            if until > ticket.expires_at.plus(policy.window) {
+                // It ran for longer than a window, and its record was moved: what it was charged until is over.
+                usage.add(until, reply_bytes, policy);
+            } else {
+                usage.shrink(until, reply_bytes, policy);
+            }
             self.keep_tally(scope, &usage.to_tally(), 0, now, policy)?;
         }
         Ok(())
@@ -213,6 +230,7 @@ impl<M: Memory> Contents<M> {
             return Err(Damaged);
         }
         let found = self.find_tally(identity)?;
+        self.tallies.last_use = Some(now);
         let number = self.tally_slice_for(now, policy);
         let first = self.segments.header.first_tallies;
         let (segments, tallies) = (&mut self.segments, &mut self.tallies);
@@ -289,14 +307,16 @@ impl<M: Memory> Contents<M> {
     ) -> Result<(), IdempotencyError> {
         self.forget_idle_tallies(now, 1);
         while self.tallies.entries + more > policy.scopes {
-            let Some(oldest) = self.tallies.slices.front() else {
+            let Some(mut until) = self.tallies.oldest_until().map(Timestamp::as_nanos) else {
                 break;
             };
-            // What was used within the time that a request is remembered for is never given up.
-            let used_until = oldest.until.saturating_sub(policy.keep());
-            let is_idle = used_until.saturating_add(policy.reach()) < now.as_nanos();
-            if oldest.until >= now.as_nanos() && !(policy.evicts_idle_scopes && is_idle) {
-                let retry_after = Timestamp::from_nanos(oldest.until.saturating_add(1));
+            if policy.evicts_idle_scopes {
+                // What was used within the time that a request is remembered for is never given up.
+                let used_until = self.tallies.oldest_used_until(now);
+                until = until.min(used_until.saturating_add(policy.reach()));
+            }
+            if until >= now.as_nanos() {
+                let retry_after = Timestamp::from_nanos(until.saturating_add(1));
                 return Err(IdempotencyError::Full { retry_after });
             }
             self.forget_oldest_tallies();
