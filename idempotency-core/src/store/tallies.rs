@@ -22,6 +22,9 @@ const SLICES_IN_KEEP: u64 = 4;
 /// `unused_from` of a slice is raised by so much at a time: each time the table is written.
 const NUMBERS_AHEAD: u64 = 4_096;
 
+/// That of its lane, and that of its scope.
+const TALLIES_OF_A_REQUEST: u64 = 2;
+
 /// Replies that are let go when a request with `acked` is recorded: more than it adds.
 const LET_GO_AT_A_TIME: u32 = 2;
 
@@ -278,7 +281,14 @@ impl<M: Memory> Contents<M> {
         let kept_until = now.as_nanos().saturating_add(keep);
         let first = self.segments.header.first_tallies;
         let slices = &mut self.tallies.slices;
-        let is_late_enough = slices.back().is_some_and(|last| last.until >= kept_until);
+        // Where idle ones must make room, those that are in use part from them in time.
+        let is_tight = policy.evicts_idle_scopes
+            && self.tallies.entries + TALLIES_OF_A_REQUEST > policy.scopes
+            && slices.len() < usize::from(MAX_TALLY_SLICES / 2);
+        let is_late_enough = slices.back().is_some_and(|last| {
+            let is_old = last.oldest.saturating_add(policy.reach()) < now.as_nanos();
+            last.until >= kept_until && !(is_tight && is_old)
+        });
         if !is_late_enough {
             let length = (keep / SLICES_IN_KEEP).max(1);
             let until = kept_until.div_ceil(length).saturating_mul(length);

@@ -1,13 +1,14 @@
 //! A canister with lanes: its store, its memory, its clock, and what runs in it.
 
 use super::{
-    LaneNumber, lane_identity,
+    LaneNumber, caller_of, lane_identity,
     ops::{Config, End, Number, Op, Run},
     request,
 };
 use crate::{
     admission::{self, Decision, Ticket},
     error::IdempotencyError,
+    sequence::Sequence,
     store::{Attempt, OpenError, Stats, Store, tests::harness::TestMemory},
     time::Timestamp,
 };
@@ -95,6 +96,11 @@ impl Driver {
         self.store.stats()
     }
 
+    /// How many attempts have not ended.
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
     /// What came of `op`; `None` if the store answered that its memory is damaged.
     pub(super) fn apply(&mut self, op: &Op) -> Option<Happened> {
         self.memory.allow(MOST_ACCESSES);
@@ -170,7 +176,13 @@ impl Driver {
             run,
             acked,
         } = sent;
-        let request = request(lane, number, self.config.window(lane), acked, args);
+        let sequence = Sequence {
+            lane: lane_identity(lane),
+            number,
+            window: self.config.window(lane),
+            acked,
+        };
+        let request = request(caller_of(lane), sequence, args);
         let ticket = match admission::admit(&self.store, &request, self.now()) {
             Decision::Replay(reply) => return Some(Answer::Replayed(reply)),
             Decision::Refuse(IdempotencyError::StoreDamaged) => return None,

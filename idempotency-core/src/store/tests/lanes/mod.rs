@@ -6,10 +6,14 @@
 //! PROPTEST_CASES=20000 cargo test -p idempotency-core --lib store::tests::lanes
 //! ```
 
+mod adversary;
+mod damaged;
 mod driver;
+mod floor;
 mod model;
 mod ops;
 mod properties;
+mod quotas;
 
 use crate::{
     admission::Request,
@@ -28,8 +32,11 @@ fn caller_of(lane: LaneNumber) -> u8 {
 }
 
 fn lane_identity(lane: LaneNumber) -> Identity {
-    let caller = Principal::from_slice(&[caller_of(lane)]);
-    let lane = u64::from(lane % LANES_OF_A_CALLER);
+    lane_of(caller_of(lane), u64::from(lane % LANES_OF_A_CALLER))
+}
+
+fn lane_of(caller: u8, lane: u64) -> Identity {
+    let caller = Principal::from_slice(&[caller]);
     Identity::of_lane("pay", &Scope::Caller, &caller, lane).unwrap()
 }
 
@@ -38,22 +45,13 @@ fn scope_identity(caller: u8) -> Identity {
     Identity::of_scope(&Scope::Caller, &caller).unwrap()
 }
 
-fn number_identity(lane: LaneNumber, number: u64) -> Identity {
-    Identity::of_number(&lane_identity(lane), number)
-}
-
-/// The request with a number of a lane.
-fn request(lane: LaneNumber, number: u64, window: u16, acked: Option<u64>, args: u8) -> Request {
+/// The caller's request with this place in a lane.
+fn request(caller: u8, sequence: Sequence, args: u8) -> Request {
     Request {
-        identity: number_identity(lane, number),
+        identity: Identity::of_number(&sequence.lane, sequence.number),
         fingerprint: Fingerprint::new(Digest::of_bytes(&[args]), None, None),
         created_at: None,
-        sequence: Some(Sequence {
-            lane: lane_identity(lane),
-            number,
-            window,
-            acked,
-        }),
-        scope: Some(scope_identity(caller_of(lane))),
+        sequence: Some(sequence),
+        scope: Some(scope_identity(caller)),
     }
 }

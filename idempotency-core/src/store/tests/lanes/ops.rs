@@ -17,6 +17,11 @@ pub(super) struct Config {
 }
 
 impl Config {
+    pub(super) fn new(policy: Policy, window: u16) -> Self {
+        let windows = [window; 3];
+        Self { policy, windows }
+    }
+
     pub(super) fn window(&self, lane: LaneNumber) -> u16 {
         self.windows[usize::from(lane) % self.windows.len()]
     }
