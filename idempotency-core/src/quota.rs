@@ -62,25 +62,38 @@ impl Usage {
         tally
     }
 
+    /// Requests that it is charged for.
+    pub(crate) fn entries(&self) -> u64 {
+        let entries = self.buckets.iter().map(|bucket| u64::from(bucket.entries));
+        entries.sum()
+    }
+
+    /// Bytes of replies that it is charged for.
+    pub(crate) fn reply_bytes(&self) -> u64 {
+        let units = self.buckets.iter().map(|bucket| u64::from(bucket.units));
+        units.sum::<u64>() * UNIT_BYTES
+    }
+
     /// Whether one more request with the largest reply is within the quota.
     pub(crate) fn admit(&self, quota: &Quota, policy: &Policy) -> Result<(), IdempotencyError> {
-        let entries: u64 = self
-            .buckets
-            .iter()
-            .map(|bucket| u64::from(bucket.entries))
-            .sum();
-        let units: u64 = self
-            .buckets
-            .iter()
-            .map(|bucket| u64::from(bucket.units))
-            .sum();
-        let bytes = units * UNIT_BYTES + u64::from(policy.max_reply_bytes);
-        if entries < quota.entries && bytes <= quota.reply_bytes {
+        if self.has_room(quota, policy) {
             return Ok(());
         }
-        let first_end = self.buckets.iter().map(|bucket| bucket.end).min();
-        let retry_after = Timestamp::from_nanos(first_end.unwrap_or(u64::MAX).saturating_add(1));
+        let mut ends: Vec<u64> = self.buckets.iter().map(|bucket| bucket.end).collect();
+        ends.sort_unstable();
+        let has_room_after = |end: &u64| {
+            let left = self.buckets.iter().filter(|bucket| bucket.end > *end);
+            let buckets = left.copied().collect();
+            Self { buckets }.has_room(quota, policy)
+        };
+        let end = ends.into_iter().find(has_room_after).unwrap_or(u64::MAX);
+        let retry_after = Timestamp::from_nanos(end.saturating_add(1));
         Err(IdempotencyError::QuotaExceeded { retry_after })
+    }
+
+    fn has_room(&self, quota: &Quota, policy: &Policy) -> bool {
+        let bytes = self.reply_bytes() + u64::from(policy.max_reply_bytes);
+        self.entries() < quota.entries && bytes <= quota.reply_bytes
     }
 
     /// Counts a request that is remembered until `until`.

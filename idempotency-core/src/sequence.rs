@@ -102,7 +102,8 @@ impl Lane {
         if self.has_used(number) {
             return Err(IdempotencyError::SequenceTooOld { expected });
         }
-        if number.saturating_sub(expected) >= u64::from(self.window) {
+        // No floor could be above the very last number.
+        if number.saturating_sub(expected) >= u64::from(self.window) || number == u64::MAX {
             return Err(IdempotencyError::SequenceGap { expected });
         }
         Ok(())
@@ -125,6 +126,14 @@ impl Lane {
     /// A number that was begun in this very message did nothing.
     pub(crate) fn release(&mut self, number: u64) {
         self.set(number, false);
+    }
+
+    /// A number that was begun has ended. A strict lane goes on only then; one that was forgotten meanwhile and begins anew
+    /// waits for another.
+    pub(crate) fn end(&mut self, number: u64) {
+        if !self.is_strict() || number == self.first {
+            self.slide();
+        }
     }
 
     /// No number from this one on was used.
@@ -178,7 +187,7 @@ impl Lane {
     }
 
     /// Brings `first` behind the numbers that were used without a gap.
-    pub(crate) fn slide(&mut self) {
+    fn slide(&mut self) {
         // At the very end of the numbers there is nowhere to slide to.
         let by = self.leading().min(u64::MAX - self.first);
         let (words, bits) = ((by / 64) as usize, by % 64);
@@ -201,3 +210,6 @@ impl Lane {
 fn words(window: u16) -> usize {
     usize::from(window).div_ceil(64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,9 @@ const SLICES_IN_KEEP: u64 = 4;
 /// `unused_from` of a slice is raised by so much at a time: each time the table is written.
 const NUMBERS_AHEAD: u64 = 4_096;
 
+/// That of its lane, and that of its scope.
+const TALLIES_OF_A_REQUEST: u64 = 2;
+
 /// Replies that are let go when a request with `acked` is recorded: more than it adds.
 const LET_GO_AT_A_TIME: u32 = 2;
 
@@ -34,7 +37,9 @@ pub(super) struct Tallies {
     slices: VecDeque<TallySlice>,
     pub(super) entries: u64,
     /// The tally that was found last.
-    last: Option<FoundTally>,
+    last_found: Option<FoundTally>,
+    /// None was used later; `None` after opening, when that is not known.
+    last_use: Option<Timestamp>,
     /// What was read or put together last.
     bytes: [u8; MOST_BYTES],
 }
@@ -52,7 +57,8 @@ impl Tallies {
         Ok(Self {
             entries: slices.iter().map(|slice| u64::from(slice.entries)).sum(),
             slices,
-            last: None,
+            last_found: None,
+            last_use: None,
             bytes: [0; MOST_BYTES],
         })
     }
@@ -62,6 +68,14 @@ impl Tallies {
         self.slices
             .front()
             .map(|slice| Timestamp::from_nanos(slice.until))
+    }
+
+    /// None of the oldest was used after this, ns. Not told from how long they are kept: an upgrade may change that.
+    fn oldest_used_until(&mut self, now: Timestamp) -> u64 {
+        match self.slices.get(1) {
+            Some(next) => next.oldest,
+            None => self.last_use.get_or_insert(now).as_nanos(),
+        }
     }
 }
 
@@ -82,10 +96,12 @@ impl<M: Memory> Contents<M> {
             let mut lane = lane.clone();
             lane.begin(sequence.number);
             if has_ended {
-                lane.slide();
+                lane.end(sequence.number);
             }
+            // Nobody has received a reply that is yet to be made.
+            let acked = sequence.acked.map(|acked| acked.min(sequence.number));
             for _ in 0..LET_GO_AT_A_TIME {
-                let number = sequence.acked.and_then(|acked| lane.let_go(acked));
+                let number = acked.and_then(|acked| lane.let_go(acked));
                 if let Some(number) = number {
                     self.let_go(&Identity::of_number(&sequence.lane, number))?;
                 }
@@ -117,14 +133,20 @@ impl<M: Memory> Contents<M> {
             && let Some(tally) = self.tally(&sequence.lane)?
         {
             let mut lane = Lane::from_tally(&tally);
-            lane.slide();
+            lane.end(sequence.number);
             self.keep_lane(&sequence.lane, &lane, now, policy)?;
         }
         if let Some((scope, _)) = &counted.usage
             && let Some(tally) = self.tally(scope)?
         {
             let mut usage = Usage::from_tally(&tally, now);
-            usage.shrink(self.until(slice).ok_or(Damaged)?, reply_bytes, policy);
+            let until = self.until(slice).ok_or(Damaged)?;
+            if until > ticket.expires_at.plus(policy.window) {
+                // It ran for longer than a window, and its record was moved: what it was charged until is over.
+                usage.add(until, reply_bytes, policy);
+            } else {
+                usage.shrink(until, reply_bytes, policy);
+            }
             self.keep_tally(scope, &usage.to_tally(), 0, now, policy)?;
         }
         Ok(())
@@ -210,7 +232,7 @@ impl<M: Memory> Contents<M> {
             body_bytes: tally.body_bytes(),
             changes: self.index.changes(),
         };
-        tallies.last = Some(found);
+        tallies.last_found = Some(found);
         Ok(Some(found))
     }
 
@@ -228,10 +250,11 @@ impl<M: Memory> Contents<M> {
         }
         let changes = self.index.changes();
         let is_it = |last: &FoundTally| last.identity == *identity && last.changes == changes;
-        let found = match self.tallies.last.filter(is_it) {
+        let found = match self.tallies.last_found.filter(is_it) {
             Some(found) => Some(found),
             None => self.find_tally(identity)?,
         };
+        self.tallies.last_use = Some(now);
         let number = self.tally_slice_for(now, policy);
         let first = self.segments.header.first_tallies;
         let (segments, tallies) = (&mut self.segments, &mut self.tallies);
@@ -279,7 +302,14 @@ impl<M: Memory> Contents<M> {
         let kept_until = now.as_nanos().saturating_add(keep);
         let first = self.segments.header.first_tallies;
         let slices = &mut self.tallies.slices;
-        let is_late_enough = slices.back().is_some_and(|last| last.until >= kept_until);
+        // Where idle ones must make room, those that are in use part from them in time.
+        let is_tight = policy.evicts_idle_scopes
+            && self.tallies.entries + TALLIES_OF_A_REQUEST > policy.scopes
+            && slices.len() < usize::from(MAX_TALLY_SLICES / 2);
+        let is_late_enough = slices.back().is_some_and(|last| {
+            let is_old = last.oldest.saturating_add(policy.reach()) < now.as_nanos();
+            last.until >= kept_until && !(is_tight && is_old)
+        });
         if !is_late_enough {
             let length = (keep / SLICES_IN_KEEP).max(1);
             let until = kept_until.div_ceil(length).saturating_mul(length);
@@ -308,14 +338,16 @@ impl<M: Memory> Contents<M> {
     ) -> Result<(), IdempotencyError> {
         self.forget_idle_tallies(now, 1);
         while self.tallies.entries + more > policy.scopes {
-            let Some(oldest) = self.tallies.slices.front() else {
+            let Some(mut until) = self.tallies.oldest_until().map(Timestamp::as_nanos) else {
                 break;
             };
-            // What was used within the time that a request is remembered for is never given up.
-            let used_until = oldest.until.saturating_sub(policy.keep());
-            let is_idle = used_until.saturating_add(policy.reach()) < now.as_nanos();
-            if oldest.until >= now.as_nanos() && !(policy.evicts_idle_scopes && is_idle) {
-                let retry_after = Timestamp::from_nanos(oldest.until.saturating_add(1));
+            if policy.evicts_idle_scopes {
+                // What was used within the time that a request is remembered for is never given up.
+                let used_until = self.tallies.oldest_used_until(now);
+                until = until.min(used_until.saturating_add(policy.reach()));
+            }
+            if until >= now.as_nanos() {
+                let retry_after = Timestamp::from_nanos(until.saturating_add(1));
                 return Err(IdempotencyError::Full { retry_after });
             }
             self.forget_oldest_tallies();
@@ -338,7 +370,7 @@ impl<M: Memory> Contents<M> {
     /// Gives up the oldest slice. A lane that was in it is not known any more, so the floor rises above its numbers: they would
     /// run again.
     fn forget_oldest_tallies(&mut self) {
-        self.tallies.last = None;
+        self.tallies.last_found = None;
         let Some(slice) = self.tallies.slices.pop_front() else {
             return;
         };

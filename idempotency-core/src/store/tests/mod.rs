@@ -11,6 +11,7 @@
 mod cases;
 mod damaged;
 mod harness;
+mod lanes;
 mod model;
 mod properties;
 

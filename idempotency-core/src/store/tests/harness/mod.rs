@@ -5,8 +5,7 @@
 mod damage;
 mod memory;
 
-use damage::Patch;
-pub(crate) use damage::any_image;
+pub(crate) use damage::{Patch, any_image};
 pub(crate) use memory::TestMemory;
 
 use super::library::{

@@ -1,0 +1,252 @@
+//! A lane beside a plain set of the numbers that were used.
+
+use super::{Lane, MAX_WINDOW};
+use crate::error::IdempotencyError;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// What a lane stands for.
+#[derive(Debug)]
+struct Model {
+    window: u16,
+    first: u64,
+    acked: u64,
+    used: BTreeSet<u64>,
+}
+
+impl Model {
+    fn new(floor: u64) -> Self {
+        Self {
+            window: 1,
+            first: floor,
+            acked: floor,
+            used: BTreeSet::new(),
+        }
+    }
+
+    fn is_used(&self, number: u64) -> bool {
+        number < self.first || self.used.contains(&number)
+    }
+
+    fn first_unused(&self) -> u64 {
+        (self.first..=u64::MAX)
+            .find(|number| !self.is_used(*number))
+            .unwrap()
+    }
+
+    fn next(&self) -> u64 {
+        match self.window {
+            1 => self.first,
+            _ => self.first_unused(),
+        }
+    }
+
+    fn admit(&self, number: u64) -> Result<(), IdempotencyError> {
+        let expected = self.next();
+        let end = u128::from(expected) + u128::from(self.window);
+        if self.is_used(number) {
+            Err(IdempotencyError::SequenceTooOld { expected })
+        } else if u128::from(number) >= end || number == u64::MAX {
+            Err(IdempotencyError::SequenceGap { expected })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn begin(&mut self, number: u64) {
+        if self.window > 1 {
+            self.first = self.first_unused();
+        }
+        self.used.insert(number);
+    }
+
+    /// A strict lane waits for its number, and no other.
+    fn end(&mut self, number: u64) {
+        if self.window > 1 || number == self.first {
+            self.first = self.first_unused();
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// A number that far from the next one, and what comes of it if it may run.
+    Use(i64, Fate),
+    Window(u16),
+    /// All below a number that far from the next one were received.
+    Acked(i64),
+    Store,
+}
+
+#[derive(Clone, Debug)]
+enum Fate {
+    Ends,
+    Released,
+    /// It has not ended, or never will.
+    Pending,
+    /// The number that has been pending for the longest ends, too.
+    EndsAnother,
+}
+
+fn windows() -> impl Strategy<Value = u16> {
+    prop_oneof![
+        prop::sample::select(vec![1, 1, 2, 3, 63, 64, 65, 128, MAX_WINDOW]),
+        1..=MAX_WINDOW
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let fate = prop::sample::select(vec![
+        Fate::Ends,
+        Fate::Ends,
+        Fate::Ends,
+        Fate::Released,
+        Fate::Pending,
+        Fate::EndsAnother,
+    ]);
+    let offset = prop_oneof![4 => Just(0), 4 => 0..4i64, 4 => 0..70i64, 1 => -70..1_100i64];
+    let op = prop_oneof![
+        40 => (offset, fate).prop_map(|(offset, fate)| Op::Use(offset, fate)),
+        1 => windows().prop_map(Op::Window),
+        3 => (-3..3i64).prop_map(Op::Acked),
+        1 => Just(Op::Store),
+    ];
+    prop::collection::vec(op, 1..300)
+}
+
+fn check(floor: u64, window: u16, ops: &[Op]) -> Result<(), TestCaseError> {
+    let mut lane = Lane::new(floor).with_window(window);
+    let mut model = Model {
+        window,
+        ..Model::new(floor)
+    };
+    let mut pending = vec![];
+    for op in ops {
+        match *op {
+            Op::Use(offset, ref fate) => {
+                let number = model.next().saturating_add_signed(offset);
+                let admitted = lane.admit(number);
+                prop_assert_eq!(&admitted, &model.admit(number), "{}", number);
+                if admitted.is_err() {
+                    continue;
+                }
+                lane.begin(number);
+                model.begin(number);
+                prop_assert!(lane.unused_from() > number);
+                match fate {
+                    Fate::Released => {
+                        lane.release(number);
+                        model.used.remove(&number);
+                    }
+                    Fate::Pending => pending.push(number),
+                    Fate::Ends => {
+                        lane.end(number);
+                        model.end(number);
+                    }
+                    Fate::EndsAnother => {
+                        pending.push(number);
+                        let ended = pending.remove(0);
+                        lane.end(ended);
+                        model.end(ended);
+                    }
+                }
+            }
+            Op::Window(window) => {
+                lane = lane.with_window(window);
+                model.window = window;
+            }
+            Op::Acked(offset) => {
+                let received = model.next().saturating_add_signed(offset);
+                let expected = (model.acked < received.min(model.first)).then_some(model.acked);
+                model.acked += u64::from(expected.is_some());
+                prop_assert_eq!(lane.let_go(received), expected);
+            }
+            Op::Store => lane = Lane::from_tally(&lane.to_tally()),
+        }
+        prop_assert_eq!(lane.next(), model.next());
+        prop_assert_eq!(&lane, &Lane::from_tally(&lane.to_tally()));
+        let unused_from = model
+            .used
+            .last()
+            .map_or(0, |last| last + 1)
+            .max(model.first);
+        prop_assert_eq!(lane.unused_from(), unused_from);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        cases: if cfg!(miri) { 10 } else { ProptestConfig::default().cases },
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_lane_is_a_set_of_numbers(
+        floor in prop_oneof![Just(0), 0..200u64, u64::MAX - 1_200..=u64::MAX],
+        window in windows(),
+        ops in ops(),
+    ) {
+        check(floor, window, &ops)?;
+    }
+}
+
+fn gap(expected: u64) -> Result<(), IdempotencyError> {
+    Err(IdempotencyError::SequenceGap { expected })
+}
+
+fn too_old(expected: u64) -> Result<(), IdempotencyError> {
+    Err(IdempotencyError::SequenceTooOld { expected })
+}
+
+#[test]
+fn each_window_takes_as_many_numbers_as_it_is_wide() {
+    for window in [1, 2, 63, 64, 65, 1_023, MAX_WINDOW] {
+        let mut lane = Lane::new(0).with_window(window);
+        let width = u64::from(window);
+        for number in (0..width).rev() {
+            assert_eq!(lane.admit(number), Ok(()), "{number} of {window}");
+            assert_eq!(lane.admit(number + width), gap(0), "{number} of {window}");
+            if number > 0 {
+                lane.begin(number);
+                assert_eq!(lane.admit(number), too_old(0), "{number} of {window}");
+            }
+        }
+        // All but the first are used: it was lost, and now comes.
+        assert_eq!(lane.admit(width), gap(0), "{window}");
+        lane.begin(0);
+        lane.end(0);
+        assert_eq!(lane.next(), width);
+        assert_eq!(lane.admit(0), too_old(width));
+        assert_eq!(lane.admit(2 * width - 1), Ok(()));
+        assert_eq!(lane.admit(2 * width), gap(width));
+        assert_eq!(lane.unused_from(), width);
+    }
+}
+
+#[test]
+fn the_numbers_end_before_the_last_one() {
+    for window in [1, 2, 64, MAX_WINDOW] {
+        let mut lane = Lane::new(u64::MAX - 2).with_window(window);
+        for number in [u64::MAX - 2, u64::MAX - 1] {
+            lane.begin(number);
+            lane.end(number);
+        }
+        // A floor above it could not be told.
+        assert_eq!(lane.admit(u64::MAX), gap(u64::MAX), "{window}");
+        assert_eq!(lane.admit(u64::MAX - 1), too_old(u64::MAX));
+        assert_eq!(lane.unused_from(), u64::MAX);
+    }
+}
+
+/// A lane that was forgotten and begins anew may still see a number end that ran before.
+#[test]
+fn a_strict_lane_waits_for_its_own_number() {
+    let mut lane = Lane::new(5).with_window(1);
+    lane.begin(5);
+    lane.end(3);
+    assert_eq!(lane.admit(6), gap(5));
+    lane.end(5);
+    assert_eq!(lane.admit(6), Ok(()));
+}

@@ -1,0 +1,145 @@
+//! Memories with lanes and quotas that something else has written to: the store refuses them or works, and comes to an end.
+
+use super::{
+    driver::Driver,
+    ops::{Config, Op},
+};
+use crate::store::tests::{
+    config,
+    harness::{Patch, Seed, TestMemory, any_image},
+    seeds,
+};
+use proptest::prelude::*;
+
+/// Of the header: from the number of the oldest slice to that of the live slices of tallies; and the table of those.
+const FIELDS: std::ops::Range<usize> = 60..76;
+const TABLE: std::ops::Range<usize> = 8_192..8_192 + 16 * 48;
+
+/// Where the header has the pages in use and the two numbers of live slices, in words after magic and version.
+const PAGES_WORD: usize = (40 - 8) / 4;
+const SLICES_WORD: usize = (60 - 8) / 4;
+const TALLIES_WORD: usize = (72 - 8) / 4;
+
+#[derive(Clone, Debug)]
+enum Damage {
+    Any(Patch),
+    /// Bytes of what the header says of tallies.
+    Tallies {
+        at: usize,
+        bytes: Vec<u8>,
+    },
+}
+
+impl Damage {
+    fn apply(&self, memory: &TestMemory) {
+        match self {
+            Self::Any(patch) => patch.apply(memory),
+            Self::Tallies { at, bytes } => memory.edit(|memory| {
+                if let Some(place) = memory.get_mut(*at..*at + bytes.len()) {
+                    place.copy_from_slice(bytes);
+                }
+            }),
+        }
+    }
+}
+
+fn damages(most: usize) -> impl Strategy<Value = Vec<Damage>> {
+    let bytes = prop_oneof![
+        any::<u8>().prop_map(|byte| vec![byte]),
+        any::<u32>().prop_map(|word| word.to_le_bytes().to_vec()),
+        (0..40u32).prop_map(|word| word.to_le_bytes().to_vec()),
+        Just(vec![0; 8]),
+        Just(vec![u8::MAX; 8]),
+    ];
+    let tallies =
+        (prop_oneof![FIELDS, TABLE], bytes).prop_map(|(at, bytes)| Damage::Tallies { at, bytes });
+    let any = any::<Seed>().prop_map(|seed| Damage::Any(seed.into()));
+    prop::collection::vec(prop_oneof![any, tallies], 0..=most)
+}
+
+fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
+    seeds(most).prop_map(|seeds| seeds.into_iter().map(Op::from).collect())
+}
+
+fn configs() -> impl Strategy<Value = Config> {
+    any::<Seed>().prop_map(Config::from)
+}
+
+fn apply_all(driver: &mut Driver, ops: &[Op]) {
+    for op in ops {
+        driver.apply(op);
+        driver.stats();
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_damaged_store_is_refused_or_works(
+        config in configs(),
+        before in ops(300),
+        damages in damages(8),
+        after in ops(100),
+    ) {
+        let memory = TestMemory::new(u64::MAX);
+        let mut driver = Driver::open(&memory, config.clone()).unwrap();
+        apply_all(&mut driver, &before);
+        let now = driver.now;
+        drop(driver);
+        for damage in &damages {
+            damage.apply(&memory);
+        }
+        if let Ok(mut driver) = Driver::open(&memory, config) {
+            // What the tallies say of times is as old as it was.
+            driver.now = now;
+            apply_all(&mut driver, &after);
+        }
+    }
+
+    /// As if another structure wrote to the memory while the store uses it.
+    #[test]
+    fn a_store_that_is_damaged_in_use_goes_on(
+        config in configs(),
+        before in ops(300),
+        damages in damages(8),
+        after in ops(100),
+    ) {
+        let memory = TestMemory::new(u64::MAX);
+        let mut driver = Driver::open(&memory, config).unwrap();
+        apply_all(&mut driver, &before);
+        for damage in &damages {
+            damage.apply(&memory);
+        }
+        apply_all(&mut driver, &after);
+    }
+
+    #[test]
+    fn any_memory_that_begins_as_a_store_is_refused_or_works(
+        config in configs(),
+        pages in 1..12u8,
+        words in prop::collection::vec(words(), 2_000..2_240),
+        damages in damages(20),
+        after in ops(100),
+    ) {
+        let mut words = words;
+        words.iter_mut().filter(|word| **word < 20).for_each(|word| *word %= u32::from(pages));
+        words[PAGES_WORD] = words[PAGES_WORD] % u32::from(pages) + 1;
+        for slices in [SLICES_WORD, TALLIES_WORD] {
+            words[slices] = (words[slices] % 4) << 16;
+        }
+        let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+        let memory = any_image(pages.into(), &bytes);
+        for damage in &damages {
+            damage.apply(&memory);
+        }
+        if let Ok(mut driver) = Driver::open(&memory, config) {
+            apply_all(&mut driver, &after);
+        }
+    }
+}
+
+/// Words of which some lead to a page, some may, and some lead nowhere.
+fn words() -> impl Strategy<Value = u32> {
+    prop_oneof![5 => Just(0), 4 => 0..20u32, 1 => any::<u32>()]
+}

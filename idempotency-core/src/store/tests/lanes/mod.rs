@@ -1,0 +1,59 @@
+//! Lanes of sequence numbers and quotas: admission and the store together, as clients see them.
+//!
+//! Each property runs 256 sequences of up to 400 operations. For millions of them, in a few minutes:
+//!
+//! ```text
+//! PROPTEST_CASES=20000 cargo test -p idempotency-core --lib store::tests::lanes
+//! ```
+
+mod adversary;
+mod damaged;
+mod driver;
+mod floor;
+mod model;
+mod ops;
+mod properties;
+mod quotas;
+
+use crate::{
+    admission::{CountsIn, Request},
+    identity::{Digest, Fingerprint, Identity, Scope},
+    sequence::Sequence,
+};
+use candid::Principal;
+
+/// A lane of one caller, numbered through: each caller has [`LANES_OF_A_CALLER`].
+type LaneNumber = u8;
+
+const LANES_OF_A_CALLER: u8 = 2;
+
+fn caller_of(lane: LaneNumber) -> u8 {
+    lane / LANES_OF_A_CALLER
+}
+
+fn lane_identity(lane: LaneNumber) -> Identity {
+    lane_of(caller_of(lane), u64::from(lane % LANES_OF_A_CALLER))
+}
+
+fn lane_of(caller: u8, lane: u64) -> Identity {
+    let caller = Principal::from_slice(&[caller]);
+    Identity::of_lane("pay", &Scope::Caller, &caller, lane).unwrap()
+}
+
+fn scope_identity(caller: u8) -> Identity {
+    let caller = Principal::from_slice(&[caller]);
+    Identity::of_scope(&Scope::Caller, &caller).unwrap()
+}
+
+/// The caller's request with this place in a lane.
+fn request(caller: u8, sequence: Sequence, args: u8) -> Request {
+    Request {
+        identity: Identity::of_number(&sequence.lane, sequence.number),
+        fingerprint: Fingerprint::new(Digest::of_bytes(&[args]), None, None),
+        created_at: None,
+        counts_in: Some(Box::new(CountsIn {
+            sequence: Some(sequence),
+            scope: Some(scope_identity(caller)),
+        })),
+    }
+}

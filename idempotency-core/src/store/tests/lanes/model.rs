@@ -1,0 +1,445 @@
+//! What is promised of lanes and quotas, in the plainest way.
+//!
+//! When the store forgets a lane it may choose, within bounds that are checked here; what follows from that is not.
+
+use super::{
+    LaneNumber, caller_of,
+    driver::{Answer, Driver, Ended, Happened, Sent},
+    lane_identity,
+    ops::{CALLERS, Config, LANES, MAX_REPLY_BYTES, Run},
+    scope_identity,
+};
+use crate::{error::IdempotencyError, policy::Policy, quota::Usage, store::Stats, time::Timestamp};
+use proptest::prelude::*;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+/// A floor may be so far above the highest number that was used.
+const MOST_ABOVE: u64 = 4_097;
+
+pub(super) struct Model {
+    config: Config,
+    now: u64,
+    /// Those that are known.
+    lanes: BTreeMap<LaneNumber, Lane>,
+    outcomes: BTreeMap<(LaneNumber, u64), Outcome>,
+    /// Every number that ever ran, but for those that were released.
+    pub(super) executed: BTreeSet<(LaneNumber, u64)>,
+    /// The highest number that ever began, or could have.
+    highest: u64,
+    /// Where a lane that is not known begins.
+    floor: u64,
+    /// The callers whose scopes are known.
+    scopes: BTreeSet<u8>,
+    /// How many times a lane was forgotten.
+    pub(super) forgotten: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Lane {
+    window: u16,
+    /// Every number below was used.
+    first: u64,
+    acked: u64,
+    used: BTreeSet<u64>,
+    last_use: u64,
+    /// It is known up to and including this time, unless lanes are evicted.
+    kept_until: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Outcome {
+    args: u8,
+    state: State,
+    since: u64,
+    /// It is remembered up to and including this time.
+    expires_at: u64,
+    /// Whether it counts against a quota.
+    is_counted: bool,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Running,
+    Unknown,
+    Done(Vec<u8>),
+    Dropped,
+}
+
+/// What the window and the drift come to.
+fn reach(policy: &Policy) -> u64 {
+    (policy.window + 2 * policy.drift).as_nanos() as u64
+}
+
+fn usage(driver: &Driver, caller: u8, at: Timestamp) -> Option<Usage> {
+    driver.store.usage(&scope_identity(caller), at).unwrap()
+}
+
+impl Lane {
+    fn new(floor: u64) -> Self {
+        Self {
+            window: 1,
+            first: floor,
+            acked: floor,
+            used: BTreeSet::new(),
+            last_use: 0,
+            kept_until: 0,
+        }
+    }
+
+    fn first_unused(&self) -> u64 {
+        (self.first..=u64::MAX)
+            .find(|number| !self.used.contains(number))
+            .unwrap()
+    }
+
+    fn expected(&self) -> u64 {
+        match self.window {
+            1 => self.first,
+            _ => self.first_unused(),
+        }
+    }
+
+    fn used_by(&mut self, now: u64, policy: &Policy) {
+        self.last_use = now;
+        let idle = policy.scope_idle.as_nanos() as u64;
+        self.kept_until = now + idle.max(2 * reach(policy));
+    }
+}
+
+impl Model {
+    pub(super) fn new(driver: &Driver) -> Self {
+        Self {
+            config: driver.config.clone(),
+            now: driver.now,
+            lanes: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            executed: BTreeSet::new(),
+            highest: 0,
+            floor: 0,
+            scopes: BTreeSet::new(),
+            forgotten: 0,
+        }
+    }
+
+    /// Whether what has just happened is what should.
+    pub(super) fn check(
+        &mut self,
+        driver: &Driver,
+        happened: Happened,
+    ) -> Result<(), TestCaseError> {
+        self.now = driver.now;
+        let mut newcomers = 0;
+        match happened {
+            Happened::Answered(sent, answer) => {
+                newcomers = self.newcomers(&sent);
+                self.check_answer(driver, sent, answer, newcomers)?;
+            }
+            Happened::Ended(lane, number, ended, was_its_own) => {
+                prop_assert!(was_its_own, "lane {lane} lost {number} while it ran");
+                self.end(lane, number, ended);
+            }
+            Happened::Upgraded(config) => {
+                self.config = config;
+                let policy = &self.config.policy;
+                let window = policy.window.as_nanos() as u64;
+                for outcome in self.outcomes.values_mut() {
+                    if policy.evicts_idle_scopes && outcome.since + window < outcome.expires_at {
+                        // A scope may be evicted now before what it did under a longer window has expired.
+                        outcome.is_counted = false;
+                    }
+                    if matches!(outcome.state, State::Running) {
+                        outcome.state = State::Unknown;
+                    }
+                }
+            }
+            Happened::NotOpened(error) => prop_assert!(false, "{error}"),
+            Happened::Nothing => (),
+        }
+        self.check_known(driver, newcomers)?;
+        self.check_quotas(driver)?;
+        Ok(())
+    }
+
+    /// How many lanes and scopes are known.
+    fn known(&self) -> u64 {
+        (self.lanes.len() + self.scopes.len()) as u64
+    }
+
+    /// How many more a request makes known.
+    fn newcomers(&self, sent: &Sent) -> u64 {
+        let scope_is_new =
+            self.config.policy.quota.is_some() && !self.scopes.contains(&caller_of(sent.lane));
+        u64::from(!self.lanes.contains_key(&sent.lane)) + u64::from(scope_is_new)
+    }
+
+    fn check_answer(
+        &mut self,
+        driver: &Driver,
+        sent: Sent,
+        answer: Answer,
+        newcomers: u64,
+    ) -> Result<(), TestCaseError> {
+        let key = (sent.lane, sent.number);
+        let remembered = self.outcomes.get(&key).map(|outcome| outcome.answer(&sent));
+        if remembered.as_ref() == Some(&answer) {
+            return Ok(());
+        }
+        let may_be_gone = (self.outcomes.get(&key))
+            .is_none_or(|outcome| outcome.expires_at < self.now && !outcome.is_running());
+        prop_assert!(
+            may_be_gone,
+            "{sent:?} was answered {answer:?}, not {remembered:?}"
+        );
+        if let Err(error) = self.admit(&sent) {
+            prop_assert_eq!(answer, Answer::Refused(error), "{:?}", sent);
+            return Ok(());
+        }
+        match answer {
+            Answer::Executed(reply) => {
+                prop_assert!(
+                    !self.executed.contains(&key),
+                    "{sent:?} has run a second time"
+                );
+                self.execute(sent, reply);
+                Ok(())
+            }
+            Answer::Refused(IdempotencyError::Full { retry_after }) => {
+                prop_assert!(retry_after > driver.now());
+                self.check_full(driver, newcomers)
+            }
+            Answer::Refused(IdempotencyError::QuotaExceeded { retry_after }) => {
+                self.check_exceeded(driver, caller_of(sent.lane), retry_after)
+            }
+            answer => Err(TestCaseError::fail(format!(
+                "{sent:?} should run, and was answered {answer:?}"
+            ))),
+        }
+    }
+
+    /// Whether a request of which nothing is remembered may run.
+    fn admit(&self, sent: &Sent) -> Result<(), IdempotencyError> {
+        let unknown = Lane::new(self.floor);
+        let lane = Lane {
+            window: self.config.window(sent.lane),
+            ..self.lanes.get(&sent.lane).unwrap_or(&unknown).clone()
+        };
+        let expected = lane.expected();
+        let Range { start, end } = expected..expected.saturating_add(lane.window.into());
+        if sent.number < start || lane.used.contains(&sent.number) {
+            Err(IdempotencyError::SequenceTooOld { expected })
+        } else if sent.number >= end {
+            Err(IdempotencyError::SequenceGap { expected })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_full(&self, driver: &Driver, newcomers: u64) -> Result<(), TestCaseError> {
+        let Stats {
+            entries,
+            capacity,
+            bytes,
+            capacity_bytes,
+            ..
+        } = driver.stats();
+        let most = 128 + u64::from(MAX_REPLY_BYTES);
+        let is_full = entries >= capacity || bytes + most > capacity_bytes;
+        let has_no_memory = driver.memory.refused_grows.get() > 0;
+        let has_no_scope = newcomers > 0 && self.known() + newcomers > self.config.policy.scopes;
+        prop_assert!(
+            is_full || has_no_memory || has_no_scope,
+            "there is room for {newcomers} beside {}",
+            self.known()
+        );
+        Ok(())
+    }
+
+    fn execute(&mut self, sent: Sent, reply: Vec<u8>) {
+        let floor = self.floor;
+        let lane = self
+            .lanes
+            .entry(sent.lane)
+            .or_insert_with(|| Lane::new(floor));
+        let policy = &self.config.policy;
+        lane.window = self.config.window(sent.lane);
+        lane.used_by(self.now, policy);
+        if lane.window > 1 {
+            lane.first = lane.first_unused();
+        }
+        self.highest = self.highest.max(sent.number);
+        let key = (sent.lane, sent.number);
+        if sent.run != Run::Released {
+            lane.used.insert(sent.number);
+            self.executed.insert(key);
+            let outcome = Outcome {
+                args: sent.args,
+                state: match sent.run {
+                    Run::Sync => State::Done(reply),
+                    _ => State::Running,
+                },
+                since: self.now,
+                expires_at: self.now + policy.window.as_nanos() as u64,
+                is_counted: policy.quota.is_some(),
+            };
+            self.outcomes.insert(key, outcome);
+        }
+        if sent.run == Run::Sync {
+            lane.first = lane.first_unused();
+        }
+        for _ in 0..2 {
+            if lane.acked < lane.first
+                && sent
+                    .acked
+                    .is_some_and(|acked| lane.acked < acked.min(sent.number))
+            {
+                let key = (sent.lane, lane.acked);
+                lane.acked += 1;
+                if (self.outcomes.get(&key)).is_some_and(|outcome| outcome.has_ended()) {
+                    self.outcomes.remove(&key);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, number: LaneNumber, sequence: u64, ended: Ended) {
+        let outcome = self.outcomes.get_mut(&(number, sequence)).unwrap();
+        outcome.state = match ended {
+            Ended::Reply(reply) => State::Done(reply),
+            Ended::NoReply => State::Dropped,
+            Ended::Interrupted => {
+                outcome.state = State::Unknown;
+                return;
+            }
+        };
+        if let Some(lane) = self.lanes.get_mut(&number) {
+            lane.used_by(self.now, &self.config.policy);
+            if lane.window > 1 || lane.first == sequence {
+                lane.first = lane.first_unused();
+            }
+        }
+    }
+
+    /// Whether the lanes that the store knows are those that it should know, and stand where they should.
+    fn check_known(&mut self, driver: &Driver, newcomers: u64) -> Result<(), TestCaseError> {
+        let policy = self.config.policy;
+        let known_before = self.known();
+        let is_under_pressure = newcomers > 0 && known_before + newcomers > policy.scopes;
+        let floor = driver.store.sequence_floor();
+        prop_assert!(floor >= self.floor);
+        prop_assert!(floor <= self.highest + MOST_ABOVE, "the floor has run off");
+        for number in 0..LANES {
+            let identity = lane_identity(number);
+            let is_known = driver.store.lane(&identity).unwrap().is_some();
+            let next = driver.store.next_number(&identity).unwrap();
+            let Some(lane) = self.lanes.get(&number) else {
+                prop_assert!(!is_known && next == floor);
+                continue;
+            };
+            if is_known {
+                prop_assert_eq!(next, lane.expected());
+                continue;
+            }
+            let may_be_evicted = policy.evicts_idle_scopes
+                && is_under_pressure
+                && lane.last_use + reach(&policy) < self.now;
+            prop_assert!(
+                lane.kept_until < self.now || may_be_evicted,
+                "lane {number} was forgotten at {}: {lane:?}",
+                self.now
+            );
+            self.lanes.remove(&number);
+            self.forgotten += 1;
+            let used = self.executed.range((number, 0)..=(number, u64::MAX));
+            let highest = used.map(|(_, number)| *number).max();
+            prop_assert!(highest.is_none_or(|highest| highest < floor));
+        }
+        self.floor = floor;
+        self.highest = self.highest.max(floor);
+        self.scopes = (0..CALLERS)
+            .filter(|caller| usage(driver, *caller, driver.now()).is_some())
+            .collect();
+        let known = self.known();
+        // One more where room was made for a scope by forgetting the lane of the same request, which comes back.
+        let most = known_before.max(policy.scopes + 1);
+        prop_assert!(known <= most, "{known} are known");
+        Ok(())
+    }
+
+    /// What a scope holds, requests and bytes of replies: those that must be remembered and were counted.
+    fn held(&self, caller: u8) -> (u64, u64) {
+        let mine = (self.outcomes.iter())
+            .filter(|((lane, _), outcome)| caller_of(*lane) == caller && outcome.is_counted);
+        let held = mine.filter(|(_, outcome)| outcome.expires_at >= self.now);
+        held.fold((0, 0), |(entries, bytes), (_, outcome)| {
+            (entries + 1, bytes + outcome.bytes())
+        })
+    }
+
+    /// No scope is charged for less than is held of it, nor holds more than its quota.
+    fn check_quotas(&self, driver: &Driver) -> Result<(), TestCaseError> {
+        for caller in 0..CALLERS {
+            let counted = usage(driver, caller, driver.now())
+                .map_or((0, 0), |usage| (usage.entries(), usage.reply_bytes()));
+            let held = self.held(caller);
+            prop_assert!(
+                held.0 <= counted.0 && held.1 <= counted.1,
+                "{caller} holds {held:?} and is charged for {counted:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// A scope is refused only while it is charged for too much, and told the first time at which it is not any more.
+    fn check_exceeded(
+        &self,
+        driver: &Driver,
+        caller: u8,
+        retry_after: Timestamp,
+    ) -> Result<(), TestCaseError> {
+        let policy = &self.config.policy;
+        let quota = policy.quota.expect("there is a quota");
+        let admitted = |at: Timestamp| {
+            let usage = usage(driver, caller, at).unwrap_or_default();
+            usage.admit(&quota, policy).is_ok()
+        };
+        let before = Timestamp::from_nanos(retry_after.as_nanos() - 1);
+        prop_assert!(retry_after > driver.now() && admitted(retry_after) && !admitted(before));
+        Ok(())
+    }
+}
+
+impl Outcome {
+    fn is_running(&self) -> bool {
+        matches!(self.state, State::Running)
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, State::Done(_) | State::Dropped)
+    }
+
+    fn bytes(&self) -> u64 {
+        match &self.state {
+            State::Running => MAX_REPLY_BYTES.into(),
+            State::Done(reply) => reply.len() as u64,
+            State::Unknown | State::Dropped => 0,
+        }
+    }
+
+    fn answer(&self, sent: &Sent) -> Answer {
+        let since = Timestamp::from_nanos(self.since);
+        if sent.args != self.args {
+            return Answer::Refused(IdempotencyError::KeyReused);
+        }
+        match &self.state {
+            State::Running => Answer::Refused(IdempotencyError::InProgress { since }),
+            State::Unknown => Answer::Refused(IdempotencyError::OutcomeUnknown { since }),
+            State::Done(reply) => Answer::Replayed(reply.clone()),
+            State::Dropped => {
+                Answer::Refused(IdempotencyError::ReplyDropped { executed_at: since })
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Quotas: what a scope is charged for, and what that keeps it from doing to others.
+
+use super::{
+    driver::{Answer, Driver, Happened, Sent},
+    lane_identity,
+    ops::{CALLERS, Config, End, MAX_REPLY_BYTES, Op, Run},
+};
+use crate::{
+    error::IdempotencyError,
+    policy::Policy,
+    quota::Usage,
+    sequence::MAX_WINDOW,
+    store::tests::{config, harness::TestMemory, seeds},
+    time::Timestamp,
+};
+use proptest::prelude::*;
+use std::time::Duration;
+
+const ENTRIES: u64 = 6;
+const REPLY_BYTES: u64 = 2_000;
+
+fn windowed(window: u64) -> Policy {
+    Policy::new()
+        .window(Duration::from_nanos(window))
+        .drift(Duration::from_nanos(10))
+        .max_reply_bytes(MAX_REPLY_BYTES)
+}
+
+fn with_quota(window: u64) -> Policy {
+    windowed(window).quota(ENTRIES, REPLY_BYTES)
+}
+
+/// Sends a new request in a lane of each caller that takes any number.
+fn send(driver: &mut Driver, caller: u8, reply_bytes: usize) -> Answer {
+    let lane = caller * super::LANES_OF_A_CALLER;
+    let number = driver.store.next_number(&lane_identity(lane)).unwrap();
+    let sent = Sent {
+        lane,
+        number,
+        args: 0,
+        run: Run::Sync,
+        acked: None,
+    };
+    (driver.submit(sent, reply_bytes)).expect("the memory is not damaged")
+}
+
+/// A request that was counted.
+struct Counted {
+    until: u64,
+    bytes: u64,
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Whatever becomes of the window, and though there are only so many buckets.
+    #[test]
+    fn a_scope_is_charged_for_no_less_than_is_remembered(
+        requests in prop::collection::vec(
+            (0..40u64, prop::sample::select(vec![100, 101, 250, 1_000, 9_000]), 0..=100u64, 0..=300u64, any::<bool>()),
+            1..200,
+        ),
+    ) {
+        let mut now = 1_000_000;
+        let mut usage = Usage::default();
+        let mut counted: Vec<Counted> = vec![];
+        for (wait, window, percent, bytes, is_async) in requests {
+            now += wait;
+            let policy = windowed(window);
+            // A slice is kept for up to a thirty-second longer than any request in it.
+            let reach = policy.reach() + policy.reach() / 32;
+            let until = now + reach * percent / 100;
+            let at = Timestamp::from_nanos(until);
+            usage = Usage::from_tally(&usage.to_tally(), Timestamp::from_nanos(now));
+            if is_async {
+                usage.add(at, MAX_REPLY_BYTES.into(), &policy);
+                usage.shrink(at, bytes, &policy);
+            } else {
+                usage.add(at, bytes, &policy);
+            }
+            counted.push(Counted { until, bytes });
+            for later in [now, now + 1, now + reach / 7, until, until + 1] {
+                let usage = Usage::from_tally(&usage.to_tally(), Timestamp::from_nanos(later));
+                let live = counted.iter().filter(|counted| counted.until >= later);
+                let (entries, bytes) = live.fold((0, 0), |(entries, bytes), counted| {
+                    (entries + 1, bytes + counted.bytes)
+                });
+                prop_assert!(usage.entries() >= entries && usage.reply_bytes() >= bytes);
+            }
+        }
+    }
+
+    /// Whatever the others do, a request of a scope that is within its quota finds room; as long as nothing runs for
+    /// longer than a window.
+    #[test]
+    fn nobody_takes_what_is_anothers(seeds in seeds(400)) {
+        let callers = u64::from(CALLERS);
+        let policy = with_quota(600)
+            .capacity(callers * ENTRIES)
+            .capacity_bytes(callers * (ENTRIES * 128 + REPLY_BYTES));
+        let memory = TestMemory::new(u64::MAX);
+        let mut driver = Driver::open(&memory, Config::new(policy, MAX_WINDOW)).unwrap();
+        let mut ends_by = u64::MAX;
+        for op in seeds.into_iter().map(Op::from) {
+            if matches!(op, Op::Upgrade(_) | Op::Limit { .. }) {
+                continue;
+            }
+            match op {
+                Op::Advance { nanos } if driver.now.saturating_add(nanos) > ends_by => {
+                    while driver.running() > 0 {
+                        driver.apply(&Op::End { nth: 0, end: End::Reply(8) });
+                    }
+                    ends_by = u64::MAX;
+                }
+                _ if driver.running() == 0 => ends_by = driver.now + 600,
+                _ => (),
+            }
+            let happened = driver.apply(&op);
+            if let Some(Happened::Answered(sent, Answer::Refused(error))) = &happened {
+                let is_full = matches!(error, IdempotencyError::Full { .. });
+                prop_assert!(!is_full, "{sent:?}: {error}");
+            }
+        }
+    }
+
+    /// Not a moment before the time that it names, and certainly then.
+    #[test]
+    fn whoever_waits_as_long_as_he_is_told_is_admitted(
+        requests in prop::collection::vec((0..120u64, 0..=MAX_REPLY_BYTES as usize), 1..100),
+    ) {
+        let memory = TestMemory::new(u64::MAX);
+        let mut driver = Driver::open(&memory, Config::new(with_quota(600), 1)).unwrap();
+        for (wait, bytes) in requests {
+            driver.now += wait;
+            match send(&mut driver, 0, bytes) {
+                Answer::Executed(_) => (),
+                Answer::Refused(IdempotencyError::QuotaExceeded { retry_after }) => {
+                    driver.now = retry_after.as_nanos() - 1;
+                    let again = send(&mut driver, 0, bytes);
+                    prop_assert_eq!(
+                        again,
+                        Answer::Refused(IdempotencyError::QuotaExceeded { retry_after })
+                    );
+                    driver.now += 1;
+                    let admitted = send(&mut driver, 0, bytes);
+                    prop_assert!(matches!(admitted, Answer::Executed(_)), "{admitted:?}");
+                }
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_quota_is_used_up_and_comes_back() {
+    let memory = TestMemory::new(u64::MAX);
+    let mut driver = Driver::open(&memory, Config::new(with_quota(600), 1)).unwrap();
+    let served = |driver: &mut Driver| {
+        (0..20)
+            .filter(|_| matches!(send(driver, 0, 8), Answer::Executed(_)))
+            .count() as u64
+    };
+    assert_eq!(served(&mut driver), ENTRIES);
+    assert!(matches!(send(&mut driver, 1, 8), Answer::Executed(_)));
+    // Window and drift, a thirty-second for its slice and a sixth for its bucket.
+    driver.now += 620 + 620 / 32 + 620 / 6 + 2;
+    assert_eq!(served(&mut driver), ENTRIES);
+}
+
+#[test]
+fn who_comes_new_is_told_when_he_may_push_out_an_idle_lane() {
+    let policy = windowed(600).scopes(2).evict_idle_scopes();
+    let memory = TestMemory::new(u64::MAX);
+    let mut driver = Driver::open(&memory, Config::new(policy, 1)).unwrap();
+    for caller in [0, 1] {
+        assert!(matches!(send(&mut driver, caller, 8), Answer::Executed(_)));
+    }
+    let Answer::Refused(IdempotencyError::Full { retry_after }) = send(&mut driver, 2, 8) else {
+        panic!("there was room for a third");
+    };
+    assert_eq!(retry_after.as_nanos(), driver.now + policy.reach() + 1);
+    driver.now = retry_after.as_nanos() - 1;
+    let again = IdempotencyError::Full { retry_after };
+    assert_eq!(send(&mut driver, 2, 8), Answer::Refused(again));
+    driver.now += 1;
+    assert!(matches!(send(&mut driver, 2, 8), Answer::Executed(_)));
+}
