@@ -104,8 +104,9 @@ impl Policy {
         self
     }
 
-    /// Most lanes of sequence numbers, and scopes with a quota, that are known at a time; each takes some 80 bytes, besides
-    /// `capacity_bytes`. When it is reached, requests of others are refused with [`Full`](crate::IdempotencyError::Full)
+    /// Most lanes of sequence numbers, and scopes with a quota, that are known at a time. Besides `capacity_bytes`, a lane takes
+    /// some 80 bytes (and an eighth of its window) and a scope some 180, and as much again for each quarter of
+    /// [`scope_idle`](Self::scope_idle) in which it is used. When it is reached, requests of others are refused with [`Full`](crate::IdempotencyError::Full)
     /// until one has been idle for [`scope_idle`](Self::scope_idle). Default: 1,000,000.
     #[must_use]
     pub const fn scopes(mut self, scopes: u64) -> Self {

@@ -88,7 +88,9 @@ impl<'a> Demo<'a> {
             max_memo_length: None,
         });
         let ledger = Canister::install(replica, LEDGER, (init,));
-        println!("\nInstructions are the cycles charged, less the fixed fees of a call.");
+        println!(
+            "\nInstructions are the cycles charged, less the fixed fees of a call: those of the code, and 1,000 for each heap page written."
+        );
         Self { ledger }
     }
 
@@ -141,12 +143,11 @@ impl<'a> Demo<'a> {
 }
 
 fn line(what: &str, answer: &str, instructions: &str) {
-    let unit = if instructions.is_empty() {
-        ""
-    } else {
-        " instructions"
+    let line = match instructions {
+        "" => format!("  {what:<32} {answer}"),
+        _ => format!("  {what:<32} {answer:<34} {instructions:>9} instructions"),
     };
-    println!("  {what:<32} {answer:<34} {instructions:>9}{unit}");
+    println!("{line}");
 }
 
 /// An answer in a few words.
