@@ -175,6 +175,18 @@ impl Policy {
         if self.capacity == 0 {
             return Err("the capacity is zero: every request would be refused");
         }
+        if self.scopes < 2 {
+            return Err(
+                "scopes is under 2: a request may need one for its lane and one for its quota",
+            );
+        }
+        if (self.quota).is_some_and(|quota| {
+            quota.entries == 0 || quota.reply_bytes < u64::from(self.max_reply_bytes)
+        }) {
+            return Err(
+                "the quota has no room for one reply of max_reply_bytes: every request would be refused",
+            );
+        }
         Ok(())
     }
 }
