@@ -7,7 +7,9 @@ mod harness;
 
 use arbitrary::Arbitrary;
 use candid::Principal;
-use harness::{Attempts, Chapter, End, Reply, SCALES, Scale, Seed, TestMemory, any_image, survive};
+use harness::{
+    Attempts, Chapter, End, LANES, Reply, SCALES, Scale, Seed, TestMemory, any_image, survive,
+};
 use idempotency_core::{
     self as library, Store,
     admission::Ticket,
@@ -38,7 +40,11 @@ struct Part {
 
 impl Input {
     fn scale(&self) -> Scale {
-        SCALES[usize::from(self.scale) % SCALES.len()]
+        let scales = SCALES.iter().chain(&[LANES]);
+        *scales
+            .cycle()
+            .nth(self.scale.into())
+            .expect("a cycle has no end")
     }
 
     fn chapters(&self) -> Vec<Chapter> {
