@@ -88,7 +88,7 @@ fn config() -> ProptestConfig {
         ..ProptestConfig::default()
     };
     if cfg!(miri) {
-        config.cases = 10;
+        config.cases = 4;
     }
     config
 }

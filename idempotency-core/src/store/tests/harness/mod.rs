@@ -136,9 +136,10 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn bytes(self) -> Vec<u8> {
-        (0..self.length)
-            .map(|index| self.first.wrapping_add((index % 251) as u8))
-            .collect()
+        let pattern: Vec<u8> = (0..251).map(|byte| self.first.wrapping_add(byte)).collect();
+        let mut bytes = pattern.repeat(self.length.div_ceil(pattern.len()));
+        bytes.truncate(self.length);
+        bytes
     }
 }
 
@@ -368,7 +369,7 @@ pub(crate) fn request<A: Attempts>(
 fn count_in<A: Attempts>(store: &Store<TestMemory>, key: u8, request: &mut Request) -> Option<()> {
     let lane = A::identity(key % 10);
     let next = store.next_number(&lane).ok()?;
-    let number = (next + u64::from(key / 10)).saturating_sub(2);
+    let number = next.saturating_add(u64::from(key / 10)).saturating_sub(2);
     let sequence = Sequence {
         lane,
         number,
