@@ -11,7 +11,7 @@ use harness::{
     Attempts, Chapter, End, LANES, Reply, SCALES, Scale, Seed, TestMemory, any_image, survive,
 };
 use idempotency_core::{
-    self as library, Store,
+    self as library, Store, Timestamp,
     admission::Ticket,
     identity::{Identity, RequestKey, Scope},
 };
@@ -79,7 +79,14 @@ impl Attempts for AtOnce {
         harness::record(store, ticket, vec![])
     }
 
-    fn end(&mut self, _: &Store<TestMemory>, _: usize, _: End, _: Reply, _: Timestamp) -> Option<bool> {
+    fn end(
+        &mut self,
+        _: &Store<TestMemory>,
+        _: usize,
+        _: End,
+        _: Reply,
+        _: Timestamp,
+    ) -> Option<bool> {
         Some(false)
     }
 }
