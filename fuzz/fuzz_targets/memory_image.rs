@@ -7,7 +7,9 @@ mod harness;
 
 use arbitrary::Arbitrary;
 use candid::Principal;
-use harness::{Attempts, Chapter, End, Reply, SCALES, Scale, Seed, TestMemory, any_image, survive};
+use harness::{
+    Attempts, Chapter, End, LANES, Reply, SCALES, Scale, Seed, TestMemory, any_image, survive,
+};
 use idempotency_core::{
     self as library, Store, Timestamp,
     admission::Ticket,
@@ -38,7 +40,11 @@ struct Part {
 
 impl Input {
     fn scale(&self) -> Scale {
-        SCALES[usize::from(self.scale) % SCALES.len()]
+        let scales = SCALES.iter().chain(&[LANES]);
+        *scales
+            .cycle()
+            .nth(self.scale.into())
+            .expect("a cycle has no end")
     }
 
     fn chapters(&self) -> Vec<Chapter> {
@@ -73,7 +79,14 @@ impl Attempts for AtOnce {
         harness::record(store, ticket, vec![])
     }
 
-    fn end(&mut self, _: &Store<TestMemory>, _: usize, _: End, _: Reply, _: Timestamp) -> Option<bool> {
+    fn end(
+        &mut self,
+        _: &Store<TestMemory>,
+        _: usize,
+        _: End,
+        _: Reply,
+        _: Timestamp,
+    ) -> Option<bool> {
         Some(false)
     }
 }

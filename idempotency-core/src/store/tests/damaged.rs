@@ -4,7 +4,7 @@
 
 use super::{
     AllAttempts, config,
-    harness::{Chapter, SCALES, START, Scale, TestMemory, any_image, survive},
+    harness::{Chapter, LANES, SCALES, START, Scale, TestMemory, any_image, survive},
     seeds,
 };
 use crate::{
@@ -24,14 +24,19 @@ fn words() -> impl Strategy<Value = u32> {
     prop_oneof![5 => Just(0), 4 => 0..20u32, 1 => any::<u32>()]
 }
 
+fn scales() -> impl Strategy<Value = Scale> {
+    prop_oneof![3 => prop::sample::select(&SCALES[..]), 1 => Just(LANES)]
+}
+
 /// What happens before the damage, and the damage and what happens after it.
 fn stories(is_closed: bool) -> impl Strategy<Value = (Scale, [Chapter; 2])> {
-    let scale = prop::sample::select(&SCALES[..]);
-    (scale, seeds(400), seeds(12), seeds(100)).prop_map(move |(scale, before, patches, after)| {
-        let history = Chapter::new(scale, true, &[], &before);
-        let damage = Chapter::new(scale, is_closed, &patches, &after);
-        (scale, [history, damage])
-    })
+    (scales(), seeds(400), seeds(12), seeds(100)).prop_map(
+        move |(scale, before, patches, after)| {
+            let history = Chapter::new(scale, true, &[], &before);
+            let damage = Chapter::new(scale, is_closed, &patches, &after);
+            (scale, [history, damage])
+        },
+    )
 }
 
 proptest! {
@@ -50,7 +55,7 @@ proptest! {
 
     #[test]
     fn any_memory_that_begins_as_a_store_is_refused_or_works(
-        scale in prop::sample::select(&SCALES[..]),
+        scale in scales(),
         pages in 1..20u8,
         words in prop::collection::vec(words(), 100..1_000),
         patches in seeds(40),

@@ -89,13 +89,13 @@ fn config() -> ProptestConfig {
         ..ProptestConfig::default()
     };
     if cfg!(miri) {
-        config.cases = 10;
+        config.cases = 4;
     }
     config
 }
 
 /// Sequences of operations on a store of a scale, as seeds.
 fn seeds(most: usize) -> impl Strategy<Value = Vec<harness::Seed>> {
-    let most = if cfg!(miri) { 40 } else { most };
+    let most = if cfg!(miri) { most.div_ceil(20) } else { most };
     prop::collection::vec(any::<harness::Seed>(), 1..=most)
 }

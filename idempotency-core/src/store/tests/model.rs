@@ -1,4 +1,4 @@
-//! What the contract says, in the plainest way.
+//! What the contract says of requests outside of lanes, in the plainest way.
 
 use super::{
     AllAttempts,
@@ -81,6 +81,7 @@ impl Model {
                 created_at,
                 is_async,
                 reply,
+                in_lane: _,
             } => {
                 let request = harness::request::<AllAttempts>(key, args, created_at, self.now);
                 if let Some(answer) = self.admit(&request) {

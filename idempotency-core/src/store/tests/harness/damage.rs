@@ -61,11 +61,10 @@ impl From<Seed> for Patch {
         }
         let place = match kind % 8 {
             0 => Place::Header {
-                offset: offset % 64,
+                offset: offset % 80,
             },
             1 => Place::Header { offset },
             2 => Place::Chain { page: page.into() },
-            // The root of the index, and the segment that blocks are taken from first.
             3 => Place::Word {
                 page: 1,
                 nth: offset,

@@ -10,8 +10,9 @@ pub(crate) use memory::TestMemory;
 
 use super::library::{
     IdempotencyError, OpenError, Policy, Stats, Store, Timestamp,
-    admission::{self, Decision, Request, Ticket},
+    admission::{self, CountsIn, Decision, Request, Ticket},
     identity::{Digest, Fingerprint, Identity},
+    sequence::Sequence,
 };
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(crate) struct Scale {
     capacity: u64,
     capacity_bytes: u64,
     max_reply_bytes: u32,
+    /// Whether requests may have a place in a lane, and a quota.
+    has_lanes: bool,
 }
 
 /// Few requests, which expire and are refused all the time; so many that blocks of the index split; replies that are longer
@@ -43,6 +46,7 @@ pub(crate) const SCALES: [Scale; 3] = [
         capacity: 4,
         capacity_bytes: 2_000,
         max_reply_bytes: 300,
+        has_lanes: false,
     },
     Scale {
         keys: 200,
@@ -50,6 +54,7 @@ pub(crate) const SCALES: [Scale; 3] = [
         capacity: 100,
         capacity_bytes: 40_000,
         max_reply_bytes: 300,
+        has_lanes: false,
     },
     Scale {
         keys: 7,
@@ -57,8 +62,19 @@ pub(crate) const SCALES: [Scale; 3] = [
         capacity: 4,
         capacity_bytes: 500_000,
         max_reply_bytes: 150_000,
+        has_lanes: false,
     },
 ];
+
+/// Lanes of sequence numbers and quotas, of which more are forgotten than remembered.
+pub(crate) const LANES: Scale = Scale {
+    keys: 60,
+    window: 100,
+    capacity: 40,
+    capacity_bytes: 20_000,
+    max_reply_bytes: 300,
+    has_lanes: true,
+};
 
 /// One thing that happens to a store.
 #[derive(Clone, Debug)]
@@ -68,6 +84,8 @@ pub(crate) enum Op {
         args: u8,
         created_at: Option<CreatedAt>,
         is_async: bool,
+        /// The key says which lane, and how far from its next number.
+        in_lane: bool,
         reply: Reply,
     },
     LookUp {
@@ -117,15 +135,21 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn bytes(self) -> Vec<u8> {
-        (0..self.length)
-            .map(|index| self.first.wrapping_add((index % 251) as u8))
-            .collect()
+        let pattern: Vec<u8> = (0..251).map(|byte| self.first.wrapping_add(byte)).collect();
+        let mut bytes = pattern.repeat(self.length.div_ceil(pattern.len()));
+        bytes.truncate(self.length);
+        bytes
     }
 }
 
 impl Scale {
     pub(crate) fn policy(&self) -> Policy {
-        Policy::new()
+        let policy = if self.has_lanes {
+            Policy::new().scopes(12).quota(6, 1_500).evict_idle_scopes()
+        } else {
+            Policy::new()
+        };
+        policy
             .window(Duration::from_nanos(self.window))
             .drift(Duration::from_nanos(DRIFT))
             .capacity(self.capacity)
@@ -169,6 +193,7 @@ impl Scale {
                     }
                 }),
                 is_async: has(5),
+                in_lane: self.has_lanes && !has(6),
                 reply,
             },
             12..=13 => Op::LookUp {
@@ -277,9 +302,13 @@ impl<A: Attempts> Driver<A> {
                 args,
                 created_at,
                 is_async,
+                in_lane,
                 reply,
             } => {
-                let request = request::<A>(key, args, created_at, self.now);
+                let mut request = request::<A>(key, args, created_at, self.now);
+                if in_lane {
+                    count_in::<A>(&self.store, key, &mut request)?;
+                }
                 let ticket = match admission::admit(&self.store, &request, now) {
                     Decision::Replay(reply) => return Some(Outcome::Replayed(reply)),
                     Decision::Refuse(error) => return Some(Outcome::Refused(error)),
@@ -333,6 +362,25 @@ pub(crate) fn request<A: Attempts>(
         created_at,
         counts_in: None,
     }
+}
+
+/// Gives a request a place in one of ten lanes, and one of ten quotas.
+fn count_in<A: Attempts>(store: &Store<TestMemory>, key: u8, request: &mut Request) -> Option<()> {
+    let lane = A::identity(key % 10);
+    let next = store.next_number(&lane).ok()?;
+    let number = next.saturating_add(u64::from(key / 10)).saturating_sub(2);
+    let sequence = Sequence {
+        lane,
+        number,
+        window: [1, 3, 200][usize::from(key % 3)],
+        acked: Some(next / 2),
+    };
+    request.identity = Identity::of_number(&lane, number);
+    request.counts_in = Some(Box::new(CountsIn {
+        sequence: Some(sequence),
+        scope: Some(A::identity(100 + key % 10)),
+    }));
+    Some(())
 }
 
 // The store's calls as this harness takes them, `None` for damage: the one place that knows how the store says so.
