@@ -16,6 +16,8 @@ const CYCLES: u128 = 1_000_000_000_000_000_000;
 const REQUESTS_PER_ROUND: usize = 12;
 /// Rounds between two looks at the canister's own books.
 const AUDIT_ROUNDS: u64 = 200;
+/// For how long after an upgrade answers to calls from before it may come.
+const STRAY_ROUNDS: u64 = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// The faults of a seed. They happen to the caller as well as to the canister under test.
@@ -73,6 +75,8 @@ struct Run {
     sent: Vec<Sent>,
     /// Of the canister under test, and of both.
     upgrades: (u64, u64),
+    /// The round of the last one.
+    upgraded: u64,
     /// Faults that are counted already.
     counted: usize,
     round: u64,
@@ -120,6 +124,7 @@ impl Run {
             told: Told::default(),
             sent: Vec::new(),
             upgrades: (0, 0),
+            upgraded: 0,
             counted: 0,
             round: 0,
             outcome: Outcome::default(),
@@ -165,9 +170,9 @@ impl Run {
         match self.host.send(sender, to, method, payload) {
             Ok(message) => {
                 let patience = self.round + self.random.u64(1..40);
-                let upgrades = self.upgrades.1;
+                let (round, upgrades) = (self.round, self.upgrades.1);
                 self.sent
-                    .push(self.told.sent(request, message, patience, upgrades));
+                    .push(self.told.sent(request, message, patience, round, upgrades));
             }
             // Stopped, or out of cycles.
             Err(_) => self.outcome.refused += 1,
@@ -211,9 +216,7 @@ impl Run {
             Said::InProgress => self.outcome.in_progress += 1,
             Said::OutcomeUnknown => self.outcome.unknown += 1,
             Said::Nothing => {}
-            // In a new heap the pointers of an old call may lead to what belongs to another, whose answer it then takes
-            // for its own. No canister can tell.
-            Said::Misrouted if self.was_upgraded_since(sent) => self.outcome.misrouted += 1,
+            Said::Misrouted if self.may_be_mixed_up(sent) => self.outcome.misrouted += 1,
             Said::Misrouted => return Err(format!("{sent:?} has another request's answer")),
         }
         Ok(())
@@ -227,16 +230,18 @@ impl Run {
                 | ErrorCode::CanisterStopped
                 | ErrorCode::CanisterOutOfCycles
         ) || reject.message.contains("injected by local-replica");
-        // Callbacks into a new heap mostly trap, wherever the old pointers lead.
-        if by_fault || self.was_upgraded_since(sent) {
+        if by_fault || self.may_be_mixed_up(sent) {
             Ok(())
         } else {
             Err(format!("rejected without a fault: {}", reject.message))
         }
     }
 
-    fn was_upgraded_since(&self, sent: &Sent) -> bool {
-        sent.upgrades < self.upgrades.1
+    /// Whether the answer may be another's, or a trap's, for no fault of the canister's. ic-cdk goes by addresses: the answer to
+    /// a call from before an upgrade wakes whatever has its state there in the new heap, if anything has, or traps. So a
+    /// request in flight can be given the reply of one that came after the upgrade, which itself is left without.
+    fn may_be_mixed_up(&self, sent: &Sent) -> bool {
+        sent.upgrades < self.upgrades.1 || sent.round < self.upgraded + STRAY_ROUNDS
     }
 
     /// No more faults: everything ends. Then, after an upgrade, what is remembered is answered as before, and nothing is
@@ -326,6 +331,7 @@ impl Run {
             {
                 self.upgrades.0 += u64::from(*canister == self.canister);
                 self.upgrades.1 += 1;
+                self.upgraded = self.round;
             }
         }
         self.counted = faults.len();
