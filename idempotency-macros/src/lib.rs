@@ -38,6 +38,9 @@ use proc_macro::TokenStream;
 /// | `required` | a request without a key is refused | runs |
 /// | `anonymous` | lets the anonymous principal in | refused |
 ///
+/// What may differ between a request and its retry, as the number in `acked` may, must be left out of the fingerprint: list
+/// what counts, `fingerprint = (arg.to, arg.amount)`.
+///
 /// `key = args` starts new identities when the types of the arguments change: on an endpoint that lives long, list the
 /// fields, `key = (arg.to, arg.amount)`.
 #[proc_macro_attribute]

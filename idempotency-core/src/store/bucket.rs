@@ -147,11 +147,40 @@ pub(super) fn put<M: Memory>(
     free.is_some()
 }
 
-/// The bucket that goes on from a full one, or 0. `left` ends a chain that leads back into itself.
+/// What is kept of a chain's buckets while it is followed: enough to notice one that leads back into itself, within three
+/// times its length (Brent's algorithm).
+pub(super) struct Passed {
+    bucket: u64,
+    steps: u64,
+    until: u64,
+}
+
+impl Passed {
+    pub(super) fn new(first: u64) -> Self {
+        Self {
+            bucket: first,
+            steps: 0,
+            until: 1,
+        }
+    }
+
+    fn go_on(&mut self, next: u64) -> Result<(), Damaged> {
+        if next == self.bucket {
+            return Err(Damaged);
+        }
+        self.steps += 1;
+        if self.steps == self.until {
+            (self.bucket, self.steps, self.until) = (next, 0, 2 * self.until);
+        }
+        Ok(())
+    }
+}
+
+/// The bucket that goes on from a full one, or 0.
 pub(super) fn next_bucket<M: Memory>(
     segments: &Segments<M>,
     bucket: &Bucket,
-    left: &mut u64,
+    passed: &mut Passed,
 ) -> Result<u64, Damaged> {
     let number = [
         bucket[NEXT_AT],
@@ -163,7 +192,7 @@ pub(super) fn next_bucket<M: Memory>(
     if next == 0 {
         return Ok(0);
     }
-    *left = left.checked_sub(1).ok_or(Damaged)?;
+    passed.go_on(next)?;
     segments.check(next, BUCKET_BYTES)?;
     Ok(next)
 }

@@ -19,8 +19,8 @@
 
 use super::{
     bucket::{
-        BUCKET_BYTES, Bucket, DEPTH_AT, FREED, Live, NEXT_AT, SLOT_BYTES, SLOTS, Slot, has_hash,
-        hash_at, is_live, live, next_bucket, put,
+        BUCKET_BYTES, Bucket, DEPTH_AT, FREED, Live, NEXT_AT, Passed, SLOT_BYTES, SLOTS, Slot,
+        has_hash, hash_at, is_live, live, next_bucket, put,
     },
     error::Damaged,
     segments::{SEGMENT_BYTES, Segments, address},
@@ -138,7 +138,7 @@ impl Index {
         self.descend(segments, bits)?;
         let mut chained: Bucket;
         let (mut at, mut bucket) = (self.found.bucket, &self.found.content);
-        let mut left = segments.units();
+        let mut passed = Passed::new(at);
         while at != 0 {
             if has_hash(bucket, bits.hash) {
                 for index in 0..SLOTS {
@@ -150,7 +150,7 @@ impl Index {
                     }
                 }
             }
-            at = next_bucket(segments, bucket, &mut left)?;
+            at = next_bucket(segments, bucket, &mut passed)?;
             if at != 0 {
                 chained = segments.read(at)?;
                 bucket = &chained;
@@ -329,9 +329,9 @@ impl Index {
         slot: Slot,
     ) -> Result<(), Damaged> {
         let (mut bucket, mut content) = (self.found.bucket, self.found.content);
-        let mut left = segments.units();
+        let mut passed = Passed::new(bucket);
         loop {
-            let next = next_bucket(segments, &content, &mut left)?;
+            let next = next_bucket(segments, &content, &mut passed)?;
             if next == 0 {
                 let next = take(segments, BUCKET_BYTES)?;
                 let mut fresh = [0; BUCKET_BYTES];

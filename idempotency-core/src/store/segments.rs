@@ -54,11 +54,6 @@ impl<M: Memory> Segments<M> {
         Ok(())
     }
 
-    /// More than there can be nodes and buckets.
-    pub(super) fn units(&self) -> u64 {
-        u64::from(self.header.pages) * 1_024
-    }
-
     /// Makes the first pages of a new store, whose memory is all zeros; `false` if the memory can't grow that far.
     pub(super) fn make(&self, segments: u64) -> bool {
         self.memory.grow(u64::from(self.header.pages) + segments) >= 0
