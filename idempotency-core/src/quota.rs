@@ -20,7 +20,12 @@ const UNIT_BYTES: u64 = 64;
 /// What a scope takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
+    now: u64,
     buckets: Vec<Bucket>,
+    /// For each attempt that is running, the end of the bucket in which it was counted. When that is over it counts by itself.
+    running: Vec<u64>,
+    /// Units of the largest reply, with which what is running counts.
+    largest: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +49,18 @@ impl Usage {
             units: number(&bytes[12..]) as u32,
         });
         Self {
+            now: now.as_nanos(),
             buckets: buckets
                 .filter(|bucket| bucket.end >= now.as_nanos())
                 .collect(),
+            ..Self::default()
         }
+    }
+
+    /// With what is running of the scope: the ends that [`add`](Self::add) gave.
+    pub(crate) fn with_running(mut self, ends: Vec<u64>, policy: &Policy) -> Self {
+        (self.running, self.largest) = (ends, units(policy.max_reply_bytes.into()));
+        self
     }
 
     /// Always of the same length, so that it can be overwritten where it lies.
@@ -62,45 +75,46 @@ impl Usage {
         tally
     }
 
-    /// Requests that it is charged for.
-    pub(crate) fn entries(&self) -> u64 {
-        let entries = self.buckets.iter().map(|bucket| u64::from(bucket.entries));
-        entries.sum()
-    }
-
-    /// Bytes of replies that it is charged for.
-    pub(crate) fn reply_bytes(&self) -> u64 {
-        let units = self.buckets.iter().map(|bucket| u64::from(bucket.units));
-        units.sum::<u64>() * UNIT_BYTES
+    /// The requests and the bytes of replies that it is charged for at a time, if nothing happens until then.
+    pub(crate) fn taken(&self, at: u64) -> (u64, u64) {
+        let buckets = self.buckets.iter().filter(|bucket| bucket.end >= at);
+        let (mut entries, mut units) = (0, 0);
+        for bucket in buckets {
+            entries += u64::from(bucket.entries);
+            units += u64::from(bucket.units);
+        }
+        let overdue = self.running.iter().filter(|end| **end < at).count() as u64;
+        (
+            entries + overdue,
+            (units + overdue * u64::from(self.largest)) * UNIT_BYTES,
+        )
     }
 
     /// Whether one more request with the largest reply is within the quota.
     pub(crate) fn admit(&self, quota: &Quota, policy: &Policy) -> Result<(), IdempotencyError> {
-        if self.has_room(quota, policy) {
+        let has_room = |at: &u64| {
+            let (entries, bytes) = self.taken(*at);
+            let bytes = bytes + u64::from(policy.max_reply_bytes);
+            entries < quota.entries && bytes <= quota.reply_bytes
+        };
+        if has_room(&self.now) {
             return Ok(());
         }
-        let mut ends: Vec<u64> = self.buckets.iter().map(|bucket| bucket.end).collect();
-        ends.sort_unstable();
-        let has_room_after = |end: &u64| {
-            let left = self.buckets.iter().filter(|bucket| bucket.end > *end);
-            let buckets = left.copied().collect();
-            Self { buckets }.has_room(quota, policy)
-        };
-        let end = ends.into_iter().find(has_room_after).unwrap_or(u64::MAX);
-        let retry_after = Timestamp::from_nanos(end.saturating_add(1));
+        let ends = self.buckets.iter().map(|bucket| bucket.end);
+        let mut later: Vec<u64> = ends.map(|end| end.saturating_add(1)).collect();
+        later.sort_unstable();
+        // When nothing but what is running is in the way, nobody knows until when.
+        let soon = Timestamp::from_nanos(self.now.saturating_add(1));
+        let retry_after = (later.into_iter().find(has_room)).map_or(soon, Timestamp::from_nanos);
         Err(IdempotencyError::QuotaExceeded { retry_after })
     }
 
-    fn has_room(&self, quota: &Quota, policy: &Policy) -> bool {
-        let bytes = self.reply_bytes() + u64::from(policy.max_reply_bytes);
-        self.entries() < quota.entries && bytes <= quota.reply_bytes
-    }
-
-    /// Counts a request that is remembered until `until`.
-    pub(crate) fn add(&mut self, until: Timestamp, reply_bytes: u64, policy: &Policy) {
+    /// Counts a request that is remembered until `until`; until when, ns.
+    pub(crate) fn add(&mut self, until: Timestamp, reply_bytes: u64, policy: &Policy) -> u64 {
         let bucket = self.bucket(until, policy);
         bucket.entries = bucket.entries.saturating_add(1);
         bucket.units = bucket.units.saturating_add(units(reply_bytes));
+        bucket.end
     }
 
     /// The reply of a request that was counted with the largest takes this much.

@@ -19,13 +19,23 @@ use crate::{
 use ic_stable_structures::Memory;
 use std::collections::{BTreeMap, VecDeque};
 
+/// An attempt that has not ended.
+#[derive(Clone, Copy)]
+pub(super) struct Running {
+    pub(super) identity: Identity,
+    /// Of its record.
+    pub(super) slice: u16,
+    /// The scope whose quota it counts against, and until when it is counted, ns.
+    pub(super) charge: Option<(Identity, u64)>,
+}
+
 /// All that a store holds: the memory, and what of it is kept on the heap.
 pub(super) struct Contents<M: Memory> {
     pub(super) segments: Segments<M>,
     /// The live slices, oldest first; the first one's number is in the header.
     pub(super) slices: VecDeque<Slice>,
-    /// The attempts of this heap that have not ended, by number, with the slice of their record.
-    pub(super) running: BTreeMap<u64, (Identity, u16)>,
+    /// The attempts of this heap that have not ended, by number.
+    pub(super) running: BTreeMap<u64, Running>,
     pub(super) index: Index,
     pub(super) tallies: Tallies,
     /// The record that was read or put together last: clearing room for each would cost as much as filling it.
@@ -292,11 +302,12 @@ impl<M: Memory> Contents<M> {
     /// Gives up the oldest slice. What of it is still running gets another window: forgetting it would let it run twice.
     pub(super) fn forget_oldest(&mut self, now: Timestamp, policy: &Policy) -> Result<(), Damaged> {
         let oldest = self.segments.header.first_slice;
-        let running: Vec<(u64, Identity)> = (self.running.iter())
-            .filter(|(_, (_, slice))| *slice == oldest)
-            .map(|(number, (identity, _))| (*number, *identity))
+        let running: Vec<(u64, Running)> = (self.running.iter())
+            .filter(|(_, running)| running.slice == oldest)
+            .map(|(number, running)| (*number, *running))
             .collect();
-        for (number, identity) in running {
+        for (number, running) in running {
+            let identity = running.identity;
             let Some((at, slot)) = self.find(&identity)? else {
                 continue;
             };
@@ -311,7 +322,7 @@ impl<M: Memory> Contents<M> {
                 Ok(())
             })?;
             self.entries += 1;
-            self.running.insert(number, (identity, slice));
+            self.running.insert(number, Running { slice, ..running });
         }
         let Some(slice) = self.slices.pop_front() else {
             return Ok(());

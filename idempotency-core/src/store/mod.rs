@@ -58,7 +58,7 @@ use crate::{
     runtime, sequence::Lane, time::Timestamp,
 };
 use candid::CandidType;
-use contents::{Contents, segments_needed};
+use contents::{Contents, Running, segments_needed};
 use ic_stable_structures::Memory;
 use record::{MAX_REPLY_BYTES, RECORD_BYTES};
 use serde::Deserialize;
@@ -185,8 +185,14 @@ impl<M: Memory> Store<M> {
 
     /// What a scope takes.
     pub(crate) fn usage(&self, scope: &Identity, now: Timestamp) -> Result<Option<Usage>, Damaged> {
-        let tally = self.inner.borrow_mut().tally(scope)?;
-        Ok(tally.map(|tally| Usage::from_tally(&tally, now)))
+        let mut inner = self.inner.borrow_mut();
+        let Some(tally) = inner.tally(scope)? else {
+            return Ok(None);
+        };
+        let charges = inner.running.values().filter_map(|running| running.charge);
+        let ends = charges.filter(|(of, _)| of == scope).map(|(_, end)| end);
+        let usage = Usage::from_tally(&tally, now);
+        Ok(Some(usage.with_running(ends.collect(), &self.policy)))
     }
 
     /// Where a lane that is not known begins.
@@ -252,9 +258,14 @@ impl<M: Memory> Store<M> {
             number: inner.attempts,
         };
         let largest = self.policy.max_reply_bytes.into();
-        inner.count(ticket, largest, false, &self.policy)?;
+        let charge = inner.count(ticket, largest, false, &self.policy)?;
         let slice = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
-        let running = (ticket.head.identity, slice);
+        let identity = ticket.head.identity;
+        let running = Running {
+            identity,
+            slice,
+            charge,
+        };
         inner.running.insert(attempt.number, running);
         Ok(attempt)
     }

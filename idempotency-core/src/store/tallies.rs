@@ -80,16 +80,17 @@ impl Tallies {
 }
 
 impl<M: Memory> Contents<M> {
-    /// Writes what goes with a request that is about to be recorded: to its lane, and to what its scope takes.
+    /// Writes what goes with a request that is about to be recorded: to its lane, and to what its scope takes. The
+    /// scope, and until when the request is counted there, ns.
     pub(super) fn count(
         &mut self,
         ticket: &Ticket,
         reply_bytes: u64,
         has_ended: bool,
         policy: &Policy,
-    ) -> Result<(), Damaged> {
+    ) -> Result<Option<(Identity, u64)>, Damaged> {
         let Some(counted) = &ticket.counted else {
-            return Ok(());
+            return Ok(None);
         };
         let now = ticket.head.since;
         if let Some((sequence, lane)) = &counted.lane {
@@ -108,13 +109,14 @@ impl<M: Memory> Contents<M> {
             }
             self.keep_lane(&sequence.lane, &lane, now, policy)?;
         }
-        if let Some((scope, usage)) = &counted.usage {
-            let slice = self.slice_for(ticket.expires_at, policy);
-            let mut usage = usage.clone();
-            usage.add(self.until(slice).ok_or(Damaged)?, reply_bytes, policy);
-            self.keep_tally(scope, &usage.to_tally(), 0, now, policy)?;
-        }
-        Ok(())
+        let Some((scope, usage)) = &counted.usage else {
+            return Ok(None);
+        };
+        let slice = self.slice_for(ticket.expires_at, policy);
+        let mut usage = usage.clone();
+        let end = usage.add(self.until(slice).ok_or(Damaged)?, reply_bytes, policy);
+        self.keep_tally(scope, &usage.to_tally(), 0, now, policy)?;
+        Ok(Some((*scope, end)))
     }
 
     /// As [`count`](Self::count), when a request that was counted with the largest reply has ended with this one.

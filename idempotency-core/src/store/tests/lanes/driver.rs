@@ -96,11 +96,6 @@ impl Driver {
         self.store.stats()
     }
 
-    /// How many attempts have not ended.
-    pub(super) fn running(&self) -> usize {
-        self.running.len()
-    }
-
     /// What came of `op`; `None` if the store answered that its memory is damaged.
     pub(super) fn apply(&mut self, op: &Op) -> Option<Happened> {
         self.memory.allow(MOST_ACCESSES);

@@ -382,7 +382,7 @@ impl Model {
     fn check_quotas(&self, driver: &Driver) -> Result<(), TestCaseError> {
         for caller in 0..CALLERS {
             let counted = usage(driver, caller, driver.now())
-                .map_or((0, 0), |usage| (usage.entries(), usage.reply_bytes()));
+                .map_or((0, 0), |usage| usage.taken(driver.now().as_nanos()));
             let held = self.held(caller);
             prop_assert!(
                 held.0 <= counted.0 && held.1 <= counted.1,
