@@ -132,8 +132,8 @@ impl Policy {
 
     /// Most requests of one scope (by default a caller) that are remembered at a time, and most bytes of their replies. More
     /// are refused with [`QuotaExceeded`](crate::IdempotencyError::QuotaExceeded), so no caller can fill the store alone.
-    /// What a request takes is counted for up to a sixth of the window longer than it is remembered. Costs some 4,000
-    /// instructions for each new request. Default: none.
+    /// What a request takes is counted for up to a sixth of the window longer than it is remembered. Each new request
+    /// reads and writes what its scope takes. Default: none.
     #[must_use]
     pub const fn quota(mut self, entries: u64, reply_bytes: u64) -> Self {
         self.quota = Some(Quota {
