@@ -113,11 +113,16 @@ impl<'a> Demo<'a> {
         arg: &impl CandidType,
     ) {
         let (answer, instructions) = self.measured(method, arg, || {
-            self.ledger
-                .update::<T>(alice(), method, (arg,))
-                .expect("the ledger answers")
+            self.ledger.update::<T>(alice(), method, (arg,))
         });
-        line(what, &answer.told(), &instructions);
+        match answer {
+            Ok(answer) => line(what, &answer.told(), &instructions),
+            // What can't succeed is not let in, and costs nothing.
+            Err(reject) => {
+                assert!(reject.reject_message.contains("TooOld"), "{reject:?}");
+                line(what, "TooOld, before consensus", "");
+            }
+        }
     }
 
     /// What a call does, and its instructions with separators.
