@@ -119,7 +119,7 @@ impl From<IdempotencyError> for TransferFromError {
 #[cfg(test)]
 mod tests {
     use candid::Principal;
-    use idempotency_core::KeyWriter;
+    use idempotency_core::{KeyWriter, identity::RequestKey};
     use serde_bytes::ByteBuf;
 
     use super::*;
@@ -154,8 +154,8 @@ mod tests {
             created_at_time: None,
             ..transfer()
         };
-        assert!(transfer_key(&arg).is_absent());
-        assert!(!transfer_key(&transfer()).is_absent());
+        assert_eq!(RequestKey::of(&transfer_key(&arg)), None);
+        assert_ne!(RequestKey::of(&transfer_key(&transfer())), None);
     }
 
     #[test]

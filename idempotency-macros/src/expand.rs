@@ -223,9 +223,9 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
     let decode = match &method.update.decode_with {
         None => quote!(#core::decode),
         Some(path) if types.len() == 1 => {
-            quote!(|bytes| ::core::result::Result::Ok((#path(bytes),)))
+            quote!(|bytes| ::core::result::Result::Ok((#path(bytes.to_vec()),)))
         }
-        Some(path) => quote!(|bytes| ::core::result::Result::Ok(#path(bytes))),
+        Some(path) => quote!(|bytes| ::core::result::Result::Ok(#path(bytes.to_vec()))),
     };
     let encode = match (&method.update.encode_with, method.reply_values()) {
         (Some(path), 0) => quote!(|()| ::core::result::Result::Ok(#path())),
@@ -269,10 +269,16 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
 fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
     let patterns = &method.patterns;
     let id = match &options.key {
-        Some(Key::Args) => quote!(#core::RequestId::of_values(arguments)),
+        Some(Key::Args) => {
+            quote!(::core::option::Option::Some(#core::RequestId::Arguments))
+        }
         Some(Key::Expression(key)) => quote!(#core::RequestId::of_key(&(#key))),
         None => {
-            let (sequence, lane) = (&options.sequence, or(&options.lane, quote!(0)));
+            let sequence = &options.sequence;
+            let lane = match &options.lane {
+                Some(lane) => quote!(#core::LaneKey::of(&(#lane))),
+                None => quote!(<#core::LaneKey as ::core::default::Default>::default()),
+            };
             let window = or(&options.window, quote!(1));
             let acked = or(&options.acked, quote!(::core::option::Option::None::<u64>));
             quote! {
@@ -318,20 +324,17 @@ fn or(option: &Option<PreservedStrExpr>, default: TokenStream) -> TokenStream {
 fn compare(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
     let patterns = &method.patterns;
     match &options.fingerprint {
-        Fingerprint::Args if method.update.decode_with.is_some() => quote!(#core::Compare::Bytes),
         // Arguments that are not the same are another request then.
         Fingerprint::Args if matches!(options.key, Some(Key::Args)) => {
             quote!(#core::Compare::Nothing)
         }
-        Fingerprint::Args => {
-            quote!(#core::Compare::Arguments(|arguments| #core::Digest::of_values(arguments)))
-        }
+        Fingerprint::Args => quote!(#core::Compare::Arguments),
         Fingerprint::Off => quote!(#core::Compare::Nothing),
         Fingerprint::Expression(value) => quote! {
             #core::Compare::Expression(|arguments| {
                 #[allow(unused_variables)]
                 let (#(#patterns,)*) = arguments;
-                #core::Digest::of_value(&(#value))
+                #core::Compared::chosen(&(#value))
             })
         },
     }

@@ -1,7 +1,7 @@
 //! What makes two requests the same, and who shares a key space.
 
 use crate::common::{Answer, Failure, Refusal, ok, refused, with_canister};
-use candid::{CandidType, Principal};
+use candid::Principal;
 use integration_tests::user;
 
 #[test]
@@ -146,56 +146,6 @@ fn the_same_values_in_another_encoding_are_a_retry() {
             .expect("it answers");
         assert_eq!(first, second);
         assert_eq!(it.executions("say"), 1);
-    });
-}
-
-#[derive(CandidType)]
-struct First {
-    key: Vec<u8>,
-    text: &'static str,
-}
-
-#[derive(CandidType)]
-struct Second {
-    key: Vec<u8>,
-    text: &'static str,
-    mood: Option<&'static str>,
-}
-
-#[test]
-fn the_same_bytes_are_a_retry_after_an_optional_field_was_added() {
-    with_canister(|it| {
-        let call = |endpoint: &str, arg: Vec<u8>| -> Answer {
-            let reply = it
-                .canister
-                .update_raw(user(1), endpoint, arg)
-                .expect("it answers");
-            candid::decode_one(&reply).expect("an answer")
-        };
-        let key = b"key".to_vec();
-        let first = candid::encode_one(First {
-            key: key.clone(),
-            text: "hello",
-        })
-        .expect("it encodes");
-        let second = |mood| {
-            candid::encode_one(Second {
-                key: key.clone(),
-                text: "hello",
-                mood,
-            })
-            .expect("it encodes")
-        };
-        assert_eq!(call("evolving_first", first.clone()), ok("1: hello"));
-        assert_eq!(
-            call("evolving_second", first),
-            ok("1: hello"),
-            "the bytes are the same"
-        );
-        assert_eq!(
-            call("evolving_second", second(Some("!"))),
-            refused(Refusal::KeyReused)
-        );
     });
 }
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod capacity;
 mod common;
 mod eviction;
+mod evolution;
 mod expiry;
 mod fair_shares;
 mod faults;

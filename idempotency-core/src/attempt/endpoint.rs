@@ -3,11 +3,11 @@
 use super::codec::Encoded;
 use crate::{
     error::IdempotencyError,
-    identity::{Digest, Key, RequestKey, Scope, Values},
+    identity::{Argument, Compared, Key, LaneKey, LazyFingerprint, RequestKey, Scope},
     runtime,
     time::Timestamp,
 };
-use std::{borrow::Borrow, marker::PhantomData};
+use std::marker::PhantomData;
 
 /// An idempotent method, as its attribute describes it. `A` is the tuple of its arguments, `R` its reply.
 #[allow(missing_debug_implementations)] // it holds functions
@@ -21,7 +21,7 @@ pub struct Endpoint<A, R> {
     /// What becomes of an `Err`.
     pub errors: Errors,
     /// Decodes the argument.
-    pub decode: fn(Vec<u8>) -> Result<A, candid::Error>,
+    pub decode: fn(&[u8]) -> Result<A, candid::Error>,
     /// Evaluates the attribute's expressions.
     pub describe: fn(&A) -> Description,
     /// What a retry must have in common with the original.
@@ -52,14 +52,16 @@ pub struct Description {
 /// What identifies a request within its scope.
 #[derive(Debug)]
 pub enum RequestId {
-    /// `key`
+    /// `key = EXPR`
     Key(RequestKey),
+    /// `key = args`
+    Arguments,
     /// `sequence`
     Number {
         /// `sequence`
         number: u64,
         /// `lane`
-        lane: u64,
+        lane: LaneKey,
         /// `window`
         window: u16,
         /// `acked`
@@ -73,21 +75,16 @@ impl RequestId {
         RequestKey::of(key).map(Self::Key)
     }
 
-    /// `key = args`
-    pub fn of_values(values: &impl Values) -> Option<Self> {
-        RequestKey::of_values(values).map(Self::Key)
-    }
-
     /// `sequence = EXPR`
     pub fn of_number(
         number: impl Number,
-        lane: impl Borrow<u64>,
+        lane: LaneKey,
         window: u16,
         acked: impl Number,
     ) -> Option<Self> {
         Some(Self::Number {
             number: number.number()?,
-            lane: *lane.borrow(),
+            lane,
             window,
             acked: acked.number(),
         })
@@ -124,12 +121,10 @@ impl<N: Number + Copy> Number for &N {
 /// `fingerprint`: what a retry must have in common with the original.
 #[allow(missing_debug_implementations)] // it holds functions
 pub enum Compare<A> {
-    /// All arguments: the bytes as sent, or the values.
-    Arguments(fn(&A) -> Digest),
-    /// The bytes as sent: with `decode_with` the arguments need not be candid values.
-    Bytes,
-    /// An expression.
-    Expression(fn(&A) -> Digest),
+    /// All arguments, by value.
+    Arguments,
+    /// An expression, or all arguments.
+    Expression(fn(&A) -> Compared),
     /// Nothing but the key.
     Nothing,
 }
@@ -145,28 +140,19 @@ pub enum Errors {
 }
 
 impl<A, R> Endpoint<A, R> {
-    /// The digest of the argument as sent, if that counts.
-    pub(super) fn digest_of_bytes(&self, argument: &[u8]) -> Option<Digest> {
-        match self.compare {
-            Compare::Arguments(_) | Compare::Bytes => Some(Digest::of_bytes(argument)),
-            Compare::Expression(_) | Compare::Nothing => None,
-        }
-    }
-
-    /// The digest that stands in for one of the bytes, where those don't count.
-    pub(super) fn digest_instead(&self, args: &A) -> Digest {
-        match self.compare {
-            Compare::Expression(value) => value(args),
-            Compare::Arguments(_) | Compare::Bytes | Compare::Nothing => Digest::of_bytes(&[]),
-        }
-    }
-
-    /// The digest of the arguments, if they may come in other bytes.
-    pub(super) fn digest_of_values(&self, args: &A) -> Option<Digest> {
-        match self.compare {
-            Compare::Arguments(values) => Some(values(args)),
-            Compare::Expression(_) | Compare::Bytes | Compare::Nothing => None,
-        }
+    /// What a retry of this call must have in common with it.
+    pub(super) fn fingerprint<'a>(
+        &self,
+        args: &A,
+        argument: &'a Argument<'a>,
+        created_at: Option<Timestamp>,
+    ) -> LazyFingerprint<'a> {
+        let compared = match self.compare {
+            Compare::Arguments => Compared::Argument,
+            Compare::Expression(chosen) => chosen(args),
+            Compare::Nothing => Compared::Nothing,
+        };
+        LazyFingerprint::new(argument, compared, created_at)
     }
 
     pub(super) fn encoded(&self, reply: R) -> (Vec<u8>, bool) {

@@ -4,6 +4,7 @@ use super::{Endpoint, identify};
 use crate::{
     admission::{self, Request},
     error::IdempotencyError,
+    identity::Argument,
     runtime,
     store::Store,
 };
@@ -46,11 +47,18 @@ fn can_succeed<M: Memory, A, R>(
         return Ok(());
     }
     // What does not decode is told so by the method.
-    let Ok(args) = (endpoint.decode)(argument) else {
+    let Ok(args) = (endpoint.decode)(&argument) else {
         return Ok(());
     };
     let description = (endpoint.describe)(&args);
-    let Some((identity, counts_in)) = identify(store, endpoint, &description, &caller)? else {
+    let Some((identity, counts_in)) = identify(
+        store,
+        endpoint,
+        &description,
+        &Argument::new(&argument),
+        &caller,
+    )?
+    else {
         return Ok(());
     };
     let request = Request {

@@ -13,7 +13,7 @@ mod codec;
 mod endpoint;
 mod inspection;
 
-pub use crate::identity::{Digest, RequestKey, Scope};
+pub use crate::identity::{Compared, LaneKey, RequestKey, Scope};
 pub use codec::{decode, encode_all, encode_one, map_all, map_one};
 pub use endpoint::{
     Compare, CreatedAt, Description, Endpoint, Errors, Number, PlainReply, ReplyType, RequestId,
@@ -24,7 +24,7 @@ use crate::{
     admission::{self, CountsIn, Decision, Request, Ticket},
     error::IdempotencyError,
     eviction,
-    identity::{Identity, LazyFingerprint},
+    identity::{Argument, Identity},
     runtime,
     sequence::Sequence,
     store::{self, Store},
@@ -108,8 +108,7 @@ fn begin<M: Memory, A, R>(
         return Begun::Answer(endpoint.refusal(IdempotencyError::AnonymousRefused));
     }
     let bytes = runtime::argument();
-    let digest = endpoint.digest_of_bytes(&bytes);
-    let args = match (endpoint.decode)(bytes) {
+    let args = match (endpoint.decode)(&bytes) {
         Ok(args) => args,
         Err(error) => trap(&format!(
             "MalformedArgument: the argument of {} does not decode: {error}; nothing has happened",
@@ -117,16 +116,13 @@ fn begin<M: Memory, A, R>(
         )),
     };
     let description = (endpoint.describe)(&args);
-    let (identity, counts_in) = match identify(store, endpoint, &description, &caller) {
+    let argument = Argument::new(&bytes);
+    let (identity, counts_in) = match identify(store, endpoint, &description, &argument, &caller) {
         Ok(Some(identified)) => identified,
         Ok(None) => return Begun::Unrecorded(args),
         Err(error) => return Begun::Answer(endpoint.refusal(error)),
     };
-    let fingerprint = LazyFingerprint {
-        bytes: digest.unwrap_or_else(|| endpoint.digest_instead(&args)),
-        values: &|| endpoint.digest_of_values(&args),
-        created_at: description.created_at,
-    };
+    let fingerprint = endpoint.fingerprint(&args, &argument, description.created_at);
     let request = Request {
         identity,
         fingerprint,
@@ -151,6 +147,7 @@ fn identify<M: Memory, A, R>(
     store: &'static LocalKey<Store<M>>,
     endpoint: &Endpoint<A, R>,
     description: &Description,
+    argument: &Argument<'_>,
     caller: &Principal,
 ) -> Result<Option<Identified>, IdempotencyError> {
     let Some(id) = &description.id else {
@@ -162,6 +159,10 @@ fn identify<M: Memory, A, R>(
     let scope = &description.scope;
     let (identity, sequence) = match id {
         RequestId::Key(key) => (Identity::new(endpoint.name, scope, caller, key)?, None),
+        RequestId::Arguments => {
+            let key = RequestKey::of_argument(argument);
+            (Identity::new(endpoint.name, scope, caller, &key)?, None)
+        }
         RequestId::Number {
             number,
             lane,
@@ -169,7 +170,7 @@ fn identify<M: Memory, A, R>(
             acked,
         } => {
             let sequence = Sequence {
-                lane: Identity::of_lane(endpoint.name, scope, caller, *lane)?,
+                lane: Identity::of_lane(endpoint.name, scope, caller, lane)?,
                 number: *number,
                 window: *window,
                 acked: *acked,

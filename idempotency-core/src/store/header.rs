@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field
 //!      0      7  magic "IDMPTCY"
-//!      7      1  layout version, 1
+//!      7      1  layout version, 2
 //!      8      8  incarnation: how many heaps have opened this store
 //!     16      8  window, ns   } of the policy that the store was
 //!     24      8  drift, ns    } last opened with
@@ -34,7 +34,7 @@ use super::{
 use ic_stable_structures::Memory;
 
 const MAGIC: &[u8; 7] = b"IDMPTCY";
-const LAYOUT_VERSION: u8 = 1;
+const LAYOUT_VERSION: u8 = 2;
 const BYTES: usize = 76;
 const SLICES_OFFSET: u64 = 256;
 const TALLIES_OFFSET: u64 = 8_192;

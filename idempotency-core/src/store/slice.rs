@@ -8,7 +8,7 @@ use super::{
     chain::Chain,
     error::Damaged,
     header::take,
-    record::{Head, INLINE_BYTES, RecordBytes, State},
+    record::{Head, RecordBytes, State},
     segments::{CHAIN_BYTES, SEGMENT_BYTES, Segments, address},
 };
 use crate::time::Timestamp;
@@ -138,7 +138,7 @@ impl Slice {
         );
         let mut place = None;
         if let State::Done(reply) = state
-            && reply.len() > INLINE_BYTES
+            && !head.holds(reply.len())
         {
             if self.has_dropped_replies {
                 state = State::ReplyDropped;

@@ -50,10 +50,14 @@ enum State {
 }
 
 impl State {
-    /// Bytes of a reply that does not lie in the record.
-    fn reply_bytes(&self) -> u64 {
+    /// Bytes of a reply that does not lie in the record, where a second digest leaves less room.
+    fn reply_bytes(&self, request: &Request) -> u64 {
+        let room = match request.fingerprint.chosen {
+            Some(_) => 48,
+            None => 64,
+        };
         match self {
-            Self::Done(reply) if reply.length > 64 => reply.length as u64,
+            Self::Done(reply) if reply.length > room => reply.length as u64,
             _ => 0,
         }
     }
@@ -155,7 +159,7 @@ impl Model {
             State::Running(incarnation, _) if *incarnation == self.incarnation => {
                 u64::from(self.policy.max_reply_bytes)
             }
-            state => state.reply_bytes(),
+            state => state.reply_bytes(&record.request),
         };
         let held: u64 = self.records().map(|record| 128 + reply(record)).sum();
         let released: u64 = self.slices.iter().map(|slice| slice.released).sum();
@@ -226,7 +230,7 @@ impl Model {
     }
 
     fn drop_oldest_replies(&mut self) -> bool {
-        let is_long = |record: &Record| record.state.reply_bytes() > 0;
+        let is_long = |record: &Record| record.state.reply_bytes(&record.request) > 0;
         let Some(slice) = self
             .slices
             .iter_mut()
@@ -302,7 +306,7 @@ impl Model {
                 at.as_nanos() + self.policy.drift.as_nanos() as u64
             });
         let slice = self.slice_for(expires_at);
-        let state = slice.taken(state);
+        let state = slice.taken(state, &request);
         slice.records.push(Record {
             request,
             expires_at,
@@ -320,7 +324,10 @@ impl Model {
                 continue;
             };
             match state {
-                Some(state) => slice.records[index].state = slice.taken(state),
+                Some(state) => {
+                    let taken = slice.taken(state, &slice.records[index].request);
+                    slice.records[index].state = taken;
+                }
                 None => {
                     slice.records.remove(index);
                     slice.released += 1;
@@ -343,8 +350,8 @@ impl Model {
 
 impl Slice {
     /// What becomes of a state in a slice whose long replies were given up.
-    fn taken(&self, state: State) -> State {
-        if self.has_dropped_replies && state.reply_bytes() > 0 {
+    fn taken(&self, state: State, request: &Request) -> State {
+        if self.has_dropped_replies && state.reply_bytes(request) > 0 {
             State::Dropped
         } else {
             state

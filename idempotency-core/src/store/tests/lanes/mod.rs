@@ -15,9 +15,10 @@ mod ops;
 mod properties;
 mod quotas;
 
+use super::harness::fingerprint;
 use crate::{
     admission::{CountsIn, Request},
-    identity::{Digest, Fingerprint, Identity, Scope},
+    identity::{Identity, LaneKey, Scope},
     sequence::Sequence,
 };
 use candid::Principal;
@@ -37,7 +38,7 @@ fn lane_identity(lane: LaneNumber) -> Identity {
 
 fn lane_of(caller: u8, lane: u64) -> Identity {
     let caller = Principal::from_slice(&[caller]);
-    Identity::of_lane("pay", &Scope::Caller, &caller, lane).unwrap()
+    Identity::of_lane("pay", &Scope::Caller, &caller, &LaneKey::of(&lane)).unwrap()
 }
 
 fn scope_identity(caller: u8) -> Identity {
@@ -49,7 +50,7 @@ fn scope_identity(caller: u8) -> Identity {
 fn request(caller: u8, sequence: Sequence, args: u8) -> Request {
     Request {
         identity: Identity::of_number(&sequence.lane, sequence.number),
-        fingerprint: Fingerprint::new(Digest::of_bytes(&[args]), None, None),
+        fingerprint: fingerprint(args, None),
         created_at: None,
         counts_in: Some(Box::new(CountsIn {
             sequence: Some(sequence),
