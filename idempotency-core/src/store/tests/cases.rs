@@ -25,7 +25,7 @@ fn policy(window: u64, capacity: u64) -> Policy {
         .max_reply_bytes(300)
 }
 
-fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
+pub(super) fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
     let digest = Digest([args; 8]);
     Request {
         identity: Identity([key; 24]),
@@ -90,14 +90,14 @@ fn many_identities_are_found_and_forgotten_and_their_room_is_used_again() {
 }
 
 /// Executes a sync request that must be admitted.
-fn execute<M: Memory>(store: &Store<M>, request: &Request, now: u64, reply: &[u8]) {
+pub(super) fn execute<M: Memory>(store: &Store<M>, request: &Request, now: u64, reply: &[u8]) {
     match admission::admit(store, request, Timestamp::from_nanos(now)) {
         Decision::Execute(ticket) => store.record(&ticket, reply).unwrap(),
         other => panic!("expected to execute, got {other:?}"),
     }
 }
 
-fn admitted<M: Memory>(store: &Store<M>, request: &Request, now: u64) -> Ticket {
+pub(super) fn admitted<M: Memory>(store: &Store<M>, request: &Request, now: u64) -> Ticket {
     match admission::admit(store, request, Timestamp::from_nanos(now)) {
         Decision::Execute(ticket) => ticket,
         other => panic!("expected to execute, got {other:?}"),
@@ -124,7 +124,7 @@ fn only_the_attempt_that_acquired_a_record_ends_it() {
     let ticket = admitted(&store, &request, START);
     let second = store.begin(&ticket).unwrap();
     assert_eq!(store.complete(&ticket, first, None, now), Ok(false));
-    assert_eq!(store.interrupt(&ticket, first), Ok(false));
+    assert_eq!(store.interrupt(&ticket, first, now), Ok(false));
     assert_eq!(store.complete(&ticket, second, Some(&[2]), now), Ok(true));
     assert_eq!(store.complete(&ticket, second, Some(&[3]), now), Ok(false));
     assert_eq!(
@@ -188,10 +188,10 @@ fn other_versions_and_damage_are_told_apart() {
     let memory = TestMemory::new(u64::MAX);
     let now = Timestamp::from_nanos(START);
     drop(Store::open(memory.clone(), Policy::new(), now).unwrap());
-    memory.write(7, &[2]);
-    let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
-    assert_eq!(error, OpenError::UnknownVersion { found: 2, known: 1 });
     memory.write(7, &[1]);
+    let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
+    assert_eq!(error, OpenError::UnknownVersion { found: 1, known: 2 });
+    memory.write(7, &[2]);
     memory.write(40, &u32::MAX.to_le_bytes());
     let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
     assert_eq!(error, OpenError::Damaged);
