@@ -106,6 +106,13 @@ fn begin<M: Memory, A, R>(
     store: &'static LocalKey<Store<M>>,
     endpoint: &Endpoint<A, R>,
 ) -> Begun<A> {
+    if let Some(other) = store.with(|store| store.claim(endpoint.name, endpoint.method)) {
+        trap(&format!(
+            "SharedName: in their store {other} and {} have one name, {}, and would be answered with each other's replies; give one \
+             of them another `name = \"…\"`; nothing has happened",
+            endpoint.method, endpoint.name
+        ));
+    }
     let (caller, now) = (runtime::caller(), runtime::time());
     if caller == Principal::anonymous() && !endpoint.anonymous {
         return Begun::Answer(endpoint.refusal(IdempotencyError::AnonymousRefused));

@@ -131,9 +131,11 @@ impl<M: Memory> Contents<M> {
             + reserved * u64::from(policy.max_reply_bytes)
     }
 
-    /// Segments that one more request may take, besides the end of so many that are running.
-    pub(super) fn segments_needed(&self, policy: &Policy, running: u64) -> u64 {
-        segments_needed(policy, running, self.slices.len() as u64)
+    /// Makes sure of segments for one more request and for the end of all that have not ended; `false` if the memory can't grow
+    /// that far.
+    pub(super) fn reserve_segments(&self, policy: &Policy) -> bool {
+        let others = (self.running.len() + self.overdue.len()) as u64;
+        (self.segments).reserve(segments_needed(policy, others, self.slices.len() as u64))
     }
 
     /// Whether another heap, or another store of this one, has opened the memory since: what is known of it here is out of
@@ -258,8 +260,7 @@ impl<M: Memory> Contents<M> {
             None => true,
         };
         let running = self.reserved();
-        let has_room = self.has_room(policy, running)
-            && self.segments.has(self.segments_needed(policy, running));
+        let has_room = self.has_room(policy, running) && self.segments.has(segments_of_one(policy));
         if !is_within_quota || !has_room {
             return Ok(Ended::Forgotten);
         }
@@ -442,21 +443,23 @@ fn slice_length(policy: &Policy) -> u64 {
 /// What of a segment is certain to be used before another is begun: the longest record or tally may not fit into the rest.
 const USED_BYTES: u64 = SEGMENT_BYTES - 256;
 
-/// Segments that one more request and the end of those that are running may take, with so many slices: for replies, the new
-/// record, and slices in which the first reply is written; for tallies, which are written anew where they were kept in an older
-/// slice; for nodes and buckets of the index.
-fn segments_needed(policy: &Policy, running: u64, slices: u64) -> u64 {
-    let requests = running + 1;
-    let replies = requests * u64::from(policy.max_reply_bytes) + RECORD_BYTES;
-    let begun = running.min(slices) + 2;
-    let tallies = requests * TALLIES_OF_A_REQUEST * tally::MOST_BYTES as u64;
-    let begun_tallies = requests.min(MAX_TALLY_SLICES.into());
-    replies.div_ceil(USED_BYTES)
-        + begun
-        + tallies.div_ceil(USED_BYTES)
-        + begun_tallies
-        + index::MOST_SEGMENTS
-        + 1
+/// Segments that one request may take at a time: for its reply, a record and tallies where segments are used up, and for nodes
+/// and buckets of the index.
+fn segments_of_one(policy: &Policy) -> u64 {
+    let reply = u64::from(policy.max_reply_bytes).div_ceil(USED_BYTES) + 1;
+    reply + 1 + TALLIES_OF_A_REQUEST + index::MOST_SEGMENTS
+}
+
+/// Segments that a request may take that begins and one that ends, and the ends of so many others: for replies, in so many
+/// slices; for tallies, which are written anew if they were kept in an older slice; for records of those that have none any
+/// more.
+fn segments_needed(policy: &Policy, others: u64, slices: u64) -> u64 {
+    let end = u64::from(policy.max_reply_bytes)
+        + TALLIES_OF_A_REQUEST * tally::MOST_BYTES as u64
+        + RECORD_BYTES
+        + index::MOST_BYTES;
+    let begun = others.min(slices) + others.min(MAX_TALLY_SLICES.into());
+    2 * segments_of_one(policy) + (others * end).div_ceil(USED_BYTES) + begun
 }
 
 /// Pages of a store that is as full as its policy lets it be.

@@ -79,6 +79,8 @@ pub struct Store<M: Memory> {
     inner: RefCell<Contents<M>>,
     /// How many stores of this heap had been opened when this one was last seen to be the last one in its memory.
     openings: Cell<u64>,
+    /// The endpoints that were called in this heap: names and methods.
+    endpoints: RefCell<Vec<(&'static str, &'static str)>>,
     /// The time for which the eviction timer of this heap is set.
     #[cfg(feature = "timers")]
     pub(crate) timer: Cell<Option<Timestamp>>,
@@ -140,6 +142,7 @@ impl<M: Memory> Store<M> {
                 openings.set(openings.get() + 1);
                 openings.get()
             })),
+            endpoints: RefCell::default(),
             #[cfg(feature = "timers")]
             timer: Cell::new(None),
         })
@@ -188,6 +191,17 @@ impl<M: Memory> Store<M> {
         let mut inner = self.inner()?;
         let found = inner.find(identity)?;
         Ok(found.and_then(|(_, slot)| inner.until(slot.slice)))
+    }
+
+    /// Notes that an endpoint's name is that of a method. Another method whose requests have the same name in this store.
+    pub(crate) fn claim(&self, name: &'static str, method: &'static str) -> Option<&'static str> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        let known = endpoints.iter().find(|(known, _)| *known == name);
+        let owner = known.map(|(_, owner)| *owner);
+        if owner.is_none() {
+            endpoints.push((name, method));
+        }
+        owner.filter(|owner| *owner != method)
     }
 
     pub(crate) fn lookup(&self, identity: &Identity) -> Result<Option<Record>, Damaged> {
@@ -257,7 +271,7 @@ impl<M: Memory> Store<M> {
             // A full table has a place for one more slice when it gives up one.
             if (inner.slices.len() < usize::from(MAX_SLICES) || !has_expired)
                 && inner.has_room(policy, running)
-                && (inner.segments).reserve(inner.segments_needed(policy, running))
+                && inner.reserve_segments(policy)
             {
                 return Ok(());
             }
