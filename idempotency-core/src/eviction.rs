@@ -55,7 +55,7 @@ mod timer {
         let now = runtime::time();
         let evicted = store.with(|store| {
             store.timer.set(None);
-            // There are 64 slices at most, and each costs a few thousand instructions.
+            // There are 512 slices at most, and each costs a few thousand instructions.
             store.evict(now, u32::MAX)
         });
         // A damaged store refuses requests, and is not tried again here.

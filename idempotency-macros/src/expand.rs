@@ -207,6 +207,7 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
         .name
         .clone()
         .unwrap_or_else(|| method.exported_name());
+    let exported_name = method.exported_name();
     let (required, anonymous) = (
         options.required.is_present(),
         options.anonymous.is_present(),
@@ -245,6 +246,7 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
     quote! {
         #core::Endpoint::<(#(#types,)*), #reply> {
             name: #name,
+            method: #exported_name,
             required: #required,
             anonymous: #anonymous,
             errors: #core::Errors::#errors,

@@ -30,7 +30,7 @@ use proc_macro::TokenStream;
 /// | `acked = EXPR` | the client has received the replies to all numbers below this one, `u64` or `Option`: they may go | none |
 /// | `created_at = EXPR` | the client's `Timestamp`, or an `Option` of one: what is older than the window is refused for ever | none |
 /// | `scope = caller \| global \| EXPR` | who shares the key space | `caller` |
-/// | `name = "…"` | the endpoint's name in the identity: keep it when you rename the method | the exported name |
+/// | `name = "…"` | the endpoint's name in the identity: keep it when you rename the method. Two methods of one store that have one name trap | the exported name |
 /// | `fingerprint = args \| off \| EXPR` | what a retry must have in common with the original: all arguments by value, nothing but the key, or any `Key`. Equal arguments are always a retry | `args` |
 /// | `errors = keep \| forget` | whether an `Err` is remembered. In an async method `forget` reaches only an `Err` from before the first await | `forget`, async: `keep` |
 /// | `on_replay = PATH` | maps the first reply, `fn(R) -> R`, before it is sent again | the same bytes |

@@ -14,6 +14,8 @@ use std::marker::PhantomData;
 pub struct Endpoint<A, R> {
     /// The name in the identity: the exported name, unless `name = "…"` gives another.
     pub name: &'static str,
+    /// The exported name of the method.
+    pub method: &'static str,
     /// A request without a key is refused.
     pub required: bool,
     /// The anonymous principal is let in.

@@ -6,6 +6,9 @@
 //!   and marks the record as interrupted: a retry is told that the outcome is unknown.
 //! - *An upgrade while an await is outstanding:* no destructor runs. The record still says pending, of an incarnation
 //!   that is gone, which is unknown as well.
+//! - *A guard of the function's own that traps in the cleanup callback:* the future is neither dropped nor goes on, and its record
+//!   says pending. Nobody can tell it from one that waits for a callee, so what has run for longer than the window is unknown,
+//!   too. If it ends after all, its end is recorded.
 //!
 //! Nothing runs again by itself.
 
@@ -103,6 +106,13 @@ fn begin<M: Memory, A, R>(
     store: &'static LocalKey<Store<M>>,
     endpoint: &Endpoint<A, R>,
 ) -> Begun<A> {
+    if let Some(other) = store.with(|store| store.claim(endpoint.name, endpoint.method)) {
+        trap(&format!(
+            "SharedName: in their store {other} and {} have one name, {}, and would be answered with each other's replies; give one \
+             of them another `name = \"…\"`; nothing has happened",
+            endpoint.method, endpoint.name
+        ));
+    }
     let (caller, now) = (runtime::caller(), runtime::time());
     if caller == Principal::anonymous() && !endpoint.anonymous {
         return Begun::Answer(endpoint.refusal(IdempotencyError::AnonymousRefused));
@@ -251,7 +261,7 @@ impl<M: Memory + 'static> Drop for Running<M> {
             // There is nobody to tell of a damaged store here; the record stays pending, which does not run again either.
             let _ = self
                 .store
-                .with(|store| store.interrupt(&self.ticket, self.attempt));
+                .with(|store| store.interrupt(&self.ticket, self.attempt, runtime::time()));
         }
     }
 }

@@ -58,12 +58,17 @@ use crate::{
     runtime, sequence::Lane, time::Timestamp,
 };
 use candid::CandidType;
-use contents::{Contents, Running, segments_needed};
+use contents::{Contents, Ended, Running};
+use header::MAX_SLICES;
 use ic_stable_structures::Memory;
 use record::{MAX_REPLY_BYTES, RECORD_BYTES};
 use serde::Deserialize;
 use slice::Slice;
-use std::{cell::RefCell, fmt, time::Duration};
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    fmt,
+    time::Duration,
+};
 
 /// Every remembered request of one or more endpoints. It lives in a `thread_local!`, as other stable structures do.
 ///
@@ -72,9 +77,13 @@ use std::{cell::RefCell, fmt, time::Duration};
 pub struct Store<M: Memory> {
     policy: Policy,
     inner: RefCell<Contents<M>>,
+    /// How many stores of this heap had been opened when this one was last seen to be the last one in its memory.
+    openings: Cell<u64>,
+    /// The endpoints that were called in this heap: names and methods.
+    endpoints: RefCell<Vec<(&'static str, &'static str)>>,
     /// The time for which the eviction timer of this heap is set.
     #[cfg(feature = "timers")]
-    pub(crate) timer: std::cell::Cell<Option<Timestamp>>,
+    pub(crate) timer: Cell<Option<Timestamp>>,
 }
 
 /// How full a store is.
@@ -95,6 +104,11 @@ pub struct Stats {
     pub scopes: u64,
     /// How many times a fresh heap (an install or upgrade) has opened the store.
     pub incarnation: u64,
+}
+
+thread_local! {
+    /// How many stores this heap has opened.
+    static OPENINGS: Cell<u64> = const { Cell::new(0) };
 }
 
 impl<M: Memory> Store<M> {
@@ -124,9 +138,29 @@ impl<M: Memory> Store<M> {
         Ok(Self {
             policy,
             inner: RefCell::new(Contents::open(memory, &policy, now)?),
+            openings: Cell::new(OPENINGS.with(|openings| {
+                openings.set(openings.get() + 1);
+                openings.get()
+            })),
+            endpoints: RefCell::default(),
             #[cfg(feature = "timers")]
-            timer: std::cell::Cell::new(None),
+            timer: Cell::new(None),
         })
+    }
+
+    /// What the store holds, unless another store has opened its memory since: what this one knows would be out of date then, and
+    /// requests would run twice.
+    fn inner(&self) -> Result<RefMut<'_, Contents<M>>, Damaged> {
+        let inner = self.inner.borrow_mut();
+        // Whoever opens the memory while this heap lives is of this heap.
+        let openings = OPENINGS.get();
+        if self.openings.get() != openings {
+            if inner.is_superseded() {
+                return Err(Damaged);
+            }
+            self.openings.set(openings);
+        }
+        Ok(inner)
     }
 
     /// How full the store is.
@@ -135,7 +169,7 @@ impl<M: Memory> Store<M> {
         Stats {
             entries: inner.entries,
             capacity: self.policy.capacity,
-            bytes: inner.bytes(&self.policy),
+            bytes: inner.bytes(&self.policy, inner.reserved()),
             capacity_bytes: self.policy.capacity_bytes,
             oldest_expiry: inner.slices.front().map(Slice::until),
             scopes: inner.tallies.entries,
@@ -154,16 +188,27 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`Damaged`].
     pub fn guaranteed_until(&self, identity: &Identity) -> Result<Option<Timestamp>, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         let found = inner.find(identity)?;
         Ok(found.and_then(|(_, slot)| inner.until(slot.slice)))
     }
 
+    /// Notes that an endpoint's name is that of a method. Another method whose requests have the same name in this store.
+    pub(crate) fn claim(&self, name: &'static str, method: &'static str) -> Option<&'static str> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        let known = endpoints.iter().find(|(known, _)| *known == name);
+        let owner = known.map(|(_, owner)| *owner);
+        if owner.is_none() {
+            endpoints.push((name, method));
+        }
+        owner.filter(|owner| *owner != method)
+    }
+
     pub(crate) fn lookup(&self, identity: &Identity) -> Result<Option<Record>, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         match inner.find(identity)? {
             Some((_, slot)) => inner.record(slot).map(Some),
-            None => Ok(None),
+            None => Ok(inner.overdue.get(identity).cloned()),
         }
     }
 
@@ -179,20 +224,13 @@ impl<M: Memory> Store<M> {
 
     /// What is known of a lane.
     pub(crate) fn lane(&self, identity: &Identity) -> Result<Option<Lane>, Damaged> {
-        let tally = self.inner.borrow_mut().tally(identity)?;
+        let tally = self.inner()?.tally(identity)?;
         Ok(tally.map(|tally| Lane::from_tally(&tally)))
     }
 
     /// What a scope takes.
     pub(crate) fn usage(&self, scope: &Identity, now: Timestamp) -> Result<Option<Usage>, Damaged> {
-        let mut inner = self.inner.borrow_mut();
-        let Some(tally) = inner.tally(scope)? else {
-            return Ok(None);
-        };
-        let charges = inner.running.values().filter_map(|running| running.charge);
-        let ends = charges.filter(|(of, _)| of == scope).map(|(_, end)| end);
-        let usage = Usage::from_tally(&tally, now);
-        Ok(Some(usage.with_running(ends.collect(), &self.policy)))
+        self.inner()?.usage(scope, now, &self.policy)
     }
 
     /// Where a lane that is not known begins.
@@ -221,37 +259,41 @@ impl<M: Memory> Store<M> {
         now: Timestamp,
     ) -> Result<(), IdempotencyError> {
         self.evict(now, 1)?;
+        let policy = &self.policy;
+        let mut inner = self.inner()?;
         if new_tallies > 0 {
-            (self.inner.borrow_mut()).make_room_for_tallies(new_tallies, now, &self.policy)?;
+            inner.make_room_for_tallies(new_tallies, now, policy)?;
         }
-        let mut inner = self.inner.borrow_mut();
         loop {
-            let has_entries = inner.entries < self.policy.capacity;
-            let has_bytes =
-                inner.bytes(&self.policy) + RECORD_BYTES + u64::from(self.policy.max_reply_bytes)
-                    <= self.policy.capacity_bytes;
-            let running = inner.running.len() as u64;
-            if has_entries
-                && has_bytes
-                && inner
-                    .segments
-                    .reserve(segments_needed(&self.policy, running))
+            let running = inner.reserved();
+            let oldest = inner.slices.front().map_or(now, Slice::until);
+            let has_expired = oldest < now;
+            // A full table has a place for one more slice when it gives up one.
+            if (inner.slices.len() < usize::from(MAX_SLICES) || !has_expired)
+                && inner.has_room(policy, running)
+                && inner.reserve_segments(policy)
             {
                 return Ok(());
             }
-            let oldest = inner.slices.front().map_or(now, Slice::until);
-            if oldest < now {
-                inner.forget_oldest(now, &self.policy)?;
-            } else if !(has_entries && self.policy.drops_replies && inner.drop_oldest_replies()) {
-                let retry_after = oldest.plus(Duration::from_nanos(1));
-                return Err(IdempotencyError::Full { retry_after });
+            if has_expired {
+                inner.forget_oldest();
+                continue;
             }
+            let has_entries = inner.entries < policy.capacity;
+            if has_entries && policy.drops_replies && inner.drop_oldest_replies() {
+                continue;
+            }
+            // What is running may end at any time, and need no more room for its reply.
+            let may_have_room_soon = running > 0 && inner.has_room(policy, 0);
+            let until = if may_have_room_soon { now } else { oldest };
+            let retry_after = until.plus(Duration::from_nanos(1));
+            return Err(IdempotencyError::Full { retry_after });
         }
     }
 
     /// Records an attempt before it runs. [`make_room`](Self::make_room) has found room for it.
     pub(crate) fn begin(&self, ticket: &Ticket) -> Result<Attempt, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         inner.attempts += 1;
         let attempt = Attempt {
             incarnation: inner.segments.header.incarnation,
@@ -260,9 +302,8 @@ impl<M: Memory> Store<M> {
         let largest = self.policy.max_reply_bytes.into();
         let charge = inner.count(ticket, largest, false, &self.policy)?;
         let slice = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
-        let identity = ticket.head.identity;
         let running = Running {
-            identity,
+            head: ticket.head,
             slice,
             charge,
         };
@@ -276,7 +317,7 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`Damaged`]: then the message must trap, or the request can run again.
     pub fn record(&self, ticket: &Ticket, reply: &[u8]) -> Result<(), Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         inner.count(ticket, reply.len() as u64, true, &self.policy)?;
         inner.insert(ticket, State::Done(reply), &self.policy)?;
         Ok(())
@@ -291,14 +332,12 @@ impl<M: Memory> Store<M> {
         reply: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<bool, Damaged> {
-        let mut inner = self.inner.borrow_mut();
-        let identity = &ticket.head.identity;
-        let slice = match reply {
-            Some(reply) => inner.complete(identity, attempt, reply)?,
-            None => inner.end(identity, attempt, State::ReplyDropped)?,
-        };
-        let Some(slice) = slice else {
-            return Ok(false);
+        let mut inner = self.inner()?;
+        let state = reply.map_or(State::ReplyDropped, State::Done);
+        let slice = match inner.end(ticket, attempt, state, now, &self.policy)? {
+            Ended::Recorded(slice) => Some(slice),
+            Ended::Forgotten => None,
+            Ended::NotItsOwn => return Ok(false),
         };
         let reply_bytes = reply.map_or(0, <[u8]>::len) as u64;
         inner.count_end(ticket, slice, reply_bytes, now, &self.policy)?;
@@ -306,15 +345,20 @@ impl<M: Memory> Store<M> {
     }
 
     /// The attempt was interrupted; as [`complete`](Self::complete).
-    pub(crate) fn interrupt(&self, ticket: &Ticket, attempt: Attempt) -> Result<bool, Damaged> {
-        let mut inner = self.inner.borrow_mut();
-        let ended = inner.end(&ticket.head.identity, attempt, State::Interrupted)?;
-        Ok(ended.is_some())
+    pub(crate) fn interrupt(
+        &self,
+        ticket: &Ticket,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Result<bool, Damaged> {
+        let mut inner = self.inner()?;
+        let ended = inner.end(ticket, attempt, State::Interrupted, now, &self.policy)?;
+        Ok(ended != Ended::NotItsOwn)
     }
 
     /// The attempt did nothing and is forgotten, in the message in which it began; as [`complete`](Self::complete).
     pub(crate) fn release(&self, ticket: &Ticket, attempt: Attempt) -> Result<bool, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         let is_released = inner.release(&ticket.head.identity, attempt)?;
         if is_released {
             inner.count_release(ticket, &self.policy)?;
@@ -328,11 +372,11 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`Damaged`].
     pub fn evict(&self, now: Timestamp, most: u32) -> Result<u32, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         let mut evicted = inner.forget_idle_tallies(now, most);
         let is_over = |slice: &Slice| slice.until().plus(self.policy.retention) < now;
         while evicted < most && inner.slices.front().is_some_and(is_over) {
-            inner.forget_oldest(now, &self.policy)?;
+            inner.forget_oldest();
             evicted += 1;
         }
         Ok(evicted)

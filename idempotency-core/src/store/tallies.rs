@@ -23,7 +23,7 @@ const SLICES_IN_KEEP: u64 = 4;
 const NUMBERS_AHEAD: u64 = 4_096;
 
 /// That of its lane, and that of its scope.
-const TALLIES_OF_A_REQUEST: u64 = 2;
+pub(super) const TALLIES_OF_A_REQUEST: u64 = 2;
 
 /// Replies that are let go when a request with `acked` is recorded: more than it adds.
 const LET_GO_AT_A_TIME: u32 = 2;
@@ -119,11 +119,12 @@ impl<M: Memory> Contents<M> {
         Ok(Some((*scope, end)))
     }
 
-    /// As [`count`](Self::count), when a request that was counted with the largest reply has ended with this one.
+    /// As [`count`](Self::count), when a request that was counted with the largest reply has ended with this one, and its record
+    /// is in this slice, if it has one.
     pub(super) fn count_end(
         &mut self,
         ticket: &Ticket,
-        slice: u16,
+        slice: Option<u16>,
         reply_bytes: u64,
         now: Timestamp,
         policy: &Policy,
@@ -139,6 +140,7 @@ impl<M: Memory> Contents<M> {
             self.keep_lane(&sequence.lane, &lane, now, policy)?;
         }
         if let Some((scope, _)) = &counted.usage
+            && let Some(slice) = slice
             && let Some(tally) = self.tally(scope)?
         {
             let mut usage = Usage::from_tally(&tally, now);
@@ -173,6 +175,25 @@ impl<M: Memory> Contents<M> {
             self.keep_lane(&sequence.lane, &lane, ticket.head.since, policy)?;
         }
         Ok(())
+    }
+
+    /// What a scope takes. What has run for longer than its window counts no more than any request that is over.
+    pub(super) fn usage(
+        &mut self,
+        scope: &Identity,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<Option<Usage>, Damaged> {
+        let Some(tally) = self.tally(scope)? else {
+            return Ok(None);
+        };
+        let running = self.running.values();
+        let charges = running
+            .filter(|running| !policy.is_overdue(running.head.since, now))
+            .filter_map(|running| running.charge);
+        let ends = charges.filter(|(of, _)| of == scope).map(|(_, end)| end);
+        let usage = Usage::from_tally(&tally, now);
+        Ok(Some(usage.with_running(ends.collect(), policy)))
     }
 
     fn keep_lane(

@@ -10,10 +10,13 @@
 
 mod cases;
 mod damaged;
+mod growth;
 mod harness;
 mod lanes;
 mod model;
 mod properties;
+mod running;
+mod slices;
 
 use super::Store;
 use crate::{
@@ -75,7 +78,7 @@ impl Attempts for AllAttempts {
         let ended = match end {
             End::Complete => store.complete(ticket, *attempt, Some(&reply), now),
             End::CompleteWithoutReply => store.complete(ticket, *attempt, None, now),
-            End::Interrupt => store.interrupt(ticket, *attempt),
+            End::Interrupt => store.interrupt(ticket, *attempt, now),
             End::Release => store.release(ticket, *attempt),
         };
         ended.ok()

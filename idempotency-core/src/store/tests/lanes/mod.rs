@@ -36,13 +36,17 @@ fn lane_identity(lane: LaneNumber) -> Identity {
     lane_of(caller_of(lane), u64::from(lane % LANES_OF_A_CALLER))
 }
 
-fn lane_of(caller: u8, lane: u64) -> Identity {
+pub(super) fn lane_of(caller: u8, lane: u64) -> Identity {
     let caller = Principal::from_slice(&[caller]);
     Identity::of_lane("pay", &Scope::Caller, &caller, &LaneKey::of(&lane)).unwrap()
 }
 
 fn scope_identity(caller: u8) -> Identity {
-    let caller = Principal::from_slice(&[caller]);
+    scope_identity_of(caller.into())
+}
+
+pub(super) fn scope_identity_of(caller: u64) -> Identity {
+    let caller = Principal::from_slice(&caller.to_le_bytes());
     Identity::of_scope(&Scope::Caller, &caller).unwrap()
 }
 

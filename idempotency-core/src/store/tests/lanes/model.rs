@@ -183,7 +183,7 @@ impl Model {
         newcomers: u64,
     ) -> Result<(), TestCaseError> {
         let key = (sent.lane, sent.number);
-        let remembered = self.outcomes.get(&key).map(|outcome| outcome.answer(&sent));
+        let remembered = (self.outcomes.get(&key)).map(|outcome| outcome.answer(&sent, self.now));
         if remembered.as_ref() == Some(&answer) {
             return Ok(());
         }
@@ -428,14 +428,18 @@ impl Outcome {
         }
     }
 
-    fn answer(&self, sent: &Sent) -> Answer {
+    fn answer(&self, sent: &Sent, now: u64) -> Answer {
         let since = Timestamp::from_nanos(self.since);
         if sent.args != self.args {
             return Answer::Refused(IdempotencyError::KeyReused);
         }
         match &self.state {
-            State::Running => Answer::Refused(IdempotencyError::InProgress { since }),
-            State::Unknown => Answer::Refused(IdempotencyError::OutcomeUnknown { since }),
+            State::Running if now <= self.expires_at => {
+                Answer::Refused(IdempotencyError::InProgress { since })
+            }
+            State::Running | State::Unknown => {
+                Answer::Refused(IdempotencyError::OutcomeUnknown { since })
+            }
             State::Done(reply) => Answer::Replayed(reply.clone()),
             State::Dropped => {
                 Answer::Refused(IdempotencyError::ReplyDropped { executed_at: since })
