@@ -2,7 +2,7 @@
 
 use crate::common::{Answer, Failure, Refusal, ok, refused, with_canister};
 use candid::Principal;
-use integration_tests::user;
+use integration_tests::{TEST_CANISTER, user};
 
 #[test]
 fn two_callers_with_one_key_are_two_requests() {
@@ -30,7 +30,31 @@ fn two_endpoints_with_one_key_are_two_requests() {
 fn a_name_outlives_the_method() {
     with_canister(|it| {
         assert_eq!(it.say("say", b"key", "hello"), ok("1: hello"));
+        it.canister
+            .upgrade(TEST_CANISTER, ())
+            .expect("the method is renamed");
         assert_eq!(it.say("say_renamed", b"key", "hello"), ok("1: hello"));
+    });
+}
+
+/// Each would be answered with the other's replies.
+#[test]
+fn two_methods_with_one_name_trap() {
+    with_canister(|it| {
+        assert_eq!(it.say("say", b"key", "hello"), ok("1: hello"));
+        for key in [b"key", b"new"] {
+            let reject = it
+                .canister
+                .update::<Answer>(user(1), "say_renamed", (key.to_vec(), "hello"))
+                .expect_err("it traps");
+            let text = "SharedName: in their store say and say_renamed have one name, say,";
+            assert!(
+                reject.reject_message.contains(text),
+                "{}",
+                reject.reject_message
+            );
+        }
+        assert_eq!(it.executions("say"), 1);
     });
 }
 

@@ -28,8 +28,20 @@ enum Plan {
     TrapLater,
     /// Awaits an HTTPS outcall, and then traps.
     HoldAndTrap,
+    /// Traps after the await, and once more when what it holds is dropped for that.
+    TrapInCleanup,
     /// Answers with more than the store keeps.
     AnswerMuch,
+}
+
+struct TrapsInCleanup;
+
+impl Drop for TrapsInCleanup {
+    fn drop(&mut self) {
+        if ic_cdk::futures::is_recovering_from_trap() {
+            ic_cdk::trap("planned, in the cleanup");
+        }
+    }
 }
 
 #[ic_cdk::update]
@@ -53,6 +65,7 @@ async fn hold() {
 
 async fn work_on(endpoint: &str, plan: Plan) -> Answer {
     let number = ran(endpoint);
+    let _guard = (plan == Plan::TrapInCleanup).then_some(TrapsInCleanup);
     match plan {
         Plan::AnswerAtOnce => return Ok(format!("{number}: at once")),
         Plan::FailFirst => return Err(Failure::Own(format!("{number}: failed first"))),
@@ -67,7 +80,7 @@ async fn work_on(endpoint: &str, plan: Plan) -> Answer {
     ran(&format!("{endpoint}, after the await"));
     match plan {
         Plan::FailLater => Err(Failure::Own(format!("{number}: failed later"))),
-        Plan::TrapLater | Plan::HoldAndTrap => ic_cdk::trap("planned, later"),
+        Plan::TrapLater | Plan::HoldAndTrap | Plan::TrapInCleanup => ic_cdk::trap("planned, later"),
         Plan::AnswerMuch => Ok("x".repeat(2_000)),
         _ => Ok(format!("{number}: done")),
     }

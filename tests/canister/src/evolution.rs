@@ -1,5 +1,5 @@
 //! Endpoints before and after an upgrade that candid calls compatible. Each pair shares a name in the identity, as one method
-//! does with itself; the endpoints whose names end in `first` are what clients knew.
+//! does with itself; those whose names end in `first` are called before an upgrade, the others after it.
 
 use crate::{
     Answer,

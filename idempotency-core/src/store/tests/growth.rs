@@ -72,7 +72,7 @@ fn a_preallocated_store_never_grows_and_holds_all_that_its_policy_says() {
     for (capacity_bytes, reply) in [(4 << 20, 200), (1 << 20, 0), (1 << 20, 1_000)] {
         let policy = policy().capacity_bytes(capacity_bytes).preallocate();
         let (store, memory) = managed(policy);
-        memory.limit(memory.size());
+        let pages = memory.size();
         let each = if reply > 64 { 128 + reply } else { 128 };
         // Room for the largest reply is found before each.
         let most = (capacity_bytes - 1_000 - 128) / each + 1;
@@ -83,6 +83,10 @@ fn a_preallocated_store_never_grows_and_holds_all_that_its_policy_says() {
             assert_eq!(taken, most, "in round {round}");
             number += taken;
         }
+        // Nor where its policy says more than it has taken.
+        let inner = store.inner.borrow();
+        assert!(!inner.reserve_segments(&policy.max_reply_bytes(16 << 20)));
+        assert_eq!(memory.size(), pages);
     }
 }
 

@@ -90,6 +90,26 @@ fn what_there_is_room_for_is_retained_for_as_long_as_the_policy_says() {
     assert!(store.stats().entries <= 33 * 24);
 }
 
+/// A slice lives for no longer than its requests must, however long the table is full of what is retained.
+#[test]
+fn a_full_table_gives_up_what_it_retains() {
+    let window = 60 * MINUTE;
+    let policy = Policy::new()
+        .window(Duration::from_nanos(window))
+        .drift(Duration::ZERO)
+        .retention(Duration::from_nanos(365 * DAY));
+    let store = open(&TestMemory::new(u64::MAX), policy, START);
+    for number in 0..1_000 {
+        let now = START + number * 6 * MINUTE;
+        execute(&store, &numbered(number), now, b"x");
+        let until = store.guaranteed_until(&hashed(number)).unwrap().unwrap();
+        assert!(until <= at(now + window + window / 8));
+    }
+    // Sixty times the window, in slices of an eighth of it.
+    let held = store.stats().entries;
+    assert!((600..=650).contains(&held), "{held}");
+}
+
 /// Each time that the window is made a slice longer, the next request begins one.
 #[test]
 fn a_full_table_in_which_nothing_has_expired_forgets_nothing() {
