@@ -67,6 +67,7 @@ pub(crate) struct Counted {
 /// | done | same | the first reply; if it is not held: [`ReplyDropped`](IdempotencyError::ReplyDropped) |
 /// | running in this heap | same | [`InProgress`](IdempotencyError::InProgress) |
 /// | running in an earlier heap, or interrupted | same | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
+/// | absent | the number for which a strict lane waits | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
 /// | absent | `created_at < now − window − drift` | [`TooOld`](IdempotencyError::TooOld) |
 /// | absent | `created_at > now + drift` | [`CreatedInFuture`](IdempotencyError::CreatedInFuture) |
 /// | absent | sequence number used before | [`SequenceTooOld`](IdempotencyError::SequenceTooOld) |
@@ -85,6 +86,7 @@ pub fn admit<M: Memory, F: Fingerprinted>(
 ) -> Decision {
     let decided = find(store, request).and_then(|found| match found {
         Found::Record(record) => Ok(known(store, record, &request.fingerprint)),
+        Found::Stuck { since } => Err(IdempotencyError::OutcomeUnknown { since }),
         Found::Nothing(lane) => new(store, request, lane, now).map(Decision::Execute),
     });
     decided.unwrap_or_else(Decision::Refuse)
@@ -98,7 +100,7 @@ pub fn foresee<M: Memory>(
     now: Timestamp,
 ) -> Result<(), IdempotencyError> {
     let lane = match find(store, request)? {
-        Found::Record(_) => return Ok(()),
+        Found::Record(_) | Found::Stuck { .. } => return Ok(()),
         Found::Nothing(lane) => lane,
     };
     in_window(store, request.created_at, now)?;
@@ -112,6 +114,10 @@ pub fn foresee<M: Memory>(
 /// What is known of a request.
 enum Found {
     Record(Record),
+    /// No record any more, but its lane waits for it.
+    Stuck {
+        since: Timestamp,
+    },
     /// No record, and the lane of its number if it has one.
     Nothing(Option<Box<InLane>>),
 }
@@ -153,8 +159,14 @@ fn find<M: Memory, F>(store: &Store<M>, request: &Request<F>) -> Result<Found, I
     {
         return Ok(Found::Nothing(lane));
     }
-    let record = store.lookup(&request.identity)?;
-    Ok(record.map_or(Found::Nothing(lane), Found::Record))
+    if let Some(record) = store.lookup(&request.identity)? {
+        return Ok(Found::Record(record));
+    }
+    let stuck_since = (lane.as_ref()).and_then(|it| it.lane.stuck_since(it.sequence.number));
+    Ok(match stuck_since {
+        Some(since) => Found::Stuck { since },
+        None => Found::Nothing(lane),
+    })
 }
 
 fn known<M: Memory>(

@@ -35,6 +35,7 @@ pub enum IdempotencyError {
     },
     /// The first call with this key was interrupted after it began, by a trap or an upgrade: what it had done up to then
     /// stands, and it is not run again (409). Find out what happened before you send the request under another key.
+    /// A strict lane of sequence numbers stays at it until the canister's operators free it.
     OutcomeUnknown {
         /// When it began.
         since: Timestamp,

@@ -54,8 +54,14 @@ pub use record::Attempt;
 pub(crate) use record::{Head, Record, State};
 
 use crate::{
-    admission::Ticket, error::IdempotencyError, identity::Identity, policy::Policy, quota::Usage,
-    runtime, sequence::Lane, time::Timestamp,
+    admission::Ticket,
+    error::IdempotencyError,
+    identity::Identity,
+    policy::Policy,
+    quota::Usage,
+    runtime,
+    sequence::{FreedLane, Lane},
+    time::Timestamp,
 };
 use candid::CandidType;
 use contents::{Contents, Running, segments_needed};
@@ -208,6 +214,59 @@ impl<M: Memory> Store<M> {
     pub fn next_number(&self, lane: &Identity) -> Result<u64, Damaged> {
         let known = self.lane(lane)?;
         Ok(known.map_or_else(|| self.sequence_floor(), |lane| lane.next()))
+    }
+
+    /// Frees a strict lane that waits for `number` because its outcome is unknown: the number is settled as used, never runs
+    /// again, and the lane goes on with the next one. For an operator who has found out what the number did. Says what it
+    /// found, and does nothing to a lane that waits for another number: to repeat the call is safe.
+    ///
+    /// ```
+    /// use candid::Principal;
+    /// use ic_stable_structures::DefaultMemoryImpl;
+    /// use idempotency_core::{Damaged, Store, identity::{Identity, Scope}, sequence::FreedLane};
+    ///
+    /// thread_local! {
+    ///     static ORDERS: Store<DefaultMemoryImpl> = /* as the endpoint has it */
+    /// #       Store::new(DefaultMemoryImpl::default(), Default::default());
+    /// }
+    ///
+    /// /// What to do with order `number` of `client`, of which only he knows whether it was placed.
+    /// #[ic_cdk::update(guard = "is_operator")]
+    /// fn free_orders_of(client: Principal, number: u64) -> FreedLane {
+    ///     // As the attribute of `order` says: its name, its `scope`, and its `lane` if it has one.
+    ///     let lane = Identity::of_lane("order", &Scope::Caller, &client, 0).expect("a principal is no long key");
+    ///     let freed = ORDERS.with(|orders| orders.free_lane(&lane, number));
+    ///     freed.unwrap_or_else(|damaged| ic_cdk::trap(damaged.to_string()))
+    /// }
+    ///
+    /// fn is_operator() -> Result<(), String> {
+    ///     match ic_cdk::api::is_controller(&ic_cdk::api::msg_caller()) {
+    ///         true => Ok(()),
+    ///         false => Err("only controllers".into()),
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn free_lane(&self, lane: &Identity, number: u64) -> Result<FreedLane, Damaged> {
+        let Some(mut known) = self.lane(lane)? else {
+            let next = self.sequence_floor();
+            return Ok(FreedLane::NotStuck { next });
+        };
+        let Some(since) = known.stuck_since(number) else {
+            let next = known.next();
+            return Ok(FreedLane::NotStuck { next });
+        };
+        let record = self.lookup(&Identity::of_number(lane, number))?;
+        let state = record.map(|record| record.state);
+        if matches!(state, Some(State::Pending(attempt)) if self.is_running(attempt)) {
+            return Ok(FreedLane::Running { since });
+        }
+        known.end(number);
+        self.inner.borrow_mut().amend_lane(lane, &known)?;
+        Ok(FreedLane::Freed { since })
     }
 
     /// Makes sure that one more record with the largest reply, and so many tallies that are not known yet, fit. Gives up one

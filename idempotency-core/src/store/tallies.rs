@@ -95,7 +95,7 @@ impl<M: Memory> Contents<M> {
         let now = ticket.head.since;
         if let Some((sequence, lane)) = &counted.lane {
             let mut lane = lane.clone();
-            lane.begin(sequence.number);
+            lane.begin(sequence.number, now);
             if has_ended {
                 lane.end(sequence.number);
             }
@@ -183,6 +183,19 @@ impl<M: Memory> Contents<M> {
         policy: &Policy,
     ) -> Result<(), Damaged> {
         self.keep_tally(identity, &lane.to_tally(), lane.unused_from(), now, policy)
+    }
+
+    /// Changes what is known of a lane, which is no use of it: its tally is overwritten where it lies.
+    pub(super) fn amend_lane(&mut self, identity: &Identity, lane: &Lane) -> Result<(), Damaged> {
+        let found = self.find_tally(identity)?.ok_or(Damaged)?;
+        let body = lane.to_tally();
+        if body.len() != found.body_bytes {
+            return Err(Damaged);
+        }
+        let at = found.slot.address + FIXED_BYTES as u64;
+        self.segments.check(at, body.len())?;
+        self.segments.memory.write(at, &body);
+        Ok(())
     }
 
     /// The body of a tally.

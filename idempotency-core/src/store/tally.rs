@@ -18,7 +18,7 @@ use crate::{identity::Identity, time::Timestamp};
 use ic_stable_structures::Memory;
 
 /// Longest body: the numbers of a lane of 1,024, and what goes with them.
-pub(super) const MOST_BODY_BYTES: usize = 152;
+pub(super) const MOST_BODY_BYTES: usize = 160;
 
 /// Most bytes that a tally takes, the zeros after it included.
 pub(super) const MOST_BYTES: usize = FIXED_BYTES + MOST_BODY_BYTES + TERMINATOR;

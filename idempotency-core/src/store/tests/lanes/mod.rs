@@ -14,6 +14,7 @@ mod model;
 mod ops;
 mod properties;
 mod quotas;
+mod stuck;
 
 use crate::{
     admission::{CountsIn, Request},

@@ -44,6 +44,8 @@ struct Lane {
     first: u64,
     acked: u64,
     used: BTreeSet<u64>,
+    /// When the number that began last did so.
+    begun: u64,
     last_use: u64,
     /// It is known up to and including this time, unless lanes are evicted.
     kept_until: u64,
@@ -84,6 +86,7 @@ impl Lane {
             first: floor,
             acked: floor,
             used: BTreeSet::new(),
+            begun: 0,
             last_use: 0,
             kept_until: 0,
         }
@@ -100,6 +103,20 @@ impl Lane {
             1 => self.first,
             _ => self.first_unused(),
         }
+    }
+
+    fn with_window(&self, window: u16) -> Self {
+        let mut lane = self.clone();
+        if window == 1 && lane.window > 1 {
+            lane.first = lane.first_unused();
+        }
+        lane.window = window;
+        lane
+    }
+
+    /// Whether it is strict, and waits for this number.
+    fn is_stuck_on(&self, number: u64) -> bool {
+        self.window == 1 && self.first == number && self.used.contains(&number)
     }
 
     fn used_by(&mut self, now: u64, policy: &Policy) {
@@ -222,10 +239,12 @@ impl Model {
     /// Whether a request of which nothing is remembered may run.
     fn admit(&self, sent: &Sent) -> Result<(), IdempotencyError> {
         let unknown = Lane::new(self.floor);
-        let lane = Lane {
-            window: self.config.window(sent.lane),
-            ..self.lanes.get(&sent.lane).unwrap_or(&unknown).clone()
-        };
+        let lane = self.lanes.get(&sent.lane).unwrap_or(&unknown);
+        let lane = lane.with_window(self.config.window(sent.lane));
+        if lane.is_stuck_on(sent.number) {
+            let since = Timestamp::from_nanos(lane.begun);
+            return Err(IdempotencyError::OutcomeUnknown { since });
+        }
         let expected = lane.expected();
         let Range { start, end } = expected..expected.saturating_add(lane.window.into());
         if sent.number < start || lane.used.contains(&sent.number) {
@@ -264,8 +283,9 @@ impl Model {
             .entry(sent.lane)
             .or_insert_with(|| Lane::new(floor));
         let policy = &self.config.policy;
-        lane.window = self.config.window(sent.lane);
+        *lane = lane.with_window(self.config.window(sent.lane));
         lane.used_by(self.now, policy);
+        lane.begun = self.now;
         if lane.window > 1 {
             lane.first = lane.first_unused();
         }
