@@ -9,7 +9,10 @@ use super::{
     ops::{CALLERS, Config, LANES, MAX_REPLY_BYTES, Run},
     scope_identity,
 };
-use crate::{error::IdempotencyError, policy::Policy, quota::Usage, store::Stats, time::Timestamp};
+use crate::{
+    error::IdempotencyError, policy::Policy, quota::Usage, sequence::FreedLane, store::Stats,
+    time::Timestamp,
+};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -157,6 +160,9 @@ impl Model {
             Happened::Ended(lane, number, ended, was_its_own) => {
                 prop_assert!(was_its_own, "lane {lane} lost {number} while it ran");
                 self.end(lane, number, ended);
+            }
+            Happened::Freed(lane, number, freed) => {
+                prop_assert_eq!(freed, self.free(lane, number));
             }
             Happened::Upgraded(config) => {
                 self.config = config;
@@ -339,6 +345,24 @@ impl Model {
             if lane.window > 1 || lane.first == sequence {
                 lane.first = lane.first_unused();
             }
+        }
+    }
+
+    fn free(&mut self, number: LaneNumber, sequence: u64) -> FreedLane {
+        let next = self.floor;
+        let Some(lane) = self.lanes.get_mut(&number) else {
+            return FreedLane::NotStuck { next };
+        };
+        let since = Timestamp::from_nanos(lane.begun);
+        let outcome = self.outcomes.get(&(number, sequence));
+        if !lane.is_stuck_on(sequence) {
+            let next = lane.expected();
+            FreedLane::NotStuck { next }
+        } else if outcome.is_some_and(Outcome::is_running) {
+            FreedLane::Running { since }
+        } else {
+            lane.first = lane.first_unused();
+            FreedLane::Freed { since }
         }
     }
 
