@@ -52,6 +52,16 @@ pub struct Ticket {
     pub(crate) counted: Option<Box<Counted>>,
 }
 
+impl Ticket {
+    pub(crate) fn lane(&self) -> Option<&(Sequence, Lane)> {
+        self.counted.as_ref()?.lane.as_ref()
+    }
+
+    pub(crate) fn usage(&self) -> Option<&(Identity, Usage)> {
+        self.counted.as_ref()?.usage.as_ref()
+    }
+}
+
 /// What else must be written when a request is recorded, as it was when the request was admitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
@@ -201,11 +211,11 @@ fn new<M: Memory, F: Fingerprinted>(
     now: Timestamp,
 ) -> Result<Ticket, IdempotencyError> {
     in_window(store, request.created_at, now)?;
-    let (counted, new_tallies) = match &request.counts_in {
-        None => (None, 0),
-        Some(counts_in) => counted(store, counts_in, lane, now)?,
+    let counted = match &request.counts_in {
+        None => None,
+        Some(counts_in) => Some(counted(store, counts_in, lane, now)?),
     };
-    store.make_room(new_tallies, now)?;
+    store.make_room(now)?;
     Ok(Ticket {
         counted,
         head: Head {
@@ -235,26 +245,30 @@ fn in_window<M: Memory>(
     Ok(())
 }
 
-/// What is known of the request's lane and scope, if it may be executed as far as they go; and how many of them are new.
+/// What is known of the request's lane and scope, if it may be executed as far as they go. There is room for them.
 fn counted<M: Memory>(
     store: &Store<M>,
     counts_in: &CountsIn,
     lane: Option<Box<InLane>>,
     now: Timestamp,
-) -> Result<(Option<Box<Counted>>, u64), IdempotencyError> {
-    let mut counted = Counted::default();
-    let mut new_tallies = 0;
+) -> Result<Box<Counted>, IdempotencyError> {
+    let mut counted = Box::<Counted>::default();
+    let mut has_new = false;
     if let Some(lane) = lane {
         lane.admit()?;
-        new_tallies += u64::from(lane.is_new);
+        has_new |= lane.is_new;
         counted.lane = Some((lane.sequence, lane.lane));
     }
     if let Some((quota, scope)) = store.policy().quota.zip(counts_in.scope) {
-        let known = store.usage(&scope, now)?;
-        new_tallies += u64::from(known.is_none());
-        let usage = known.unwrap_or_default();
+        let (usage, is_known) = store.usage(&scope, now)?;
+        has_new |= !is_known;
         usage.admit(&quota, store.policy())?;
         counted.usage = Some((scope, usage));
     }
-    Ok((Some(Box::new(counted)), new_tallies))
+    if has_new {
+        let lane = counted.lane.iter().map(|(sequence, _)| sequence.lane);
+        let scope = counted.usage.iter().map(|(scope, _)| *scope);
+        store.make_room_for_tallies(lane.chain(scope), now)?;
+    }
+    Ok(counted)
 }

@@ -182,7 +182,7 @@ fn identify<M: Memory, A, R>(
         return Ok(Some((identity, None)));
     }
     let scope = match has_quota {
-        true => Some(Identity::of_scope(scope, caller)?),
+        true => Some(Identity::of_scope(endpoint.name, scope, caller)?),
         false => None,
     };
     Ok(Some((
@@ -250,7 +250,7 @@ impl<M: Memory + 'static> Drop for Running<M> {
             // There is nobody to tell of a damaged store here; the record stays pending, which does not run again either.
             let _ = self
                 .store
-                .with(|store| store.interrupt(&self.ticket, self.attempt));
+                .with(|store| store.interrupt(&self.ticket, self.attempt, runtime::time()));
         }
     }
 }

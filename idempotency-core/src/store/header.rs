@@ -19,7 +19,7 @@
 //!     72      2  number of the oldest slice of tallies
 //!     74      2  live slices of tallies
 //!    256  64×64  slice table: slice n is entry n mod 64
-//!   8192  16×48  slice table of tallies: slice n is entry n mod 16
+//!   8192  16×56  slice table of tallies: slice n is entry n mod 16
 //! ```
 //!
 //! Integers are little-endian. What is written often lies in one 4 KiB page, as the IC charges for each.

@@ -189,16 +189,18 @@ impl<M: Memory> Store<M> {
         Ok(tally.map(|tally| Lane::from_tally(&tally)))
     }
 
-    /// What a scope takes.
-    pub(crate) fn usage(&self, scope: &Identity, now: Timestamp) -> Result<Option<Usage>, Damaged> {
+    /// What a scope takes, and whether it is known.
+    pub(crate) fn usage(&self, scope: &Identity, now: Timestamp) -> Result<(Usage, bool), Damaged> {
         let mut inner = self.inner.borrow_mut();
-        let Some(tally) = inner.tally(scope)? else {
-            return Ok(None);
-        };
+        let tally = inner.tally(scope)?;
         let charges = inner.running.values().filter_map(|running| running.charge);
         let ends = charges.filter(|(of, _)| of == scope).map(|(_, end)| end);
-        let usage = Usage::from_tally(&tally, now);
-        Ok(Some(usage.with_running(ends.collect(), &self.policy)))
+        let usage = match &tally {
+            Some(tally) => Usage::from_tally(tally, now),
+            None => Usage::new(now),
+        };
+        let usage = usage.with_running(ends.collect(), &self.policy);
+        Ok((usage, tally.is_some()))
     }
 
     /// Where a lane that is not known begins.
@@ -269,20 +271,26 @@ impl<M: Memory> Store<M> {
         Ok(FreedLane::Freed { since })
     }
 
-    /// Makes sure that one more record with the largest reply, and so many tallies that are not known yet, fit. Gives up one
-    /// expired slice, and more only if there is no room otherwise.
+    /// Makes sure that these lanes and scopes can be known.
     ///
     /// # Errors
     /// `Full`, with the time at which to try again, or `StoreDamaged`.
-    pub(crate) fn make_room(
+    pub(crate) fn make_room_for_tallies(
         &self,
-        new_tallies: u64,
+        tallies: impl Iterator<Item = Identity> + Clone,
         now: Timestamp,
     ) -> Result<(), IdempotencyError> {
+        let mut inner = self.inner.borrow_mut();
+        inner.make_room_for_tallies(tallies, now, &self.policy)
+    }
+
+    /// Makes sure that one more record with the largest reply fits. Gives up one expired slice, and more only if there is no
+    /// room otherwise.
+    ///
+    /// # Errors
+    /// `Full`, with the time at which to try again, or `StoreDamaged`.
+    pub(crate) fn make_room(&self, now: Timestamp) -> Result<(), IdempotencyError> {
         self.evict(now, 1)?;
-        if new_tallies > 0 {
-            (self.inner.borrow_mut()).make_room_for_tallies(new_tallies, now, &self.policy)?;
-        }
         let mut inner = self.inner.borrow_mut();
         loop {
             let has_entries = inner.entries < self.policy.capacity;
@@ -316,8 +324,7 @@ impl<M: Memory> Store<M> {
             incarnation: inner.segments.header.incarnation,
             number: inner.attempts,
         };
-        let largest = self.policy.max_reply_bytes.into();
-        let charge = inner.count(ticket, largest, false, &self.policy)?;
+        let charge = inner.count(ticket, 0, false, &self.policy)?;
         let slice = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
         let identity = ticket.head.identity;
         let running = Running {
@@ -351,6 +358,7 @@ impl<M: Memory> Store<M> {
         now: Timestamp,
     ) -> Result<bool, Damaged> {
         let mut inner = self.inner.borrow_mut();
+        let counted_until = inner.counted_until(attempt);
         let identity = &ticket.head.identity;
         let slice = match reply {
             Some(reply) => inner.complete(identity, attempt, reply)?,
@@ -359,16 +367,27 @@ impl<M: Memory> Store<M> {
         let Some(slice) = slice else {
             return Ok(false);
         };
-        let reply_bytes = reply.map_or(0, <[u8]>::len) as u64;
-        inner.count_end(ticket, slice, reply_bytes, now, &self.policy)?;
+        let (reply_bytes, policy) = (reply.map_or(0, <[u8]>::len) as u64, &self.policy);
+        inner.end_in_lane(ticket, now, policy)?;
+        inner.end_in_quota(ticket, counted_until, slice, reply_bytes, now, policy)?;
         Ok(true)
     }
 
     /// The attempt was interrupted; as [`complete`](Self::complete).
-    pub(crate) fn interrupt(&self, ticket: &Ticket, attempt: Attempt) -> Result<bool, Damaged> {
+    pub(crate) fn interrupt(
+        &self,
+        ticket: &Ticket,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Result<bool, Damaged> {
         let mut inner = self.inner.borrow_mut();
+        let counted_until = inner.counted_until(attempt);
         let ended = inner.end(&ticket.head.identity, attempt, State::Interrupted)?;
-        Ok(ended.is_some())
+        let Some(slice) = ended else {
+            return Ok(false);
+        };
+        inner.end_in_quota(ticket, counted_until, slice, 0, now, &self.policy)?;
+        Ok(true)
     }
 
     /// The attempt did nothing and is forgotten, in the message in which it began; as [`complete`](Self::complete).
@@ -376,7 +395,7 @@ impl<M: Memory> Store<M> {
         let mut inner = self.inner.borrow_mut();
         let is_released = inner.release(&ticket.head.identity, attempt)?;
         if is_released {
-            inner.count_release(ticket, &self.policy)?;
+            inner.release_in_lane(ticket, &self.policy)?;
         }
         Ok(is_released)
     }

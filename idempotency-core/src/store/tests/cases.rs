@@ -124,7 +124,7 @@ fn only_the_attempt_that_acquired_a_record_ends_it() {
     let ticket = admitted(&store, &request, START);
     let second = store.begin(&ticket).unwrap();
     assert_eq!(store.complete(&ticket, first, None, now), Ok(false));
-    assert_eq!(store.interrupt(&ticket, first), Ok(false));
+    assert_eq!(store.interrupt(&ticket, first, now), Ok(false));
     assert_eq!(store.complete(&ticket, second, Some(&[2]), now), Ok(true));
     assert_eq!(store.complete(&ticket, second, Some(&[3]), now), Ok(false));
     assert_eq!(

@@ -75,7 +75,7 @@ impl Attempts for AllAttempts {
         let ended = match end {
             End::Complete => store.complete(ticket, *attempt, Some(&reply), now),
             End::CompleteWithoutReply => store.complete(ticket, *attempt, None, now),
-            End::Interrupt => store.interrupt(ticket, *attempt),
+            End::Interrupt => store.interrupt(ticket, *attempt, now),
             End::Release => store.release(ticket, *attempt),
         };
         ended.ok()

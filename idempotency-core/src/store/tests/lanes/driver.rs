@@ -226,7 +226,7 @@ impl Driver {
         let was_its_own = match &ended {
             Ended::Reply(reply) => (self.store).complete(ticket, *attempt, Some(reply), self.now()),
             Ended::NoReply => self.store.complete(ticket, *attempt, None, self.now()),
-            Ended::Interrupted => self.store.interrupt(ticket, *attempt),
+            Ended::Interrupted => self.store.interrupt(ticket, *attempt, self.now()),
         };
         Some(Happened::Ended(*lane, *number, ended, was_its_own.ok()?))
     }

@@ -7,12 +7,14 @@
 //! ```
 
 mod adversary;
+mod charges;
 mod damaged;
 mod driver;
 mod floor;
 mod model;
 mod ops;
 mod properties;
+mod quota_cases;
 mod quotas;
 mod stuck;
 
@@ -43,7 +45,7 @@ fn lane_of(caller: u8, lane: u64) -> Identity {
 
 fn scope_identity(caller: u8) -> Identity {
     let caller = Principal::from_slice(&[caller]);
-    Identity::of_scope(&Scope::Caller, &caller).unwrap()
+    Identity::of_scope("pay", &Scope::Caller, &caller).unwrap()
 }
 
 /// The caller's request with this place in a lane.
