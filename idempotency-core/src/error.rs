@@ -59,7 +59,7 @@ pub enum IdempotencyError {
     },
     /// The caller, or whoever shares its scope, has as many requests remembered as one may (429). Retries are still answered.
     QuotaExceeded {
-        /// Some of them expire at this time; a try before is in vain.
+        /// Some of them expire at this time. A try before is in vain, unless one that is running ends.
         retry_after: Timestamp,
     },
     /// The sequence number was used and its reply is not held any more, or was never used and never can be (410).

@@ -8,7 +8,8 @@
 //!   unknown blocks its lane: it stays [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown), also when its record has
 //!   expired, until an operator settles it with [`Store::free_lane`](crate::Store::free_lane) or the lane is forgotten.
 //! - *Pipelined*, `window = N`: each number from the first unused one on, and less than N beyond it, runs, in any order.
-//!   One that is lost blocks nobody until the window is full; one whose outcome is unknown blocks nobody at all.
+//!   One that is lost blocks nobody until the window is full; one whose outcome is unknown blocks nobody at all, and when its
+//!   record has expired it is a number that was used, like any other.
 //!
 //! # Forgetting a lane
 //! A counter that begins at 0 again would let every old request run again (as accounts that were reaped and came back did

@@ -281,6 +281,27 @@ fn a_scope_that_is_used_under_a_shorter_window_forgets_no_charge() {
     }
 }
 
+/// What lies with requests of a longer window is held for as long as they, and its scope known for as long as that.
+#[test]
+fn a_scope_is_known_for_as_long_as_what_it_is_charged_for() {
+    let policy = policy().scope_idle(Duration::ZERO);
+    let mut world = World::open(Policy {
+        window: Duration::from_nanos(100_000),
+        quota: None,
+        ..policy
+    });
+    world.record(2, 0, 1);
+    world.upgrade(policy);
+    world.record(1, 1, 1);
+    let until = world.store.guaranteed_until(&hashed(1)).unwrap().unwrap();
+    assert!(until.as_nanos() >= START + 100_000);
+    while world.now <= until.as_nanos() {
+        assert_eq!(world.taken(1), (1, SHORT));
+        world.now += WINDOW;
+        world.store.evict(world.now(), u32::MAX).unwrap();
+    }
+}
+
 /// Nobody went through all that the store holds to see whose it is.
 #[test]
 fn a_quota_counts_from_when_it_is_set() {
