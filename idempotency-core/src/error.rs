@@ -35,6 +35,7 @@ pub enum IdempotencyError {
     },
     /// The first call with this key was interrupted after it began, by a trap or an upgrade: what it had done up to then
     /// stands, and it is not run again (409). Find out what happened before you send the request under another key.
+    /// A strict lane of sequence numbers stays at it until the canister's operators free it.
     OutcomeUnknown {
         /// When it began.
         since: Timestamp,
@@ -58,7 +59,7 @@ pub enum IdempotencyError {
     },
     /// The caller, or whoever shares its scope, has as many requests remembered as one may (429). Retries are still answered.
     QuotaExceeded {
-        /// Some of them expire at this time; a try before is in vain.
+        /// Some of them expire at this time. A try before is in vain, unless one that is running ends.
         retry_after: Timestamp,
     },
     /// The sequence number was used and its reply is not held any more, or was never used and never can be (410).

@@ -193,7 +193,7 @@ fn identify<M: Memory, A, R>(
         return Ok(Some((identity, None)));
     }
     let scope = match has_quota {
-        true => Some(Identity::of_scope(scope, caller)?),
+        true => Some(Identity::of_scope(endpoint.name, scope, caller)?),
         false => None,
     };
     Ok(Some((

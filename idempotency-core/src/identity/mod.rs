@@ -33,9 +33,10 @@
 //!            then each part of the key: length and bytes
 //! lane       2, then as an identity up to the scope; then each part of the lane
 //! number     3, 24 bytes of its lane's identity, 8 bytes
-//! scope      4, then the scope as in an identity
-//! argument   5, its values (`values.rs`); or 6 and its bytes, if it is not candid
-//! chosen     7, 1 or 0 for whether there is a created_at, 8 bytes of it, then each part of the expression
+//! scope      4, then as an identity up to the scope
+//! caller     5, then 0, length and bytes of the caller
+//! argument   6, its values (`values.rs`); or 7 and its bytes, if it is not candid
+//! chosen     8, 1 or 0 for whether there is a created_at, 8 bytes of it, then each part of the expression
 //! ```
 //!
 //! The first byte says what it is, and what precedes a field says where it ends, so no two different sequences of fields
@@ -140,9 +141,10 @@ const REQUEST: u8 = 1;
 const LANE: u8 = 2;
 const NUMBER: u8 = 3;
 const SCOPE: u8 = 4;
-const ARGUMENT_VALUES: u8 = 5;
-const ARGUMENT_BYTES: u8 = 6;
-const CHOSEN: u8 = 7;
+const CALLER: u8 = 5;
+const ARGUMENT_VALUES: u8 = 6;
+const ARGUMENT_BYTES: u8 = 7;
+const CHOSEN: u8 = 8;
 
 /// The name under which a record is stored: 24 bytes of a BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -198,9 +200,18 @@ impl Identity {
         Self::of(&hashed)
     }
 
-    /// The identity of a scope, by which its quota is counted over all endpoints of a store.
-    pub fn of_scope(scope: &Scope, caller: &Principal) -> Result<Self, IdempotencyError> {
-        start(SCOPE, scope, caller, None).map(|hashed| Self::of(&hashed))
+    /// The identity of a scope, by which its quota is counted: a caller's over all endpoints of a store, any other at its own
+    /// endpoint, as the same bytes may stand for something else at another, which lets in others.
+    pub fn of_scope(
+        endpoint: &str,
+        scope: &Scope,
+        caller: &Principal,
+    ) -> Result<Self, IdempotencyError> {
+        let hashed = match scope {
+            Scope::Caller => start(CALLER, scope, caller, None),
+            Scope::Global | Scope::Of(_) => start(SCOPE, scope, caller, Some(endpoint)),
+        };
+        hashed.map(|hashed| Self::of(&hashed))
     }
 
     fn of(hashed: &[u8]) -> Self {

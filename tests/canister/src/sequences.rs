@@ -8,6 +8,7 @@ use candid::Principal;
 use idempotency_core::{
     Timestamp, idempotent,
     identity::{Identity, LaneKey, Scope},
+    sequence::FreedLane,
 };
 
 fn answer(endpoint: &str, text: &str) -> Answer {
@@ -72,6 +73,23 @@ fn next_sequence(endpoint: String, lane: u64) -> u64 {
 #[ic_cdk::query]
 fn next_sequence_together(endpoint: String) -> u64 {
     next_number(&endpoint, &Scope::Global, ic_cdk::api::msg_caller(), 0)
+}
+
+/// Frees a caller's lane, for an operator.
+#[ic_cdk::update(guard = "is_controller")]
+fn free_lane(endpoint: String, caller: Principal, number: u64) -> FreedLane {
+    let lane = Identity::of_lane(&endpoint, &Scope::Caller, &caller, &LaneKey::default())
+        .expect("a caller's name is not too long");
+    LANES
+        .with(|store| store.free_lane(&lane, number))
+        .unwrap_or_else(|damaged| ic_cdk::trap(damaged.to_string()))
+}
+
+fn is_controller() -> Result<(), String> {
+    match ic_cdk::api::is_controller(&ic_cdk::api::msg_caller()) {
+        true => Ok(()),
+        false => Err("only for controllers".into()),
+    }
 }
 
 fn next_number(endpoint: &str, scope: &Scope, caller: Principal, lane: u64) -> u64 {

@@ -7,13 +7,16 @@
 //! ```
 
 mod adversary;
+mod charges;
 mod damaged;
 mod driver;
 mod floor;
 mod model;
 mod ops;
 mod properties;
+mod quota_cases;
 mod quotas;
+mod stuck;
 
 use super::harness::fingerprint;
 use crate::{
@@ -47,7 +50,7 @@ fn scope_identity(caller: u8) -> Identity {
 
 pub(super) fn scope_identity_of(caller: u64) -> Identity {
     let caller = Principal::from_slice(&caller.to_le_bytes());
-    Identity::of_scope(&Scope::Caller, &caller).unwrap()
+    Identity::of_scope("pay", &Scope::Caller, &caller).unwrap()
 }
 
 /// The caller's request with this place in a lane.
