@@ -10,6 +10,7 @@ mod eviction;
 mod expiry;
 mod fair_shares;
 mod faults;
+mod icrc;
 mod identity;
 mod inspection;
 mod ledger;
