@@ -11,6 +11,7 @@ mod evolution;
 mod expiry;
 mod fair_shares;
 mod faults;
+mod icrc;
 mod identity;
 mod inspection;
 mod ledger;

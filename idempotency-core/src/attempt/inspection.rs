@@ -1,4 +1,5 @@
-//! `inspect!`: what can't succeed is refused before consensus.
+//! `inspect!`: what can't succeed is refused before consensus, by one replica and without a certificate. So it is never
+//! more than a saving: the method decides anew, and nothing here may change what it decides.
 
 use super::{Endpoint, identify};
 use crate::{
