@@ -92,9 +92,30 @@ pub use error::IdempotencyError;
 pub use eviction::install;
 /// Makes an update method safe to retry.
 pub use idempotency_macros::idempotent;
-/// Refuses before consensus what can't succeed.
-pub use idempotency_macros::inspect;
 pub use identity::{Key, KeyWriter};
 pub use policy::Policy;
 pub use store::{Damaged, OpenError, Stats, Store};
 pub use time::Timestamp;
+
+/// Whether a message can succeed, for `canister_inspect_message`: `inspect!(transfer, approve)`, with the functions that
+/// have the attribute, is `Ok(())` or the error that the message's method would answer with.
+///
+/// ```text
+/// #[ic_cdk::inspect_message]
+/// fn inspect_message() {
+///     if inspect!(transfer, approve).is_ok() {
+///         ic_cdk::api::accept_message();
+///     }
+/// }
+/// ```
+///
+/// Refused are the anonymous caller, a missing key that is required, a key that is none, a stale `created_at` or one in the
+/// future, and a sequence number that is too old; every retry of a request that is remembered is let through, and so is every
+/// other method. One replica alone inspects, before consensus and only for calls from outside: it saves cycles, and protects
+/// nothing. Arguments over 16 KiB are not read.
+#[macro_export]
+macro_rules! inspect {
+    ($($functions:tt)*) => {
+        $crate::attempt::inspect_methods!($crate; $($functions)*)
+    };
+}
