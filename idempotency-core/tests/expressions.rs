@@ -71,7 +71,18 @@ mod several {
     fn with_eight_at(place: usize) -> Twelve {
         let at = |index| if index == place { 8 } else { 7 };
         (
-            at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9), at(10), at(11),
+            at(0),
+            at(1),
+            at(2),
+            at(3),
+            at(4),
+            at(5),
+            at(6),
+            at(7),
+            at(8),
+            at(9),
+            at(10),
+            at(11),
         )
     }
 
@@ -79,7 +90,11 @@ mod several {
     fn counts<R>(endpoint: &Endpoint<Twelve, R>, part: usize) {
         let without = &described(endpoint, with_eight_at(12))[part];
         for place in 0..12 {
-            assert_ne!(without, &described(endpoint, with_eight_at(place))[part], "{place}");
+            assert_ne!(
+                without,
+                &described(endpoint, with_eight_at(place))[part],
+                "{place}"
+            );
         }
     }
 
@@ -122,7 +137,9 @@ mod several {
         method: u64,
         off: u64,
     ) -> u64 {
-        let _ = (arguments, argument_0, args, all, keep, forget, store, key, method, off);
+        let _ = (
+            arguments, argument_0, args, all, keep, forget, store, key, method, off,
+        );
         0
     }
 
@@ -296,10 +313,26 @@ mod fields {
             |arg| arg.id = None,
         ];
         for (endpoint, part, counting) in [
-            (&__idempotent_attribute_of_in_tuples, 0, [true, true, true, true, false]),
-            (&__idempotent_attribute_of_in_tuples, 1, [false, false, false, false, true]),
-            (&__idempotent_attribute_of_alone, 0, [true, false, false, false, true]),
-            (&__idempotent_attribute_of_alone, 1, [false, true, false, true, false]),
+            (
+                &__idempotent_attribute_of_in_tuples,
+                0,
+                [true, true, true, true, false],
+            ),
+            (
+                &__idempotent_attribute_of_in_tuples,
+                1,
+                [false, false, false, false, true],
+            ),
+            (
+                &__idempotent_attribute_of_alone,
+                0,
+                [true, false, false, false, true],
+            ),
+            (
+                &__idempotent_attribute_of_alone,
+                1,
+                [false, true, false, true, false],
+            ),
         ] {
             let first = described(endpoint, (transfer(),));
             for (change, counts) in changes.iter().zip(counting) {
@@ -313,7 +346,9 @@ mod fields {
 
     #[test]
     fn times_and_numbers_may_be_references() {
-        let at = |created_at| (__idempotent_attribute_of_dereferenced.describe)(&(1, "a".into(), created_at));
+        let at = |created_at| {
+            (__idempotent_attribute_of_dereferenced.describe)(&(1, "a".into(), created_at))
+        };
         assert_eq!(at(None).created_at, None);
         assert_eq!(
             at(Some(Timestamp::from_secs(1))).created_at,

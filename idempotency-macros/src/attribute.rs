@@ -73,7 +73,10 @@ impl Options {
         let span = options.span();
         let mut given = Given::parse(options)?;
         let core = given.path("crate", "`crate` is the path of `idempotency_core`, as in `crate = crate::deps::idempotency_core`")?;
-        let store = given.path("store", "`store` is the path of a thread-local `Store`, as in `store = PAYMENTS`")?;
+        let store = given.path(
+            "store",
+            "`store` is the path of a thread-local `Store`, as in `store = PAYMENTS`",
+        )?;
         let options = Self {
             words: given.words(),
             core: core.unwrap_or_else(|| syn::parse_quote!(::idempotency_core)),
@@ -262,7 +265,9 @@ impl Given {
             if given.insert(name.clone(), setting).is_some() {
                 return Err(Error::new(
                     span,
-                    format!("`{name}` is given twice: an option, and so the key, can be given once; several fields make one key as a tuple, `key = (arg.a, arg.b)`"),
+                    format!(
+                        "`{name}` is given twice: an option, and so the key, can be given once; several fields make one key as a tuple, `key = (arg.a, arg.b)`"
+                    ),
                 ));
             }
         }

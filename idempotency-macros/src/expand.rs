@@ -47,7 +47,7 @@ pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream
         Options::parse(options).and_then(|options| expand(&options, Method::parse(function)?));
     expanded.unwrap_or_else(|error| {
         let error = error.to_compile_error();
-        quote!(#error #[allow(dead_code)] #unexported)
+        quote!(#error #[allow(unused)] #unexported)
     })
 }
 
@@ -106,7 +106,7 @@ fn check(options: &Options, method: &Method) -> Result<(), Error> {
 /// The constant that describes the method. `inspect!` finds it beside the function, and its name is what the compiler says to
 /// be missing if the function has no attribute.
 fn description_name(function: &Ident) -> Ident {
-    format_ident!("__idempotent_attribute_of_{}", function.unraw(), span = function.span())
+    format_ident!("__idempotent_attribute_of_{}", function.unraw())
 }
 
 fn description(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
@@ -131,8 +131,7 @@ fn description(options: &Options, method: &Method, core: &TokenStream) -> TokenS
 fn export(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
     let conditions = method.attributes("cfg");
     let function = &method.function.sig.ident;
-    let outside = format_ident!("__IdempotentMethod_{}", function.unraw(), span = function.span());
-    let keyword = quote_spanned!(site().located_at(function.span())=> trait);
+    let outside = format_ident!("__IdempotentMethod_{}", function.unraw());
     let taken = format_ident!("__canister_method_{}", function.unraw());
     let signature = candid_signature(method, core);
     let entry = entry(options, method, core);
@@ -144,7 +143,7 @@ fn export(options: &Options, method: &Method, core: &TokenStream) -> TokenStream
 
         #(#conditions)*
         #[allow(dead_code, non_camel_case_types)]
-        #keyword #outside {
+        trait #outside {
             fn export() {
                 #signature
                 #entry
@@ -206,12 +205,17 @@ pub(crate) fn inspect(tokens: TokenStream) -> TokenStream {
     let parse = |input: syn::parse::ParseStream<'_>| {
         let core: Path = input.parse()?;
         input.parse::<Token![;]>()?;
-        Ok((core, Punctuated::<Path, Token![,]>::parse_terminated(input)?))
+        Ok((
+            core,
+            Punctuated::<Path, Token![,]>::parse_terminated(input)?,
+        ))
     };
     let (core, mut functions) = match parse.parse2(tokens) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let text = format!("{error}; write the functions that have `#[idempotent]`, as in `inspect!(transfer, approve)`");
+            let text = format!(
+                "{error}; write the functions that have `#[idempotent]`, as in `inspect!(transfer, approve)`"
+            );
             return Error::new(error.span(), text).to_compile_error();
         }
     };
@@ -273,7 +277,8 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
             }
         }
     };
-    let window = (options.window.iter()).map(|window| quote!(const _: #core::Window = #core::window(#window);));
+    let window = (options.window.iter())
+        .map(|window| quote!(const _: #core::Window = #core::window(#window);));
     quote_spanned! {site=>
         {
             // Evaluated whether the method is called or not, so that `cargo check` says it.
@@ -320,8 +325,11 @@ fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
             let lane = options.lane.as_ref().map(by_reference);
             let lane = or(&lane, quote!(0));
             let window = or(&options.window, quote!(1));
-            let acked = or(&options.acked, quote!(::core::option::Option::None::<::core::primitive::u64>));
-            quote!(#core::RequestId::of_number(#sequence, #lane, const { #core::window(#window) }, #acked))
+            let acked = or(
+                &options.acked,
+                quote!(::core::option::Option::None::<::core::primitive::u64>),
+            );
+            quote!(#core::RequestId::of_number(#sequence, #lane, const { #window }, #acked))
         }
     };
     let created_at = match &options.created_at {
@@ -372,5 +380,56 @@ fn compare(options: &Options, method: &Method, core: &TokenStream) -> TokenStrea
                 })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With `crate = …` the user's crate need not know the core, nor candid, by any other path.
+    #[test]
+    fn everything_goes_through_the_path_of_the_core() {
+        let function = quote! {
+            #[update(guard = "only_members")]
+            async fn pay(id: u64, at: Timestamp) -> Result<u64, Error> { Ok(id) }
+        };
+        for options in [
+            quote!(key = args, fingerprint = off, errors = keep),
+            quote!(
+                key = (id, at),
+                scope = id,
+                fingerprint = at,
+                created_at = at,
+                on_replay = again,
+                required
+            ),
+            quote!(
+                sequence = id,
+                lane = id,
+                window = N,
+                acked = id,
+                scope = global,
+                cycles = 5,
+                anonymous
+            ),
+        ] {
+            let options = quote!(crate = deps::once, store = STORE, #options);
+            let emitted = idempotent(options, function.clone()).to_string();
+            assert!(
+                emitted.contains("deps :: once :: attempt :: Endpoint"),
+                "{emitted}"
+            );
+            for path in [
+                "idempotency_core",
+                ":: ic_cdk",
+                " :: candid ::",
+                "compile_error",
+            ] {
+                assert!(!emitted.contains(path), "{path} in {emitted}");
+            }
+        }
+        let inspected = inspect(quote!(deps::once; pay, other::refund)).to_string();
+        assert!(inspected.starts_with("deps :: once :: attempt :: first_inspected"));
     }
 }

@@ -123,8 +123,11 @@ impl<'ast> Visit<'ast> for Occurring<'_> {
                 TokenTree::Group(group) => self.visit_token_stream(&group.stream()),
                 TokenTree::Literal(text) => {
                     let named = captures(&text.to_string());
-                    self.found
-                        .extend(named.into_iter().filter(|name| self.arguments.contains(name)));
+                    self.found.extend(
+                        named
+                            .into_iter()
+                            .filter(|name| self.arguments.contains(name)),
+                    );
                 }
                 TokenTree::Punct(_) => {}
             }
@@ -169,11 +172,18 @@ fn varies(value: &Expr) -> bool {
                 || varies(&value.receiver)
                 || any(value.args.iter())
         }
-        Expr::Macro(value) => value.mac.tokens.clone().into_iter().any(|token| match token {
-            TokenTree::Literal(text) => captures(&text.to_string()).iter().any(|name| !name.is_empty()),
-            TokenTree::Punct(_) => false,
-            TokenTree::Ident(_) | TokenTree::Group(_) => true,
-        }),
+        Expr::Macro(value) => value
+            .mac
+            .tokens
+            .clone()
+            .into_iter()
+            .any(|token| match token {
+                TokenTree::Literal(text) => captures(&text.to_string())
+                    .iter()
+                    .any(|name| !name.is_empty()),
+                TokenTree::Punct(_) => false,
+                TokenTree::Ident(_) | TokenTree::Group(_) => true,
+            }),
         _ => true,
     }
 }
@@ -265,7 +275,10 @@ mod tests {
             "{ 1 }",
         ] {
             let text = refused("key", key, Must::ComeFromAnArgument);
-            assert!(text.is_some_and(|text| text.contains("`key = arg.request_id`")), "{key}");
+            assert!(
+                text.is_some_and(|text| text.contains("`key = arg.request_id`")),
+                "{key}"
+            );
         }
     }
 
@@ -304,7 +317,10 @@ mod tests {
             "concat!(\"x\", \"y\")",
         ] {
             let text = refused("scope", scope, Must::Vary);
-            assert!(text.is_some_and(|text| text.contains("`scope = caller`")), "{scope}");
+            assert!(
+                text.is_some_and(|text| text.contains("`scope = caller`")),
+                "{scope}"
+            );
         }
     }
 
@@ -331,7 +347,10 @@ mod tests {
             ("id", "id"),
             ("arg.to", "&arg.to"),
             ("*id", "&*id"),
-            ("(arg.to, arg.list[0].1, id)", "(&arg.to, &arg.list[0].1, id)"),
+            (
+                "(arg.to, arg.list[0].1, id)",
+                "(&arg.to, &arg.list[0].1, id)",
+            ),
             ("((arg.a, (arg.b)), 1)", "((&arg.a, (&arg.b)), 1)"),
             ("(arg.to.clone(), f(arg.a))", "(arg.to.clone(), f(arg.a))"),
             ("[arg.a, arg.b]", "[arg.a, arg.b]"),

@@ -186,13 +186,15 @@ impl Unnamed {
         if self.is_impl_trait {
             return Err(Error::new(
                 ty.span(),
-                format!("candid must know the type of the {what}: write it out for `impl …`"),
+                format!(
+                    "candid must know the type of the {what}: write it out instead of `impl …`"
+                ),
             ));
         }
         if self.is_self {
             return Err(Error::new(
                 ty.span(),
-                "an exported method is a free function: move it out of the `impl`, and write the type out for `Self`",
+                "an exported method is a free function: move it out of the `impl`, and write the type out instead of `Self`",
             ));
         }
         Ok(())

@@ -106,6 +106,7 @@ pub type Window = u16;
 ///
 /// # Panics
 /// If it is not from 1 to [`MAX_WINDOW`].
+#[track_caller]
 pub const fn window(window: Window) -> Window {
     assert!(
         1 <= window && window <= MAX_WINDOW,

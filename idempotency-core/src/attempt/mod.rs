@@ -292,7 +292,10 @@ mod tests {
         let wrong_type = candid::encode_one("text").unwrap();
         let error = decode::<(u64,)>(wrong_type).unwrap_err();
         let text = malformed("pay", &error);
-        assert!(text.contains("argument 0") && text.contains("text"), "{text}");
+        assert!(
+            text.contains("argument 0") && text.contains("text"),
+            "{text}"
+        );
 
         let too_long = candid::encode_args((1u64, vec![candid::Nat::from(1u8); 100_000])).unwrap();
         let error = decode::<(u64,)>(too_long).unwrap_err();
