@@ -19,6 +19,8 @@ pub fn decode<A: for<'a> ArgumentDecoder<'a>>(bytes: Vec<u8>) -> Result<A, candi
     };
     let mut config = DecoderConfig::new();
     config.set_skipping_quota(10_000);
+    // Natively as in a canister, where an error does not repeat the input.
+    config.set_full_error_message(false);
     decode_args_with_config(bytes, &config)
 }
 
