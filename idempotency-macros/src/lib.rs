@@ -3,6 +3,7 @@
 
 mod attribute;
 mod expand;
+mod expression;
 mod method;
 
 use proc_macro::TokenStream;
@@ -18,7 +19,9 @@ use proc_macro::TokenStream;
 /// fn pay(arg: PayArg) -> Result<u64, PayError> { … }
 /// ```
 ///
-/// In expressions the arguments go by their names, as references.
+/// In expressions the arguments go by their names, as references. Fields that stand alone or as parts of a tuple, as in
+/// `key = (arg.to, arg.amount)`, are borrowed. What `key`, `sequence`, `acked`, `created_at` and `fingerprint` say must come
+/// from an argument; `scope` and `lane` may also call a function that looks at the caller.
 ///
 /// | option | meaning | default |
 /// |---|---|---|
@@ -33,10 +36,13 @@ use proc_macro::TokenStream;
 /// | `name = "…"` | the endpoint's name in the identity: keep it when you rename the method. Two methods of one store that have one name trap | the exported name |
 /// | `fingerprint = args \| off \| EXPR` | what a retry must have in common with the original: all arguments by value, nothing but the key, or any `Key`. Equal arguments are always a retry | `args` |
 /// | `errors = keep \| forget` | whether an `Err` is remembered. In an async method `forget` reaches only an `Err` from before the first await | `forget`, async: `keep` |
-/// | `on_replay = PATH` | maps the first reply, `fn(R) -> R`, before it is sent again | the same bytes |
+/// | `on_replay = PATH` | maps the first reply, `fn(R) -> R` or a closure, before it is sent again | the same bytes |
 /// | `cycles = N` | cycles that a caller which is a canister pays for each new request; a retry's come back | 0 |
 /// | `required` | a request without a key is refused | runs |
 /// | `anonymous` | lets the anonymous principal in | refused |
+/// | `crate = PATH` | where `idempotency_core` is, if not under that name | `::idempotency_core` |
+///
+/// The interface description goes through the `candid` that `idempotency_core` uses: `export_candid!` must be of the same version.
 ///
 /// What may differ between a request and its retry, as the number in `acked` may, must be left out of the fingerprint: list
 /// what counts, `fingerprint = (arg.to, arg.amount)`.
@@ -62,37 +68,8 @@ pub fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::idempotent(options.into(), item.into()).into()
 }
 
-/// Whether a message can succeed, for `canister_inspect_message`: `inspect!(transfer, approve)`, with the functions that
-/// have the attribute, is `Ok(())` or the error that the message's method would answer with.
-///
-/// ```text
-/// #[ic_cdk::inspect_message]
-/// fn inspect_message() {
-///     match inspect!(transfer, approve) {
-///         Ok(()) => ic_cdk::api::accept_message(),
-///         // A message that is merely not accepted leaves its client without the reason.
-///         Err(error) => ic_cdk::trap(format!("idempotency: {error}")),
-///     }
-/// }
-/// ```
-///
-/// Refused are the anonymous caller, a missing key that is required, a key that is none, a stale `created_at` or one in the
-/// future, and a sequence number that is too old; every retry of a request that is remembered is let through, and so is every
-/// other method. Arguments over 16 KiB are not read.
-///
-/// # What it is for, and what it hides
-///
-/// It saves cycles: the canister pays nothing for a message that is refused here. It protects nothing: one replica alone
-/// inspects, only calls from outside, and the method checks everything again.
-///
-/// What it costs is the answer: the client gets a reject with the text above in place of the method's own `Err`. That
-/// reject is not certified. A replica or a boundary node can make one up, and deliver the message all the same; a client
-/// that believes it, and sends the request with another key or another `created_at`, may have it run twice.
-///
-/// So inspect methods whose refusals a client can check by itself: that it is anonymous, that its key is missing, empty or
-/// too long. Leave out methods whose clients act upon `TooOld`, `CreatedInFuture` or `SequenceTooOld`, as those of ICRC-1
-/// do: only the method's own answer is certified.
+/// What `idempotency_core::inspect!` passes on: the path of the core, `;`, and the functions.
 #[proc_macro]
-pub fn inspect(functions: TokenStream) -> TokenStream {
-    expand::inspect(functions.into()).into()
+pub fn inspect_methods(tokens: TokenStream) -> TokenStream {
+    expand::inspect(tokens.into()).into()
 }

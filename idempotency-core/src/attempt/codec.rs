@@ -17,6 +17,8 @@ pub fn decode<A: for<'a> ArgumentDecoder<'a>>(mut bytes: &[u8]) -> Result<A, can
     }
     let mut config = DecoderConfig::new();
     config.set_skipping_quota(10_000);
+    // Natively as in a canister, where an error does not repeat the input.
+    config.set_full_error_message(false);
     decode_args_with_config(bytes, &config)
 }
 

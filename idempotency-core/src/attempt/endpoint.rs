@@ -5,6 +5,7 @@ use crate::{
     error::IdempotencyError,
     identity::{Argument, Compared, Key, LaneKey, LazyFingerprint, RequestKey, Scope},
     runtime,
+    sequence::MAX_WINDOW,
     time::Timestamp,
 };
 use std::marker::PhantomData;
@@ -12,10 +13,10 @@ use std::marker::PhantomData;
 /// An idempotent method, as its attribute describes it. `A` is the tuple of its arguments, `R` its reply.
 #[allow(missing_debug_implementations)] // it holds functions
 pub struct Endpoint<A, R> {
+    /// The exported name.
+    pub method: &'static str,
     /// The name in the identity: the exported name, unless `name = "…"` gives another.
     pub name: &'static str,
-    /// The exported name of the method.
-    pub method: &'static str,
     /// A request without a key is refused.
     pub required: bool,
     /// The anonymous principal is let in.
@@ -38,6 +39,8 @@ pub struct Endpoint<A, R> {
     pub on_replay: Option<fn(&[u8]) -> Encoded>,
     /// `cycles`: what a canister pays for a new request.
     pub cycles: u128,
+    /// Whether the message can succeed.
+    pub inspect: fn(&Self) -> Result<(), IdempotencyError>,
 }
 
 /// What the attribute's expressions say of one call.
@@ -65,7 +68,7 @@ pub enum RequestId {
         /// `lane`
         lane: LaneKey,
         /// `window`
-        window: u16,
+        window: Window,
         /// `acked`
         acked: Option<u64>,
     },
@@ -81,7 +84,7 @@ impl RequestId {
     pub fn of_number(
         number: impl Number,
         lane: LaneKey,
-        window: u16,
+        window: Window,
         acked: impl Number,
     ) -> Option<Self> {
         Some(Self::Number {
@@ -91,6 +94,22 @@ impl RequestId {
             acked: acked.number(),
         })
     }
+}
+
+/// `window`: how many numbers may be under way at a time.
+pub type Window = u16;
+
+/// `window = N`, which is evaluated when the method is compiled.
+///
+/// # Panics
+/// If it is not from 1 to [`MAX_WINDOW`].
+#[track_caller]
+pub const fn window(window: Window) -> Window {
+    assert!(
+        1 <= window && window <= MAX_WINDOW,
+        "`window` is how many numbers of a sequence may be under way at a time, from 1 (strict) to 1,024"
+    );
+    window
 }
 
 /// What `sequence = EXPR` and `acked = EXPR` may be.
@@ -165,7 +184,7 @@ impl<A, R> Endpoint<A, R> {
     fn encode(&self, reply: R) -> Vec<u8> {
         (self.encode)(reply).unwrap_or_else(|error| {
             trap(&format!(
-                "the reply of {} does not encode: {error}",
+                "the reply of {} does not encode: {error:#}",
                 self.name
             ))
         })
@@ -184,7 +203,7 @@ impl<A, R> Endpoint<A, R> {
         };
         on_replay(&reply).unwrap_or_else(|error| {
             trap(&format!(
-                "on_replay of {} can't read the reply of the first call: {error}; keep the reply's type compatible",
+                "on_replay of {} can't read the reply of the first call: {error:#}; keep the reply's type compatible",
                 self.name
             ))
         })
@@ -215,6 +234,13 @@ impl CreatedAt for Timestamp {
 impl CreatedAt for Option<Timestamp> {
     fn timestamp(self) -> Option<Timestamp> {
         self
+    }
+}
+
+/// Arguments are references.
+impl<T: CreatedAt + Copy> CreatedAt for &T {
+    fn timestamp(self) -> Option<Timestamp> {
+        (*self).timestamp()
     }
 }
 

@@ -13,29 +13,30 @@ use candid::Principal;
 use ic_stable_structures::Memory;
 use std::thread::LocalKey;
 
-/// What an endpoint says of a message; `None` if it is another method's.
-pub type Inspected = Option<Result<(), IdempotencyError>>;
-
 /// Decoding takes up to some thousand instructions a byte, and a message is inspected within 200 million.
 const MOST_ARGUMENT_BYTES: usize = 16 << 10;
 
+/// An endpoint that can look at a message.
+pub trait Inspect {
+    /// Whether the message can succeed; `None` if it is another method's.
+    fn inspect(&self, method: &str) -> Option<Result<(), IdempotencyError>>;
+}
+
+impl<A, R> Inspect for Endpoint<A, R> {
+    fn inspect(&self, method: &str) -> Option<Result<(), IdempotencyError>> {
+        (self.method == method).then(|| (self.inspect)(self))
+    }
+}
+
 /// What the first of the endpoints says that the message is for. Other methods are let through.
-pub fn first_inspected(endpoints: &[fn(&str) -> Inspected]) -> Result<(), IdempotencyError> {
+pub fn first_inspected(endpoints: &[&dyn Inspect]) -> Result<(), IdempotencyError> {
     let method = runtime::method_name();
-    let mut said = endpoints.iter().filter_map(|inspect| inspect(&method));
+    let mut said = (endpoints.iter()).filter_map(|endpoint| endpoint.inspect(&method));
     said.next().unwrap_or(Ok(()))
 }
 
-/// Whether the message can succeed, if it is for this endpoint.
+/// Whether the message can succeed.
 pub fn inspect<M: Memory, A, R>(
-    store: &'static LocalKey<Store<M>>,
-    endpoint: &Endpoint<A, R>,
-    is_called: bool,
-) -> Inspected {
-    is_called.then(|| can_succeed(store, endpoint))
-}
-
-fn can_succeed<M: Memory, A, R>(
     store: &'static LocalKey<Store<M>>,
     endpoint: &Endpoint<A, R>,
 ) -> Result<(), IdempotencyError> {

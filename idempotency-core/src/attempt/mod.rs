@@ -17,11 +17,16 @@ mod endpoint;
 mod inspection;
 
 pub use crate::identity::{Compared, LaneKey, RequestKey, Scope};
+#[doc(hidden)]
+pub use candid::candid_method;
 pub use codec::{decode, encode_all, encode_one, map_all, map_one};
 pub use endpoint::{
     Compare, CreatedAt, Description, Endpoint, Errors, Number, PlainReply, ReplyType, RequestId,
+    Window, window,
 };
-pub use inspection::{Inspected, first_inspected, inspect};
+#[doc(hidden)]
+pub use idempotency_macros::inspect_methods;
+pub use inspection::{Inspect, first_inspected, inspect};
 
 use crate::{
     admission::{self, CountsIn, Decision, Request, Ticket},
@@ -120,10 +125,7 @@ fn begin<M: Memory, A, R>(
     let bytes = runtime::argument();
     let args = match (endpoint.decode)(&bytes) {
         Ok(args) => args,
-        Err(error) => trap(&format!(
-            "MalformedArgument: the argument of {} does not decode: {error}; nothing has happened",
-            endpoint.name
-        )),
+        Err(error) => trap(&malformed(endpoint.name, &error)),
     };
     let description = (endpoint.describe)(&args);
     let argument = Argument::new(&bytes);
@@ -147,6 +149,13 @@ fn begin<M: Memory, A, R>(
             Err(error) => Begun::Answer(endpoint.refusal(error)),
         },
     }
+}
+
+/// What is wrong with the argument, down to the cause: candid says first which argument it is, then why.
+fn malformed(endpoint: &str, error: &candid::Error) -> String {
+    format!(
+        "MalformedArgument: the argument of {endpoint} does not decode: {error:#}; nothing has happened"
+    )
 }
 
 /// A request's name, and the counters that it is checked against.
@@ -283,4 +292,26 @@ async fn watch<F: Future>(future: F) -> (F::Output, bool) {
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_why_its_argument_does_not_decode() {
+        let wrong_type = candid::encode_one("text").unwrap();
+        let error = decode::<(u64,)>(&wrong_type).unwrap_err();
+        let text = malformed("pay", &error);
+        assert!(
+            text.contains("argument 0") && text.contains("text"),
+            "{text}"
+        );
+
+        let too_long = candid::encode_args((1u64, vec![candid::Nat::from(1u8); 100_000])).unwrap();
+        let error = decode::<(u64,)>(&too_long).unwrap_err();
+        let text = malformed("pay", &error);
+        assert!(text.contains("Skipping cost exceeds the limit"), "{text}");
+        assert!(text.len() < 2_000, "{text}");
+    }
 }

@@ -121,8 +121,15 @@ impl<M: Memory> Store<M> {
     /// Opens the store in `memory`, or makes a new one if the memory was never used.
     ///
     /// # Panics
-    /// Traps with the [`OpenError`] if the memory can't be opened: an upgrade that would lose the store is undone.
+    /// Traps with the [`OpenError`] if the memory can't be opened: an upgrade that would lose the store is undone. Outside a
+    /// canister, that is in a native test, there is no clock: use [`Store::open`] there.
     pub fn new(memory: M, policy: Policy) -> Self {
+        if cfg!(not(target_family = "wasm")) {
+            panic!(
+                "idempotency: `Store::new` reads the canister's clock, and this is no canister; in a native test make the \
+                 store with `Store::open(memory, policy, Timestamp::from_nanos(0))`"
+            );
+        }
         Self::open(memory, policy, runtime::time())
             .unwrap_or_else(|error| panic!("idempotency: {error}"))
     }
