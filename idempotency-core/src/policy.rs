@@ -90,7 +90,8 @@ impl Policy {
     }
 
     /// For how much longer records are kept past their window while there is room: a late retry is then answered, and a
-    /// request without `created_at` does not run again. Not a promise: a full store gives them up. Default: none.
+    /// request without `created_at` does not run again. Not a promise: a full store gives them up, and none is kept for longer than
+    /// some sixty windows. Default: none.
     #[must_use]
     pub const fn retention(mut self, retention: Duration) -> Self {
         self.retention = retention;

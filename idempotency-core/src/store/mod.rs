@@ -10,15 +10,16 @@
 //! ```
 //!
 //! - A *record* (`record.rs`) is what is kept of a request: 44 bytes, and a reply of up to 64.
-//! - A *slice* (`slice.rs`) is a log of the records that expire within the same thirty-second of window and drift. When all
-//!   of them have expired, its segments are given back: forgetting costs the same for one record and for a million.
+//! - A *slice* (`slice.rs`) is a log of the records that expire within the same thirty-second of window and drift (up to an
+//!   eighth where much is retained). When all of them have expired, its segments are given back: forgetting costs the same for
+//!   one record and for a million.
 //! - The *index* (`index.rs`, `bucket.rs`) is a trie over hash bits that leads from an identity to its record.
 //! - A *tally* (`tally.rs`, `tallies.rs`) is what is kept of a lane or a scope from one request to the next, in slices by last
 //!   use.
 //! - *Contents* (`contents.rs`) are all of these together: what finds, adds, changes and forgets records.
 //! - *Segments* (`segments.rs`) are the pages of the memory that slices and index take and give back.
 //! - The *header* (`header.rs`) is read when the store is opened and kept on the heap, with the slice table and the root of
-//!   the index: 72 KiB, however many records there are. The ends of the logs are found by reading on from where the table says.
+//!   the index: some 100 KiB at most, however many records there are. The ends of the logs are found by reading on from where the table says.
 //!
 //! # Cost
 //! A new request reads mostly one node and one bucket, writes one slot of the bucket, and appends to a log. That is two
@@ -29,8 +30,9 @@
 //! - A slot of the index leads to a record of its slice as long as that slice lives; after that the slot is free.
 //! - `entries ≤ capacity` and `bytes ≤ capacity_bytes` after every insert; room for the largest reply is found before a
 //!   function runs, so completing a request never fails for want of room.
-//! - A slice is given up only after its `until`, which is no earlier than the expiry of any of its records, and what is
-//!   running is moved to a later one before.
+//! - A slice is given up only after its `until`, which is no earlier than the expiry of any of its records, and what of it is
+//!   still running is remembered on the heap.
+//! - Of all stores that have opened a memory only the last one answers.
 //!
 //! The IC undoes a message that traps as a whole, so there is no moment at which these do not hold.
 //!
@@ -78,8 +80,8 @@ use std::{
 
 /// Every remembered request of one or more endpoints. It lives in a `thread_local!`, as other stable structures do.
 ///
-/// It owns the [`Memory`] it is given, for good: give it a `MemoryId` of its own. Its heap does not grow with the requests
-/// that it holds.
+/// It owns the [`Memory`] it is given, for good: give it a `MemoryId` of its own. Of two stores of a heap that have opened one
+/// memory, the first refuses every request from then on as [`Damaged`]. Its heap does not grow with the requests that it holds.
 pub struct Store<M: Memory> {
     policy: Policy,
     inner: RefCell<Contents<M>>,
@@ -104,7 +106,8 @@ pub struct Stats {
     pub bytes: u64,
     /// Most bytes that may be charged.
     pub capacity_bytes: u64,
-    /// When the next requests expire: they are forgotten together, within a thirty-second of the window.
+    /// When the next requests expire: they are forgotten together, within a thirty-second of the window, or up to an eighth
+    /// with a [`Policy::retention`] of more than fourteen windows.
     pub oldest_expiry: Option<Timestamp>,
     /// Lanes of sequence numbers and scopes with a quota that are known.
     pub scopes: u64,
