@@ -54,12 +54,12 @@ pub enum IdempotencyError {
     },
     /// The store holds as many requests as it may (503). Retries of earlier requests are still answered.
     Full {
-        /// The next record expires at this time; a try before is in vain.
+        /// The next record expires at this time. Until then new requests are refused.
         retry_after: Timestamp,
     },
     /// The caller, or whoever shares its scope, has as many requests remembered as one may (429). Retries are still answered.
     QuotaExceeded {
-        /// Some of them expire at this time. A try before is in vain, unless one that is running ends.
+        /// Some of them expire at this time. Until then new requests are refused, unless one that is running ends.
         retry_after: Timestamp,
     },
     /// The sequence number was used and its reply is not held any more, or was never used and never can be (410).
