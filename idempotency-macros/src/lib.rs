@@ -34,9 +34,9 @@ use proc_macro::TokenStream;
 /// | `fingerprint = args \| off \| EXPR` | what a retry must have in common with the original | `args` |
 /// | `errors = keep \| forget` | whether an `Err` is remembered. In an async method `forget` reaches only an `Err` from before the first await | `forget`, async: `keep` |
 /// | `on_replay = PATH` | maps the first reply, `fn(R) -> R`, before it is sent again | the same bytes |
-/// | `cycles = N` | cycles that a caller which is a canister pays for each new request; a retry's come back | 0 |
+/// | `cycles = N` | cycles that a caller which is a canister pays for each execution, also without a key; a retry's come back | 0 |
 /// | `required` | a request without a key is refused | runs |
-/// | `anonymous` | lets the anonymous principal in | refused |
+/// | `anonymous` | lets the anonymous principal send keys, which all who are anonymous share | refused, but for calls without a key |
 ///
 /// What may differ between a request and its retry, as the number in `acked` may, must be left out of the fingerprint: list
 /// what counts, `fingerprint = (arg.to, arg.amount)`.
@@ -60,7 +60,7 @@ pub fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// Refused are the anonymous caller, a missing key that is required, a key that is none, a stale `created_at` or one in the
+/// Refused are a key of the anonymous caller, a missing key that is required, a key that is none, a stale `created_at` or one in the
 /// future, and a sequence number that is too old; every retry of a request that is remembered is let through, and so is every
 /// other method. One replica alone inspects, before consensus and only for calls from outside: it saves cycles, and protects
 /// nothing. Arguments over 16 KiB are not read.

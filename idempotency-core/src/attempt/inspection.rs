@@ -7,7 +7,6 @@ use crate::{
     runtime,
     store::Store,
 };
-use candid::Principal;
 use ic_stable_structures::Memory;
 use std::thread::LocalKey;
 
@@ -38,9 +37,6 @@ fn can_succeed<M: Memory, A, R>(
     endpoint: &Endpoint<A, R>,
 ) -> Result<(), IdempotencyError> {
     let (caller, now) = (runtime::caller(), runtime::time());
-    if caller == Principal::anonymous() && !endpoint.anonymous {
-        return Err(IdempotencyError::AnonymousRefused);
-    }
     let argument = runtime::argument();
     if argument.len() > MOST_ARGUMENT_BYTES {
         return Ok(());
