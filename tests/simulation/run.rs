@@ -17,7 +17,6 @@ const REQUESTS_PER_ROUND: usize = 12;
 /// Rounds between two looks at the canister's own books.
 const AUDIT_ROUNDS: u64 = 200;
 /// For how long after an upgrade answers to calls from before it may come.
-const STRAY_ROUNDS: u64 = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// The faults of a seed. They happen to the caller as well as to the canister under test.
