@@ -23,7 +23,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub(crate) fn plan_of(seed: u64) -> Plan {
     let rates = Rates {
         overtake: 50_000,
-        upgrade: 1_500,
+        upgrade: 6_000,
         stop: 600,
         out_of_cycles: 400,
         clock: 2_000,
@@ -232,7 +232,7 @@ impl Run {
         if by_fault || self.is_cut_off(sent) {
             Ok(())
         } else {
-            Err(format!("rejected without a fault: {}", reject.message))
+            Err(format!("{sent:?} is rejected without a fault: {}", reject.message))
         }
     }
 

@@ -109,33 +109,28 @@ async fn work_pipelined(number: u64, plan: Plan) -> Answer {
     work_on("work_pipelined", plan).await
 }
 
-/// Awaits the answer to an outcall of its own, and another if it is `twice`; the bodies.
-async fn fetch_from(path: &str, twice: bool) -> Answer {
-    let mut bodies = Vec::new();
-    for place in 0..=u8::from(twice) {
-        let request = HttpRequestArgs {
-            url: format!("https://example.com/{path}/{place}"),
-            method: HttpMethod::GET,
-            max_response_bytes: Some(1_000),
-            ..Default::default()
-        };
-        let answer = Call::unbounded_wait(Principal::management_canister(), "http_request")
-            .with_arg(&request)
-            .with_cycles(100_000_000_000)
-            .await
-            .map_err(|error| Failure::Own(error.to_string()))?;
-        let result: HttpRequestResult = answer.candid().expect("an outcall's result");
-        bodies.push(String::from_utf8_lossy(&result.body).into_owned());
-    }
-    Ok(bodies.join(", "))
-}
-
-/// Answers with what its own outcalls were answered with: whose answer it was given shows.
+/// Answers with what its own outcall was answered with, so whose answer it was given shows. Before it makes that, it counts to a
+/// number.
 #[idempotent(store = MAIN, key = key)]
 #[ic_cdk::update]
-async fn fetch(key: Option<Vec<u8>>, path: String, twice: bool) -> Answer {
+async fn fetch(key: Option<Vec<u8>>, path: String, number: u64) -> Answer {
     ran("fetch");
-    fetch_from(&path, twice).await
+    (0..number).for_each(|number| {
+        std::hint::black_box(number);
+    });
+    let request = HttpRequestArgs {
+        url: format!("https://example.com/{path}"),
+        method: HttpMethod::GET,
+        max_response_bytes: Some(1_000),
+        ..Default::default()
+    };
+    let answer = Call::unbounded_wait(Principal::management_canister(), "http_request")
+        .with_arg(&request)
+        .with_cycles(100_000_000_000)
+        .await
+        .map_err(|error| Failure::Own(error.to_string()))?;
+    let result: HttpRequestResult = answer.candid().expect("an outcall's result");
+    Ok(String::from_utf8_lossy(&result.body).into_owned())
 }
 
 /// Has another canister `fetch`, and waits for no longer than so many seconds.
@@ -143,7 +138,7 @@ async fn fetch(key: Option<Vec<u8>>, path: String, twice: bool) -> Answer {
 async fn fetch_at(canister: Principal, path: String, seconds: u32) -> Answer {
     let key = Some(path.as_bytes());
     let call = Call::bounded_wait(canister, "fetch")
-        .with_args(&(key, &path, false))
+        .with_args(&(key, &path, 0u64))
         .change_timeout(seconds);
     let answer = call.await.expect("fetch answers");
     answer.candid().expect("fetch answers with an answer")
