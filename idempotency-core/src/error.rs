@@ -23,7 +23,7 @@ pub enum IdempotencyError {
         /// Longest length that is taken, in bytes.
         max: u64,
     },
-    /// The anonymous principal shares its keys with everybody, so it is refused (401). Call with an identity.
+    /// The anonymous principal shares its keys with everybody, so it may not send any (401). Call with an identity.
     AnonymousRefused,
     /// The key was used before for a request with other arguments, which stands as it was (422).
     /// Use a new key for a new request.
@@ -72,7 +72,7 @@ pub enum IdempotencyError {
         /// The first number of the lane that was not used, or that has not ended.
         expected: u64,
     },
-    /// The canister charges callers that are canisters for each new request, and fewer cycles came with the call (402).
+    /// The canister charges callers that are canisters for each execution, and fewer cycles came with the call (402).
     CyclesRequired {
         /// Cycles to attach. They come back if the request turns out to be a retry.
         cycles: u64,

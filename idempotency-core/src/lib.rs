@@ -111,7 +111,7 @@ pub use time::Timestamp;
 /// }
 /// ```
 ///
-/// Refused are the anonymous caller, a missing key that is required, a key that is none, a stale `created_at` or one in the
+/// Refused are a key of the anonymous caller, a missing key that is required, a key that is none, a stale `created_at` or one in the
 /// future, and a sequence number that is too old; every retry of a request that is remembered is let through, and so is every
 /// other method. Arguments over 16 KiB are not read.
 ///

@@ -37,9 +37,9 @@ use proc_macro::TokenStream;
 /// | `fingerprint = args \| off \| EXPR` | what a retry must have in common with the original: all arguments by value, nothing but the key, or any `Key`. Equal arguments are always a retry | `args` |
 /// | `errors = keep \| forget` | whether an `Err` is remembered. In an async method `forget` reaches only an `Err` from before the first await | `forget`, async: `keep` |
 /// | `on_replay = PATH` | maps the first reply, `fn(R) -> R` or a closure, before it is sent again | the same bytes |
-/// | `cycles = N` | cycles that a caller which is a canister pays for each new request; a retry's come back | 0 |
+/// | `cycles = N` | cycles that a caller which is a canister pays for each execution, also without a key; a retry's come back | 0 |
 /// | `required` | a request without a key is refused | runs |
-/// | `anonymous` | lets the anonymous principal in | refused |
+/// | `anonymous` | lets the anonymous principal send keys, which all who are anonymous share | refused, but for calls without a key |
 /// | `crate = PATH` | where `idempotency_core` is, if not under that name | `::idempotency_core` |
 ///
 /// The interface description goes through the `candid` that `idempotency_core` uses: `export_candid!` must be of the same version.

@@ -192,3 +192,37 @@ fn the_anonymous_caller_is_refused_unless_asked_for() {
         );
     });
 }
+
+#[test]
+fn the_anonymous_caller_may_call_without_a_key_where_none_is_required() {
+    with_canister(|it| {
+        let call = |endpoint: &str, number: Option<u64>| {
+            it.canister
+                .update::<Result<u64, Failure>>(Principal::anonymous(), endpoint, (number,))
+        };
+        let refused = Err(Failure::Idempotency(Refusal::AnonymousRefused));
+        for endpoint in ["buy", "buy_in_order"] {
+            assert_eq!(call(endpoint, None), Ok(Ok(1)));
+            assert_eq!(call(endpoint, None), Ok(Ok(2)), "nothing is remembered");
+            assert_eq!(call(endpoint, Some(0)), Ok(refused.clone()));
+            it.switch("lock", true);
+            let reject = call(endpoint, None).expect_err("the guard refuses");
+            assert!(reject.reject_message.contains("locked"), "{reject:?}");
+            it.switch("lock", false);
+            assert_eq!(it.executions(endpoint), 2);
+        }
+        let say = |key: Option<&[u8]>| -> Answer {
+            it.canister
+                .update(Principal::anonymous(), "say_required", (key, "hello"))
+                .expect("it answers")
+        };
+        let refused = Err(Failure::Idempotency(Refusal::AnonymousRefused));
+        assert_eq!(say(None), refused, "no key would help");
+        assert_eq!(say(Some(b"key")), refused);
+        let by_args: Answer = it
+            .canister
+            .update(Principal::anonymous(), "say_by_args", ("hello", 1u64))
+            .expect("it answers");
+        assert_eq!(by_args, refused, "all arguments are a key");
+    });
+}

@@ -19,7 +19,7 @@ pub struct Endpoint<A, R> {
     pub name: &'static str,
     /// A request without a key is refused.
     pub required: bool,
-    /// The anonymous principal is let in.
+    /// The anonymous principal may send keys. Without a key anyone may call.
     pub anonymous: bool,
     /// What becomes of an `Err`.
     pub errors: Errors,
@@ -37,7 +37,7 @@ pub struct Endpoint<A, R> {
     pub refuse: fn(IdempotencyError) -> Result<R, IdempotencyError>,
     /// `on_replay`: maps the bytes of the first reply.
     pub on_replay: Option<fn(&[u8]) -> Encoded>,
-    /// `cycles`: what a canister pays for a new request.
+    /// `cycles`: what a canister pays for an execution, with or without a key.
     pub cycles: u128,
     /// Whether the message can succeed.
     pub inspect: fn(&Self) -> Result<(), IdempotencyError>,

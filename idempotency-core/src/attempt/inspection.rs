@@ -9,7 +9,6 @@ use crate::{
     runtime,
     store::Store,
 };
-use candid::Principal;
 use ic_stable_structures::Memory;
 use std::thread::LocalKey;
 
@@ -41,9 +40,6 @@ pub fn inspect<M: Memory, A, R>(
     endpoint: &Endpoint<A, R>,
 ) -> Result<(), IdempotencyError> {
     let (caller, now) = (runtime::caller(), runtime::time());
-    if caller == Principal::anonymous() && !endpoint.anonymous {
-        return Err(IdempotencyError::AnonymousRefused);
-    }
     let argument = runtime::argument();
     if argument.len() > MOST_ARGUMENT_BYTES {
         return Ok(());
