@@ -119,6 +119,8 @@ pub struct Canister {
     pub calls: Calls,
     /// `debug_print` and traps.
     pub log: VecDeque<CanisterLogRecord>,
+    /// Instructions of installations that later rounds have to make up for.
+    installation_debit: u64,
     charged_until_ns: u64,
     log_bytes: usize,
     next_log_index: u64,
@@ -149,6 +151,7 @@ impl Canister {
             inputs: VecDeque::new(),
             calls: Calls::default(),
             log: VecDeque::new(),
+            installation_debit: 0,
             charged_until_ns: now_ns,
             log_bytes: 0,
             next_log_index: 0,
@@ -250,6 +253,23 @@ impl Canister {
             self.charge(cycles::storage(self.memory_size(), elapsed.into()));
             self.charged_until_ns = now_ns;
         }
+    }
+
+    /// Remembers the instructions of an installation.
+    pub fn count_installation(&mut self, instructions: u64) {
+        self.installation_debit = self.installation_debit.saturating_add(instructions);
+    }
+
+    /// Whether earlier installations were too much for the rounds since.
+    pub fn installed_too_much(&self) -> bool {
+        self.installation_debit > 0
+    }
+
+    /// At the end of a round.
+    pub fn forgive_installations(&mut self) {
+        self.installation_debit = self
+            .installation_debit
+            .saturating_sub(limit::INSTALL_PER_ROUND);
     }
 
     /// Refuses calls unless the canister is running.

@@ -284,7 +284,7 @@ impl Replica {
             if let Some(trap) = self.apply(id, callback.context, cleanup) {
                 let cleanup = Reject::from_trap(id, &trap, limit);
                 reject.message = format!(
-                    "{}\ncall_on_cleanup also failed:\n\n{}",
+                    "{}\n\ncall_on_cleanup also failed:\n\n{}",
                     reject.message, cleanup.message
                 );
             }
@@ -352,7 +352,8 @@ impl Replica {
         let time_ns = self.time_ns;
         let canister = self.canisters.get_mut(&id)?;
         let context = canister.calls.context(context_id)?;
-        context.instructions += execution.instructions;
+        context.instructions +=
+            execution.instructions + cycles::DIRTY_PAGE_INSTRUCTIONS * execution.dirty_heap_pages;
         if let Err(trap) = execution.result {
             if matches!(trap, Trap::Injected(_)) {
                 self.faults.trapped(id);
@@ -396,7 +397,10 @@ impl Replica {
             return;
         };
         if !context.responded {
-            let reject = error.unwrap_or_else(|| Reject::did_not_reply(id));
+            let reject = error.unwrap_or_else(|| match context.origin {
+                Origin::Canister { .. } => Reject::no_response(),
+                _ => Reject::did_not_reply(id),
+            });
             self.respond(context.origin, Err(reject), context.cycles_available);
         }
     }

@@ -10,7 +10,7 @@ use super::{Answer, decode, done, empty_reply};
 use crate::canister::{Canister, Code};
 use crate::cycles::{self, limit};
 use crate::engine::{Entry, Instance, Module, StableMemory, Trap};
-use crate::errors::Reject;
+use crate::errors::{Help, Reject};
 use crate::execution::Input;
 use crate::replica::Replica;
 
@@ -54,18 +54,28 @@ impl Replica {
 
     pub(super) fn install(&mut self, installation: Installation) -> Result<(), Reject> {
         let time_ns = self.time_ns;
+        let limited = self.limits_installations;
         let id = installation.canister;
         let sender = installation.sender;
         let canister = self.controlled(sender, id, "install_code")?;
         check_mode(canister, &installation.mode)?;
+        if limited && canister.installed_too_much() {
+            return Err(Reject::from_management(
+                ErrorCode::CanisterInstallCodeRateLimited,
+                format_args!(
+                    "Canister {id} is rate limited because it executed too many instructions in the previous \
+                     install_code messages. Please retry installation after several minutes."
+                ),
+                Help::User {
+                    advice: "Retry the installation at a later time.",
+                    section: "install-code-rate-limited",
+                },
+            ));
+        }
         let limit = canister.instruction_limit(limit::INSTALL);
         canister.can_pay(canister.prepayment(limit))?;
-        let module = Module::compile(&installation.wasm).map_err(|error| {
-            Reject::new(
-                ErrorCode::CanisterInvalidWasm,
-                format!("Error from Canister {id}: Canister's Wasm module is not valid: {error}"),
-            )
-        })?;
+        let module = Module::compile(&installation.wasm)
+            .map_err(|error| Reject::invalid_wasm(id, &error))?;
         let new = NewCode {
             module,
             wasm_len: installation.wasm.len(),
@@ -118,11 +128,16 @@ impl Replica {
 fn check_mode(canister: &Canister, mode: &CanisterInstallMode) -> Result<(), Reject> {
     let id = canister.id;
     match mode {
-        CanisterInstallMode::Install if canister.code.is_some() => Err(Reject::new(
+        CanisterInstallMode::Install if canister.code.is_some() => Err(Reject::from_management(
             ErrorCode::CanisterNonEmpty,
-            format!(
-                "Canister {id} cannot be installed because the canister is not empty. Try installing with mode='reinstall' instead."
+            format_args!(
+                "Canister {id} cannot be installed because the canister is not empty. Try installing with \
+                 mode='reinstall' instead."
             ),
+            Help::User {
+                advice: "Check that you want to overwrite the canister and, if so, use mode='reinstall'.",
+                section: "canister-not-empty",
+            },
         )),
         CanisterInstallMode::Upgrade(_) if canister.code.is_none() => {
             Err(Reject::no_wasm_module(id))
@@ -155,6 +170,8 @@ fn replace_code(
         steps.instructions,
         steps.dirty_heap_pages,
     ));
+    // Without a limit nobody asks.
+    canister.count_installation(steps.instructions);
     if result.is_ok() {
         canister.version += 1;
     }
