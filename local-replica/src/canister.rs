@@ -8,7 +8,7 @@ use pocket_ic::ErrorCode;
 
 use crate::call_context::{Calls, Request, Response};
 use crate::cycles::{self, limit};
-use crate::engine::{Instance, Module, StableMemory};
+use crate::engine::{Instance, Module, StableMemory, Trap};
 use crate::errors::Reject;
 use crate::topology::Subnet;
 
@@ -109,6 +109,8 @@ pub struct Canister {
     pub code: Option<Code>,
     /// Stable memory.
     pub stable: StableMemory,
+    /// What `certified_data_set` was given last.
+    pub certified_data: Vec<u8>,
     /// Deadline of the global timer in ns, 0 when off.
     pub global_timer: u64,
     /// Uploaded pieces of modules by hash.
@@ -146,6 +148,7 @@ impl Canister {
             version: 0,
             code: None,
             stable: StableMemory::default(),
+            certified_data: Vec::new(),
             global_timer: 0,
             chunks: BTreeMap::new(),
             inputs: VecDeque::new(),
@@ -156,6 +159,18 @@ impl Canister {
             log_bytes: 0,
             next_log_index: 0,
         }
+    }
+
+    /// A copy of code, heap and stable memory.
+    pub fn fork(&mut self) -> Result<(Option<Code>, StableMemory), Trap> {
+        let code = match &mut self.code {
+            Some(code) => Some(Code {
+                instance: code.instance.fork()?,
+                wasm_len: code.wasm_len,
+            }),
+            None => None,
+        };
+        Ok((code, self.stable.clone()))
     }
 
     /// The installed module.

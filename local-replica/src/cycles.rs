@@ -25,6 +25,8 @@ pub mod limit {
     pub const UPDATE: u64 = 40_000_000_000;
     /// Queries, replicated or not.
     pub const QUERY: u64 = 5_000_000_000;
+    /// A composite query and everything it calls, together.
+    pub const QUERY_TREE: u64 = 20_000_000_000;
     /// All steps of one `install_code` together.
     pub const INSTALL: u64 = 300_000_000_000;
     /// What a canister may use for installations in a round. What goes beyond keeps it from installing in later ones.

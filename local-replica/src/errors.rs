@@ -233,6 +233,15 @@ impl Reject {
         Self::from_canister(error, id, text, help)
     }
 
+    /// The text of a trap in a callback whose cleanup trapped too.
+    pub fn with_cleanup(mut self, cleanup: &Self) -> Self {
+        self.message = format!(
+            "{}\n\ncall_on_cleanup also failed:\n\n{}",
+            self.message, cleanup.message
+        );
+        self
+    }
+
     /// The reject code.
     pub fn code(&self) -> RejectCode {
         reject_code(self.error)

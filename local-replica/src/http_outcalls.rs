@@ -13,6 +13,7 @@ use pocket_ic::common::rest::{
 };
 
 use crate::call_context::Request;
+use crate::composite::{QueryCall, QueryTree};
 use crate::cycles;
 use crate::errors::{ApiError, Reject};
 use crate::management;
@@ -212,12 +213,14 @@ impl Replica {
             response,
             context: transform.context.clone(),
         })?;
-        self.run_query(
-            Principal::management_canister(),
-            transform.function.0.principal,
-            &transform.function.0.method,
-            args,
-        )
+        let call = QueryCall {
+            sender: Principal::management_canister(),
+            receiver: transform.function.0.principal,
+            method: transform.function.0.method.clone(),
+            payload: args,
+            data_certificate: None,
+        };
+        self.evaluate(call, &mut QueryTree::default())
     }
 }
 

@@ -8,8 +8,9 @@ use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal};
 use sha2::{Digest, Sha256};
 
 use crate::call_context::{Origin, Request};
+use crate::composite::{QueryCall, QueryTree};
 use crate::cycles::{self, limit};
-use crate::engine::{Entry, Response};
+use crate::engine::Entry;
 use crate::errors::{ApiError, Reject};
 use crate::execution::Input;
 use crate::management::{self, SubnetRequest};
@@ -200,56 +201,14 @@ impl Replica {
         if receiver == Principal::management_canister() {
             return self.management_query(sender, &call.method, &call.payload);
         }
-        let composite = self
-            .canisters
-            .get(&receiver)
-            .and_then(|canister| canister.module())
-            .is_some_and(|module| module.has_composite_query(&call.method));
-        if composite {
-            return Err(ApiError::unsupported("composite queries"));
-        }
-        Ok(self.run_query(sender, receiver, &call.method, call.payload))
-    }
-
-    /// Runs a query method and discards what it changed.
-    pub fn run_query(
-        &mut self,
-        sender: Principal,
-        receiver: Principal,
-        method: &str,
-        payload: Vec<u8>,
-    ) -> Result<Vec<u8>, Reject> {
-        let time_ns = self.round_time_ns;
-        let canister = self.canister(receiver)?;
-        canister.check_running()?;
-        let module = canister
-            .module()
-            .ok_or_else(|| Reject::no_wasm_module(receiver))?;
-        if !module.has_query(method) {
-            return Err(Reject::method_not_found(receiver, "query", method));
-        }
-        canister.can_pay(0)?;
-        let limit = canister.instruction_limit(limit::QUERY);
-        let entry = Entry::Query {
-            name: method.to_owned(),
-            replicated: false,
-        };
-        let input = Input {
+        let call = QueryCall {
             sender,
-            payload,
-            ..Input::new(entry, limit)
+            receiver,
+            method: call.method,
+            payload: call.payload,
+            data_certificate: self.data_certificate(receiver),
         };
-        let execution = canister.execute(time_ns, input);
-        execution
-            .result
-            .map_err(|trap| Reject::from_trap(receiver, &trap, limit))?;
-        match execution.response {
-            Some(Response::Reply(bytes)) => Ok(bytes),
-            Some(Response::Reject(text)) => {
-                Err(Reject::plain(ErrorCode::CanisterRejectedMessage, text))
-            }
-            None => Err(Reject::did_not_reply(receiver)),
-        }
+        Ok(self.evaluate(call, &mut QueryTree::default()))
     }
 
     fn check_ingress(

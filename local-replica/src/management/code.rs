@@ -111,6 +111,7 @@ impl Replica {
         canister.code = None;
         canister.stable = StableMemory::default();
         canister.chunks.clear();
+        canister.certified_data.clear();
         canister.global_timer = 0;
         canister.clear_log();
         canister.version += 1;
@@ -192,11 +193,13 @@ impl Steps {
             CanisterInstallMode::Install | CanisterInstallMode::Reinstall => {
                 let old_code = canister.code.replace(new);
                 let old_stable = std::mem::take(&mut canister.stable);
+                let old_certified_data = std::mem::take(&mut canister.certified_data);
                 let old_timer = std::mem::take(&mut canister.global_timer);
                 let result = self.start_with(canister, module.has_init(), Entry::Init, arg);
                 if result.is_err() {
                     canister.code = old_code;
                     canister.stable = old_stable;
+                    canister.certified_data = old_certified_data;
                     canister.global_timer = old_timer;
                 }
                 result
@@ -217,6 +220,7 @@ impl Steps {
         skip_pre_upgrade: bool,
     ) -> Result<(), Trap> {
         let has_pre_upgrade = canister.module().is_some_and(Module::has_pre_upgrade);
+        let certified_data = canister.certified_data.clone();
         let timer = canister.global_timer;
         // All steps succeed or fail together. The engine never keeps what pre_upgrade does to the heap.
         canister.stable.begin();
@@ -224,6 +228,7 @@ impl Steps {
             let result = self.step(canister, Entry::PreUpgrade, Vec::new());
             if result.is_err() {
                 canister.stable.revert();
+                canister.certified_data = certified_data;
                 return result;
             }
         }
@@ -233,6 +238,7 @@ impl Steps {
         if result.is_err() {
             canister.code = old;
             canister.stable.revert();
+            canister.certified_data = certified_data;
             canister.global_timer = timer;
         } else {
             canister.stable.keep();
@@ -270,6 +276,9 @@ impl Steps {
         canister.cycles = canister.cycles.saturating_sub(execution.cycles_burned);
         if let Some(deadline) = execution.global_timer {
             canister.global_timer = deadline;
+        }
+        if let Some(data) = execution.certified_data {
+            canister.certified_data = data;
         }
         Ok(())
     }

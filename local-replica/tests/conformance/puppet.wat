@@ -33,7 +33,7 @@
   (import "ic0" "trap" (func $trap (param i32 i32)))
   (memory (export "memory") 2)
   (table funcref (elem $on_reply $on_reject $on_cleanup $on_reply_trap $on_cleanup_trap $ignore
-    $on_reply_count))
+    $on_reply_count $on_reply_counter))
   (data (i32.const 60000) "boom")
   (data (i32.const 60010) "not today")
   (data (i32.const 60030) "hello log")
@@ -146,6 +146,18 @@
   (func (export "canister_update relay_touching_one")
     (call $touch (i32.const 4)) (call $start_call (i32.const 6) (i32.const 2)) (call $perform))
   (func $on_reply_count (param i32) (call $reply_i64 (call $performance_counter (i32.const 1))))
+  ;; Composite queries
+  (func (export "canister_composite_query ask")
+    (call $add (i32.const 1))
+    (call $start_call (i32.const 0) (i32.const 2)) (call $perform))
+  (func (export "canister_composite_query ask_counting")
+    (call $add (i32.const 1))
+    (call $start_call (i32.const 7) (i32.const 2)) (call $perform))
+  (func (export "canister_composite_query ask_trap_in_reply")
+    (call $start_call (i32.const 3) (i32.const 4)) (call $perform))
+  (func (export "canister_composite_query ask_silently")
+    (call $start_call (i32.const 5) (i32.const 2)) (call $perform))
+  (func $on_reply_counter (param i32) (call $add (i32.const 10)) (call $reply_counter))
   ;; The argument is the candid argument of http_request.
   (func (export "canister_update outcall")
     (call $arg_copy (i32.const 1024) (i32.const 0) (call $arg_size))
