@@ -167,12 +167,24 @@ impl Replica {
         payload: &[u8],
     ) -> Result<Result<(), Reject>, ApiError> {
         if FOR_USERS.contains(&method) {
-            return Ok(target(method, payload).and_then(|target| match target {
+            let target = match target(method, payload) {
+                Ok(target) => target,
+                Err(error) => {
+                    return Ok(Err(Reject::new(
+                        error.error,
+                        format!(
+                            "Failed to parse payload for ic00 method {method}: {}",
+                            error.message
+                        ),
+                    )));
+                }
+            };
+            return Ok(match target {
                 Some(id) if method != "canister_metadata" => {
                     self.controlled(sender, id, method).map(|_| ())
                 }
                 _ => Ok(()),
-            }));
+            });
         }
         if FOR_CANISTERS.contains(&method) {
             return Ok(Err(Reject::new(
@@ -185,7 +197,10 @@ impl Replica {
                 "management method {method}"
             )));
         }
-        Ok(Err(unknown_method(method)))
+        Ok(Err(Reject::new(
+            ErrorCode::CanisterMethodNotFound,
+            format!("ic00 interface does not expose method {method}"),
+        )))
     }
 
     /// A query to the management canister.

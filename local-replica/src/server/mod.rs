@@ -1,5 +1,6 @@
 //! The HTTP server: instances, blobs, and when to exit.
 
+mod body;
 mod routes;
 
 use std::collections::BTreeMap;

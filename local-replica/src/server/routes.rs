@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Server;
+use super::body::Body;
 use crate::errors::{ApiError, Reject};
 use crate::faults::Plan;
 use crate::ingress::principal;
@@ -91,10 +92,7 @@ async fn create_instance(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Response {
-    let body = Body {
-        headers: &headers,
-        bytes: &bytes,
-    };
+    let body = Body::new(&headers, &bytes);
     let config = match body.parse::<InstanceConfig>() {
         Ok(config) => config,
         Err(error) => return error.into_response(),
@@ -139,10 +137,7 @@ async fn operate(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Response {
-    let body = Body {
-        headers: &headers,
-        bytes: &bytes,
-    };
+    let body = Body::new(&headers, &bytes);
     let result = match server.instance(id) {
         Ok(instance) => run(&server, &instance, &method, &operation, &body).await,
         Err(error) => Err(error),
@@ -360,40 +355,6 @@ fn ingress_status(
 
 fn raw_result(result: Result<Vec<u8>, Reject>, certified: bool) -> RawCanisterResult {
     result.map_err(|reject| reject.for_user(certified)).into()
-}
-
-/// The body of a request, which has to be JSON and to say so.
-struct Body<'a> {
-    headers: &'a HeaderMap,
-    bytes: &'a [u8],
-}
-
-impl Body<'_> {
-    fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        if !self.is_json() {
-            return Err(ApiError::unsupported_media_type(
-                "Expected request with `Content-Type: application/json`",
-            ));
-        }
-        serde_json::from_slice(self.bytes).map_err(|error| {
-            if error.is_data() {
-                ApiError::unprocessable(format!(
-                    "Failed to deserialize the JSON body into the target type: {error}"
-                ))
-            } else {
-                ApiError::bad_request(format!("Failed to parse the request body as JSON: {error}"))
-            }
-        })
-    }
-
-    fn is_json(&self) -> bool {
-        let kind = self.headers.get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        let kind = kind.to_ascii_lowercase();
-        let subtype = kind.strip_prefix("application/");
-        subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
-    }
 }
 
 fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
