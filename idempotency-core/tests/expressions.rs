@@ -36,6 +36,7 @@ fn described<A: ArgumentEncoder, R>(endpoint: &Endpoint<A, R>, args: A) -> [Stri
 /// A method with one argument for each of the names.
 macro_rules! one_argument {
     ($($name:ident $exported:tt)*) => {
+        #[allow(non_snake_case)]
         mod one {
             $(pub(crate) mod $name {
                 use crate::STORE;
@@ -194,7 +195,7 @@ mod several {
 
 /// Names that the user's crate gives to things of its own.
 mod collisions {
-    #![allow(dead_code, non_camel_case_types, non_upper_case_globals)]
+    #![allow(dead_code, non_camel_case_types, non_upper_case_globals, unused_macros)]
 
     use super::{STORE, described, idempotent};
 
