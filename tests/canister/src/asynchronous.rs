@@ -80,9 +80,7 @@ async fn work_on(endpoint: &str, plan: Plan) -> Answer {
     ran(&format!("{endpoint}, after the await"));
     match plan {
         Plan::FailLater => Err(Failure::Own(format!("{number}: failed later"))),
-        Plan::TrapLater | Plan::HoldAndTrap | Plan::TrapInCleanup => {
-            ic_cdk::trap("planned, later")
-        }
+        Plan::TrapLater | Plan::HoldAndTrap | Plan::TrapInCleanup => ic_cdk::trap("planned, later"),
         Plan::AnswerMuch => Ok("x".repeat(2_000)),
         _ => Ok(format!("{number}: done")),
     }
