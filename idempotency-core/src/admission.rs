@@ -52,6 +52,16 @@ pub struct Ticket {
     pub(crate) counted: Option<Box<Counted>>,
 }
 
+impl Ticket {
+    pub(crate) fn lane(&self) -> Option<&(Sequence, Lane)> {
+        self.counted.as_ref()?.lane.as_ref()
+    }
+
+    pub(crate) fn usage(&self) -> Option<&(Identity, Usage)> {
+        self.counted.as_ref()?.usage.as_ref()
+    }
+}
+
 /// What else must be written when a request is recorded, as it was when the request was admitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
@@ -67,6 +77,7 @@ pub(crate) struct Counted {
 /// | done | same | the first reply; if it is not held: [`ReplyDropped`](IdempotencyError::ReplyDropped) |
 /// | running in this heap, for no longer than the window | same | [`InProgress`](IdempotencyError::InProgress) |
 /// | running for longer or in an earlier heap, or interrupted | same | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
+/// | absent | the number for which a strict lane waits | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
 /// | absent | `created_at < now − window − drift` | [`TooOld`](IdempotencyError::TooOld) |
 /// | absent | `created_at > now + drift` | [`CreatedInFuture`](IdempotencyError::CreatedInFuture) |
 /// | absent | sequence number used before | [`SequenceTooOld`](IdempotencyError::SequenceTooOld) |
@@ -77,8 +88,8 @@ pub(crate) struct Counted {
 /// | the store's memory is damaged | any | [`StoreDamaged`](IdempotencyError::StoreDamaged) |
 ///
 /// No call is known to end in any time: a callee may hold one for ever, and a future whose guard traps in the cleanup neither
-/// goes on nor is dropped. So what has run for longer than the window is unknown. It counts against no quota then, its room goes
-/// to others when its record expires, and it still does not run again: the heap remembers it until it ends, or the heap does.
+/// goes on nor is dropped. So what has run for longer than the window is unknown. When its record expires it counts against no
+/// quota and its room goes to others, and it still does not run again: the heap remembers it until it ends, or the heap does.
 ///
 /// The look-up comes first, so a retry of something done is answered however late it comes and however full the store
 /// is. Only a request that passes everything else makes the store give up an expired slice.
@@ -89,6 +100,7 @@ pub fn admit<M: Memory, F: Fingerprinted>(
 ) -> Decision {
     let decided = find(store, request).and_then(|found| match found {
         Found::Record(record) => Ok(known(store, record, &request.fingerprint, now)),
+        Found::Stuck { since } => Err(IdempotencyError::OutcomeUnknown { since }),
         Found::Nothing(lane) => new(store, request, lane, now).map(Decision::Execute),
     });
     decided.unwrap_or_else(Decision::Refuse)
@@ -102,7 +114,7 @@ pub fn foresee<M: Memory>(
     now: Timestamp,
 ) -> Result<(), IdempotencyError> {
     let lane = match find(store, request)? {
-        Found::Record(_) => return Ok(()),
+        Found::Record(_) | Found::Stuck { .. } => return Ok(()),
         Found::Nothing(lane) => lane,
     };
     in_window(store, request.created_at, now)?;
@@ -116,6 +128,10 @@ pub fn foresee<M: Memory>(
 /// What is known of a request.
 enum Found {
     Record(Record),
+    /// No record any more, but its lane waits for it.
+    Stuck {
+        since: Timestamp,
+    },
     /// No record, and the lane of its number if it has one.
     Nothing(Option<Box<InLane>>),
 }
@@ -157,8 +173,14 @@ fn find<M: Memory, F>(store: &Store<M>, request: &Request<F>) -> Result<Found, I
     {
         return Ok(Found::Nothing(lane));
     }
-    let record = store.lookup(&request.identity)?;
-    Ok(record.map_or(Found::Nothing(lane), Found::Record))
+    if let Some(record) = store.lookup(&request.identity)? {
+        return Ok(Found::Record(record));
+    }
+    let stuck_since = (lane.as_ref()).and_then(|it| it.lane.stuck_since(it.sequence.number));
+    Ok(match stuck_since {
+        Some(since) => Found::Stuck { since },
+        None => Found::Nothing(lane),
+    })
 }
 
 fn known<M: Memory>(
@@ -196,11 +218,11 @@ fn new<M: Memory, F: Fingerprinted>(
     now: Timestamp,
 ) -> Result<Ticket, IdempotencyError> {
     in_window(store, request.created_at, now)?;
-    let (counted, new_tallies) = match &request.counts_in {
-        None => (None, 0),
-        Some(counts_in) => counted(store, counts_in, lane, now)?,
+    let counted = match &request.counts_in {
+        None => None,
+        Some(counts_in) => Some(counted(store, counts_in, lane, now)?),
     };
-    store.make_room(new_tallies, now)?;
+    store.make_room(now)?;
     Ok(Ticket {
         counted,
         head: Head {
@@ -230,26 +252,30 @@ fn in_window<M: Memory>(
     Ok(())
 }
 
-/// What is known of the request's lane and scope, if it may be executed as far as they go; and how many of them are new.
+/// What is known of the request's lane and scope, if it may be executed as far as they go. There is room for them.
 fn counted<M: Memory>(
     store: &Store<M>,
     counts_in: &CountsIn,
     lane: Option<Box<InLane>>,
     now: Timestamp,
-) -> Result<(Option<Box<Counted>>, u64), IdempotencyError> {
-    let mut counted = Counted::default();
-    let mut new_tallies = 0;
+) -> Result<Box<Counted>, IdempotencyError> {
+    let mut counted = Box::<Counted>::default();
+    let mut has_new = false;
     if let Some(lane) = lane {
         lane.admit()?;
-        new_tallies += u64::from(lane.is_new);
+        has_new |= lane.is_new;
         counted.lane = Some((lane.sequence, lane.lane));
     }
     if let Some((quota, scope)) = store.policy().quota.zip(counts_in.scope) {
-        let known = store.usage(&scope, now)?;
-        new_tallies += u64::from(known.is_none());
-        let usage = known.unwrap_or_default();
+        let (usage, is_known) = store.usage(&scope, now)?;
+        has_new |= !is_known;
         usage.admit(&quota, store.policy())?;
         counted.usage = Some((scope, usage));
     }
-    Ok((Some(Box::new(counted)), new_tallies))
+    if has_new {
+        let lane = counted.lane.iter().map(|(sequence, _)| sequence.lane);
+        let scope = counted.usage.iter().map(|(scope, _)| *scope);
+        store.make_room_for_tallies(lane.chain(scope), now)?;
+    }
+    Ok(counted)
 }

@@ -71,7 +71,7 @@ mod timer {
         use super::*;
         use crate::{
             admission::{self, Decision, Request},
-            identity::{Digest, Fingerprint, Identity},
+            identity::{Fingerprint, Identity},
             policy::Policy,
         };
         use ic_stable_structures::VectorMemory;
@@ -83,7 +83,7 @@ mod timer {
         fn execute(store: &Store<VectorMemory>, key: u8, now: u64) {
             let request = Request {
                 identity: Identity([key; 24]),
-                fingerprint: Fingerprint::new(Digest([0; 8]), None, None),
+                fingerprint: Fingerprint::default(),
                 created_at: None,
                 counts_in: None,
             };

@@ -117,7 +117,8 @@ impl Policy {
         self
     }
 
-    /// For how long a lane is known after its last request, at least; never less than requests are remembered for. A lane that
+    /// For how long a lane is known after its last request, at least; never less than requests are remembered for, which goes
+    /// for scopes with a quota as well. A lane that
     /// is not known begins above every number that a forgotten one has used. Default: 30 days.
     #[must_use]
     pub const fn scope_idle(mut self, idle: Duration) -> Self {
@@ -126,17 +127,28 @@ impl Policy {
     }
 
     /// When as many lanes and scopes are known as may be, gives up the idlest before their time to make room for new ones:
-    /// never one that was used within the time that requests are remembered for. Default: refuses new ones.
+    /// never a lane that was used within the time that requests are remembered for, or a scope of which something counts against
+    /// its quota. Default: refuses new ones.
     #[must_use]
     pub const fn evict_idle_scopes(mut self) -> Self {
         self.evicts_idle_scopes = true;
         self
     }
 
-    /// Most requests of one scope (by default a caller) that are remembered at a time, and most bytes of their replies. More
-    /// are refused with [`QuotaExceeded`](crate::IdempotencyError::QuotaExceeded), so no caller can fill the store alone.
-    /// What a request takes is counted for up to a sixth of the window longer than it is remembered. Each new request
-    /// reads and writes what its scope takes. Default: none.
+    /// Most requests of one scope that are remembered at a time, and most bytes of their replies, each rounded up to 64. More
+    /// are refused with [`QuotaExceeded`](crate::IdempotencyError::QuotaExceeded), so no caller can fill the store alone. A
+    /// caller's requests count together over all endpoints of the store, those of another scope at each endpoint.
+    ///
+    /// - A request counts for up to a sixth of window and drift longer than its record is certain to be held. After an upgrade
+    ///   that changed the window it may be a sixth of the longer one, and more after several.
+    /// - While it runs it counts with the largest reply. One that ended without a reply, was interrupted or cut off by an
+    ///   upgrade counts with none.
+    /// - An `Err` that a sync method forgets does not count. One that an async method forgets counts as a request without a
+    ///   reply, and so does what a lane's client has acknowledged with its reply: both take room until they expire.
+    /// - A quota that an upgrade sets counts requests from then on. Whose requests are held already is not known, so a scope may
+    ///   hold its quota beside those, until they expire.
+    ///
+    /// Each new request reads and writes what its scope takes. Default: none.
     #[must_use]
     pub const fn quota(mut self, entries: u64, reply_bytes: u64) -> Self {
         self.quota = Some(Quota {

@@ -2,7 +2,24 @@
 //!
 //! Requests are forgotten many at a time, and none is looked at then. So what they take is counted by the time at which they
 //! expire, in eight buckets of a sixth of the reach each: a bucket that is over counts no more. A scope is charged for no
-//! less than what the store holds of it.
+//! less than what the store holds of the requests that were admitted under a quota:
+//!
+//! | request | counts as |
+//! |---|---|
+//! | running | one request, and room for the largest reply for as long as it is remembered |
+//! | ended with a reply | one request and its reply |
+//! | ended without one, interrupted, or cut off by an upgrade | one request |
+//! | released, as it did nothing | one request: its record lies there until its slice goes, and who could leave as many of those as he likes would fill the memory of all |
+//!
+//! Nothing is ever taken back: a request is added when it begins, its reply when it ends, and what is reserved for one that
+//! runs is known on the heap alone, so that an upgrade leaves no trace of it.
+//!
+//! What runs on when its record has expired counts no more; when it ends it is remembered, and counts, for another window, if
+//! its scope is within its quota then.
+//!
+//! It is charged for more than that in two cases. Of a request that is counted again, as it ran on, both count for up to
+//! a sixth of the reach. And after an upgrade that changed the window
+//! there may be more ends than buckets: then the two that are closest become one, which counts until the later end.
 
 use crate::{
     error::IdempotencyError,
@@ -18,12 +35,13 @@ const BUCKET_BYTES: usize = 16;
 const UNIT_BYTES: u64 = 64;
 
 /// What a scope takes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
     now: u64,
+    /// By their ends.
     buckets: Vec<Bucket>,
-    /// For each attempt that is running, the end of the bucket in which it was counted. When that is over it counts by itself.
-    running: Vec<u64>,
+    /// Attempts that are running: room is kept for their replies.
+    running: u64,
     /// Units of the largest reply, with which what is running counts.
     largest: u32,
 }
@@ -37,6 +55,16 @@ struct Bucket {
 }
 
 impl Usage {
+    /// Nothing.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            now: now.as_nanos(),
+            buckets: vec![],
+            running: 0,
+            largest: 0,
+        }
+    }
+
     /// From a tally, without what has expired.
     pub(crate) fn from_tally(tally: &[u8], now: Timestamp) -> Self {
         let number = |bytes: &[u8]| {
@@ -48,18 +76,16 @@ impl Usage {
             entries: number(&bytes[8..12]) as u32,
             units: number(&bytes[12..]) as u32,
         });
+        let buckets = buckets.filter(|bucket| bucket.end >= now.as_nanos());
         Self {
-            now: now.as_nanos(),
-            buckets: buckets
-                .filter(|bucket| bucket.end >= now.as_nanos())
-                .collect(),
-            ..Self::default()
+            buckets: buckets.collect(),
+            ..Self::new(now)
         }
     }
 
-    /// With what is running of the scope: the ends that [`add`](Self::add) gave.
-    pub(crate) fn with_running(mut self, ends: Vec<u64>, policy: &Policy) -> Self {
-        (self.running, self.largest) = (ends, units(policy.max_reply_bytes.into()));
+    /// With so many attempts of the scope that are running.
+    pub(crate) fn with_running(mut self, running: u64, policy: &Policy) -> Self {
+        (self.running, self.largest) = (running, units(policy.max_reply_bytes.into()));
         self
     }
 
@@ -83,11 +109,13 @@ impl Usage {
             entries += u64::from(bucket.entries);
             units += u64::from(bucket.units);
         }
-        let overdue = self.running.iter().filter(|end| **end < at).count() as u64;
-        (
-            entries + overdue,
-            (units + overdue * u64::from(self.largest)) * UNIT_BYTES,
-        )
+        let reserved = self.running * u64::from(self.largest);
+        (entries, (units + reserved) * UNIT_BYTES)
+    }
+
+    /// The last time at which any of it counts that is not running.
+    pub(crate) fn counts_until(&self) -> u64 {
+        self.buckets.last().map_or(0, |bucket| bucket.end)
     }
 
     /// Whether one more request with the largest reply is within the quota.
@@ -100,55 +128,66 @@ impl Usage {
         if has_room(&self.now) {
             return Ok(());
         }
-        let ends = self.buckets.iter().map(|bucket| bucket.end);
-        let mut later: Vec<u64> = ends.map(|end| end.saturating_add(1)).collect();
-        later.sort_unstable();
-        // When nothing but what is running is in the way, nobody knows until when.
+        let mut later = (self.buckets.iter()).map(|bucket| bucket.end.saturating_add(1));
+        // When room for replies to come is in the way, nobody knows until when.
         let soon = Timestamp::from_nanos(self.now.saturating_add(1));
-        let retry_after = (later.into_iter().find(has_room)).map_or(soon, Timestamp::from_nanos);
+        let retry_after = later.find(has_room).map_or(soon, Timestamp::from_nanos);
         Err(IdempotencyError::QuotaExceeded { retry_after })
     }
 
-    /// Counts a request that is remembered until `until`; until when, ns.
+    /// Counts a request that is remembered until `until`, with its reply if it has one; until when it counts, ns.
     pub(crate) fn add(&mut self, until: Timestamp, reply_bytes: u64, policy: &Policy) -> u64 {
-        let bucket = self.bucket(until, policy);
-        bucket.entries = bucket.entries.saturating_add(1);
-        bucket.units = bucket.units.saturating_add(units(reply_bytes));
-        bucket.end
+        self.count(until, 1, reply_bytes, policy)
     }
 
-    /// The reply of a request that was counted with the largest takes this much.
-    pub(crate) fn shrink(&mut self, until: Timestamp, reply_bytes: u64, policy: &Policy) {
-        let bucket = self.bucket(until, policy);
-        let largest = units(policy.max_reply_bytes.into());
-        bucket.units = bucket
-            .units
-            .saturating_sub(largest - units(reply_bytes).min(largest));
+    /// Counts the reply of a request that was [`add`](Self::add)ed, until `counted_until`, and has ended. If it is remembered
+    /// for longer than it counts, as it ran on and its record was moved, it is counted anew.
+    pub(crate) fn end(
+        &mut self,
+        counted_until: u64,
+        until: Timestamp,
+        reply_bytes: u64,
+        policy: &Policy,
+    ) {
+        let entries = u32::from(counted_until < until.as_nanos());
+        self.count(until, entries, reply_bytes, policy);
     }
 
-    fn bucket(&mut self, until: Timestamp, policy: &Policy) -> &mut Bucket {
+    fn count(&mut self, until: Timestamp, entries: u32, reply_bytes: u64, policy: &Policy) -> u64 {
         let length = (policy.reach() / BUCKETS_IN_REACH).max(1);
         let end = until.as_nanos().div_ceil(length).saturating_mul(length);
-        let found = self.buckets.iter().position(|bucket| bucket.end == end);
-        let index = found.unwrap_or_else(|| {
+        let place = self.buckets.partition_point(|bucket| bucket.end < end);
+        if self.buckets.get(place).is_none_or(|found| found.end != end) {
             let bucket = Bucket {
                 end,
                 entries: 0,
                 units: 0,
             };
-            if self.buckets.len() < BUCKETS {
-                self.buckets.push(bucket);
-                return self.buckets.len() - 1;
-            }
-            // More ends than buckets, after the window was changed: the latest takes it, and counts for as long as it must.
-            let ends = self.buckets.iter().map(|bucket| bucket.end).enumerate();
-            let latest = ends
-                .max_by_key(|(_, end)| *end)
-                .map_or(0, |(index, _)| index);
-            self.buckets[latest].end = self.buckets[latest].end.max(end);
-            latest
-        });
-        &mut self.buckets[index]
+            self.buckets.insert(place, bucket);
+        }
+        self.buckets[place].add(entries, units(reply_bytes));
+        if self.buckets.len() > BUCKETS {
+            self.join_closest();
+        }
+        let place = self.buckets.partition_point(|bucket| bucket.end < end);
+        self.buckets.get(place).map_or(end, |bucket| bucket.end)
+    }
+
+    /// Makes one of the two buckets that are closest.
+    fn join_closest(&mut self) {
+        let pairs = self.buckets.windows(2).enumerate();
+        let gaps = pairs.map(|(place, pair)| (pair[1].end.saturating_sub(pair[0].end), place));
+        if let Some((_, place)) = gaps.min() {
+            let Bucket { entries, units, .. } = self.buckets.remove(place);
+            self.buckets[place].add(entries, units);
+        }
+    }
+}
+
+impl Bucket {
+    fn add(&mut self, entries: u32, units: u32) {
+        self.entries = self.entries.saturating_add(entries);
+        self.units = self.units.saturating_add(units);
     }
 }
 

@@ -1,13 +1,15 @@
 //! Sequence numbers: which numbers of a lane were used, and which may be used next.
 //!
 //! A *lane* is a counter of one scope (by default the caller) at one endpoint; with `lane = EXPR` a scope has several. Of
-//! each the store keeps, in some 60 bytes and one bit for each number of the window, the first number that was not used and
+//! each the store keeps, in some 70 bytes and one bit for each number of the window, the first number that was not used and
 //! which after it were. The replies are records like any other, found by lane and number.
 //!
 //! - *Strict*, `window = 1`: exactly the next number runs, and only when the one before has ended. One whose outcome is
-//!   unknown blocks its lane.
+//!   unknown blocks its lane: it stays [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown), also when its record has
+//!   expired, until an operator settles it with [`Store::free_lane`](crate::Store::free_lane) or the lane is forgotten.
 //! - *Pipelined*, `window = N`: each number from the first unused one on, and less than N beyond it, runs, in any order.
-//!   One that is lost blocks nobody until the window is full; one whose outcome is unknown blocks nobody at all.
+//!   One that is lost blocks nobody until the window is full; one whose outcome is unknown blocks nobody at all, and when its
+//!   record has expired it is a number that was used, like any other.
 //!
 //! # Forgetting a lane
 //! A counter that begins at 0 again would let every old request run again (as accounts that were reaped and came back did
@@ -15,7 +17,9 @@
 //! used, and a lane that is not known begins there. A client asks [`Store::next_number`](crate::Store::next_number) where it
 //! stands.
 
-use crate::{error::IdempotencyError, identity::Identity};
+use crate::{error::IdempotencyError, identity::Identity, time::Timestamp};
+use candid::CandidType;
+use serde::Deserialize;
 
 /// Widest window of a pipelined lane.
 pub const MAX_WINDOW: u16 = 1_024;
@@ -33,6 +37,26 @@ pub struct Sequence {
     pub acked: Option<u64>,
 }
 
+/// What came of [`Store::free_lane`](crate::Store::free_lane).
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+pub enum FreedLane {
+    /// The number counts as used and never runs again; the lane goes on with the next one.
+    Freed {
+        /// When the number began.
+        since: Timestamp,
+    },
+    /// The number is running, and the lane goes on when it has ended. Nothing has changed.
+    Running {
+        /// When it began.
+        since: Timestamp,
+    },
+    /// The lane does not wait for this number. Nothing has changed.
+    NotStuck {
+        /// The number with which the lane goes on, or for which it waits.
+        next: u64,
+    },
+}
+
 /// What is known of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lane {
@@ -41,6 +65,8 @@ pub(crate) struct Lane {
     first: u64,
     /// The replies to all numbers below were let go.
     acked: u64,
+    /// When the number that began last did so, ns. A strict lane that is stuck outlives the record that says so.
+    begun: u64,
     /// A bit for each number from `first` on: whether it was used.
     used: Vec<u64>,
 }
@@ -52,12 +78,17 @@ impl Lane {
             window: 1,
             first: floor,
             acked: floor,
+            begun: 0,
             used: vec![],
         }
     }
 
-    /// With another window. What was used beyond a window that is narrower now stays known.
+    /// With another window. What was used beyond a window that is narrower now stays known, and a lane that becomes strict
+    /// does not wait for numbers that blocked nobody.
     pub(crate) fn with_window(mut self, window: u16) -> Self {
+        if window == 1 && !self.is_strict() {
+            self.slide();
+        }
         let last = self.used.iter().rposition(|word| *word != 0);
         let in_use = last.map_or(0, |last| last + 1);
         self.used.resize(in_use.max(words(window)), 0);
@@ -77,12 +108,13 @@ impl Lane {
             window: field() as u16,
             first: field(),
             acked: field(),
+            begun: field(),
             used: fields.collect(),
         }
     }
 
     pub(crate) fn to_tally(&self) -> Vec<u8> {
-        let fields = [self.window.into(), self.first, self.acked];
+        let fields = [self.window.into(), self.first, self.acked, self.begun];
         let fields = fields.iter().chain(&self.used);
         fields.flat_map(|field| field.to_le_bytes()).collect()
     }
@@ -115,11 +147,18 @@ impl Lane {
         number < self.first || place.is_some_and(|(word, bit)| self.used[word] & bit != 0)
     }
 
+    /// Since when a strict lane waits for this number: it has begun, and has not ended.
+    pub(crate) fn stuck_since(&self, number: u64) -> Option<Timestamp> {
+        let is_stuck = self.is_strict() && number == self.first && self.has_used(number);
+        is_stuck.then(|| Timestamp::from_nanos(self.begun))
+    }
+
     /// A number begins.
-    pub(crate) fn begin(&mut self, number: u64) {
+    pub(crate) fn begin(&mut self, number: u64, now: Timestamp) {
         if !self.is_strict() {
             self.slide();
         }
+        self.begun = now.as_nanos();
         self.set(number, true);
     }
 

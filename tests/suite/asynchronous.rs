@@ -172,9 +172,11 @@ fn many_at_once_each_run_once() {
         assert_eq!(it.executions("work"), 20);
         assert_eq!(it.executions("work, after the await"), 20);
         for (first, second) in answers[..20].iter().zip(&answers[20..]) {
+            // Either may be executed first.
+            let waiting = [first, second].map(is_in_progress);
             assert!(
-                first == second || is_in_progress(second),
-                "{first:?} then {second:?}"
+                waiting[0] != waiting[1] || first == second && !waiting[0],
+                "{first:?} and {second:?}"
             );
         }
     });

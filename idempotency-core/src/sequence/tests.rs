@@ -1,7 +1,7 @@
 //! A lane beside a plain set of the numbers that were used.
 
 use super::{Lane, MAX_WINDOW};
-use crate::error::IdempotencyError;
+use crate::{error::IdempotencyError, time::Timestamp};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -12,6 +12,8 @@ struct Model {
     first: u64,
     acked: u64,
     used: BTreeSet<u64>,
+    /// When the last number began.
+    begun: u64,
 }
 
 impl Model {
@@ -21,6 +23,7 @@ impl Model {
             first: floor,
             acked: floor,
             used: BTreeSet::new(),
+            begun: 0,
         }
     }
 
@@ -53,11 +56,24 @@ impl Model {
         }
     }
 
-    fn begin(&mut self, number: u64) {
+    fn begin(&mut self, number: u64, now: u64) {
         if self.window > 1 {
             self.first = self.first_unused();
         }
         self.used.insert(number);
+        self.begun = now;
+    }
+
+    fn with_window(&mut self, window: u16) {
+        if self.window > 1 && window == 1 {
+            self.first = self.first_unused();
+        }
+        self.window = window;
+    }
+
+    /// The number that a strict lane waits for, and since when.
+    fn stuck(&self) -> Option<(u64, u64)> {
+        (self.window == 1 && self.used.contains(&self.first)).then_some((self.first, self.begun))
     }
 
     /// A strict lane waits for its number, and no other.
@@ -86,6 +102,8 @@ enum Fate {
     Pending,
     /// The number that has been pending for the longest ends, too.
     EndsAnother,
+    /// It never ends, and whoever waits for it is freed.
+    Freed,
 }
 
 fn windows() -> impl Strategy<Value = u16> {
@@ -103,6 +121,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         Fate::Released,
         Fate::Pending,
         Fate::EndsAnother,
+        Fate::Freed,
     ]);
     let offset = prop_oneof![4 => Just(0), 4 => 0..4i64, 4 => 0..70i64, 1 => -70..1_100i64];
     let op = prop_oneof![
@@ -121,7 +140,7 @@ fn check(floor: u64, window: u16, ops: &[Op]) -> Result<(), TestCaseError> {
         ..Model::new(floor)
     };
     let mut pending = vec![];
-    for op in ops {
+    for (now, op) in (1..).zip(ops) {
         match *op {
             Op::Use(offset, ref fate) => {
                 let number = model.next().saturating_add_signed(offset);
@@ -130,8 +149,8 @@ fn check(floor: u64, window: u16, ops: &[Op]) -> Result<(), TestCaseError> {
                 if admitted.is_err() {
                     continue;
                 }
-                lane.begin(number);
-                model.begin(number);
+                lane.begin(number, Timestamp::from_nanos(now));
+                model.begin(number, now);
                 prop_assert!(lane.unused_from() > number);
                 match fate {
                     Fate::Released => {
@@ -149,11 +168,18 @@ fn check(floor: u64, window: u16, ops: &[Op]) -> Result<(), TestCaseError> {
                         lane.end(ended);
                         model.end(ended);
                     }
+                    Fate::Freed => {
+                        if let Some((number, _)) = model.stuck() {
+                            lane.end(number);
+                            model.end(number);
+                        }
+                        prop_assert_eq!(model.stuck(), None);
+                    }
                 }
             }
             Op::Window(window) => {
                 lane = lane.with_window(window);
-                model.window = window;
+                model.with_window(window);
             }
             Op::Acked(offset) => {
                 let received = model.next().saturating_add_signed(offset);
@@ -164,6 +190,11 @@ fn check(floor: u64, window: u16, ops: &[Op]) -> Result<(), TestCaseError> {
             Op::Store => lane = Lane::from_tally(&lane.to_tally()),
         }
         prop_assert_eq!(lane.next(), model.next());
+        for number in [model.first, model.first.saturating_add(1)] {
+            let stuck = model.stuck().filter(|(at, _)| *at == number);
+            let since = stuck.map(|(_, since)| Timestamp::from_nanos(since));
+            prop_assert_eq!(lane.stuck_since(number), since);
+        }
         prop_assert_eq!(&lane, &Lane::from_tally(&lane.to_tally()));
         let unused_from = model
             .used
@@ -200,6 +231,8 @@ fn too_old(expected: u64) -> Result<(), IdempotencyError> {
     Err(IdempotencyError::SequenceTooOld { expected })
 }
 
+const NOW: Timestamp = Timestamp::from_nanos(7);
+
 #[test]
 fn each_window_takes_as_many_numbers_as_it_is_wide() {
     for window in [1, 2, 63, 64, 65, 1_023, MAX_WINDOW] {
@@ -209,13 +242,13 @@ fn each_window_takes_as_many_numbers_as_it_is_wide() {
             assert_eq!(lane.admit(number), Ok(()), "{number} of {window}");
             assert_eq!(lane.admit(number + width), gap(0), "{number} of {window}");
             if number > 0 {
-                lane.begin(number);
+                lane.begin(number, NOW);
                 assert_eq!(lane.admit(number), too_old(0), "{number} of {window}");
             }
         }
         // All but the first are used: it was lost, and now comes.
         assert_eq!(lane.admit(width), gap(0), "{window}");
-        lane.begin(0);
+        lane.begin(0, NOW);
         lane.end(0);
         assert_eq!(lane.next(), width);
         assert_eq!(lane.admit(0), too_old(width));
@@ -230,7 +263,7 @@ fn the_numbers_end_before_the_last_one() {
     for window in [1, 2, 64, MAX_WINDOW] {
         let mut lane = Lane::new(u64::MAX - 2).with_window(window);
         for number in [u64::MAX - 2, u64::MAX - 1] {
-            lane.begin(number);
+            lane.begin(number, NOW);
             lane.end(number);
         }
         // A floor above it could not be told.
@@ -244,7 +277,7 @@ fn the_numbers_end_before_the_last_one() {
 #[test]
 fn a_strict_lane_waits_for_its_own_number() {
     let mut lane = Lane::new(5).with_window(1);
-    lane.begin(5);
+    lane.begin(5, NOW);
     lane.end(3);
     assert_eq!(lane.admit(6), gap(5));
     lane.end(5);

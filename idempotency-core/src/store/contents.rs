@@ -255,8 +255,10 @@ impl<M: Memory> Contents<M> {
         self.overdue.remove(identity);
         let scope = (ticket.counted.as_ref()).and_then(|counted| counted.usage.as_ref());
         let is_within_quota = match policy.quota.zip(scope) {
-            Some((quota, (scope, _))) => (self.usage(scope, now, policy)?)
-                .is_none_or(|usage| usage.admit(&quota, policy).is_ok()),
+            Some((quota, (scope, _))) => {
+                let (usage, _) = self.usage(scope, now, policy)?;
+                usage.admit(&quota, policy).is_ok()
+            }
             None => true,
         };
         let running = self.reserved();

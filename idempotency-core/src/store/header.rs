@@ -18,7 +18,7 @@
 //!     64      8  floor of sequences: a lane that is not known begins here
 //!     72      2  number of the oldest slice of tallies
 //!     74      2  live slices of tallies
-//!    256  16×48  slice table of tallies: slice n is entry n mod 16
+//!    256  16×56  slice table of tallies: slice n is entry n mod 16
 //!   4096 512×64  slice table: slice n is entry n mod 512
 //! ```
 //!

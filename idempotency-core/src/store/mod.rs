@@ -56,8 +56,14 @@ pub use record::Attempt;
 pub(crate) use record::{Head, Record, State};
 
 use crate::{
-    admission::Ticket, error::IdempotencyError, identity::Identity, policy::Policy, quota::Usage,
-    runtime, sequence::Lane, time::Timestamp,
+    admission::Ticket,
+    error::IdempotencyError,
+    identity::Identity,
+    policy::Policy,
+    quota::Usage,
+    runtime,
+    sequence::{FreedLane, Lane},
+    time::Timestamp,
 };
 use candid::CandidType;
 use contents::{Contents, Ended, Running};
@@ -118,8 +124,15 @@ impl<M: Memory> Store<M> {
     /// Opens the store in `memory`, or makes a new one if the memory was never used.
     ///
     /// # Panics
-    /// Traps with the [`OpenError`] if the memory can't be opened: an upgrade that would lose the store is undone.
+    /// Traps with the [`OpenError`] if the memory can't be opened: an upgrade that would lose the store is undone. Outside a
+    /// canister, that is in a native test, there is no clock: use [`Store::open`] there.
     pub fn new(memory: M, policy: Policy) -> Self {
+        if cfg!(not(target_family = "wasm")) {
+            panic!(
+                "idempotency: `Store::new` reads the canister's clock, and this is no canister; in a native test make the \
+                 store with `Store::open(memory, policy, Timestamp::from_nanos(0))`"
+            );
+        }
         Self::open(memory, policy, runtime::time())
             .unwrap_or_else(|error| panic!("idempotency: {error}"))
     }
@@ -231,8 +244,8 @@ impl<M: Memory> Store<M> {
         Ok(tally.map(|tally| Lane::from_tally(&tally)))
     }
 
-    /// What a scope takes.
-    pub(crate) fn usage(&self, scope: &Identity, now: Timestamp) -> Result<Option<Usage>, Damaged> {
+    /// What a scope takes, and whether it is known.
+    pub(crate) fn usage(&self, scope: &Identity, now: Timestamp) -> Result<(Usage, bool), Damaged> {
         self.inner()?.usage(scope, now, &self.policy)
     }
 
@@ -251,22 +264,82 @@ impl<M: Memory> Store<M> {
         Ok(known.map_or_else(|| self.sequence_floor(), |lane| lane.next()))
     }
 
-    /// Makes sure that one more record with the largest reply, and so many tallies that are not known yet, fit. Gives up one
-    /// expired slice, and more only if there is no room otherwise.
+    /// Frees a strict lane that waits for `number` because its outcome is unknown: the number is settled as used, never runs
+    /// again, and the lane goes on with the next one. For an operator who has found out what the number did. Says what it
+    /// found, and does nothing to a lane that waits for another number: to repeat the call is safe. What began in this heap
+    /// and has not ended may still be running, however long ago that was, and is left alone: upgrade the canister first.
+    ///
+    /// ```
+    /// use candid::Principal;
+    /// use ic_stable_structures::DefaultMemoryImpl;
+    /// use idempotency_core::{Damaged, Store, identity::{Identity, LaneKey, Scope}, sequence::FreedLane};
+    ///
+    /// thread_local! {
+    ///     static ORDERS: Store<DefaultMemoryImpl> = /* as the endpoint has it */
+    /// #       Store::new(DefaultMemoryImpl::default(), Default::default());
+    /// }
+    ///
+    /// /// What to do with order `number` of `client`, of which only he knows whether it was placed.
+    /// #[ic_cdk::update(guard = "is_operator")]
+    /// fn free_orders_of(client: Principal, number: u64) -> FreedLane {
+    ///     // As the attribute of `order` says: its name, its `scope`, and its `lane` if it has one.
+    ///     let lane = Identity::of_lane("order", &Scope::Caller, &client, &LaneKey::default()).expect("a principal is no long key");
+    ///     let freed = ORDERS.with(|orders| orders.free_lane(&lane, number));
+    ///     freed.unwrap_or_else(|damaged| ic_cdk::trap(damaged.to_string()))
+    /// }
+    ///
+    /// fn is_operator() -> Result<(), String> {
+    ///     match ic_cdk::api::is_controller(&ic_cdk::api::msg_caller()) {
+    ///         true => Ok(()),
+    ///         false => Err("only controllers".into()),
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn free_lane(&self, lane: &Identity, number: u64) -> Result<FreedLane, Damaged> {
+        let Some(mut known) = self.lane(lane)? else {
+            let next = self.sequence_floor();
+            return Ok(FreedLane::NotStuck { next });
+        };
+        let Some(since) = known.stuck_since(number) else {
+            let next = known.next();
+            return Ok(FreedLane::NotStuck { next });
+        };
+        let record = self.lookup(&Identity::of_number(lane, number))?;
+        let state = record.map(|record| record.state);
+        if matches!(state, Some(State::Pending(attempt)) if self.is_running(attempt)) {
+            return Ok(FreedLane::Running { since });
+        }
+        known.end(number);
+        self.inner()?.amend_lane(lane, &known)?;
+        Ok(FreedLane::Freed { since })
+    }
+
+    /// Makes sure that these lanes and scopes can be known.
     ///
     /// # Errors
     /// `Full`, with the time at which to try again, or `StoreDamaged`.
-    pub(crate) fn make_room(
+    pub(crate) fn make_room_for_tallies(
         &self,
-        new_tallies: u64,
+        tallies: impl Iterator<Item = Identity> + Clone,
         now: Timestamp,
     ) -> Result<(), IdempotencyError> {
+        let mut inner = self.inner()?;
+        inner.make_room_for_tallies(tallies, now, &self.policy)
+    }
+
+    /// Makes sure that one more record with the largest reply fits. Gives up one expired slice, and more only if there is no
+    /// room otherwise.
+    ///
+    /// # Errors
+    /// `Full`, with the time at which to try again, or `StoreDamaged`.
+    pub(crate) fn make_room(&self, now: Timestamp) -> Result<(), IdempotencyError> {
         self.evict(now, 1)?;
         let policy = &self.policy;
         let mut inner = self.inner()?;
-        if new_tallies > 0 {
-            inner.make_room_for_tallies(new_tallies, now, policy)?;
-        }
         loop {
             let running = inner.reserved();
             let oldest = inner.slices.front().map_or(now, Slice::until);
@@ -302,8 +375,7 @@ impl<M: Memory> Store<M> {
             incarnation: inner.segments.header.incarnation,
             number: inner.attempts,
         };
-        let largest = self.policy.max_reply_bytes.into();
-        let charge = inner.count(ticket, largest, false, &self.policy)?;
+        let charge = inner.count(ticket, 0, false, &self.policy)?;
         let slice = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
         let running = Running {
             head: ticket.head,
@@ -336,14 +408,17 @@ impl<M: Memory> Store<M> {
         now: Timestamp,
     ) -> Result<bool, Damaged> {
         let mut inner = self.inner()?;
-        let state = reply.map_or(State::ReplyDropped, State::Done);
-        let slice = match inner.end(ticket, attempt, state, now, &self.policy)? {
-            Ended::Recorded(slice) => Some(slice),
-            Ended::Forgotten => None,
-            Ended::NotItsOwn => return Ok(false),
-        };
-        let reply_bytes = reply.map_or(0, <[u8]>::len) as u64;
-        inner.count_end(ticket, slice, reply_bytes, now, &self.policy)?;
+        let counted_until = inner.counted_until(attempt);
+        let (state, policy) = (reply.map_or(State::ReplyDropped, State::Done), &self.policy);
+        let ended = inner.end(ticket, attempt, state, now, policy)?;
+        if ended == Ended::NotItsOwn {
+            return Ok(false);
+        }
+        inner.end_in_lane(ticket, now, policy)?;
+        if let Ended::Recorded(slice) = ended {
+            let reply_bytes = reply.map_or(0, <[u8]>::len) as u64;
+            inner.end_in_quota(ticket, counted_until, slice, reply_bytes, now, policy)?;
+        }
         Ok(true)
     }
 
@@ -355,7 +430,11 @@ impl<M: Memory> Store<M> {
         now: Timestamp,
     ) -> Result<bool, Damaged> {
         let mut inner = self.inner()?;
+        let counted_until = inner.counted_until(attempt);
         let ended = inner.end(ticket, attempt, State::Interrupted, now, &self.policy)?;
+        if let Ended::Recorded(slice) = ended {
+            inner.end_in_quota(ticket, counted_until, slice, 0, now, &self.policy)?;
+        }
         Ok(ended != Ended::NotItsOwn)
     }
 
@@ -364,7 +443,7 @@ impl<M: Memory> Store<M> {
         let mut inner = self.inner()?;
         let is_released = inner.release(&ticket.head.identity, attempt)?;
         if is_released {
-            inner.count_release(ticket, &self.policy)?;
+            inner.release_in_lane(ticket, &self.policy)?;
         }
         Ok(is_released)
     }

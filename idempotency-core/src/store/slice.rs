@@ -8,7 +8,7 @@ use super::{
     chain::Chain,
     error::Damaged,
     header::take,
-    record::{Head, INLINE_BYTES, MOST_DROPS, Place, RecordBytes, State},
+    record::{Head, MOST_DROPS, Place, RecordBytes, State},
     segments::{CHAIN_BYTES, SEGMENT_BYTES, Segments, address},
 };
 use crate::time::Timestamp;
@@ -132,7 +132,7 @@ impl Slice {
             self.records.page(),
             self.oldest,
         );
-        let place = self.place_reply(segments, state)?;
+        let place = self.place_reply(segments, head, state)?;
         let has_room = matches!(state, State::Pending(_));
         let length = head.write(bytes, state, has_room, place);
         // The zeros after it must fit, too.
@@ -164,7 +164,7 @@ impl Slice {
         state: State<&[u8]>,
         bytes: &mut [u8; RecordBytes::MOST],
     ) -> Result<bool, Damaged> {
-        let place = self.place_reply(segments, state)?;
+        let place = self.place_reply(segments, head, state)?;
         let length = head.write(bytes, state, true, place);
         segments.check(at, length)?;
         segments.memory.write(at, &bytes[..length]);
@@ -175,12 +175,13 @@ impl Slice {
     fn place_reply<M: Memory>(
         &mut self,
         segments: &mut Segments<M>,
+        head: &Head,
         state: State<&[u8]>,
     ) -> Result<Option<Place>, Damaged> {
         let State::Done(reply) = state else {
             return Ok(None);
         };
-        if reply.len() <= INLINE_BYTES {
+        if head.holds(reply.len()) {
             return Ok(None);
         }
         let address = self.append_reply(segments, reply)?;

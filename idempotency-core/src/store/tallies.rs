@@ -5,6 +5,7 @@ use super::{
     contents::Contents,
     error::Damaged,
     header::{Header, MAX_TALLY_SLICES},
+    record::Attempt,
     segments::{SEGMENT_BYTES, Segments},
     slice::{self, NUMBERS},
     tally::{self, FIXED_BYTES, MOST_BODY_BYTES, MOST_BYTES, TallyBytes, TallySlice},
@@ -22,6 +23,9 @@ const SLICES_IN_KEEP: u64 = 4;
 /// `unused_from` of a slice is raised by so much at a time: each time the table is written.
 const NUMBERS_AHEAD: u64 = 4_096;
 
+/// And `counts_until` by so much of the time for which a request can be remembered.
+const STEPS_IN_REACH: u64 = 32;
+
 /// That of its lane, and that of its scope.
 pub(super) const TALLIES_OF_A_REQUEST: u64 = 2;
 
@@ -38,8 +42,6 @@ pub(super) struct Tallies {
     pub(super) entries: u64,
     /// The tally that was found last.
     last_found: Option<FoundTally>,
-    /// None was used later; `None` after opening, when that is not known.
-    last_use: Option<Timestamp>,
     /// What was read or put together last.
     bytes: [u8; MOST_BYTES],
 }
@@ -58,7 +60,6 @@ impl Tallies {
             entries: slices.iter().map(|slice| u64::from(slice.entries)).sum(),
             slices,
             last_found: None,
-            last_use: None,
             bytes: [0; MOST_BYTES],
         })
     }
@@ -68,14 +69,6 @@ impl Tallies {
         self.slices
             .front()
             .map(|slice| Timestamp::from_nanos(slice.until))
-    }
-
-    /// None of the oldest was used after this, ns. Not told from how long they are kept: an upgrade may change that.
-    fn oldest_used_until(&mut self, now: Timestamp) -> u64 {
-        match self.slices.get(1) {
-            Some(next) => next.oldest,
-            None => self.last_use.get_or_insert(now).as_nanos(),
-        }
     }
 }
 
@@ -95,7 +88,7 @@ impl<M: Memory> Contents<M> {
         let now = ticket.head.since;
         if let Some((sequence, lane)) = &counted.lane {
             let mut lane = lane.clone();
-            lane.begin(sequence.number);
+            lane.begin(sequence.number, now);
             if has_ended {
                 lane.end(sequence.number);
             }
@@ -115,59 +108,72 @@ impl<M: Memory> Contents<M> {
         let slice = self.slice_for(ticket.expires_at, policy);
         let mut usage = usage.clone();
         let end = usage.add(self.until(slice).ok_or(Damaged)?, reply_bytes, policy);
-        self.keep_tally(scope, &usage.to_tally(), 0, now, policy)?;
+        self.keep_usage(scope, &usage, now, policy)?;
         Ok(Some((*scope, end)))
     }
 
-    /// As [`count`](Self::count), when a request that was counted with the largest reply has ended with this one, and its record
-    /// is in this slice, if it has one.
-    pub(super) fn count_end(
+    /// As [`count`](Self::count), when a request that has begun ends: its lane goes on.
+    pub(super) fn end_in_lane(
         &mut self,
         ticket: &Ticket,
-        slice: Option<u16>,
-        reply_bytes: u64,
         now: Timestamp,
         policy: &Policy,
     ) -> Result<(), Damaged> {
-        let Some(counted) = &ticket.counted else {
-            return Ok(());
-        };
-        if let Some((sequence, _)) = &counted.lane
+        if let Some((sequence, _)) = ticket.lane()
             && let Some(tally) = self.tally(&sequence.lane)?
         {
             let mut lane = Lane::from_tally(&tally);
             lane.end(sequence.number);
             self.keep_lane(&sequence.lane, &lane, now, policy)?;
         }
-        if let Some((scope, _)) = &counted.usage
-            && let Some(slice) = slice
-            && let Some(tally) = self.tally(scope)?
-        {
-            let mut usage = Usage::from_tally(&tally, now);
-            let until = self.until(slice).ok_or(Damaged)?;
-            if until > ticket.expires_at.plus(policy.window) {
-                // It ran for longer than a window, and its record was moved: what it was charged until is over.
-                usage.add(until, reply_bytes, policy);
-            } else {
-                usage.shrink(until, reply_bytes, policy);
-            }
-            self.keep_tally(scope, &usage.to_tally(), 0, now, policy)?;
-        }
         Ok(())
+    }
+
+    /// Until when an attempt that has not ended counts against a quota, ns. What runs on when its record has gone counts no
+    /// more; what an earlier heap began is counted.
+    pub(super) fn counted_until(&self, attempt: Attempt) -> u64 {
+        if attempt.incarnation != self.segments.header.incarnation {
+            return u64::MAX;
+        }
+        let running = self.running.get(&attempt.number);
+        let charge = running.and_then(|running| running.charge);
+        charge.map_or(0, |(_, counted_until)| counted_until)
+    }
+
+    /// As [`count`](Self::count), when a request that has begun ends: what it is remembered with counts against its quota.
+    pub(super) fn end_in_quota(
+        &mut self,
+        ticket: &Ticket,
+        counted_until: u64,
+        slice: u16,
+        reply_bytes: u64,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<(), Damaged> {
+        let Some((scope, _)) = ticket.usage() else {
+            return Ok(());
+        };
+        let until = self.until(slice).ok_or(Damaged)?;
+        let has_more = reply_bytes > 0 || counted_until < until.as_nanos();
+        if !has_more || until < now {
+            return Ok(());
+        }
+        let mut usage = match self.tally(scope)? {
+            Some(tally) => Usage::from_tally(&tally, now),
+            None => Usage::new(now),
+        };
+        usage.end(counted_until, until, reply_bytes, policy);
+        self.keep_usage(scope, &usage, now, policy)
     }
 
     /// As [`count`](Self::count), when a request did nothing: its number can be used. It still counts against the quota, as
     /// its record takes room until its slice goes.
-    pub(super) fn count_release(
+    pub(super) fn release_in_lane(
         &mut self,
         ticket: &Ticket,
         policy: &Policy,
     ) -> Result<(), Damaged> {
-        let lane = ticket
-            .counted
-            .as_ref()
-            .and_then(|counted| counted.lane.as_ref());
-        if let Some((sequence, _)) = lane
+        if let Some((sequence, _)) = ticket.lane()
             && let Some(tally) = self.tally(&sequence.lane)?
         {
             let mut lane = Lane::from_tally(&tally);
@@ -177,23 +183,25 @@ impl<M: Memory> Contents<M> {
         Ok(())
     }
 
-    /// What a scope takes. What has run for longer than its window counts no more than any request that is over.
+    /// What a scope takes, and whether it is known.
     pub(super) fn usage(
         &mut self,
         scope: &Identity,
         now: Timestamp,
         policy: &Policy,
-    ) -> Result<Option<Usage>, Damaged> {
-        let Some(tally) = self.tally(scope)? else {
-            return Ok(None);
+    ) -> Result<(Usage, bool), Damaged> {
+        let tally = self.tally(scope)?;
+        let running = self.running.values().filter(|running| {
+            let is_counted = running.charge.is_some_and(|(of, _)| of == *scope);
+            is_counted && self.until(running.slice).is_some_and(|until| until >= now)
+        });
+        let running = running.count() as u64;
+        let usage = match &tally {
+            Some(tally) => Usage::from_tally(tally, now),
+            None => Usage::new(now),
         };
-        let running = self.running.values();
-        let charges = running
-            .filter(|running| !policy.is_overdue(running.head.since, now))
-            .filter_map(|running| running.charge);
-        let ends = charges.filter(|(of, _)| of == scope).map(|(_, end)| end);
-        let usage = Usage::from_tally(&tally, now);
-        Ok(Some(usage.with_running(ends.collect(), policy)))
+        let usage = usage.with_running(running, policy);
+        Ok((usage, tally.is_some()))
     }
 
     fn keep_lane(
@@ -203,7 +211,36 @@ impl<M: Memory> Contents<M> {
         now: Timestamp,
         policy: &Policy,
     ) -> Result<(), Damaged> {
-        self.keep_tally(identity, &lane.to_tally(), lane.unused_from(), now, policy)
+        let (unused_from, counts_until) = (
+            lane.unused_from(),
+            now.as_nanos().saturating_add(policy.reach()),
+        );
+        let body = lane.to_tally();
+        self.keep_tally(identity, &body, unused_from, counts_until, now, policy)
+    }
+
+    fn keep_usage(
+        &mut self,
+        scope: &Identity,
+        usage: &Usage,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<(), Damaged> {
+        let (body, counts_until) = (usage.to_tally(), usage.counts_until());
+        self.keep_tally(scope, &body, 0, counts_until, now, policy)
+    }
+
+    /// Changes what is known of a lane, which is no use of it: its tally is overwritten where it lies.
+    pub(super) fn amend_lane(&mut self, identity: &Identity, lane: &Lane) -> Result<(), Damaged> {
+        let found = self.find_tally(identity)?.ok_or(Damaged)?;
+        let body = lane.to_tally();
+        if body.len() != found.body_bytes {
+            return Err(Damaged);
+        }
+        let at = found.slot.address + FIXED_BYTES as u64;
+        self.segments.check(at, body.len())?;
+        self.segments.memory.write(at, &body);
+        Ok(())
     }
 
     /// The body of a tally.
@@ -259,12 +296,14 @@ impl<M: Memory> Contents<M> {
         Ok(Some(found))
     }
 
-    /// Keeps a tally as last used now, whether it was known or not. Every number from `unused_from` on is unused in it.
-    pub(super) fn keep_tally(
+    /// Keeps a tally as last used now, whether it was known or not. Every number from `unused_from` on is unused in it, and
+    /// nothing counts in it after `counts_until`.
+    fn keep_tally(
         &mut self,
         identity: &Identity,
         body: &[u8],
         unused_from: u64,
+        counts_until: u64,
         now: Timestamp,
         policy: &Policy,
     ) -> Result<(), Damaged> {
@@ -277,7 +316,6 @@ impl<M: Memory> Contents<M> {
             Some(found) => Some(found),
             None => self.find_tally(identity)?,
         };
-        self.tallies.last_use = Some(now);
         let number = self.tally_slice_for(now, policy);
         let first = self.segments.header.first_tallies;
         let (segments, tallies) = (&mut self.segments, &mut self.tallies);
@@ -288,6 +326,12 @@ impl<M: Memory> Contents<M> {
         let mut is_changed = slice.unused_from < unused_from;
         if is_changed {
             slice.unused_from = unused_from.saturating_add(NUMBERS_AHEAD);
+        }
+        if slice.counts_until < counts_until {
+            let step = (policy.reach() / STEPS_IN_REACH).max(1);
+            slice.counts_until = counts_until.div_ceil(step).saturating_mul(step);
+            slice.until = slice.until.max(slice.counts_until);
+            is_changed = true;
         }
         let is_in_place = |found: &FoundTally| {
             found.slot.slice == number | TALLIES && found.body_bytes == body.len()
@@ -352,30 +396,34 @@ impl<M: Memory> Contents<M> {
         number
     }
 
-    /// Makes sure that `more` tallies fit.
+    /// Makes sure that these tallies fit, known or not.
     pub(super) fn make_room_for_tallies(
         &mut self,
-        more: u64,
+        tallies: impl Iterator<Item = Identity> + Clone,
         now: Timestamp,
         policy: &Policy,
     ) -> Result<(), IdempotencyError> {
         self.forget_idle_tallies(now, 1);
-        while self.tallies.entries + more > policy.scopes {
-            let Some(mut until) = self.tallies.oldest_until().map(Timestamp::as_nanos) else {
-                break;
-            };
-            if policy.evicts_idle_scopes {
-                // What was used within the time that a request is remembered for is never given up.
-                let used_until = self.tallies.oldest_used_until(now);
-                until = until.min(used_until.saturating_add(policy.reach()));
+        loop {
+            // One of them may be given up to make room for the other.
+            let mut new = 0;
+            for tally in tallies.clone() {
+                new += u64::from(self.find_tally(&tally)?.is_none());
             }
+            let oldest = self.tallies.slices.front();
+            let Some(oldest) = oldest.filter(|_| self.tallies.entries + new > policy.scopes) else {
+                return Ok(());
+            };
+            let until = match policy.evicts_idle_scopes {
+                true => oldest.counts_until,
+                false => oldest.until,
+            };
             if until >= now.as_nanos() {
                 let retry_after = Timestamp::from_nanos(until.saturating_add(1));
                 return Err(IdempotencyError::Full { retry_after });
             }
             self.forget_oldest_tallies();
         }
-        Ok(())
     }
 
     /// Gives up slices that have been idle for as long as the policy says, no more than `most`; how many.

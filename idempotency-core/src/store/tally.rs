@@ -18,7 +18,7 @@ use crate::{identity::Identity, time::Timestamp};
 use ic_stable_structures::Memory;
 
 /// Longest body: the numbers of a lane of 1,024, and what goes with them.
-pub(super) const MOST_BODY_BYTES: usize = 152;
+pub(super) const MOST_BODY_BYTES: usize = 160;
 
 /// Most bytes that a tally takes, the zeros after it included.
 pub(super) const MOST_BYTES: usize = FIXED_BYTES + MOST_BODY_BYTES + TERMINATOR;
@@ -87,13 +87,16 @@ pub(super) struct TallySlice {
     pub(super) oldest: u64,
     /// No lane in it has used this number or a higher one.
     pub(super) unused_from: u64,
+    /// Nothing that its tallies count is remembered for longer, ns. Not told from when they were used: an upgrade may change
+    /// for how long requests are remembered. `until` is no earlier.
+    pub(super) counts_until: u64,
     pub(super) entries: u32,
     log: Chain,
 }
 
 impl TallySlice {
     /// Its size in the table.
-    pub(super) const BYTES: usize = 48;
+    pub(super) const BYTES: usize = 56;
 
     pub(super) fn new(until: u64) -> Self {
         Self {
@@ -109,6 +112,7 @@ impl TallySlice {
             until: u64::from_le_bytes(take(rest)),
             oldest: u64::from_le_bytes(take(rest)),
             unused_from: u64::from_le_bytes(take(rest)),
+            counts_until: u64::from_le_bytes(take(rest)),
             entries: u32::from_le_bytes(take(rest)),
             log: Chain::from_bytes(rest),
         }
@@ -119,8 +123,9 @@ impl TallySlice {
         bytes[..8].copy_from_slice(&self.until.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.oldest.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.unused_from.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.entries.to_le_bytes());
-        bytes[28..28 + Chain::BYTES].copy_from_slice(&self.log.to_bytes());
+        bytes[24..32].copy_from_slice(&self.counts_until.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.entries.to_le_bytes());
+        bytes[36..36 + Chain::BYTES].copy_from_slice(&self.log.to_bytes());
         bytes
     }
 

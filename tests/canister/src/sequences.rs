@@ -7,7 +7,8 @@ use crate::{
 use candid::Principal;
 use idempotency_core::{
     Timestamp, idempotent,
-    identity::{Identity, Scope},
+    identity::{Identity, LaneKey, Scope},
+    sequence::FreedLane,
 };
 
 fn answer(endpoint: &str, text: &str) -> Answer {
@@ -61,7 +62,8 @@ fn stream(number: u64, acked: Option<u64>, text: String) -> Answer {
     answer("stream", &text)
 }
 
-/// The number with which the caller's lane at `endpoint` goes on: for a client that has lost count.
+/// The number with which the caller's lane at `endpoint` goes on: for a client that has lost count. Endpoints without lanes
+/// have one, whatever `lane` is.
 #[ic_cdk::query]
 fn next_sequence(endpoint: String, lane: u64) -> u64 {
     next_number(&endpoint, &Scope::Caller, ic_cdk::api::msg_caller(), lane)
@@ -73,9 +75,30 @@ fn next_sequence_together(endpoint: String) -> u64 {
     next_number(&endpoint, &Scope::Global, ic_cdk::api::msg_caller(), 0)
 }
 
+/// Frees a caller's lane, for an operator.
+#[ic_cdk::update(guard = "is_controller")]
+fn free_lane(endpoint: String, caller: Principal, number: u64) -> FreedLane {
+    let lane = Identity::of_lane(&endpoint, &Scope::Caller, &caller, &LaneKey::default())
+        .expect("a caller's name is not too long");
+    LANES
+        .with(|store| store.free_lane(&lane, number))
+        .unwrap_or_else(|damaged| ic_cdk::trap(damaged.to_string()))
+}
+
+fn is_controller() -> Result<(), String> {
+    match ic_cdk::api::is_controller(&ic_cdk::api::msg_caller()) {
+        true => Ok(()),
+        false => Err("only for controllers".into()),
+    }
+}
+
 fn next_number(endpoint: &str, scope: &Scope, caller: Principal, lane: u64) -> u64 {
-    let lane =
-        Identity::of_lane(endpoint, scope, &caller, lane).expect("a caller's name is not too long");
+    let lane = match endpoint {
+        "step_in_lane" => LaneKey::of(&lane),
+        _ => LaneKey::default(),
+    };
+    let lane = Identity::of_lane(endpoint, scope, &caller, &lane)
+        .expect("a caller's name is not too long");
     LANES
         .with(|store| store.next_number(&lane))
         .unwrap_or_else(|damaged| ic_cdk::trap(damaged.to_string()))

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     admission::{self, Decision, Request, Ticket},
     error::IdempotencyError,
-    identity::{Digest, Fingerprint, Identity},
+    identity::{Argument, Compared, Fingerprint, Fingerprinted, Identity, LazyFingerprint},
     policy::Policy,
     store::{Damaged, OpenError, Store},
     time::Timestamp,
@@ -26,10 +26,9 @@ fn policy(window: u64, capacity: u64) -> Policy {
 }
 
 pub(super) fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
-    let digest = Digest([args; 8]);
     Request {
         identity: Identity([key; 24]),
-        fingerprint: Fingerprint::new(digest, None, created_at),
+        fingerprint: Fingerprint::of_argument(&Argument::new(&[args])),
         created_at,
         counts_in: None,
     }
@@ -154,8 +153,10 @@ fn a_dropped_reply_says_when_it_was_executed() {
 fn a_later_created_at_does_not_outlive_the_record() {
     let store = open(policy(100, 4));
     let at = |nanos: u64| Some(Timestamp::from_nanos(nanos));
+    let argument = Argument::new(&[]);
+    let off = |created_at| LazyFingerprint::new(&argument, Compared::Nothing, created_at);
     let without_arguments = |created_at| Request {
-        fingerprint: Fingerprint::new(Digest([0; 8]), None, created_at),
+        fingerprint: off(created_at).fingerprint(),
         ..request(1, 0, created_at)
     };
     execute(&store, &without_arguments(at(START)), START, b"first");
@@ -188,9 +189,11 @@ fn other_versions_and_damage_are_told_apart() {
     let memory = TestMemory::new(u64::MAX);
     let now = Timestamp::from_nanos(START);
     drop(Store::open(memory.clone(), Policy::new(), now).unwrap());
-    memory.write(7, &[1]);
-    let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
-    assert_eq!(error, OpenError::UnknownVersion { found: 1, known: 2 });
+    for found in [0, 1, 3] {
+        memory.write(7, &[found]);
+        let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
+        assert_eq!(error, OpenError::UnknownVersion { found, known: 2 });
+    }
     memory.write(7, &[2]);
     memory.write(40, &u32::MAX.to_le_bytes());
     let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();

@@ -53,10 +53,14 @@ enum State {
 }
 
 impl State {
-    /// Bytes of a reply that does not lie in the record.
-    fn reply_bytes(&self) -> u64 {
+    /// Bytes of a reply that does not lie in the record, where a second digest leaves less room.
+    fn reply_bytes(&self, request: &Request) -> u64 {
+        let room = match request.fingerprint.chosen {
+            Some(_) => 48,
+            None => 64,
+        };
         match self {
-            Self::Done(reply) if reply.length > 64 => reply.length as u64,
+            Self::Done(reply) if reply.length > room => reply.length as u64,
             _ => 0,
         }
     }
@@ -169,7 +173,7 @@ impl Model {
     fn held(&self) -> u64 {
         let held = self
             .records()
-            .map(|record| 128 + record.state.reply_bytes());
+            .map(|record| 128 + record.state.reply_bytes(&record.request));
         let released: u64 = self.slices.iter().map(|slice| slice.released).sum();
         held.sum::<u64>() + 128 * released
     }
@@ -237,7 +241,7 @@ impl Model {
     }
 
     fn drop_oldest_replies(&mut self) -> bool {
-        let is_long = |record: &Record| record.state.reply_bytes() > 0;
+        let is_long = |record: &Record| record.state.reply_bytes(&record.request) > 0;
         let Some(slice) = self
             .slices
             .iter_mut()

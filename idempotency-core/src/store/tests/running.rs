@@ -115,7 +115,7 @@ fn what_ends_past_its_window_takes_nobodys_room() {
 #[test]
 fn what_runs_past_its_window_counts_against_no_quota() {
     let store = open(policy().quota(1, 1_000));
-    let scope = Identity::of_scope(&Scope::Caller, &Principal::from_slice(&[1])).unwrap();
+    let scope = Identity::of_scope("pay", &Scope::Caller, &Principal::from_slice(&[1])).unwrap();
     let counted = |number| Request {
         counts_in: Some(Box::new(CountsIn {
             sequence: None,
@@ -145,7 +145,7 @@ fn what_runs_past_its_window_counts_against_no_quota() {
 fn an_async_request_counts_once() {
     let entries = 10;
     let store = open(policy().quota(entries, entries * 1_024));
-    let scope = Identity::of_scope(&Scope::Caller, &Principal::from_slice(&[1])).unwrap();
+    let scope = Identity::of_scope("pay", &Scope::Caller, &Principal::from_slice(&[1])).unwrap();
     for number in 0..=entries {
         let counted = Request {
             counts_in: Some(Box::new(CountsIn {
@@ -162,7 +162,7 @@ fn an_async_request_counts_once() {
         let attempt = store.begin(&ticket).unwrap();
         let done = store.complete(&ticket, attempt, Some(&[1; 1_000]), at(START));
         assert_eq!(done, Ok(true));
-        let usage = store.usage(&scope, at(START)).unwrap().unwrap();
+        let usage = store.usage(&scope, at(START)).unwrap().0;
         assert_eq!(usage.taken(START), (number + 1, (number + 1) * 1_024));
     }
     panic!("more than the quota were taken");

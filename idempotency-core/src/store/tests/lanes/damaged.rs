@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 /// Of the header: from the number of the oldest slice to that of the live slices of tallies; and the table of those.
 const FIELDS: std::ops::Range<usize> = 60..76;
-const TABLE: std::ops::Range<usize> = 8_192..8_192 + 16 * 48;
+const TABLE: std::ops::Range<usize> = 8_192..8_192 + 16 * 56;
 
 /// Where the header has the pages in use and the two numbers of live slices, in words after magic and version.
 const PAGES_WORD: usize = (40 - 8) / 4;

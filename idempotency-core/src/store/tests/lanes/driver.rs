@@ -8,7 +8,7 @@ use super::{
 use crate::{
     admission::{self, Decision, Ticket},
     error::IdempotencyError,
-    sequence::Sequence,
+    sequence::{FreedLane, Sequence},
     store::{Attempt, OpenError, Stats, Store, tests::harness::TestMemory},
     time::Timestamp,
 };
@@ -50,6 +50,7 @@ pub(super) enum Happened {
     Answered(Sent, Answer),
     /// And whether the record was still the attempt's.
     Ended(LaneNumber, u64, Ended, bool),
+    Freed(LaneNumber, u64, FreedLane),
     Upgraded(Config),
     NotOpened(OpenError),
     Nothing,
@@ -134,6 +135,13 @@ impl Driver {
                 }
                 let running = self.running.remove(nth % self.running.len());
                 self.end(&running, end)
+            }
+            &Op::Free { lane, offset } => {
+                let identity = lane_identity(lane);
+                let number = self.store.next_number(&identity).ok()?;
+                let number = number.saturating_add_signed(offset);
+                let freed = self.store.free_lane(&identity, number).ok()?;
+                Some(Happened::Freed(lane, number, freed))
             }
             Op::Advance { nanos } => {
                 self.now += nanos;

@@ -7,17 +7,21 @@
 //! ```
 
 mod adversary;
+mod charges;
 mod damaged;
 mod driver;
 mod floor;
 mod model;
 mod ops;
 mod properties;
+mod quota_cases;
 mod quotas;
+mod stuck;
 
+use super::harness::fingerprint;
 use crate::{
     admission::{CountsIn, Request},
-    identity::{Digest, Fingerprint, Identity, Scope},
+    identity::{Identity, LaneKey, Scope},
     sequence::Sequence,
 };
 use candid::Principal;
@@ -37,7 +41,7 @@ fn lane_identity(lane: LaneNumber) -> Identity {
 
 pub(super) fn lane_of(caller: u8, lane: u64) -> Identity {
     let caller = Principal::from_slice(&[caller]);
-    Identity::of_lane("pay", &Scope::Caller, &caller, lane).unwrap()
+    Identity::of_lane("pay", &Scope::Caller, &caller, &LaneKey::of(&lane)).unwrap()
 }
 
 fn scope_identity(caller: u8) -> Identity {
@@ -46,14 +50,14 @@ fn scope_identity(caller: u8) -> Identity {
 
 pub(super) fn scope_identity_of(caller: u64) -> Identity {
     let caller = Principal::from_slice(&caller.to_le_bytes());
-    Identity::of_scope(&Scope::Caller, &caller).unwrap()
+    Identity::of_scope("pay", &Scope::Caller, &caller).unwrap()
 }
 
 /// The caller's request with this place in a lane.
 fn request(caller: u8, sequence: Sequence, args: u8) -> Request {
     Request {
         identity: Identity::of_number(&sequence.lane, sequence.number),
-        fingerprint: Fingerprint::new(Digest::of_bytes(&[args]), None, None),
+        fingerprint: fingerprint(args, None),
         created_at: None,
         counts_in: Some(Box::new(CountsIn {
             sequence: Some(sequence),

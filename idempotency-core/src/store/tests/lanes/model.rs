@@ -4,12 +4,16 @@
 
 use super::{
     LaneNumber, caller_of,
+    charges::{self, Charges},
     driver::{Answer, Driver, Ended, Happened, Sent},
     lane_identity,
     ops::{CALLERS, Config, LANES, MAX_REPLY_BYTES, Run},
     scope_identity,
 };
-use crate::{error::IdempotencyError, policy::Policy, quota::Usage, store::Stats, time::Timestamp};
+use crate::{
+    error::IdempotencyError, identity::Identity, policy::Policy, quota::Usage, sequence::FreedLane,
+    store::Stats, time::Timestamp,
+};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +39,8 @@ pub(super) struct Model {
     scopes: BTreeSet<u8>,
     /// How many times a lane was forgotten.
     pub(super) forgotten: u64,
+    /// What the callers are charged for, without what is running.
+    charges: BTreeMap<u8, Charges>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,9 +50,12 @@ struct Lane {
     first: u64,
     acked: u64,
     used: BTreeSet<u64>,
+    /// When the number that began last did so.
+    begun: u64,
     last_use: u64,
-    /// It is known up to and including this time, unless lanes are evicted.
+    /// It is known up to and including this time, and if lanes are evicted at least up to the other.
     kept_until: u64,
+    never_evicted_until: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -56,8 +65,9 @@ struct Outcome {
     since: u64,
     /// It is remembered up to and including this time.
     expires_at: u64,
-    /// Whether it counts against a quota.
-    is_counted: bool,
+    /// If it counts against a quota: until when, and up to and including which time its record is held.
+    counted_until: Option<u64>,
+    held_until: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -69,12 +79,27 @@ enum State {
 }
 
 /// What the window and the drift come to.
-fn reach(policy: &Policy) -> u64 {
+pub(super) fn reach(policy: &Policy) -> u64 {
     (policy.window + 2 * policy.drift).as_nanos() as u64
 }
 
-fn usage(driver: &Driver, caller: u8, at: Timestamp) -> Option<Usage> {
+fn usage(driver: &Driver, caller: u8, at: Timestamp) -> (Usage, bool) {
     driver.store.usage(&scope_identity(caller), at).unwrap()
+}
+
+/// Until when the record of a number is held, or of one that was released as much as if it were.
+fn held_until(driver: &Driver, key: (LaneNumber, u64), expires_at: u64) -> u64 {
+    guaranteed_until(driver, key).unwrap_or_else(|| {
+        let mut inner = driver.store.inner.borrow_mut();
+        let slice = inner.slice_for(Timestamp::from_nanos(expires_at), driver.store.policy());
+        inner.until(slice).unwrap().as_nanos()
+    })
+}
+
+fn guaranteed_until(driver: &Driver, key: (LaneNumber, u64)) -> Option<u64> {
+    let identity = Identity::of_number(&lane_identity(key.0), key.1);
+    let until = driver.store.guaranteed_until(&identity).unwrap();
+    until.map(Timestamp::as_nanos)
 }
 
 impl Lane {
@@ -84,8 +109,10 @@ impl Lane {
             first: floor,
             acked: floor,
             used: BTreeSet::new(),
+            begun: 0,
             last_use: 0,
             kept_until: 0,
+            never_evicted_until: 0,
         }
     }
 
@@ -102,10 +129,25 @@ impl Lane {
         }
     }
 
+    fn with_window(&self, window: u16) -> Self {
+        let mut lane = self.clone();
+        if window == 1 && lane.window > 1 {
+            lane.first = lane.first_unused();
+        }
+        lane.window = window;
+        lane
+    }
+
+    /// Whether it is strict, and waits for this number.
+    fn is_stuck_on(&self, number: u64) -> bool {
+        self.window == 1 && self.first == number && self.used.contains(&number)
+    }
+
     fn used_by(&mut self, now: u64, policy: &Policy) {
         self.last_use = now;
         let idle = policy.scope_idle.as_nanos() as u64;
         self.kept_until = now + idle.max(2 * reach(policy));
+        self.never_evicted_until = now + reach(policy);
     }
 }
 
@@ -121,6 +163,7 @@ impl Model {
             floor: 0,
             scopes: BTreeSet::new(),
             forgotten: 0,
+            charges: BTreeMap::new(),
         }
     }
 
@@ -131,7 +174,7 @@ impl Model {
         happened: Happened,
     ) -> Result<(), TestCaseError> {
         self.now = driver.now;
-        let mut newcomers = 0;
+        let (mut newcomers, mut ended_late) = (0, 0);
         match happened {
             Happened::Answered(sent, answer) => {
                 newcomers = self.newcomers(&sent);
@@ -139,17 +182,15 @@ impl Model {
             }
             Happened::Ended(lane, number, ended, was_its_own) => {
                 prop_assert!(was_its_own, "lane {lane} lost {number} while it ran");
-                self.end(lane, number, ended);
+                ended_late = 1;
+                self.end(driver, lane, number, ended);
+            }
+            Happened::Freed(lane, number, freed) => {
+                prop_assert_eq!(freed, self.free(lane, number));
             }
             Happened::Upgraded(config) => {
                 self.config = config;
-                let policy = &self.config.policy;
-                let window = policy.window.as_nanos() as u64;
                 for outcome in self.outcomes.values_mut() {
-                    if policy.evicts_idle_scopes && outcome.since + window < outcome.expires_at {
-                        // A scope may be evicted now before what it did under a longer window has expired.
-                        outcome.is_counted = false;
-                    }
                     if matches!(outcome.state, State::Running) {
                         outcome.state = State::Unknown;
                     }
@@ -158,7 +199,7 @@ impl Model {
             Happened::NotOpened(error) => prop_assert!(false, "{error}"),
             Happened::Nothing => (),
         }
-        self.check_known(driver, newcomers)?;
+        self.check_known(driver, newcomers, ended_late)?;
         self.check_quotas(driver)?;
         Ok(())
     }
@@ -203,7 +244,15 @@ impl Model {
                     !self.executed.contains(&key),
                     "{sent:?} has run a second time"
                 );
-                self.execute(sent, reply);
+                if let Some(quota) = self.config.policy.quota {
+                    let [least, _] = self.taken(caller_of(sent.lane));
+                    prop_assert!(
+                        least.0 < quota.entries
+                            && least.1 + u64::from(MAX_REPLY_BYTES) <= quota.reply_bytes,
+                        "{least:?} was taken of {quota:?}"
+                    );
+                }
+                self.execute(driver, sent, reply);
                 Ok(())
             }
             Answer::Refused(IdempotencyError::Full { retry_after }) => {
@@ -222,10 +271,12 @@ impl Model {
     /// Whether a request of which nothing is remembered may run.
     fn admit(&self, sent: &Sent) -> Result<(), IdempotencyError> {
         let unknown = Lane::new(self.floor);
-        let lane = Lane {
-            window: self.config.window(sent.lane),
-            ..self.lanes.get(&sent.lane).unwrap_or(&unknown).clone()
-        };
+        let lane = self.lanes.get(&sent.lane).unwrap_or(&unknown);
+        let lane = lane.with_window(self.config.window(sent.lane));
+        if lane.is_stuck_on(sent.number) {
+            let since = Timestamp::from_nanos(lane.begun);
+            return Err(IdempotencyError::OutcomeUnknown { since });
+        }
         let expected = lane.expected();
         let Range { start, end } = expected..expected.saturating_add(lane.window.into());
         if sent.number < start || lane.used.contains(&sent.number) {
@@ -257,20 +308,27 @@ impl Model {
         Ok(())
     }
 
-    fn execute(&mut self, sent: Sent, reply: Vec<u8>) {
+    fn execute(&mut self, driver: &Driver, sent: Sent, reply: Vec<u8>) {
         let floor = self.floor;
         let lane = self
             .lanes
             .entry(sent.lane)
             .or_insert_with(|| Lane::new(floor));
         let policy = &self.config.policy;
-        lane.window = self.config.window(sent.lane);
+        *lane = lane.with_window(self.config.window(sent.lane));
         lane.used_by(self.now, policy);
+        lane.begun = self.now;
         if lane.window > 1 {
             lane.first = lane.first_unused();
         }
         self.highest = self.highest.max(sent.number);
         let key = (sent.lane, sent.number);
+        let expires_at = self.now + policy.window.as_nanos() as u64;
+        let held_until = held_until(driver, key, expires_at);
+        let charges = self.charges.entry(caller_of(sent.lane)).or_default();
+        let counted_until = policy
+            .quota
+            .map(|_| charges.count(self.now, held_until, 1, reply.len() as u64, policy));
         if sent.run != Run::Released {
             lane.used.insert(sent.number);
             self.executed.insert(key);
@@ -281,8 +339,9 @@ impl Model {
                     _ => State::Running,
                 },
                 since: self.now,
-                expires_at: self.now + policy.window.as_nanos() as u64,
-                is_counted: policy.quota.is_some(),
+                expires_at,
+                counted_until,
+                held_until,
             };
             self.outcomes.insert(key, outcome);
         }
@@ -304,8 +363,26 @@ impl Model {
         }
     }
 
-    fn end(&mut self, number: LaneNumber, sequence: u64, ended: Ended) {
-        let outcome = self.outcomes.get_mut(&(number, sequence)).unwrap();
+    fn end(&mut self, driver: &Driver, number: LaneNumber, sequence: u64, ended: Ended) {
+        let key = (number, sequence);
+        let outcome = self.outcomes.get_mut(&key).unwrap();
+        // What ran past its window is recorded anew, or not at all.
+        if let Some(until) = guaranteed_until(driver, key) {
+            outcome.held_until = until;
+        }
+        if let Some(counted_until) = outcome.counted_until
+            && outcome.held_until >= self.now
+        {
+            let reply_bytes = match &ended {
+                Ended::Reply(reply) => reply.len() as u64,
+                Ended::NoReply | Ended::Interrupted => 0,
+            };
+            // Its new record lives longer than it counts.
+            let entries = u64::from(counted_until < outcome.held_until);
+            let charges = self.charges.entry(caller_of(number)).or_default();
+            let (until, policy) = (outcome.held_until, &self.config.policy);
+            charges.count(self.now, until, entries, reply_bytes, policy);
+        }
         outcome.state = match ended {
             Ended::Reply(reply) => State::Done(reply),
             Ended::NoReply => State::Dropped,
@@ -322,8 +399,31 @@ impl Model {
         }
     }
 
+    fn free(&mut self, number: LaneNumber, sequence: u64) -> FreedLane {
+        let next = self.floor;
+        let Some(lane) = self.lanes.get_mut(&number) else {
+            return FreedLane::NotStuck { next };
+        };
+        let since = Timestamp::from_nanos(lane.begun);
+        let outcome = self.outcomes.get(&(number, sequence));
+        if !lane.is_stuck_on(sequence) {
+            let next = lane.expected();
+            FreedLane::NotStuck { next }
+        } else if outcome.is_some_and(Outcome::is_running) {
+            FreedLane::Running { since }
+        } else {
+            lane.first = lane.first_unused();
+            FreedLane::Freed { since }
+        }
+    }
+
     /// Whether the lanes that the store knows are those that it should know, and stand where they should.
-    fn check_known(&mut self, driver: &Driver, newcomers: u64) -> Result<(), TestCaseError> {
+    fn check_known(
+        &mut self,
+        driver: &Driver,
+        newcomers: u64,
+        ended_late: u64,
+    ) -> Result<(), TestCaseError> {
         let policy = self.config.policy;
         let known_before = self.known();
         let is_under_pressure = newcomers > 0 && known_before + newcomers > policy.scopes;
@@ -344,7 +444,7 @@ impl Model {
             }
             let may_be_evicted = policy.evicts_idle_scopes
                 && is_under_pressure
-                && lane.last_use + reach(&policy) < self.now;
+                && lane.never_evicted_until < self.now;
             prop_assert!(
                 lane.kept_until < self.now || may_be_evicted,
                 "lane {number} was forgotten at {}: {lane:?}",
@@ -359,40 +459,60 @@ impl Model {
         self.floor = floor;
         self.highest = self.highest.max(floor);
         self.scopes = (0..CALLERS)
-            .filter(|caller| usage(driver, *caller, driver.now()).is_some())
+            .filter(|caller| usage(driver, *caller, driver.now()).1)
             .collect();
         let known = self.known();
-        // One more where room was made for a scope by forgetting the lane of the same request, which comes back.
-        let most = known_before.max(policy.scopes + 1);
+        // One more where the scope was forgotten of what ran for so long, and has a reply now.
+        let most = known_before.max(policy.scopes) + ended_late;
         prop_assert!(known <= most, "{known} are known");
         Ok(())
     }
 
-    /// What a scope holds, requests and bytes of replies: those that must be remembered and were counted.
+    /// What is counted of a caller and remembered.
+    fn counted(&self, caller: u8) -> impl Iterator<Item = &Outcome> {
+        let mine = (self.outcomes.iter()).filter(move |((lane, _), _)| caller_of(*lane) == caller);
+        mine.map(|(_, outcome)| outcome)
+            .filter(|outcome| outcome.counted_until.is_some())
+    }
+
+    /// What a scope holds, requests and bytes of replies.
     fn held(&self, caller: u8) -> (u64, u64) {
-        let mine = (self.outcomes.iter())
-            .filter(|((lane, _), outcome)| caller_of(*lane) == caller && outcome.is_counted);
-        let held = mine.filter(|(_, outcome)| outcome.expires_at >= self.now);
-        held.fold((0, 0), |(entries, bytes), (_, outcome)| {
+        let held = (self.counted(caller)).filter(|outcome| outcome.held_until >= self.now);
+        held.fold((0, 0), |(entries, bytes), outcome| {
             (entries + 1, bytes + outcome.bytes())
         })
     }
 
-    /// No scope is charged for less than is held of it, nor holds more than its quota.
+    /// What a scope is charged for, with what is running: at least, and at most.
+    fn taken(&self, caller: u8) -> [(u64, u64); 2] {
+        let charges = self.charges.get(&caller);
+        let bounds = charges.map_or([(0, 0); 2], |charges| charges.at(self.now));
+        let running = (self.counted(caller))
+            .filter(|outcome| outcome.is_running() && outcome.held_until >= self.now);
+        let reserved = running.count() as u64 * charges::counted(MAX_REPLY_BYTES.into());
+        bounds.map(|(entries, bytes)| (entries, bytes + reserved))
+    }
+
+    /// Each scope is charged for what it was counted with, and for no less than is held of it.
     fn check_quotas(&self, driver: &Driver) -> Result<(), TestCaseError> {
         for caller in 0..CALLERS {
-            let counted = usage(driver, caller, driver.now())
-                .map_or((0, 0), |usage| usage.taken(driver.now().as_nanos()));
-            let held = self.held(caller);
+            let now = driver.now();
+            let taken = usage(driver, caller, now).0.taken(now.as_nanos());
+            let (held, [least, most]) = (self.held(caller), self.taken(caller));
             prop_assert!(
-                held.0 <= counted.0 && held.1 <= counted.1,
-                "{caller} holds {held:?} and is charged for {counted:?}"
+                held.0 <= taken.0 && held.1 <= taken.1,
+                "{caller} holds {held:?} and is charged for {taken:?}"
+            );
+            prop_assert!(
+                (least.0..=most.0).contains(&taken.0) && (least.1..=most.1).contains(&taken.1),
+                "{caller} is charged for {taken:?}, not {least:?} to {most:?}"
             );
         }
         Ok(())
     }
 
-    /// A scope is refused only while it is charged for too much, and told the first time at which it is not any more.
+    /// A scope is refused only while it is charged for too much, and told the first time at which it is not any more; or to
+    /// try again, where what is running is in the way.
     fn check_exceeded(
         &self,
         driver: &Driver,
@@ -401,12 +521,17 @@ impl Model {
     ) -> Result<(), TestCaseError> {
         let policy = &self.config.policy;
         let quota = policy.quota.expect("there is a quota");
-        let admitted = |at: Timestamp| {
-            let usage = usage(driver, caller, at).unwrap_or_default();
-            usage.admit(&quota, policy).is_ok()
-        };
+        let [_, most] = self.taken(caller);
+        prop_assert!(
+            most.0 >= quota.entries || most.1 + u64::from(MAX_REPLY_BYTES) > quota.reply_bytes,
+            "only {most:?} is taken of {quota:?}"
+        );
+        let admitted = |at: Timestamp| usage(driver, caller, at).0.admit(&quota, policy).is_ok();
         let before = Timestamp::from_nanos(retry_after.as_nanos() - 1);
-        prop_assert!(retry_after > driver.now() && admitted(retry_after) && !admitted(before));
+        let nothing_runs = !self.counted(caller).any(Outcome::is_running);
+        let is_soon = before == driver.now() && !nothing_runs;
+        prop_assert!(retry_after > driver.now() && !admitted(before));
+        prop_assert!(admitted(retry_after) || is_soon);
         Ok(())
     }
 }

@@ -99,6 +99,11 @@ pub(super) enum Op {
         nth: usize,
         end: End,
     },
+    /// An operator settles the number that is so far from the next.
+    Free {
+        lane: LaneNumber,
+        offset: i64,
+    },
     Advance {
         nanos: u64,
     },
@@ -122,7 +127,7 @@ impl From<Seed> for Op {
             usize::from(reply)
         };
         match kind % 32 {
-            0..=18 => Self::Submit {
+            0..=17 => Self::Submit {
                 lane: lane % LANES,
                 number: match place % 8 {
                     0..=2 => Number::Next(0),
@@ -143,6 +148,10 @@ impl From<Seed> for Op {
                     4..=6 => Some(-i64::from(acked / 64)),
                     _ => Some(i64::from(acked)),
                 },
+            },
+            18 => Self::Free {
+                lane: lane % LANES,
+                offset: i64::from(a % 8 / 6) - i64::from(b % 8 / 7),
             },
             19..=22 => Self::End {
                 nth: usize::from(a),
