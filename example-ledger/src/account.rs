@@ -38,8 +38,8 @@ impl AccountKey {
     }
 }
 
-/// The subaccount in full. For ICRC-1 no subaccount and 32 zero bytes are the same: this is where that rule lives.
-pub fn subaccount(given: Option<&ByteBuf>) -> Result<[u8; SUBACCOUNT_LENGTH], Refusal> {
+/// The subaccount in full. For ICRC-1 no subaccount and 32 zero bytes are the same account: this is where that rule lives.
+fn subaccount(given: Option<&ByteBuf>) -> Result<[u8; SUBACCOUNT_LENGTH], Refusal> {
     given.map_or(Ok([0; SUBACCOUNT_LENGTH]), |given| {
         <[u8; SUBACCOUNT_LENGTH]>::try_from(given.as_slice()).map_err(|_| Refusal::BadSubaccount {
             length: given.len(),

@@ -14,7 +14,7 @@ use crate::{
 const DEFAULT_DECIMALS: u8 = 8;
 const DEFAULT_MAX_MEMO_LENGTH: u16 = 32;
 
-/// A memo is part of the identity of a transfer, and the deduplication takes no longer part.
+/// The ledger keeps the memo of every transaction for good.
 const MAX_MEMO_LENGTH: u16 = 256;
 
 /// The entries of `icrc1_metadata` the ledger writes itself.

@@ -1,4 +1,5 @@
-//! The ledger against the plainest ledger there could be: maps on the heap, rules in the order of the standards.
+//! The ledger against the plainest ledger there could be: maps on the heap, rules in the order of the standards. The model
+//! knows one account of each user and 128 bits; the ledger is told of the account in two ways, and of longer numbers.
 
 mod support;
 
@@ -7,9 +8,10 @@ use std::collections::BTreeMap;
 use candid::Nat;
 use example_ledger::{
     errors::{ApproveError, TransferError, TransferFromError},
-    types::{ApproveArgs, TransferArg, TransferFromArgs},
+    types::{Account, ApproveArgs, TransferArg, TransferFromArgs},
 };
 use proptest::prelude::*;
+use serde_bytes::ByteBuf;
 use support::*;
 
 const USERS: [u8; 4] = [MINTER, ALICE, BOB, CAROL];
@@ -165,7 +167,8 @@ impl Model {
                     return Answer::Refused;
                 }
                 let (current, _) = self.allowance(now, caller, spender);
-                if expected.is_some_and(|expected| expected != current) {
+                // No allowance is a longer number.
+                if expected.is_some_and(|expected| expected != current || expected == u128::MAX) {
                     return Answer::AllowanceChanged(current);
                 }
                 let balance = self.balance(caller);
@@ -188,7 +191,33 @@ fn number(n: Nat) -> u128 {
     u128::try_from(&n.0).unwrap()
 }
 
-fn real_answer(ledger: &mut TestLedger, now: u64, call: &Call) -> Answer {
+/// The largest number of the model stands for all that are larger, such as this one of 700 digits.
+fn nat(number: u128) -> Nat {
+    match number {
+        u128::MAX => (0..699).fold(Nat::from(1_u8), |number, _| number * 10_u8),
+        _ => number.into(),
+    }
+}
+
+/// Which accounts a client gives in full.
+#[derive(Clone, Copy, Debug)]
+struct InFull([bool; 3]);
+
+impl InFull {
+    /// The subaccount of the caller's account.
+    fn own(self) -> Option<ByteBuf> {
+        self.0[0].then(|| ByteBuf::from([0; 32]))
+    }
+
+    fn account(self, number: usize, owner: u8) -> Account {
+        Account {
+            subaccount: self.0[number].then(|| ByteBuf::from([0; 32])),
+            ..account(owner)
+        }
+    }
+}
+
+fn real_answer(ledger: &mut TestLedger, now: u64, call: &Call, in_full: InFull) -> Answer {
     let result = match *call {
         Call::Transfer {
             caller,
@@ -197,8 +226,11 @@ fn real_answer(ledger: &mut TestLedger, now: u64, call: &Call) -> Answer {
             fee,
         } => {
             let arg = TransferArg {
-                fee: fee.map(Nat::from),
-                ..send(to, amount)
+                from_subaccount: in_full.own(),
+                to: in_full.account(1, to),
+                amount: nat(amount),
+                fee: fee.map(nat),
+                ..send(to, 0)
             };
             ledger
                 .transfer(now, principal(caller), arg)
@@ -219,7 +251,11 @@ fn real_answer(ledger: &mut TestLedger, now: u64, call: &Call) -> Answer {
             amount,
         } => {
             let arg = TransferFromArgs {
-                ..draw(from, to, amount)
+                spender_subaccount: in_full.own(),
+                from: in_full.account(1, from),
+                to: in_full.account(2, to),
+                amount: nat(amount),
+                ..draw(from, to, 0)
             };
             ledger
                 .transfer_from(now, principal(caller), arg)
@@ -243,9 +279,12 @@ fn real_answer(ledger: &mut TestLedger, now: u64, call: &Call) -> Answer {
             expires_in,
         } => {
             let arg = ApproveArgs {
-                expected_allowance: expected.map(Nat::from),
+                from_subaccount: in_full.own(),
+                spender: in_full.account(1, spender),
+                amount: nat(amount),
+                expected_allowance: expected.map(nat),
                 expires_at: expires_in.map(|after| now + after),
-                ..approve(spender, amount)
+                ..approve(spender, 0)
             };
             ledger
                 .approve(now, principal(caller), arg)
@@ -278,11 +317,12 @@ fn amount() -> impl Strategy<Value = u128> {
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    let fee = prop_oneof![4 => Just(None), 1 => Just(Some(0)), 1 => Just(Some(FEE))];
+    let fee = prop_oneof![6 => Just(None), 1 => Just(Some(0)), 2 => Just(Some(FEE)), 1 => Just(Some(u128::MAX))];
+    let expected = prop_oneof![9 => 0..30_u128, 1 => Just(u128::MAX)];
     prop_oneof![
         3 => (user(), user(), amount(), fee)
             .prop_map(|(caller, to, amount, fee)| Call::Transfer { caller, to, amount, fee }),
-        3 => (user(), user(), amount(), prop::option::weighted(0.2, 0..30_u128), prop::option::of(1..20_u64))
+        3 => (user(), user(), amount(), prop::option::weighted(0.2, expected), prop::option::of(1..20_u64))
             .prop_map(|(caller, spender, amount, expected, expires_in)| {
                 Call::Approve { caller, spender, amount, expected, expires_in }
             }),
@@ -296,18 +336,26 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_ledger_answers_as_the_model_does(calls in prop::collection::vec(call(), 1..60)) {
+    fn the_ledger_answers_as_the_model_does(calls in prop::collection::vec((call(), any::<[bool; 3]>()), 1..60)) {
         let mut ledger = ledger(&INITIAL);
         let mut model = Model::new();
         let mut now = NOW;
-        for call in &calls {
+        for (call, in_full) in &calls {
             if let Call::Wait(time) = call {
                 now += time;
                 continue;
             }
-            prop_assert_eq!(real_answer(&mut ledger, now, call), model.answer(now, call), "{:?}", call);
+            prop_assert_eq!(
+                real_answer(&mut ledger, now, call, InFull(*in_full)),
+                model.answer(now, call),
+                "{:?}, {:?} in full",
+                call,
+                in_full
+            );
             // Nobody loses or gains anything but by the rules, and the supply is what all hold together.
             for user in USERS {
+                let in_full = InFull([true; 3]).account(1, user);
+                prop_assert_eq!(ledger.balance(&(&in_full).try_into().unwrap()), model.balance(user));
                 prop_assert_eq!(balance(&ledger, user), model.balance(user));
                 for spender in USERS {
                     prop_assert_eq!(

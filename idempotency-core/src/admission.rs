@@ -75,8 +75,8 @@ pub(crate) struct Counted {
 /// |---|---|---|
 /// | any | other fingerprint | [`KeyReused`](IdempotencyError::KeyReused); the record is untouched |
 /// | done | same | the first reply; if it is not held: [`ReplyDropped`](IdempotencyError::ReplyDropped) |
-/// | running in this heap | same | [`InProgress`](IdempotencyError::InProgress) |
-/// | running in an earlier heap, or interrupted | same | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
+/// | running in this heap, for no longer than the window | same | [`InProgress`](IdempotencyError::InProgress) |
+/// | running for longer or in an earlier heap, or interrupted | same | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
 /// | absent | the number for which a strict lane waits | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
 /// | absent | `created_at < now − window − drift` | [`TooOld`](IdempotencyError::TooOld) |
 /// | absent | `created_at > now + drift` | [`CreatedInFuture`](IdempotencyError::CreatedInFuture) |
@@ -87,6 +87,10 @@ pub(crate) struct Counted {
 /// | absent | otherwise | execute |
 /// | the store's memory is damaged | any | [`StoreDamaged`](IdempotencyError::StoreDamaged) |
 ///
+/// No call is known to end in any time: a callee may hold one for ever, and a future whose guard traps in the cleanup neither
+/// goes on nor is dropped. So what has run for longer than the window is unknown. When its record expires it counts against no
+/// quota and its room goes to others, and it still does not run again: the heap remembers it until it ends, or the heap does.
+///
 /// The look-up comes first, so a retry of something done is answered however late it comes and however full the store
 /// is. Only a request that passes everything else makes the store give up an expired slice.
 pub fn admit<M: Memory, F: Fingerprinted>(
@@ -95,7 +99,7 @@ pub fn admit<M: Memory, F: Fingerprinted>(
     now: Timestamp,
 ) -> Decision {
     let decided = find(store, request).and_then(|found| match found {
-        Found::Record(record) => Ok(known(store, record, &request.fingerprint)),
+        Found::Record(record) => Ok(known(store, record, &request.fingerprint, now)),
         Found::Stuck { since } => Err(IdempotencyError::OutcomeUnknown { since }),
         Found::Nothing(lane) => new(store, request, lane, now).map(Decision::Execute),
     });
@@ -183,6 +187,7 @@ fn known<M: Memory>(
     store: &Store<M>,
     record: Record,
     fingerprint: &impl Fingerprinted,
+    now: Timestamp,
 ) -> Decision {
     if !fingerprint.matches(&record.fingerprint) {
         return Decision::Refuse(IdempotencyError::KeyReused);
@@ -193,7 +198,9 @@ fn known<M: Memory>(
         State::ReplyDropped => {
             Decision::Refuse(IdempotencyError::ReplyDropped { executed_at: since })
         }
-        State::Pending(attempt) if store.is_running(attempt) => {
+        State::Pending(attempt)
+            if store.is_running(attempt) && !store.policy().is_overdue(since, now) =>
+        {
             Decision::Refuse(IdempotencyError::InProgress { since })
         }
         State::Pending(_) | State::Interrupted => {

@@ -23,7 +23,7 @@ pub enum IdempotencyError {
         /// Longest length that is taken, in bytes.
         max: u64,
     },
-    /// The anonymous principal shares its keys with everybody, so it is refused (401). Call with an identity.
+    /// The anonymous principal shares its keys with everybody, so it may not send any (401). Call with an identity.
     AnonymousRefused,
     /// The key was used before for a request with other arguments, which stands as it was (422).
     /// Use a new key for a new request.
@@ -54,12 +54,12 @@ pub enum IdempotencyError {
     },
     /// The store holds as many requests as it may (503). Retries of earlier requests are still answered.
     Full {
-        /// The next record expires at this time; a try before is in vain.
+        /// The next record expires at this time. Until then new requests are refused.
         retry_after: Timestamp,
     },
     /// The caller, or whoever shares its scope, has as many requests remembered as one may (429). Retries are still answered.
     QuotaExceeded {
-        /// Some of them expire at this time. A try before is in vain, unless one that is running ends.
+        /// Some of them expire at this time. Until then new requests are refused, unless one that is running ends.
         retry_after: Timestamp,
     },
     /// The sequence number was used and its reply is not held any more, or was never used and never can be (410).
@@ -72,7 +72,7 @@ pub enum IdempotencyError {
         /// The first number of the lane that was not used, or that has not ended.
         expected: u64,
     },
-    /// The canister charges callers that are canisters for each new request, and fewer cycles came with the call (402).
+    /// The canister charges callers that are canisters for each execution, and fewer cycles came with the call (402).
     CyclesRequired {
         /// Cycles to attach. They come back if the request turns out to be a retry.
         cycles: u64,

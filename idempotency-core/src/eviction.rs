@@ -1,10 +1,10 @@
 //! Forgetting what has expired, a bounded amount at a time.
 //!
-//! Records that expire within the same thirty-second of window and drift make a slice, and are forgotten together; that
-//! costs the same for one record and for a million. Two ways lead there, either of which is enough: each new request gives
-//! up one expired slice at most before it runs, and a timer gives up the rest while nobody calls. The timer sleeps until
-//! the oldest slice has expired and is not set while the store is empty. What has expired and is not yet forgotten is
-//! still answered from: eviction only makes room.
+//! Records that expire within the same thirty-second of window and drift (up to an eighth where much is retained) make a slice,
+//! and are forgotten together; that costs the same for one record and for a million. Two ways lead there, either of which is
+//! enough: each new request gives up one expired slice at most before it runs, and a timer gives up the rest while nobody calls.
+//! The timer sleeps until the oldest slice has expired and is not set while the store is empty. What has expired and is not
+//! yet forgotten is still answered from: eviction only makes room.
 
 use crate::{runtime, store::Store, time::Timestamp};
 use ic_stable_structures::Memory;
@@ -37,30 +37,79 @@ mod timer {
     use std::{thread::LocalKey, time::Duration};
 
     pub(super) fn set<M: Memory>(store: &'static LocalKey<Store<M>>, now: Timestamp) {
-        let delay = store.with(|store| {
-            let due = store.next_eviction()?.max(now);
-            // A time in the past is that of a run that trapped: it will not come.
-            let is_set = (store.timer.get()).is_some_and(|set| now <= set && set <= due);
-            (!is_set).then(|| {
-                store.timer.set(Some(due));
-                Duration::from_nanos(due.as_nanos() - now.as_nanos())
-            })
-        });
-        if let Some(delay) = delay {
+        if let Some(delay) = store.with(|store| to_be_set(store, now)) {
             runtime::after(delay, move || run(store));
         }
+    }
+
+    /// In what time a timer must run that is not set yet. From now on it is taken for set.
+    fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Duration> {
+        let due = store.next_eviction()?.max(now);
+        // A time in the past is that of a run that trapped: it will not come.
+        let is_set = (store.timer.get()).is_some_and(|set| now <= set && set <= due);
+        (!is_set).then(|| {
+            store.timer.set(Some(due));
+            Duration::from_nanos(due.as_nanos() - now.as_nanos())
+        })
     }
 
     fn run<M: Memory>(store: &'static LocalKey<Store<M>>) {
         let now = runtime::time();
         let evicted = store.with(|store| {
             store.timer.set(None);
-            // There are 64 slices at most, and each costs a few thousand instructions.
+            // There are 512 slices at most, and each costs a few thousand instructions.
             store.evict(now, u32::MAX)
         });
         // A damaged store refuses requests, and is not tried again here.
         if evicted.is_ok() {
             set(store, now);
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use crate::{
+            admission::{self, Decision, Request},
+            identity::{Fingerprint, Identity},
+            policy::Policy,
+        };
+        use ic_stable_structures::VectorMemory;
+
+        fn at(nanos: u64) -> Timestamp {
+            Timestamp::from_nanos(nanos)
+        }
+
+        fn execute(store: &Store<VectorMemory>, key: u8, now: u64) {
+            let request = Request {
+                identity: Identity([key; 24]),
+                fingerprint: Fingerprint::default(),
+                created_at: None,
+                counts_in: None,
+            };
+            match admission::admit(store, &request, at(now)) {
+                Decision::Execute(ticket) => store.record(&ticket, b"x").unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        /// A trap undoes what a run had noted, too.
+        #[test]
+        fn a_timer_that_trapped_is_set_again() {
+            let policy = Policy::new()
+                .window(Duration::from_nanos(320))
+                .drift(Duration::ZERO);
+            let store = Store::open(VectorMemory::default(), policy, at(0)).unwrap();
+            assert_eq!(to_be_set(&store, at(0)), None);
+            execute(&store, 1, 0);
+            assert_eq!(to_be_set(&store, at(0)), Some(Duration::from_nanos(321)));
+            execute(&store, 2, 50);
+            assert_eq!(to_be_set(&store, at(50)), None);
+            assert_eq!(to_be_set(&store, at(321)), None);
+            // It did not come.
+            let again = to_be_set(&store, at(330));
+            assert_eq!(again, Some(Duration::ZERO));
+            assert_eq!(to_be_set(&store, at(330)), None);
         }
     }
 }

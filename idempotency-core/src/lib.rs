@@ -92,9 +92,44 @@ pub use error::IdempotencyError;
 pub use eviction::install;
 /// Makes an update method safe to retry.
 pub use idempotency_macros::idempotent;
-/// Refuses before consensus what can't succeed.
-pub use idempotency_macros::inspect;
 pub use identity::{Key, KeyWriter};
 pub use policy::Policy;
 pub use store::{Damaged, OpenError, Stats, Store};
 pub use time::Timestamp;
+
+/// Whether a message can succeed, for `canister_inspect_message`: `inspect!(transfer, approve)`, with the functions that
+/// have the attribute, is `Ok(())` or the error that the message's method would answer with.
+///
+/// ```text
+/// #[ic_cdk::inspect_message]
+/// fn inspect_message() {
+///     match inspect!(transfer, approve) {
+///         Ok(()) => ic_cdk::api::accept_message(),
+///         // A message that is merely not accepted leaves its client without the reason.
+///         Err(error) => ic_cdk::trap(format!("idempotency: {error}")),
+///     }
+/// }
+/// ```
+///
+/// Refused are a key of the anonymous caller, a missing key that is required, a key that is none, a stale `created_at` or one in the
+/// future, and a sequence number that is too old; every retry of a request that is remembered is let through, and so is every
+/// other method. Arguments over 16 KiB are not read.
+///
+/// # What it is for, and what it hides
+///
+/// It saves cycles: the canister pays nothing for a message that is refused here. It protects nothing: one replica alone
+/// inspects, only calls from outside, and the method checks everything again.
+///
+/// What it costs is the answer: the client gets a reject with the text above in place of the method's own `Err`. That
+/// reject is not certified. A replica or a boundary node can make one up, and deliver the message all the same; a client
+/// that believes it, and sends the request with another key or another `created_at`, may have it run twice.
+///
+/// So inspect methods whose refusals a client can check by itself: that it is anonymous, that its key is missing, empty or
+/// too long. Leave out methods whose clients act upon `TooOld`, `CreatedInFuture` or `SequenceTooOld`, as those of ICRC-1
+/// do: only the method's own answer is certified.
+#[macro_export]
+macro_rules! inspect {
+    ($($functions:tt)*) => {
+        $crate::attempt::inspect_methods!($crate; $($functions)*)
+    };
+}

@@ -20,6 +20,7 @@ pub struct Policy {
     pub(crate) scope_idle: Duration,
     pub(crate) evicts_idle_scopes: bool,
     pub(crate) quota: Option<Quota>,
+    pub(crate) is_preallocated: bool,
 }
 
 /// What one scope may take of a store.
@@ -44,6 +45,7 @@ impl Policy {
             scope_idle: Duration::from_secs(30 * 24 * 60 * 60),
             evicts_idle_scopes: false,
             quota: None,
+            is_preallocated: false,
         }
     }
 
@@ -88,7 +90,8 @@ impl Policy {
     }
 
     /// For how much longer records are kept past their window while there is room: a late retry is then answered, and a
-    /// request without `created_at` does not run again. Not a promise: a full store gives them up. Default: none.
+    /// request without `created_at` does not run again. Not a promise: a full store gives them up, and none is kept for longer than
+    /// some sixty windows. Default: none.
     #[must_use]
     pub const fn retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
@@ -155,6 +158,24 @@ impl Policy {
         self
     }
 
+    /// Takes all memory when the store is opened that it can ever need for `capacity`, `capacity_bytes` and [`scopes`](Self::scopes)
+    /// (set that to 2 where there are neither lanes nor quotas), and never grows it later. If the memory can't grow that far,
+    /// install or upgrade is undone.
+    ///
+    /// Without it a store grows by a megabyte or more at a time. A `VirtualMemory` of a `MemoryManager` traps where the IC
+    /// grants no more, so in a canister that runs out of stable memory each new request traps: nothing has happened then, and
+    /// retries are answered and what is running is completed as ever, but clients are told `grow failed` rather than
+    /// [`Full`](crate::IdempotencyError::Full), nothing that is only retained is given up, and
+    /// [`drop_replies`](Self::drop_replies) counts for `capacity_bytes` alone.
+    ///
+    /// The price is storage that is not used yet: the IC charges some 11 billion cycles a day for each GiB, and the default
+    /// policy takes over 2 GiB. Default: grows as requests come.
+    #[must_use]
+    pub const fn preallocate(mut self) -> Self {
+        self.is_preallocated = true;
+        self
+    }
+
     /// The longest time, in ns, for which a request can be remembered from now on.
     pub(crate) fn reach(&self) -> u64 {
         nanos(self.window).saturating_add(2 * nanos(self.drift))
@@ -163,6 +184,11 @@ impl Policy {
     /// The time in ns for which a tally is kept after its last use: longer than any request that it counts.
     pub(crate) fn keep(&self) -> u64 {
         nanos(self.scope_idle).max(2 * self.reach())
+    }
+
+    /// Whether an attempt has run for longer than requests are remembered for.
+    pub(crate) fn is_overdue(&self, since: Timestamp, now: Timestamp) -> bool {
+        since.plus(self.window) < now
     }
 
     /// The last instant at which a request is remembered, that instant included.

@@ -6,7 +6,7 @@
 //!
 //! | request | counts as |
 //! |---|---|
-//! | running | one request; room for the largest reply, for as long as it runs |
+//! | running | one request, and room for the largest reply for as long as it is remembered |
 //! | ended with a reply | one request and its reply |
 //! | ended without one, interrupted, or cut off by an upgrade | one request |
 //! | released, as it did nothing | one request: its record lies there until its slice goes, and who could leave as many of those as he likes would fill the memory of all |
@@ -14,8 +14,11 @@
 //! Nothing is ever taken back: a request is added when it begins, its reply when it ends, and what is reserved for one that
 //! runs is known on the heap alone, so that an upgrade leaves no trace of it.
 //!
-//! It is charged for more than that in two cases. A request that ran on after it was counted for is counted again, for
-//! as long as it is remembered then; for up to a sixth of the reach, both count. And after an upgrade that changed the window
+//! What runs on when its record has expired counts no more; when it ends it is remembered, and counts, for another window, if
+//! its scope is within its quota then.
+//!
+//! It is charged for more than that in two cases. Of a request that is counted again, as it ran on, both count for up to
+//! a sixth of the reach. And after an upgrade that changed the window
 //! there may be more ends than buckets: then the two that are closest become one, which counts until the later end.
 
 use crate::{
@@ -37,8 +40,8 @@ pub(crate) struct Usage {
     now: u64,
     /// By their ends.
     buckets: Vec<Bucket>,
-    /// For each attempt that is running, the end of the bucket in which it was counted. When that is over it counts by itself.
-    running: Vec<u64>,
+    /// Attempts that are running: room is kept for their replies.
+    running: u64,
     /// Units of the largest reply, with which what is running counts.
     largest: u32,
 }
@@ -57,7 +60,7 @@ impl Usage {
         Self {
             now: now.as_nanos(),
             buckets: vec![],
-            running: vec![],
+            running: 0,
             largest: 0,
         }
     }
@@ -80,9 +83,9 @@ impl Usage {
         }
     }
 
-    /// With what is running of the scope: the ends that [`add`](Self::add) gave.
-    pub(crate) fn with_running(mut self, ends: Vec<u64>, policy: &Policy) -> Self {
-        (self.running, self.largest) = (ends, units(policy.max_reply_bytes.into()));
+    /// With so many attempts of the scope that are running.
+    pub(crate) fn with_running(mut self, running: u64, policy: &Policy) -> Self {
+        (self.running, self.largest) = (running, units(policy.max_reply_bytes.into()));
         self
     }
 
@@ -106,9 +109,8 @@ impl Usage {
             entries += u64::from(bucket.entries);
             units += u64::from(bucket.units);
         }
-        let overdue = self.running.iter().filter(|end| **end < at).count() as u64;
-        let reserved = self.running.len() as u64 * u64::from(self.largest);
-        (entries + overdue, (units + reserved) * UNIT_BYTES)
+        let reserved = self.running * u64::from(self.largest);
+        (entries, (units + reserved) * UNIT_BYTES)
     }
 
     /// The last time at which any of it counts that is not running.
@@ -127,7 +129,7 @@ impl Usage {
             return Ok(());
         }
         let mut later = (self.buckets.iter()).map(|bucket| bucket.end.saturating_add(1));
-        // When what is running is in the way, nobody knows until when.
+        // When room for replies to come is in the way, nobody knows until when.
         let soon = Timestamp::from_nanos(self.now.saturating_add(1));
         let retry_after = later.find(has_room).map_or(soon, Timestamp::from_nanos);
         Err(IdempotencyError::QuotaExceeded { retry_after })

@@ -11,6 +11,16 @@ pub(crate) fn caller() -> Principal {
     ic_cdk::api::msg_caller()
 }
 
+/// Until when the caller waits for an answer, in ns; 0 if it waits for good, as users do. Not to be had in a cleanup.
+pub(crate) fn deadline() -> u64 {
+    ic_cdk::api::msg_deadline().map_or(0, u64::from)
+}
+
+/// The instructions that this call has used so far, in this message and earlier ones.
+pub(crate) fn instructions_of_call() -> u64 {
+    ic_cdk::api::call_context_instruction_counter()
+}
+
 pub(crate) fn argument() -> Vec<u8> {
     ic_cdk::api::msg_arg_data()
 }

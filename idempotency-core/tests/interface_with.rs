@@ -74,9 +74,9 @@ fn coded(bytes: u64) -> u64 {
     bytes
 }
 
-#[idempotent(store = STORE, key = 1u8)]
+#[idempotent(store = STORE, key = key)]
 #[ic_cdk::update(hidden = true)]
-fn hidden() {}
+fn hidden(key: u64) {}
 
 /// A query beside them.
 #[ic_cdk::query]

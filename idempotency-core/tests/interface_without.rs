@@ -65,7 +65,7 @@ fn coded(bytes: u64) -> u64 {
 }
 
 #[ic_cdk::update(hidden = true)]
-fn hidden() {}
+fn hidden(_key: u64) {}
 
 /// A query beside them.
 #[ic_cdk::query]

@@ -1,33 +1,48 @@
 //! The options of `#[idempotent(…)]`.
 
-use darling::{
-    FromMeta,
-    ast::NestedMeta,
-    util::{Flag, PreservedStrExpr},
+use crate::expression::Must;
+use proc_macro2::{Ident, Span, TokenStream};
+use std::collections::BTreeMap;
+use syn::{
+    Error, Expr, ExprLit, Lit, Path, Token,
+    ext::IdentExt as _,
+    parse::{Parse, ParseStream, Parser},
+    punctuated::Punctuated,
+    spanned::Spanned,
 };
-use proc_macro2::{Span, TokenStream};
-use quote::ToTokens;
-use syn::{Expr, Path, spanned::Spanned};
 
-#[derive(FromMeta)]
+/// Widest window of a sequence; `idempotency-core` checks the constants that can't be seen here.
+const MAX_WINDOW: u64 = 1_024;
+
+/// Words that have a meaning of their own.
+pub(crate) const WORDS: [(&str, &str); 5] = [
+    ("key", "args"),
+    ("scope", "caller"),
+    ("scope", "global"),
+    ("fingerprint", "args"),
+    ("fingerprint", "off"),
+];
+
 pub(crate) struct Options {
+    /// The path by which the user's crate knows `idempotency-core`.
+    pub(crate) core: Path,
     pub(crate) store: Path,
+    /// Options whose value is a word that means no argument.
+    pub(crate) words: Vec<(&'static str, &'static str)>,
     pub(crate) key: Option<Key>,
-    pub(crate) sequence: Option<PreservedStrExpr>,
-    pub(crate) lane: Option<PreservedStrExpr>,
-    pub(crate) window: Option<PreservedStrExpr>,
-    pub(crate) acked: Option<PreservedStrExpr>,
-    pub(crate) cycles: Option<PreservedStrExpr>,
-    pub(crate) created_at: Option<PreservedStrExpr>,
-    #[darling(default)]
+    pub(crate) sequence: Option<Expr>,
+    pub(crate) lane: Option<Expr>,
+    pub(crate) window: Option<Expr>,
+    pub(crate) acked: Option<Expr>,
+    pub(crate) cycles: Option<Expr>,
+    pub(crate) created_at: Option<Expr>,
     pub(crate) scope: Scope,
     pub(crate) name: Option<String>,
-    #[darling(default)]
     pub(crate) fingerprint: Fingerprint,
     pub(crate) errors: Option<Errors>,
-    pub(crate) on_replay: Option<Path>,
-    pub(crate) required: Flag,
-    pub(crate) anonymous: Flag,
+    pub(crate) on_replay: Option<Expr>,
+    pub(crate) required: bool,
+    pub(crate) anonymous: bool,
 }
 
 pub(crate) enum Key {
@@ -35,17 +50,13 @@ pub(crate) enum Key {
     Expression(Box<Expr>),
 }
 
-#[derive(Default)]
 pub(crate) enum Scope {
-    #[default]
     Caller,
     Global,
     Expression(Box<Expr>),
 }
 
-#[derive(Default)]
 pub(crate) enum Fingerprint {
-    #[default]
     Args,
     Off,
     Expression(Box<Expr>),
@@ -58,22 +69,59 @@ pub(crate) enum Errors {
 }
 
 impl Options {
-    pub(crate) fn parse(options: TokenStream) -> Result<Self, syn::Error> {
+    pub(crate) fn parse(options: TokenStream) -> Result<Self, Error> {
         let span = options.span();
-        let options = NestedMeta::parse_meta_list(options).map_err(|error| {
-            syn::Error::new(
-                error.span(),
-                format!("{error}; options are `name = value` or a word, separated by commas"),
-            )
-        })?;
-        let options: Self =
-            Self::from_list(&options).map_err(|error| combine(error.flatten(), span))?;
+        let mut given = Given::parse(options)?;
+        let core = given.path("crate", "`crate` is the path of `idempotency_core`, as in `crate = crate::deps::idempotency_core`")?;
+        let store = given.path(
+            "store",
+            "`store` is the path of a thread-local `Store`, as in `store = PAYMENTS`",
+        )?;
+        let options = Self {
+            words: given.words(),
+            core: core.unwrap_or_else(|| syn::parse_quote!(::idempotency_core)),
+            store: store.ok_or_else(|| {
+                Error::new(span, "`store` is missing: name the thread-local `Store`, as in `#[idempotent(store = PAYMENTS, key = …)]`")
+            })?,
+            key: given.value("key")?.map(|key| match word(&key).as_deref() {
+                Some("args") => Key::Args,
+                _ => Key::Expression(Box::new(key)),
+            }),
+            sequence: given.value("sequence")?,
+            lane: given.value("lane")?,
+            window: given.value("window")?,
+            acked: given.value("acked")?,
+            cycles: given.value("cycles")?,
+            created_at: given.value("created_at")?,
+            scope: match given.value("scope")? {
+                None => Scope::Caller,
+                Some(scope) => match word(&scope).as_deref() {
+                    Some("caller") => Scope::Caller,
+                    Some("global") => Scope::Global,
+                    _ => Scope::Expression(Box::new(scope)),
+                },
+            },
+            name: given.value("name")?.map(name).transpose()?,
+            fingerprint: match given.value("fingerprint")? {
+                None => Fingerprint::Args,
+                Some(fingerprint) => match word(&fingerprint).as_deref() {
+                    Some("args") => Fingerprint::Args,
+                    Some("off") => Fingerprint::Off,
+                    _ => Fingerprint::Expression(Box::new(fingerprint)),
+                },
+            },
+            errors: given.value("errors")?.map(errors).transpose()?,
+            on_replay: given.value("on_replay")?.map(on_replay).transpose()?,
+            required: given.flag("required")?,
+            anonymous: given.flag("anonymous")?,
+        };
         options.identify(span)?;
+        options.check_numbers()?;
         Ok(options)
     }
 
     /// Whether there is one way by which a request is identified, and nothing that belongs to the other.
-    fn identify(&self, span: Span) -> Result<(), syn::Error> {
+    fn identify(&self, span: Span) -> Result<(), Error> {
         let text = match (&self.key, &self.sequence) {
             (None, None) => {
                 "`key` is missing: say what identifies a request, as in `key = arg.request_id`, `key = args` for all arguments, or `sequence = arg.number` for numbers that count up"
@@ -86,114 +134,227 @@ impl Options {
                 let of_sequence = [&self.lane, &self.window, &self.acked];
                 return match of_sequence.into_iter().flatten().next() {
                     None => Ok(()),
-                    Some(option) => Err(syn::Error::new_spanned(
+                    Some(option) => Err(Error::new_spanned(
                         option,
                         "`lane`, `window` and `acked` say more of a `sequence`, and there is none",
                     )),
                 };
             }
         };
-        Err(syn::Error::new(span, text))
+        Err(Error::new(span, text))
     }
 
-    /// The expressions in which arguments can occur.
-    pub(crate) fn expressions(&self) -> TokenStream {
-        let mut expressions = TokenStream::new();
-        if let Some(Key::Expression(key)) = &self.key {
-            key.to_tokens(&mut expressions);
+    /// Literals are refused here, where the error can say so; what a constant holds shows when it is evaluated.
+    fn check_numbers(&self) -> Result<(), Error> {
+        if let Some(Expr::Lit(window)) = &self.window {
+            let numbers = match &window.lit {
+                Lit::Int(window) => window.base10_parse::<u64>().ok(),
+                _ => None,
+            };
+            if numbers.is_none_or(|numbers| !(1..=MAX_WINDOW).contains(&numbers)) {
+                return Err(Error::new_spanned(
+                    window,
+                    "`window` is how many numbers of a sequence may be under way at a time, from 1 (strict) to 1,024, as in `window = 64`",
+                ));
+            }
         }
-        if let Scope::Expression(scope) = &self.scope {
-            scope.to_tokens(&mut expressions);
+        match &self.cycles {
+            Some(Expr::Lit(cycles)) if !matches!(cycles.lit, Lit::Int(_)) => {
+                Err(Error::new_spanned(
+                    cycles,
+                    "`cycles` is the number of cycles that a new request costs, as in `cycles = 1_000_000`",
+                ))
+            }
+            _ => Ok(()),
         }
-        if let Fingerprint::Expression(fingerprint) = &self.fingerprint {
-            fingerprint.to_tokens(&mut expressions);
-        }
-        for expression in [&self.created_at, &self.sequence, &self.lane, &self.acked] {
-            expression.to_tokens(&mut expressions);
-        }
-        expressions
     }
-}
 
-/// Darling's errors speak of fields; ours of options, and of what to write.
-fn combine(errors: darling::Error, all: Span) -> syn::Error {
-    let mut errors = errors.into_iter().map(|error| {
-        let text = match error.to_string() {
-            text if text.starts_with("Missing field `store`") => {
-                "`store` is missing: name the thread-local `Store`, as in `#[idempotent(store = PAYMENTS, key = …)]`".into()
-            }
-            text if text.starts_with("Duplicate field") => {
-                format!("{}: an option, and so the key, can be given once; several fields make one key as a tuple, `key = (arg.a, arg.b)`", text.replace("field", "option"))
-            }
-            text if text.starts_with("Unknown field") => {
-                format!(
-                    "{}; the options are store, key, sequence, lane, window, acked, created_at, scope, name, fingerprint, errors, on_replay, cycles, required and anonymous",
-                    text.replace("field", "option")
-                )
-            }
-            text => without_location(&text).to_string(),
+    /// The options whose values are expressions of the arguments, and what those must be.
+    pub(crate) fn expressions(&self) -> Vec<(&'static str, &Expr, Must)> {
+        let key = match &self.key {
+            Some(Key::Expression(key)) => Some(&**key),
+            Some(Key::Args) | None => None,
         };
-        let span = if error.has_span() { error.span() } else { all };
-        syn::Error::new(span, text)
-    });
-    let Some(mut first) = errors.next() else {
-        return syn::Error::new(all, "invalid options");
-    };
-    errors.for_each(|error| first.combine(error));
-    first
-}
-
-/// Darling appends " at option", which the span says better.
-fn without_location(text: &str) -> &str {
-    match text.rsplit_once(" at ") {
-        Some((text, option)) if syn::parse_str::<syn::Ident>(option).is_ok() => text,
-        _ => text,
+        let scope = match &self.scope {
+            Scope::Expression(scope) => Some(&**scope),
+            Scope::Caller | Scope::Global => None,
+        };
+        let fingerprint = match &self.fingerprint {
+            Fingerprint::Expression(fingerprint) => Some(&**fingerprint),
+            Fingerprint::Args | Fingerprint::Off => None,
+        };
+        let expressions = [
+            ("key", key, Must::ComeFromAnArgument),
+            ("sequence", self.sequence.as_ref(), Must::ComeFromAnArgument),
+            ("acked", self.acked.as_ref(), Must::ComeFromAnArgument),
+            (
+                "created_at",
+                self.created_at.as_ref(),
+                Must::ComeFromAnArgument,
+            ),
+            ("fingerprint", fingerprint, Must::ComeFromAnArgument),
+            ("scope", scope, Must::Vary),
+            ("lane", self.lane.as_ref(), Must::Vary),
+        ];
+        expressions
+            .into_iter()
+            .filter_map(|(option, value, must)| Some((option, value?, must)))
+            .collect()
     }
 }
 
-fn word(expr: &Expr) -> Option<String> {
+/// One option as written: `name = value`, or a word.
+struct Setting {
+    name: Ident,
+    value: Option<Expr>,
+}
+
+impl Parse for Setting {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        // `crate` is a keyword.
+        let name = input.call(Ident::parse_any)?;
+        let value = match input.parse::<Option<Token![=]>>()? {
+            Some(_) => Some(input.parse()?),
+            None => None,
+        };
+        Ok(Self { name, value })
+    }
+}
+
+/// The options that were given and not read yet.
+struct Given(BTreeMap<String, Setting>);
+
+impl Given {
+    fn parse(options: TokenStream) -> Result<Self, Error> {
+        let settings = Punctuated::<Setting, Token![,]>::parse_terminated
+            .parse2(options)
+            .map_err(|error| {
+                Error::new(
+                    error.span(),
+                    format!("{error}; options are `name = value` or a word, separated by commas"),
+                )
+            })?;
+        let known = [
+            "store",
+            "key",
+            "sequence",
+            "lane",
+            "window",
+            "acked",
+            "created_at",
+            "scope",
+            "name",
+            "fingerprint",
+            "errors",
+            "on_replay",
+            "cycles",
+            "required",
+            "anonymous",
+            "crate",
+        ];
+        let mut given = BTreeMap::new();
+        for setting in settings {
+            let (name, span) = (setting.name.to_string(), setting.name.span());
+            if !known.contains(&name.as_str()) {
+                let known = known.join(", ");
+                return Err(Error::new(
+                    span,
+                    format!("there is no option `{name}`; the options are {known}"),
+                ));
+            }
+            if given.insert(name.clone(), setting).is_some() {
+                return Err(Error::new(
+                    span,
+                    format!(
+                        "`{name}` is given twice: an option, and so the key, can be given once; several fields make one key as a tuple, `key = (arg.a, arg.b)`"
+                    ),
+                ));
+            }
+        }
+        Ok(Self(given))
+    }
+
+    fn value(&mut self, name: &str) -> Result<Option<Expr>, Error> {
+        let Some(setting) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        match setting.value {
+            Some(value) => Ok(Some(value)),
+            None => Err(Error::new(
+                setting.name.span(),
+                format!("`{name}` needs a value: write `{name} = …`"),
+            )),
+        }
+    }
+
+    fn words(&self) -> Vec<(&'static str, &'static str)> {
+        let is_given = |(option, meaning): &(&str, &str)| {
+            let value = (self.0.get(*option)).and_then(|setting| setting.value.as_ref());
+            value.and_then(word).as_deref() == Some(meaning)
+        };
+        WORDS.into_iter().filter(is_given).collect()
+    }
+
+    fn flag(&mut self, name: &str) -> Result<bool, Error> {
+        match self.0.remove(name) {
+            None => Ok(false),
+            Some(Setting { value: None, .. }) => Ok(true),
+            Some(Setting {
+                value: Some(value), ..
+            }) => Err(Error::new_spanned(
+                value,
+                format!("`{name}` takes no value: write `{name}` alone, or leave it out"),
+            )),
+        }
+    }
+
+    fn path(&mut self, name: &str, text: &str) -> Result<Option<Path>, Error> {
+        match self.value(name)? {
+            None => Ok(None),
+            Some(Expr::Path(path)) if path.qself.is_none() => Ok(Some(path.path)),
+            Some(other) => Err(Error::new_spanned(other, text)),
+        }
+    }
+}
+
+/// An expression that is one name.
+pub(crate) fn word(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Path(path) => path.path.get_ident().map(ToString::to_string),
         _ => None,
     }
 }
 
-impl FromMeta for Key {
-    fn from_expr(expr: &Expr) -> darling::Result<Self> {
-        Ok(if word(expr).as_deref() == Some("args") {
-            Self::Args
-        } else {
-            Self::Expression(Box::new(expr.clone()))
-        })
+fn name(value: Expr) -> Result<String, Error> {
+    if let Expr::Lit(ExprLit {
+        lit: Lit::Str(name),
+        ..
+    }) = &value
+        && !name.value().trim().is_empty()
+    {
+        return Ok(name.value());
+    }
+    Err(Error::new_spanned(
+        value,
+        "`name` is the endpoint's name in the identity, a text that is not empty, as in `name = \"pay\"`",
+    ))
+}
+
+fn errors(value: Expr) -> Result<Errors, Error> {
+    match word(&value).as_deref() {
+        Some("keep") => Ok(Errors::Keep),
+        Some("forget") => Ok(Errors::Forget),
+        _ => Err(Error::new_spanned(value, "`errors` is `keep` or `forget`")),
     }
 }
 
-impl FromMeta for Scope {
-    fn from_expr(expr: &Expr) -> darling::Result<Self> {
-        Ok(match word(expr).as_deref() {
-            Some("caller") => Self::Caller,
-            Some("global") => Self::Global,
-            _ => Self::Expression(Box::new(expr.clone())),
-        })
-    }
-}
-
-impl FromMeta for Fingerprint {
-    fn from_expr(expr: &Expr) -> darling::Result<Self> {
-        Ok(match word(expr).as_deref() {
-            Some("args") => Self::Args,
-            Some("off") => Self::Off,
-            _ => Self::Expression(Box::new(expr.clone())),
-        })
-    }
-}
-
-impl FromMeta for Errors {
-    fn from_expr(expr: &Expr) -> darling::Result<Self> {
-        match word(expr).as_deref() {
-            Some("keep") => Ok(Self::Keep),
-            Some("forget") => Ok(Self::Forget),
-            _ => Err(darling::Error::custom("`errors` is `keep` or `forget`").with_span(expr)),
-        }
+fn on_replay(value: Expr) -> Result<Expr, Error> {
+    match value {
+        Expr::Path(_) => Ok(value),
+        Expr::Closure(ref closure) if closure.asyncness.is_none() => Ok(value),
+        _ => Err(Error::new_spanned(
+            value,
+            "`on_replay` is a function that maps the first reply, or a closure: `on_replay = again`, `on_replay = |reply| …`",
+        )),
     }
 }

@@ -1,13 +1,26 @@
-//! What the attribute emits: the function as it was, its candid signature, and an entry point that is one call.
+//! What the attribute emits: the function as it was, a constant that describes the method, its candid signature, and an
+//! entry point that is one call.
+//!
+//! # Names
+//! User expressions are evaluated inside what is emitted, so nothing there may have a name that they could mean: local names
+//! are of `Span::mixed_site()`, which code written elsewhere does not see, and begin with `__idempotent`, lest a constant
+//! of the user's takes the place of a pattern. Paths begin with `::` or come from the user.
 
 use crate::{
     attribute::{Errors, Fingerprint, Key, Options, Scope},
+    expression::{self, by_reference, occurring},
     method::{Method, exports},
 };
-use darling::util::PreservedStrExpr;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote};
-use syn::{Error, ItemFn, Path, Token, parse::Parser, punctuated::Punctuated};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{
+    Error, Expr, ItemFn, Path, Token, ext::IdentExt as _, parse::Parser, punctuated::Punctuated,
+};
+
+/// Where what is emitted comes from: its local names are not the user's.
+fn site() -> Span {
+    Span::mixed_site()
+}
 
 /// On an error the function stays, without what would export it, so that nothing but the error is reported.
 pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -22,73 +35,64 @@ pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream
             return quote!(#error #item);
         }
     };
-    // `#[update]` above us has run already, and its copy of the signature carries our attribute too. The error is
-    // reported once, on the function itself.
-    if function
-        .sig
-        .ident
-        .to_string()
-        .starts_with("__candid_method_")
-    {
-        return item;
-    }
     let mut unexported = function.clone();
     unexported.attrs.retain(|attribute| !exports(attribute));
+    // `#[update]` above us has run already, and its copy of the signature carries our attribute too. The error is
+    // reported once, on the function itself.
+    let is_copy = (function.sig.ident.to_string()).starts_with("__candid_method_");
+    if is_copy {
+        return unexported.to_token_stream();
+    }
     let expanded =
         Options::parse(options).and_then(|options| expand(&options, Method::parse(function)?));
     expanded.unwrap_or_else(|error| {
         let error = error.to_compile_error();
-        quote!(#error #[allow(dead_code)] #unexported)
+        quote!(#error #[allow(unused)] #unexported)
     })
 }
 
 fn expand(options: &Options, mut method: Method) -> Result<TokenStream, Error> {
     check(options, &method)?;
-    method.mark_used(&options.expressions());
+    let arguments = method.arguments();
+    let expressions = options.expressions().into_iter();
+    let used = expressions
+        .flat_map(|(_, value, _)| occurring(value, &arguments))
+        .collect();
+    method.mark_used(&used);
+    let core = &options.core;
+    let core = quote!(#core::attempt);
+    let description = description(options, &method, &core);
+    let export = export(options, &method, &core);
     let function = &method.function;
-    let conditions = method.attributes("cfg");
-    let signature = candid_signature(&method);
-    let entry = entry(options, &method);
-    let inspection = inspection(options, &method);
-    Ok(quote! {
-        #function
-
-        #inspection
-
-        #(#conditions)*
-        const _: () = {
-            #signature
-            #entry
-        };
-    })
+    Ok(quote!(#function #description #export))
 }
 
 /// What only options and method together show to be wrong.
 fn check(options: &Options, method: &Method) -> Result<(), Error> {
-    let several = method.types.len() > 1;
-    let words = [
-        (
-            matches!(options.key, Some(Key::Args)) && several,
-            "key",
-            "args",
-        ),
-        (matches!(options.scope, Scope::Global), "scope", "global"),
-    ];
-    for (used, option, word) in words {
-        if used && method.has_argument(word) {
-            return Err(Error::new(
-                method.function.sig.ident.span(),
-                format!(
-                    "`{option} = {word}` could mean the argument `{word}`: rename the argument, or write `{option} = (*{word})`"
-                ),
+    let function = &method.function.sig.ident;
+    let refuse = |text: String| Err(Error::new(function.span(), text));
+    if method.types.is_empty() {
+        return refuse(format!(
+            "a method without arguments has nothing that tells one request from another: give it one, as in `fn {function}(request_id: String)`, and write `key = request_id`"
+        ));
+    }
+    let arguments = method.arguments();
+    for (option, word) in &options.words {
+        // All arguments and the only one are the same.
+        let is_the_only = *word == "args" && method.types.len() == 1;
+        if arguments.contains(*word) && !is_the_only {
+            return refuse(format!(
+                "`{option} = {word}` could mean the argument `{word}`: rename the argument, or write `{option} = ({word})` if you mean it"
             ));
         }
     }
+    for expression in options.expressions() {
+        expression::check(expression, &arguments)?;
+    }
     if method.update.decode_with.is_some() && matches!(options.key, Some(Key::Args)) {
-        return Err(Error::new(
-            method.function.sig.ident.span(),
-            "`key = args` needs candid arguments, and `decode_with` decodes something else: list the fields, `key = (arg.a, arg.b)`",
-        ));
+        return refuse(
+            "`key = args` needs candid arguments, and `decode_with` decodes something else: list the fields, `key = (arg.a, arg.b)`".into(),
+        );
     }
     if let (Some(path), true) = (&options.on_replay, method.update.encode_with.is_some()) {
         return Err(Error::new_spanned(
@@ -99,118 +103,136 @@ fn check(options: &Options, method: &Method) -> Result<(), Error> {
     Ok(())
 }
 
+/// The constant that describes the method. `inspect!` finds it beside the function, and its name is what the compiler says to
+/// be missing if the function has no attribute.
+fn description_name(function: &Ident) -> Ident {
+    format_ident!("__idempotent_attribute_of_{}", function.unraw())
+}
+
+fn description(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
+    let conditions = method.attributes("cfg");
+    let name = description_name(&method.function.sig.ident);
+    let visibility = &method.function.vis;
+    let (types, reply) = (&method.types, method.return_type());
+    let endpoint = endpoint(options, method, core);
+    quote_spanned! {site()=>
+        #(#conditions)*
+        #[doc(hidden)]
+        #[allow(clippy::all, clippy::pedantic, non_upper_case_globals, private_interfaces, unused_parens)]
+        #visibility const #name: #core::Endpoint<(#(#types,)*), #reply> = #endpoint;
+    }
+}
+
+/// What the IC and `candid` see.
+///
+/// It stands in a trait, because that is what an `impl` must not contain: there the compiler says that it belongs outside,
+/// and nothing else. Beside it a function takes the name that ic-cdk gives to an exported function's entry point: a second
+/// `#[update]` collides with it, under whatever name it was imported and on whichever side it stands.
+fn export(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
+    let conditions = method.attributes("cfg");
+    let function = &method.function.sig.ident;
+    let outside = format_ident!("__IdempotentMethod_{}", function.unraw());
+    let taken = format_ident!("__canister_method_{}", function.unraw());
+    let signature = candid_signature(method, core);
+    let entry = entry(options, method, core);
+    quote_spanned! {site()=>
+        #(#conditions)*
+        #[doc(hidden)]
+        #[allow(dead_code)]
+        fn #taken() {}
+
+        #(#conditions)*
+        #[allow(dead_code, non_camel_case_types)]
+        trait #outside {
+            fn export() {
+                #signature
+                #entry
+            }
+        }
+    }
+}
+
 /// `#[update]` exports an entry without arguments, so the interface description comes from a function never called.
-fn candid_signature(method: &Method) -> TokenStream {
+fn candid_signature(method: &Method, core: &TokenStream) -> TokenStream {
     if method.update.hidden {
         return TokenStream::new();
     }
     let name = method.exported_name();
     let docs = method.attributes("doc");
     let mut signature = method.function.sig.clone();
-    signature.ident = format_ident!("__idempotent_signature_{}", signature.ident);
+    signature.ident = format_ident!("__idempotent_signature_{}", signature.ident.unraw());
     if method.update.decode_with.is_some() {
-        signature.inputs = syn::parse_quote!(argument: ::std::vec::Vec<u8>);
+        signature.inputs = syn::parse_quote!(argument: ::std::vec::Vec<::core::primitive::u8>);
     }
     if method.update.encode_with.is_some() {
-        signature.output = syn::parse_quote!(-> ::std::vec::Vec<u8>);
+        signature.output = syn::parse_quote!(-> ::std::vec::Vec<::core::primitive::u8>);
     }
-    quote! {
+    quote_spanned! {site()=>
         #(#docs)*
-        #[::candid::candid_method(update, rename = #name)]
+        #[#core::candid_method(update, rename = #name)]
         #[allow(unused_variables, unused_mut, dead_code, clippy::all, clippy::pedantic)]
         #signature {
-            ::std::unreachable!()
+            ::core::unreachable!()
         }
     }
 }
 
-fn entry(options: &Options, method: &Method) -> TokenStream {
-    let core = quote!(::idempotency_core::attempt);
+fn entry(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
     let function = &method.function.sig.ident;
-    let entry = format_ident!("__idempotent_{function}");
+    let entry = format_ident!("__idempotent_{}", function.unraw());
     let (update, passed_on) = (&method.update.path, &method.update.passed_on);
     let exported_name = method.exported_name();
     let store = &options.store;
-    let endpoint = endpoint_name(method);
+    let description = description_name(function);
     let arguments: Vec<Ident> = (0..method.types.len())
-        .map(|index| Ident::new(&format!("argument_{index}"), Span::mixed_site()))
+        .map(|index| format_ident!("__idempotent_argument_{index}", span = site()))
         .collect();
     let (asyncness, call, awaited) = match method.is_async() {
         true => (quote!(async), quote!(call_async), quote!(.await)),
         false => (quote!(), quote!(call), quote!()),
     };
-    quote! {
+    quote_spanned! {site()=>
         #[#update(name = #exported_name, manual_reply = true, hidden = true, #(#passed_on),*)]
         #[allow(clippy::all, clippy::pedantic, unused_parens)]
         #asyncness fn #entry() {
-            #core::#call(&#store, &#endpoint, |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
+            #core::#call(&#store, &#description, |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
         }
     }
 }
 
-fn endpoint_name(method: &Method) -> Ident {
-    format_ident!("__idempotent_endpoint_{}", method.function.sig.ident)
-}
-
-/// What the entry point and `inspect!` both go by, where both find it.
-fn inspection(options: &Options, method: &Method) -> TokenStream {
-    let core = quote!(::idempotency_core::attempt);
-    let conditions = method.attributes("cfg");
-    let (name, inspect) = (
-        endpoint_name(method),
-        inspect_name(&method.function.sig.ident),
-    );
-    let visibility = &method.function.vis;
-    let (types, reply) = (&method.types, method.return_type());
-    let endpoint = endpoint(options, method, &core);
-    let (store, exported_name) = (&options.store, method.exported_name());
-    quote! {
-        #(#conditions)*
-        #[doc(hidden)]
-        #[allow(clippy::all, clippy::pedantic, non_upper_case_globals, unused_parens)]
-        const #name: #core::Endpoint<(#(#types,)*), #reply> = #endpoint;
-
-        #(#conditions)*
-        #[doc(hidden)]
-        #[allow(dead_code)]
-        #visibility fn #inspect(method: &str) -> #core::Inspected {
-            #core::inspect(&#store, &#name, #exported_name == method)
+/// `CORE; a, b::c`: the first of the functions' methods that the message is for says.
+pub(crate) fn inspect(tokens: TokenStream) -> TokenStream {
+    let parse = |input: syn::parse::ParseStream<'_>| {
+        let core: Path = input.parse()?;
+        input.parse::<Token![;]>()?;
+        Ok((
+            core,
+            Punctuated::<Path, Token![,]>::parse_terminated(input)?,
+        ))
+    };
+    let (core, mut functions) = match parse.parse2(tokens) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let text = format!(
+                "{error}; write the functions that have `#[idempotent]`, as in `inspect!(transfer, approve)`"
+            );
+            return Error::new(error.span(), text).to_compile_error();
         }
-    }
-}
-
-fn inspect_name(function: &Ident) -> Ident {
-    format_ident!("__idempotent_inspect_{function}")
-}
-
-/// `inspect!(a, b::c)`: the first of the functions' methods that the message is for says.
-pub(crate) fn inspect(functions: TokenStream) -> TokenStream {
-    let parser = Punctuated::<Path, Token![,]>::parse_terminated;
-    let mut functions = match parser.parse2(functions) {
-        Ok(functions) => functions,
-        Err(error) => return error.to_compile_error(),
     };
     for function in &mut functions {
         if let Some(last) = function.segments.last_mut() {
-            last.ident = inspect_name(&last.ident);
+            last.ident = description_name(&last.ident);
         }
     }
     let functions = functions.iter();
-    quote! {
-        ::idempotency_core::attempt::first_inspected(&[#(#functions),*])
-    }
+    quote!(#core::attempt::first_inspected(&[#(&#functions),*]))
 }
 
 fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
     let (types, reply) = (&method.types, method.return_type());
-    let name = options
-        .name
-        .clone()
-        .unwrap_or_else(|| method.exported_name());
-    let (required, anonymous) = (
-        options.required.is_present(),
-        options.anonymous.is_present(),
-    );
+    let method_name = method.exported_name();
+    let name = options.name.as_ref().unwrap_or(&method_name);
+    let (required, anonymous) = (options.required, options.anonymous);
     let errors = match options.errors {
         Some(Errors::Keep) => quote!(Keep),
         Some(Errors::Forget) => quote!(Forget),
@@ -218,78 +240,101 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
         None => quote!(Forget),
     };
     let cycles = or(&options.cycles, quote!(0));
+    let store = &options.store;
     let describe = describe(options, method, core);
     let compare = compare(options, method, core);
+    let site = site();
     let decode = match &method.update.decode_with {
         None => quote!(#core::decode),
-        Some(path) if types.len() == 1 => {
-            quote!(|bytes| ::core::result::Result::Ok((#path(bytes),)))
+        Some(path) => {
+            let decoded = quote_spanned!(site=> #path(__idempotent_bytes.to_vec()));
+            let decoded = match types.len() {
+                1 => quote!((#decoded,)),
+                _ => decoded,
+            };
+            quote_spanned!(site=> |__idempotent_bytes| ::core::result::Result::Ok(#decoded))
         }
-        Some(path) => quote!(|bytes| ::core::result::Result::Ok(#path(bytes))),
     };
     let encode = match (&method.update.encode_with, method.reply_values()) {
         (Some(path), 0) => quote!(|()| ::core::result::Result::Ok(#path())),
-        (Some(path), _) => quote!(|reply| ::core::result::Result::Ok(#path(reply))),
+        (Some(path), _) => quote_spanned! {site=>
+            |__idempotent_reply| ::core::result::Result::Ok(#path(__idempotent_reply))
+        },
         (None, 0 | 1) => quote!(#core::encode_one),
         (None, _) => quote!(#core::encode_all),
     };
-    let on_replay = match (&options.on_replay, method.reply_values()) {
-        (None, _) => quote!(::core::option::Option::None),
-        (Some(path), 0 | 1) => {
-            quote!(::core::option::Option::Some(|bytes| #core::map_one::<#reply>(bytes, #path)))
-        }
-        (Some(path), _) => {
-            quote!(::core::option::Option::Some(|bytes| #core::map_all::<#reply>(bytes, #path)))
+    let on_replay = match &options.on_replay {
+        None => quote!(::core::option::Option::None),
+        Some(map) => {
+            let all = match method.reply_values() {
+                0 | 1 => quote!(map_one),
+                _ => quote!(map_all),
+            };
+            quote_spanned! {site=>
+                ::core::option::Option::Some(
+                    |__idempotent_bytes| #core::#all::<#reply>(__idempotent_bytes, #map)
+                )
+            }
         }
     };
-    quote! {
-        #core::Endpoint::<(#(#types,)*), #reply> {
-            name: #name,
-            required: #required,
-            anonymous: #anonymous,
-            errors: #core::Errors::#errors,
-            decode: #decode,
-            describe: #describe,
-            compare: #compare,
-            encode: #encode,
-            is_error: |reply| {
-                use #core::PlainReply as _;
-                (&#core::ReplyType::<#reply>::NEW).is_error(reply)
-            },
-            refuse: |error| {
-                use #core::PlainReply as _;
-                (&#core::ReplyType::<#reply>::NEW).refuse(error)
-            },
-            on_replay: #on_replay,
-            cycles: #cycles,
+    let window = (options.window.iter())
+        .map(|window| quote!(const _: #core::Window = #core::window(#window);));
+    quote_spanned! {site=>
+        {
+            // Evaluated whether the method is called or not, so that `cargo check` says it.
+            #(#window)*
+            #core::Endpoint::<(#(#types,)*), #reply> {
+                method: #method_name,
+                name: #name,
+                required: #required,
+                anonymous: #anonymous,
+                errors: #core::Errors::#errors,
+                decode: #decode,
+                describe: #describe,
+                compare: #compare,
+                encode: #encode,
+                is_error: |__idempotent_reply| {
+                    use #core::PlainReply as _;
+                    (&#core::ReplyType::<#reply>::NEW).is_error(__idempotent_reply)
+                },
+                refuse: |__idempotent_error| {
+                    use #core::PlainReply as _;
+                    (&#core::ReplyType::<#reply>::NEW).refuse(__idempotent_error)
+                },
+                on_replay: #on_replay,
+                cycles: #cycles,
+                inspect: |__idempotent_endpoint| #core::inspect(&#store, __idempotent_endpoint),
+            }
         }
     }
 }
 
 fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
     let patterns = &method.patterns;
+    let site = site();
     let id = match &options.key {
-        Some(Key::Args) => quote!(#core::RequestId::of_values(arguments)),
-        Some(Key::Expression(key)) => quote!(#core::RequestId::of_key(&(#key))),
+        Some(Key::Args) => {
+            quote!(::core::option::Option::Some(#core::RequestId::Arguments))
+        }
+        Some(Key::Expression(key)) => {
+            let key = by_reference(key);
+            quote!(#core::RequestId::of_key(&(#key)))
+        }
         None => {
-            let (sequence, lane) = (&options.sequence, or(&options.lane, quote!(0)));
+            let sequence = &options.sequence;
+            let lane = match &options.lane {
+                Some(lane) => {
+                    let lane = by_reference(lane);
+                    quote!(#core::LaneKey::of(&(#lane)))
+                }
+                None => quote!(<#core::LaneKey as ::core::default::Default>::default()),
+            };
             let window = or(&options.window, quote!(1));
-            let acked = or(&options.acked, quote!(::core::option::Option::None::<u64>));
-            quote! {
-                #core::RequestId::of_number(
-                    #sequence,
-                    #lane,
-                    const {
-                        let window: u16 = #window;
-                        ::core::assert!(
-                            window >= 1 && window <= 1_024,
-                            "`window` is the numbers that may be under way at a time: 1 (strict) to 1,024",
-                        );
-                        window
-                    },
-                    #acked,
-                )
-            }
+            let acked = or(
+                &options.acked,
+                quote!(::core::option::Option::None::<::core::primitive::u64>),
+            );
+            quote!(#core::RequestId::of_number(#sequence, #lane, const { #window }, #acked))
         }
     };
     let created_at = match &options.created_at {
@@ -299,40 +344,94 @@ fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
     let scope = match &options.scope {
         Scope::Caller => quote!(#core::Scope::Caller),
         Scope::Global => quote!(#core::Scope::Global),
-        Scope::Expression(scope) => quote!(#core::Scope::of(&(#scope))),
+        Scope::Expression(scope) => {
+            let scope = by_reference(scope);
+            quote!(#core::Scope::of(&(#scope)))
+        }
     };
-    quote! {
-        |arguments| {
+    quote_spanned! {site=>
+        |__idempotent_arguments| {
             #[allow(unused_variables)]
-            let (#(#patterns,)*) = arguments;
+            let (#(#patterns,)*) = __idempotent_arguments;
             #core::Description { id: #id, created_at: #created_at, scope: #scope }
         }
     }
 }
 
 /// An option's expression, or what stands for it.
-fn or(option: &Option<PreservedStrExpr>, default: TokenStream) -> TokenStream {
+fn or(option: &Option<Expr>, default: TokenStream) -> TokenStream {
     option.as_ref().map_or(default, ToTokens::to_token_stream)
 }
 
 fn compare(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
     let patterns = &method.patterns;
     match &options.fingerprint {
-        Fingerprint::Args if method.update.decode_with.is_some() => quote!(#core::Compare::Bytes),
         // Arguments that are not the same are another request then.
         Fingerprint::Args if matches!(options.key, Some(Key::Args)) => {
             quote!(#core::Compare::Nothing)
         }
-        Fingerprint::Args => {
-            quote!(#core::Compare::Arguments(|arguments| #core::Digest::of_values(arguments)))
-        }
+        Fingerprint::Args => quote!(#core::Compare::Arguments),
         Fingerprint::Off => quote!(#core::Compare::Nothing),
-        Fingerprint::Expression(value) => quote! {
-            #core::Compare::Expression(|arguments| {
-                #[allow(unused_variables)]
-                let (#(#patterns,)*) = arguments;
-                #core::Digest::of_value(&(#value))
-            })
-        },
+        Fingerprint::Expression(value) => {
+            let value = by_reference(value);
+            quote_spanned! {site()=>
+                #core::Compare::Expression(|__idempotent_arguments| {
+                    #[allow(unused_variables)]
+                    let (#(#patterns,)*) = __idempotent_arguments;
+                    #core::Compared::chosen(&(#value))
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With `crate = …` the user's crate need not know the core, nor candid, by any other path.
+    #[test]
+    fn everything_goes_through_the_path_of_the_core() {
+        let function = quote! {
+            #[update(guard = "only_members")]
+            async fn pay(id: u64, at: Timestamp) -> Result<u64, Error> { Ok(id) }
+        };
+        for options in [
+            quote!(key = args, fingerprint = off, errors = keep),
+            quote!(
+                key = (id, at),
+                scope = id,
+                fingerprint = at,
+                created_at = at,
+                on_replay = again,
+                required
+            ),
+            quote!(
+                sequence = id,
+                lane = id,
+                window = N,
+                acked = id,
+                scope = global,
+                cycles = 5,
+                anonymous
+            ),
+        ] {
+            let options = quote!(crate = deps::once, store = STORE, #options);
+            let emitted = idempotent(options, function.clone()).to_string();
+            assert!(
+                emitted.contains("deps :: once :: attempt :: Endpoint"),
+                "{emitted}"
+            );
+            for path in [
+                "idempotency_core",
+                ":: ic_cdk",
+                " :: candid ::",
+                "compile_error",
+            ] {
+                assert!(!emitted.contains(path), "{path} in {emitted}");
+            }
+        }
+        let inspected = inspect(quote!(deps::once; pay, other::refund)).to_string();
+        assert!(inspected.starts_with("deps :: once :: attempt :: first_inspected"));
     }
 }

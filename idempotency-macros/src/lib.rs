@@ -3,6 +3,7 @@
 
 mod attribute;
 mod expand;
+mod expression;
 mod method;
 
 use proc_macro::TokenStream;
@@ -18,53 +19,57 @@ use proc_macro::TokenStream;
 /// fn pay(arg: PayArg) -> Result<u64, PayError> { … }
 /// ```
 ///
-/// In expressions the arguments go by their names, as references.
+/// In expressions the arguments go by their names, as references. Fields that stand alone or as parts of a tuple, as in
+/// `key = (arg.to, arg.amount)`, are borrowed. What `key`, `sequence`, `acked`, `created_at` and `fingerprint` say must come
+/// from an argument; `scope` and `lane` may also call a function that looks at the caller.
 ///
 /// | option | meaning | default |
 /// |---|---|---|
 /// | `store = PATH` | the thread-local `Store` | required |
 /// | `key = EXPR` | the request id: any `Key`; `None` runs the call without deduplication. `key = args`: all arguments by value | this or `sequence` |
 /// | `sequence = EXPR` | the request's number in its lane, `u64` or `Option` of one: each number runs once, in order | this or `key` |
-/// | `lane = EXPR` | which of the scope's counters, a `u64`: lanes don't wait for each other | 0 |
+/// | `lane = EXPR` | which of the scope's counters, any `Key`: lanes don't wait for each other | one lane, which is that of `None`, too |
 /// | `window = N` | how many numbers may be under way at a time, in any order, up to 1,024 | 1: strict |
 /// | `acked = EXPR` | the client has received the replies to all numbers below this one, `u64` or `Option`: they may go | none |
 /// | `created_at = EXPR` | the client's `Timestamp`, or an `Option` of one: what is older than the window is refused for ever | none |
 /// | `scope = caller \| global \| EXPR` | who shares the key space | `caller` |
-/// | `name = "…"` | the endpoint's name in the identity: keep it when you rename the method | the exported name |
-/// | `fingerprint = args \| off \| EXPR` | what a retry must have in common with the original | `args` |
+/// | `name = "…"` | the endpoint's name in the identity: keep it when you rename the method. Two methods of one store that have one name trap | the exported name |
+/// | `fingerprint = args \| off \| EXPR` | what a retry must have in common with the original: all arguments by value, nothing but the key, or any `Key`. Equal arguments are always a retry | `args` |
 /// | `errors = keep \| forget` | whether an `Err` is remembered. In an async method `forget` reaches only an `Err` from before the first await | `forget`, async: `keep` |
-/// | `on_replay = PATH` | maps the first reply, `fn(R) -> R`, before it is sent again | the same bytes |
-/// | `cycles = N` | cycles that a caller which is a canister pays for each new request; a retry's come back | 0 |
+/// | `on_replay = PATH` | maps the first reply, `fn(R) -> R` or a closure, before it is sent again | the same bytes |
+/// | `cycles = N` | cycles that a caller which is a canister pays for each execution, also without a key; a retry's come back | 0 |
 /// | `required` | a request without a key is refused | runs |
-/// | `anonymous` | lets the anonymous principal in | refused |
+/// | `anonymous` | lets the anonymous principal send keys, which all who are anonymous share | refused, but for calls without a key |
+/// | `crate = PATH` | where `idempotency_core` is, if not under that name | `::idempotency_core` |
+///
+/// The interface description goes through the `candid` that `idempotency_core` uses: `export_candid!` must be of the same version.
 ///
 /// What may differ between a request and its retry, as the number in `acked` may, must be left out of the fingerprint: list
 /// what counts, `fingerprint = (arg.to, arg.amount)`.
 ///
-/// `key = args` starts new identities when the types of the arguments change: on an endpoint that lives long, list the
-/// fields, `key = (arg.to, arg.amount)`.
+/// # When the interface changes
+/// Arguments are compared, and with `key = args` named, by their values as candid defines them, whatever the Rust types. These
+/// changes make no other request of one that was sent before, nor of its retry by an older or newer client: a field or a last
+/// argument more that is optional and left out; a field that becomes optional, or is taken away by clients that sent `null`;
+/// a variant's case more; `nat` that becomes `int`; another Rust type for the same candid type.
+///
+/// These do, so that with `key = args` a retry across the upgrade runs again, and with another key is refused as `KeyReused`: a
+/// client that fills in a field which it left out at first; another name of a field or case; another type (`nat64` for `nat`);
+/// elements in another order. A client that encodes an unordered map must bring its entries into one order, or name its requests
+/// by a `key`. A `key = (arg.to, arg.amount)` names requests by the fields that it lists alone: on an endpoint that lives long,
+/// prefer it.
+///
+/// What `key = EXPR`, `scope`, `lane` and `fingerprint = EXPR` write is the canister's own choice, and stays the same when `x`
+/// becomes optional (`Some(x)` is written as `x` where it stands alone, but not inside a tuple) and when its Rust type is
+/// exchanged for another with the same candid type. Another expression is another key, scope or lane; but an argument that is
+/// equal as a whole is a retry whatever `fingerprint` says.
 #[proc_macro_attribute]
 pub fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::idempotent(options.into(), item.into()).into()
 }
 
-/// Whether a message can succeed, for `canister_inspect_message`: `inspect!(transfer, approve)`, with the functions that
-/// have the attribute, is `Ok(())` or the error that the message's method would answer with.
-///
-/// ```text
-/// #[ic_cdk::inspect_message]
-/// fn inspect_message() {
-///     if inspect!(transfer, approve).is_ok() {
-///         ic_cdk::api::accept_message();
-///     }
-/// }
-/// ```
-///
-/// Refused are the anonymous caller, a missing key that is required, a key that is none, a stale `created_at` or one in the
-/// future, and a sequence number that is too old; every retry of a request that is remembered is let through, and so is every
-/// other method. One replica alone inspects, before consensus and only for calls from outside: it saves cycles, and protects
-/// nothing. Arguments over 16 KiB are not read.
+/// What `idempotency_core::inspect!` passes on: the path of the core, `;`, and the functions.
 #[proc_macro]
-pub fn inspect(functions: TokenStream) -> TokenStream {
-    expand::inspect(functions.into()).into()
+pub fn inspect_methods(tokens: TokenStream) -> TokenStream {
+    expand::inspect(tokens.into()).into()
 }

@@ -1,6 +1,6 @@
 //! The function below the attribute, and its `#[update(…)]`.
 
-use proc_macro2::{TokenStream, TokenTree};
+use crate::expression::plain;
 use quote::ToTokens;
 use std::collections::BTreeSet;
 use syn::{
@@ -47,22 +47,24 @@ impl Method {
                     "an exported method has no `self`: write a free function that calls the method",
                 ));
             };
-            if matches!(*argument.ty, Type::Reference(_)) {
+            let mut unnamed = Unnamed::default();
+            unnamed.visit_type(&argument.ty);
+            if unnamed.is_reference {
                 return Err(Error::new(
                     argument.ty.span(),
                     "an argument must own its data: take `String` for `&str`, `Vec<u8>` for `&[u8]`",
                 ));
             }
-            if matches!(*argument.ty, Type::ImplTrait(_)) {
-                return Err(Error::new(
-                    argument.ty.span(),
-                    "an exported method can't be generic: write the type out",
-                ));
-            }
+            unnamed.check("argument", &argument.ty)?;
             let mut pattern = (*argument.pat).clone();
             OverReferences.visit_pat_mut(&mut pattern);
             patterns.push(pattern);
             types.push((*argument.ty).clone());
+        }
+        if let ReturnType::Type(_, reply) = &signature.output {
+            let mut unnamed = Unnamed::default();
+            unnamed.visit_type(reply);
+            unnamed.check("reply", reply)?;
         }
         Ok(Self {
             function,
@@ -76,20 +78,25 @@ impl Method {
         self.function.sig.asyncness.is_some()
     }
 
-    /// An argument that only the attribute uses is used all the same: no lint should ask to rename it.
-    pub(crate) fn mark_used(&mut self, expressions: &TokenStream) {
-        let used = identifiers(expressions.clone());
+    fn bound(&self) -> Vec<Ident> {
         let mut bound = Bound(Vec::new());
         self.patterns
             .iter()
             .for_each(|pattern| bound.visit_pat(pattern));
-        let marked = bound
-            .0
-            .into_iter()
-            .filter(|argument| used.contains(&argument.to_string()));
-        let block = &mut self.function.block;
+        bound.0
+    }
+
+    /// The names by which expressions know the arguments.
+    pub(crate) fn arguments(&self) -> BTreeSet<String> {
+        self.bound().iter().map(plain).collect()
+    }
+
+    /// An argument that only the attribute uses is used all the same: no lint should ask to rename it.
+    pub(crate) fn mark_used(&mut self, used: &BTreeSet<String>) {
+        let marked = self.bound().into_iter();
+        let marked = marked.filter(|argument| used.contains(&plain(argument)));
         let statements = marked.map(|argument| syn::parse_quote!(let _ = &#argument;));
-        block.stmts.splice(0..0, statements);
+        self.function.block.stmts.splice(0..0, statements);
     }
 
     /// The name that clients call.
@@ -98,12 +105,6 @@ impl Method {
             .name
             .clone()
             .unwrap_or_else(|| self.function.sig.ident.to_string())
-    }
-
-    pub(crate) fn has_argument(&self, name: &str) -> bool {
-        self.patterns
-            .iter()
-            .any(|pattern| matches!(pattern, Pat::Ident(argument) if argument.ident == name))
     }
 
     pub(crate) fn return_type(&self) -> Type {
@@ -155,66 +156,117 @@ impl<'ast> Visit<'ast> for Bound {
     }
 }
 
-fn identifiers(tokens: TokenStream) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for token in tokens {
-        match token {
-            TokenTree::Ident(ident) => {
-                found.insert(ident.to_string());
-            }
-            TokenTree::Group(group) => found.extend(identifiers(group.stream())),
-            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+/// What a type must not have where candid needs to know it.
+#[derive(Default)]
+struct Unnamed {
+    is_reference: bool,
+    is_impl_trait: bool,
+    is_self: bool,
+}
+
+impl<'ast> Visit<'ast> for Unnamed {
+    fn visit_type(&mut self, ty: &'ast Type) {
+        match ty {
+            Type::Reference(_) => self.is_reference = true,
+            Type::ImplTrait(_) => self.is_impl_trait = true,
+            _ => {}
         }
+        syn::visit::visit_type(self, ty);
     }
-    found
+
+    fn visit_path(&mut self, path: &'ast Path) {
+        let first = path.segments.first();
+        self.is_self |= first.is_some_and(|first| first.ident == "Self");
+        syn::visit::visit_path(self, path);
+    }
 }
 
-/// Whether an attribute is ic-cdk's `name`, by whatever path.
-fn is(attribute: &Attribute, name: &str) -> bool {
-    attribute
-        .path()
-        .segments
+impl Unnamed {
+    fn check(&self, what: &str, ty: &Type) -> Result<(), Error> {
+        if self.is_impl_trait {
+            return Err(Error::new(
+                ty.span(),
+                format!(
+                    "candid must know the type of the {what}: write it out instead of `impl …`"
+                ),
+            ));
+        }
+        if self.is_self {
+            return Err(Error::new(
+                ty.span(),
+                "an exported method is a free function: move it out of the `impl`, and write the type out instead of `Self`",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The last name of a path: attributes are known by it, however they are imported.
+fn last(path: &Path) -> String {
+    path.segments
         .last()
-        .is_some_and(|last| last.ident == name)
+        .map_or_else(String::new, |last| last.ident.to_string())
 }
 
-/// Whether an attribute makes ic-cdk export the function.
-pub(crate) fn exports(attribute: &Attribute) -> bool {
-    [
-        "update",
-        "query",
-        "init",
-        "post_upgrade",
-        "pre_upgrade",
-        "inspect_message",
-        "heartbeat",
-    ]
-    .iter()
-    .any(|name| is(attribute, name))
-}
+/// Attributes that export a function, or describe it as exported.
+const EXPORTS: [&str; 12] = [
+    "update",
+    "query",
+    "init",
+    "post_upgrade",
+    "pre_upgrade",
+    "inspect_message",
+    "heartbeat",
+    "on_low_wasm_memory",
+    "candid_method",
+    "export_name",
+    "no_mangle",
+    "idempotent",
+];
 
-fn take_update(function: &mut ItemFn) -> Result<Update, Error> {
-    if let Some(query) = function
-        .attrs
-        .iter()
-        .find(|attribute| is(attribute, "query"))
-    {
-        return Err(Error::new(
-            query.span(),
-            "a query changes nothing, so there is nothing to deduplicate: remove `#[idempotent]`, or make it an `#[update]`",
-        ));
+/// The name by which an attribute exports the function, also as `cfg_attr(…, name)` and `unsafe(name)`.
+fn export(meta: &Meta) -> Option<String> {
+    let name = last(meta.path());
+    if EXPORTS.contains(&name.as_str()) {
+        return Some(name);
     }
-    let Some(position) = function
-        .attrs
-        .iter()
-        .position(|attribute| is(attribute, "update"))
-    else {
-        return Err(Error::new(
-            function.sig.ident.span(),
-            "`#[idempotent]` must stand above `#[update]`: write\n#[idempotent(…)]\n#[ic_cdk::update]\nfn …",
-        ));
+    let Meta::List(list) = meta else {
+        return None;
     };
-    let attribute = function.attrs.remove(position);
+    if name != "cfg_attr" && name != "unsafe" {
+        return None;
+    }
+    let skipped = usize::from(name == "cfg_attr");
+    let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(list.tokens.clone());
+    metas.ok()?.iter().skip(skipped).find_map(export)
+}
+
+/// Whether an attribute exports the function.
+pub(crate) fn exports(attribute: &Attribute) -> bool {
+    export(&attribute.meta).is_some()
+}
+
+/// Takes the `#[update]` off the function, to which nothing else may lead.
+fn take_update(function: &mut ItemFn) -> Result<Update, Error> {
+    let is_update = |attribute: &Attribute| last(attribute.path()) == "update";
+    let update = function.attrs.iter().position(is_update);
+    let update = update.map(|position| function.attrs.remove(position));
+    let other = (function.attrs.iter())
+        .find_map(|attribute| Some((attribute.span(), export(&attribute.meta)?)));
+    let attribute = match (update, other) {
+        (Some(update), None) => update,
+        (update, Some((span, other)))
+            if update.is_some() || matches!(&*other, "query" | "update") =>
+        {
+            return Err(Error::new(span, refusal(&other)));
+        }
+        _ => {
+            return Err(Error::new(
+                function.sig.ident.span(),
+                "`#[idempotent]` must stand above `#[update]`: write\n#[idempotent(…)]\n#[ic_cdk::update]\nfn …",
+            ));
+        }
+    };
     let metas = match &attribute.meta {
         Meta::Path(_) => Punctuated::new(),
         Meta::List(list) => {
@@ -257,6 +309,17 @@ fn take_update(function: &mut ItemFn) -> Result<Update, Error> {
         }
     }
     Ok(update)
+}
+
+/// Why an attribute can't stand beside `#[idempotent]`.
+fn refusal(export: &str) -> String {
+    match export {
+        "query" => "a query changes nothing, so there is nothing to deduplicate: remove `#[idempotent]`, or make it an `#[update]`".into(),
+        "idempotent" => "`#[idempotent]` is given twice: one attribute says all, remove the other".into(),
+        "candid_method" => "`#[idempotent]` describes the interface itself: remove `#[candid_method]`".into(),
+        "update" => "`#[idempotent]` takes one `#[update]`, which stands below it and in no `cfg_attr`: another would export the function without protection; for another name write another function".into(),
+        _ => format!("`{export}` would export the function past `#[idempotent]`, without protection: leave only `#[update]`, and write another function for `{export}`"),
+    }
 }
 
 /// The value of a `name = value` whose value is a literal.

@@ -8,7 +8,7 @@ use pocket_ic::ErrorCode;
 
 use crate::call_context::{Calls, Request, Response};
 use crate::cycles::{self, limit};
-use crate::engine::{Instance, Module, StableMemory};
+use crate::engine::{Instance, Module, StableMemory, Trap};
 use crate::errors::Reject;
 use crate::topology::Subnet;
 
@@ -109,6 +109,8 @@ pub struct Canister {
     pub code: Option<Code>,
     /// Stable memory.
     pub stable: StableMemory,
+    /// What `certified_data_set` was given last.
+    pub certified_data: Vec<u8>,
     /// Deadline of the global timer in ns, 0 when off.
     pub global_timer: u64,
     /// Uploaded pieces of modules by hash.
@@ -119,6 +121,8 @@ pub struct Canister {
     pub calls: Calls,
     /// `debug_print` and traps.
     pub log: VecDeque<CanisterLogRecord>,
+    /// Instructions of installations that later rounds have to make up for.
+    installation_debit: u64,
     charged_until_ns: u64,
     log_bytes: usize,
     next_log_index: u64,
@@ -144,15 +148,29 @@ impl Canister {
             version: 0,
             code: None,
             stable: StableMemory::default(),
+            certified_data: Vec::new(),
             global_timer: 0,
             chunks: BTreeMap::new(),
             inputs: VecDeque::new(),
             calls: Calls::default(),
             log: VecDeque::new(),
+            installation_debit: 0,
             charged_until_ns: now_ns,
             log_bytes: 0,
             next_log_index: 0,
         }
+    }
+
+    /// A copy of code, heap and stable memory.
+    pub fn fork(&mut self) -> Result<(Option<Code>, StableMemory), Trap> {
+        let code = match &mut self.code {
+            Some(code) => Some(Code {
+                instance: code.instance.fork()?,
+                wasm_len: code.wasm_len,
+            }),
+            None => None,
+        };
+        Ok((code, self.stable.clone()))
     }
 
     /// The installed module.
@@ -250,6 +268,23 @@ impl Canister {
             self.charge(cycles::storage(self.memory_size(), elapsed.into()));
             self.charged_until_ns = now_ns;
         }
+    }
+
+    /// Remembers the instructions of an installation.
+    pub fn count_installation(&mut self, instructions: u64) {
+        self.installation_debit = self.installation_debit.saturating_add(instructions);
+    }
+
+    /// Whether earlier installations were too much for the rounds since.
+    pub fn installed_too_much(&self) -> bool {
+        self.installation_debit > 0
+    }
+
+    /// At the end of a round.
+    pub fn forgive_installations(&mut self) {
+        self.installation_debit = self
+            .installation_debit
+            .saturating_sub(limit::INSTALL_PER_ROUND);
     }
 
     /// Refuses calls unless the canister is running.

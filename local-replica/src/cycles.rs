@@ -4,8 +4,8 @@ use candid::Principal;
 
 /// Charged for each executed message, callback, timer or heartbeat.
 pub const EXECUTION_BASE: u128 = 5_000_000;
-/// Charged for each 4 KiB heap page a message wrote.
-pub const DIRTY_PAGE: u128 = 1_000;
+/// Instructions charged for each 4 KiB heap page a message wrote, after its last one.
+pub const DIRTY_PAGE_INSTRUCTIONS: u64 = 1_000;
 /// Charged for creating a canister from a canister.
 pub const CREATE_CANISTER: u128 = 500_000_000_000;
 /// Storage for one GiB and second.
@@ -25,8 +25,12 @@ pub mod limit {
     pub const UPDATE: u64 = 40_000_000_000;
     /// Queries, replicated or not.
     pub const QUERY: u64 = 5_000_000_000;
+    /// A composite query and everything it calls, together.
+    pub const QUERY_TREE: u64 = 20_000_000_000;
     /// All steps of one `install_code` together.
     pub const INSTALL: u64 = 300_000_000_000;
+    /// What a canister may use for installations in a round. What goes beyond keeps it from installing in later ones.
+    pub const INSTALL_PER_ROUND: u64 = 2_000_000_000;
     /// `inspect_message`
     pub const INSPECT: u64 = 200_000_000;
     /// Any message on a benchmarking subnet.
@@ -39,7 +43,8 @@ pub mod limit {
 
 /// What an executed message costs.
 pub fn execution(instructions: u64, dirty_heap_pages: u64) -> u128 {
-    EXECUTION_BASE + u128::from(instructions) + DIRTY_PAGE * u128::from(dirty_heap_pages)
+    let pages = u128::from(DIRTY_PAGE_INSTRUCTIONS) * u128::from(dirty_heap_pages);
+    EXECUTION_BASE + u128::from(instructions) + pages
 }
 
 /// What a canister pays for receiving an ingress message: per byte of the CBOR envelope that carries it.

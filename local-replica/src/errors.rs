@@ -1,9 +1,57 @@
 //! Rejects and request errors, with the codes and texts of the IC.
 
+use std::fmt::{self, Display, Formatter};
+
 use candid::Principal;
 use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
 
-use crate::engine::Trap;
+use crate::engine::{InvalidModule, Trap};
+
+/// Where the IC's documentation explains its errors, a section each.
+const DOCUMENTATION: &str = "https://internetcomputer.org/docs/current/references/execution-errors";
+
+/// What the IC says below an error about what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Help {
+    /// The canister's author can do something.
+    User {
+        /// A sentence.
+        advice: &'static str,
+        /// The section in the documentation.
+        section: &'static str,
+    },
+    /// The author's tools are at fault.
+    Toolchain,
+    /// The IC is at fault.
+    Internal,
+    /// Nothing.
+    Nothing,
+}
+
+impl Display for Help {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            // Some errors have advice without a section; the IC doesn't leave the label out then.
+            Self::User {
+                advice,
+                section: "",
+            } => write!(f, "{advice} See documentation: "),
+            Self::User { advice, section } => {
+                write!(f, "{advice} See documentation: {DOCUMENTATION}#{section}")
+            }
+            Self::Toolchain => f.write_str(
+                "This is likely an error with the compiler/CDK toolchain being used to build the canister. Please \
+                 report the error to IC devs on the forum: https://forum.dfinity.org and include which language/CDK \
+                 was used to create the canister.",
+            ),
+            Self::Internal => f.write_str(
+                "This is an internal error on the IC. Please report it to IC devs on the forum: \
+                 https://forum.dfinity.org",
+            ),
+            Self::Nothing => Ok(()),
+        }
+    }
+}
 
 /// Why a call was not answered with a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +83,20 @@ impl Reject {
         }
     }
 
+    /// An error in a canister's code, or of one who calls it.
+    fn from_canister(error: ErrorCode, id: Principal, text: impl Display, help: Help) -> Self {
+        let message = match help {
+            Help::Nothing => format!("Error from Canister {id}: {text}"),
+            help => format!("Error from Canister {id}: {text}.\n{help}"),
+        };
+        Self::new(error, message)
+    }
+
+    /// The management canister's own error.
+    pub fn from_management(error: ErrorCode, text: impl Display, help: Help) -> Self {
+        Self::new(error, format!("{text}\n{help}"))
+    }
+
     /// No such canister.
     pub fn canister_not_found(id: Principal) -> Self {
         Self::new(
@@ -43,30 +105,65 @@ impl Reject {
         )
     }
 
+    /// A canister called an id that belongs to no subnet.
+    pub fn no_route(id: Principal) -> Self {
+        Self::plain(
+            ErrorCode::CanisterNotFound,
+            format!("No route to canister {id}"),
+        )
+    }
+
     /// The canister has no code.
     pub fn no_wasm_module(id: Principal) -> Self {
-        Self::new(
+        Self::from_canister(
             ErrorCode::CanisterWasmModuleNotFound,
-            format!(
-                "Error from Canister {id}: Attempted to execute a message, but the canister contains no Wasm module."
-            ),
+            id,
+            "Attempted to execute a message, but the canister contains no Wasm module.",
+            Help::User {
+                advice: "Please install code to this canister before calling it.",
+                section: "wasm-module-not-found",
+            },
+        )
+    }
+
+    /// The module can't be installed.
+    pub fn invalid_wasm(id: Principal, error: &InvalidModule) -> Self {
+        Self::from_canister(
+            ErrorCode::CanisterInvalidWasm,
+            id,
+            format_args!("Canister's Wasm module is not valid: {error}"),
+            match error {
+                InvalidModule::Invalid(_) => Help::Toolchain,
+                InvalidModule::TooLarge { .. } => Help::User {
+                    advice: "Try shrinking the module using tools like `ic-wasm` or splitting the logic across \
+                             multiple canisters.",
+                    section: "wasm-module-too-large",
+                },
+            },
         )
     }
 
     /// The module exports no such method.
     pub fn method_not_found(id: Principal, kind: &str, method: &str) -> Self {
-        Self::new(
+        Self::from_canister(
             ErrorCode::CanisterMethodNotFound,
-            format!("Error from Canister {id}: Canister has no {kind} method '{method}'."),
+            id,
+            format_args!("Canister has no {kind} method '{method}'."),
+            METHOD_NOT_FOUND,
         )
     }
 
-    /// The call context ended with neither a reply nor an outstanding call.
+    /// The call context ended with neither a reply nor an outstanding call, as an external user is told.
     pub fn did_not_reply(id: Principal) -> Self {
         Self::new(
             ErrorCode::CanisterDidNotReply,
             format!("Canister {id} did not reply to the call"),
         )
+    }
+
+    /// The same, as a calling canister is told.
+    pub fn no_response() -> Self {
+        Self::plain(ErrorCode::CanisterDidNotReply, "No response")
     }
 
     /// A method or feature that only the real server has.
@@ -85,35 +182,64 @@ impl Reject {
         )
     }
 
-    /// The text of a trap in the IC's words.
+    /// The text of a trap in the IC's words, without a backtrace.
     pub fn from_trap(id: Principal, trap: &Trap, limit: u64) -> Self {
-        let (error, text) = match trap {
+        const HANDLE: &str = "Consider gracefully handling failures from this canister or altering the canister to \
+                              handle exceptions.";
+        let (error, text, help) = match trap {
             Trap::Explicit(text) => (
                 ErrorCode::CanisterCalledTrap,
                 format!("Canister called `ic0.trap` with message: '{text}'"),
+                Help::User {
+                    advice: HANDLE,
+                    section: "trapped-explicitly",
+                },
             ),
             Trap::OutOfInstructions => (
                 ErrorCode::CanisterInstructionLimitExceeded,
                 format!(
                     "Canister exceeded the limit of {limit} instructions for single message execution."
                 ),
+                Help::User {
+                    advice: "Try optimizing this method to consume fewer instructions or split the work across \
+                             multiple messages.",
+                    section: "instruction-limit-exceeded",
+                },
             ),
-            Trap::Wasm(text) => (
+            Trap::Wasm(_) | Trap::Injected(_) => (
                 ErrorCode::CanisterTrapped,
-                format!("Canister trapped: {text}"),
+                trap.to_string(),
+                Help::User {
+                    advice: HANDLE,
+                    section: "trapped",
+                },
             ),
-            Trap::Injected(_) => (ErrorCode::CanisterTrapped, trap.to_string()),
-            Trap::Contract(text) => (ErrorCode::CanisterContractViolation, contract_text(text)),
+            Trap::Contract(text) => (
+                ErrorCode::CanisterContractViolation,
+                contract_text(text),
+                Help::Toolchain,
+            ),
             Trap::OutOfCycles => (
                 ErrorCode::CanisterOutOfCycles,
                 "Canister is out of cycles".to_owned(),
+                Help::Nothing,
             ),
             Trap::MethodNotFound(name) => (
                 ErrorCode::CanisterMethodNotFound,
                 format!("Canister has no method '{name}'."),
+                METHOD_NOT_FOUND,
             ),
         };
-        Self::new(error, format!("Error from Canister {id}: {text}"))
+        Self::from_canister(error, id, text, help)
+    }
+
+    /// The text of a trap in a callback whose cleanup trapped too.
+    pub fn with_cleanup(mut self, cleanup: &Self) -> Self {
+        self.message = format!(
+            "{}\n\ncall_on_cleanup also failed:\n\n{}",
+            self.message, cleanup.message
+        );
+        self
     }
 
     /// The reject code.
@@ -141,6 +267,11 @@ impl Reject {
         }
     }
 }
+
+const METHOD_NOT_FOUND: Help = Help::User {
+    advice: "Check that the method being called is exported by the target canister.",
+    section: "method-not-found",
+};
 
 fn contract_text(text: &str) -> String {
     const PREFIX: &str = "Canister violated contract: ";
@@ -192,6 +323,22 @@ impl ApiError {
     pub fn not_found(message: impl Into<String>) -> Self {
         Self {
             status: 404,
+            message: message.into(),
+        }
+    }
+
+    /// 415
+    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self {
+            status: 415,
+            message: message.into(),
+        }
+    }
+
+    /// 422
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        Self {
+            status: 422,
             message: message.into(),
         }
     }

@@ -14,7 +14,7 @@ use crate::replica::{Outgoing, Replica};
 const MAX_WAIT_SECONDS: u32 = 300;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Share of a callback's instructions that is kept back for its cleanup.
-const CLEANUP_PERCENT: u64 = 5;
+pub(crate) const CLEANUP_PERCENT: u64 = 5;
 
 /// What a message is given besides the canister it runs on.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ pub struct Input {
     pub refund: u128,
     /// The call being served.
     pub context: Option<CallContext>,
+    /// Part of a composite query.
+    pub composite: bool,
+    /// For a query that a user asks for.
+    pub data_certificate: Option<Vec<u8>>,
     /// Where to trap for no reason.
     pub trap_at: Option<TrapAt>,
 }
@@ -51,6 +55,8 @@ impl Input {
             reject: None,
             refund: 0,
             context: None,
+            composite: false,
+            data_certificate: None,
             trap_at: None,
         }
     }
@@ -59,13 +65,14 @@ impl Input {
 impl Canister {
     /// Runs a message. State is committed or undone by the engine; everything else is up to the caller.
     pub fn execute(&mut self, time_ns: u64, input: Input) -> Execution {
-        let free_of_charge = matches!(
-            input.entry,
-            Entry::Query {
-                replicated: false,
-                ..
-            } | Entry::InspectMessage
-        );
+        let free_of_charge = input.composite
+            || matches!(
+                input.entry,
+                Entry::Query {
+                    replicated: false,
+                    ..
+                } | Entry::InspectMessage
+            );
         let prepayment = if free_of_charge {
             0
         } else {
@@ -92,6 +99,8 @@ impl Canister {
             instruction_limit: input.limit,
             call_context_instructions: context.map_or(0, |context| context.instructions),
             already_replied: context.is_some_and(|context| context.responded),
+            composite: input.composite,
+            data_certificate: input.data_certificate,
             trap_at: input.trap_at,
             entry: input.entry,
         };
@@ -101,7 +110,7 @@ impl Canister {
         code.instance.execute(&mut self.stable, &message)
     }
 
-    /// Runs a message that the canister pays for. Certified data goes nowhere: there are no certificates here.
+    /// Runs a message that the canister pays for.
     pub fn execute_charged(&mut self, time_ns: u64, input: Input) -> Execution {
         let is_query = matches!(input.entry, Entry::Query { .. });
         let mut execution = self.execute(time_ns, input);
@@ -117,6 +126,9 @@ impl Canister {
                 .saturating_sub(execution.cycles_burned);
             if let Some(deadline) = execution.global_timer {
                 self.global_timer = deadline;
+            }
+            if let Some(data) = execution.certified_data.take() {
+                self.certified_data = data;
             }
             if !is_query {
                 self.version += 1;
@@ -282,11 +294,7 @@ impl Replica {
             let cleanup = canister.execute_charged(time_ns, input);
             instructions += cleanup.instructions;
             if let Some(trap) = self.apply(id, callback.context, cleanup) {
-                let cleanup = Reject::from_trap(id, &trap, limit);
-                reject.message = format!(
-                    "{}\ncall_on_cleanup also failed:\n\n{}",
-                    reject.message, cleanup.message
-                );
+                reject = reject.with_cleanup(&Reject::from_trap(id, &trap, limit));
             }
         }
         self.finish(id, callback.context, Some(reject));
@@ -352,7 +360,8 @@ impl Replica {
         let time_ns = self.time_ns;
         let canister = self.canisters.get_mut(&id)?;
         let context = canister.calls.context(context_id)?;
-        context.instructions += execution.instructions;
+        context.instructions +=
+            execution.instructions + cycles::DIRTY_PAGE_INSTRUCTIONS * execution.dirty_heap_pages;
         if let Err(trap) = execution.result {
             if matches!(trap, Trap::Injected(_)) {
                 self.faults.trapped(id);
@@ -396,7 +405,10 @@ impl Replica {
             return;
         };
         if !context.responded {
-            let reject = error.unwrap_or_else(|| Reject::did_not_reply(id));
+            let reject = error.unwrap_or_else(|| match context.origin {
+                Origin::Canister { .. } => Reject::no_response(),
+                _ => Reject::did_not_reply(id),
+            });
             self.respond(context.origin, Err(reject), context.cycles_available);
         }
     }

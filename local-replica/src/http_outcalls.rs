@@ -13,6 +13,7 @@ use pocket_ic::common::rest::{
 };
 
 use crate::call_context::Request;
+use crate::composite::{QueryCall, QueryTree};
 use crate::cycles;
 use crate::errors::{ApiError, Reject};
 use crate::management;
@@ -29,6 +30,8 @@ const MAX_REJECT_MESSAGE: usize = 1_024;
 #[derive(Debug, Default)]
 pub struct Outcalls {
     pending: BTreeMap<u64, Outcall>,
+    /// Answers that the next round takes up.
+    answered: Vec<(Outcall, Result<Vec<u8>, Reject>)>,
     next_id: u64,
 }
 
@@ -142,9 +145,16 @@ impl Replica {
         };
         if let Some(outcall) = self.outcalls.pending.remove(&id) {
             let result = response.and_then(|reply| self.finish_outcall(&outcall, reply));
-            self.respond(outcall.request.origin, result, outcall.request.cycles);
+            self.outcalls.answered.push((outcall, result));
         }
         Ok(())
+    }
+
+    /// Takes up the answers given since the last round.
+    pub(crate) fn deliver_outcall_answers(&mut self) {
+        for (outcall, result) in std::mem::take(&mut self.outcalls.answered) {
+            self.respond(outcall.request.origin, result, outcall.request.cycles);
+        }
     }
 
     /// Rejects the outcalls nobody answered in time.
@@ -203,12 +213,14 @@ impl Replica {
             response,
             context: transform.context.clone(),
         })?;
-        self.run_query(
-            Principal::management_canister(),
-            transform.function.0.principal,
-            &transform.function.0.method,
-            args,
-        )
+        let call = QueryCall {
+            sender: Principal::management_canister(),
+            receiver: transform.function.0.principal,
+            method: transform.function.0.method.clone(),
+            payload: args,
+            data_certificate: None,
+        };
+        self.evaluate(call, &mut QueryTree::default())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Calls from outside: ingress messages with their status, and queries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -8,8 +8,9 @@ use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal};
 use sha2::{Digest, Sha256};
 
 use crate::call_context::{Origin, Request};
+use crate::composite::{QueryCall, QueryTree};
 use crate::cycles::{self, limit};
-use crate::engine::{Entry, Response};
+use crate::engine::Entry;
 use crate::errors::{ApiError, Reject};
 use crate::execution::Input;
 use crate::management::{self, SubnetRequest};
@@ -24,7 +25,7 @@ const MAX_PAYLOAD: usize = 2 << 20;
 #[derive(Debug, Default)]
 pub struct IngressHistory {
     messages: BTreeMap<Vec<u8>, Ingress>,
-    pending: VecDeque<SubnetRequest>,
+    pending: Vec<SubnetRequest>,
     submitted: u64,
 }
 
@@ -110,7 +111,7 @@ impl Replica {
     /// Checks and queues an ingress message.
     pub fn submit(&mut self, call: RawCanisterCall) -> Result<Result<Vec<u8>, Reject>, ApiError> {
         let (sender, receiver) = parties(&call)?;
-        let subnet = self.effective_subnet(&call.effective_principal)?;
+        let subnet = self.route(receiver, &call)?;
         let checked = if receiver == Principal::management_canister() {
             self.check_management_ingress(sender, &call.method, &call.payload)?
         } else {
@@ -129,9 +130,7 @@ impl Replica {
             cycles: 0,
             deadline_ns: 0,
         };
-        self.ingress
-            .pending
-            .push_back(SubnetRequest { request, subnet });
+        self.ingress.pending.push(SubnetRequest { request, subnet });
         Ok(Ok(id))
     }
 
@@ -156,9 +155,20 @@ impl Replica {
         )))
     }
 
-    /// Brings the submitted messages to their canisters, at the start of a round.
+    /// Brings the submitted messages to their canisters, at the start of a round. As on the IC, in an order of their
+    /// ids, which says nothing of when they were submitted.
     pub fn induct_ingress(&mut self) {
-        while let Some(message) = self.ingress.pending.pop_front() {
+        let order = self.order;
+        let mut pending = std::mem::take(&mut self.ingress.pending);
+        pending.sort_by_cached_key(|message| {
+            let id: &[u8] = match &message.request.origin {
+                Origin::Ingress(id) => id,
+                Origin::Canister { .. } | Origin::System => &[],
+            };
+            let hash = Sha256::new().chain_update(order.to_be_bytes());
+            hash.chain_update(id).finalize()
+        });
+        for message in pending {
             let request = &message.request;
             let to_management = request.receiver == Principal::management_canister();
             let payer = if to_management {
@@ -187,59 +197,18 @@ impl Replica {
     /// A query from outside: runs at once and changes nothing.
     pub fn query(&mut self, call: RawCanisterCall) -> Result<Result<Vec<u8>, Reject>, ApiError> {
         let (sender, receiver) = parties(&call)?;
+        self.route(receiver, &call)?;
         if receiver == Principal::management_canister() {
             return self.management_query(sender, &call.method, &call.payload);
         }
-        let composite = self
-            .canisters
-            .get(&receiver)
-            .and_then(|canister| canister.module())
-            .is_some_and(|module| module.has_composite_query(&call.method));
-        if composite {
-            return Err(ApiError::unsupported("composite queries"));
-        }
-        Ok(self.run_query(sender, receiver, &call.method, call.payload))
-    }
-
-    /// Runs a query method and discards what it changed.
-    pub fn run_query(
-        &mut self,
-        sender: Principal,
-        receiver: Principal,
-        method: &str,
-        payload: Vec<u8>,
-    ) -> Result<Vec<u8>, Reject> {
-        let time_ns = self.time_ns;
-        let canister = self.canister(receiver)?;
-        canister.check_running()?;
-        let module = canister
-            .module()
-            .ok_or_else(|| Reject::no_wasm_module(receiver))?;
-        if !module.has_query(method) {
-            return Err(Reject::method_not_found(receiver, "query", method));
-        }
-        canister.can_pay(0)?;
-        let limit = canister.instruction_limit(limit::QUERY);
-        let entry = Entry::Query {
-            name: method.to_owned(),
-            replicated: false,
-        };
-        let input = Input {
+        let call = QueryCall {
             sender,
-            payload,
-            ..Input::new(entry, limit)
+            receiver,
+            method: call.method,
+            payload: call.payload,
+            data_certificate: self.data_certificate(receiver),
         };
-        let execution = canister.execute(time_ns, input);
-        execution
-            .result
-            .map_err(|trap| Reject::from_trap(receiver, &trap, limit))?;
-        match execution.response {
-            Some(Response::Reply(bytes)) => Ok(bytes),
-            Some(Response::Reject(text)) => {
-                Err(Reject::plain(ErrorCode::CanisterRejectedMessage, text))
-            }
-            None => Err(Reject::did_not_reply(receiver)),
-        }
+        Ok(self.evaluate(call, &mut QueryTree::default()))
     }
 
     fn check_ingress(
@@ -248,7 +217,7 @@ impl Replica {
         receiver: Principal,
         call: &RawCanisterCall,
     ) -> Result<(), Reject> {
-        let time_ns = self.time_ns;
+        let time_ns = self.round_time_ns;
         let canister = self.canister(receiver)?;
         canister.check_running()?;
         canister.can_pay(cycles::ingress(
@@ -283,23 +252,39 @@ impl Replica {
         ))
     }
 
-    fn effective_subnet(&self, effective: &RawEffectivePrincipal) -> Result<Principal, ApiError> {
-        match effective {
-            RawEffectivePrincipal::None => Ok(self.topology.default_subnet().id),
+    /// The subnet that a call goes to. Where the client doesn't say, the call has to.
+    fn route(&self, receiver: Principal, call: &RawCanisterCall) -> Result<Principal, ApiError> {
+        let to_management = receiver == Principal::management_canister();
+        let creates = to_management && call.method == management::PROVISIONAL_CREATE;
+        let canister = match &call.effective_principal {
             RawEffectivePrincipal::SubnetId(bytes) => {
                 let id = principal(bytes)?;
-                let subnet = self
-                    .topology
-                    .by_id(id)
-                    .ok_or_else(|| ApiError::bad_request(format!("Subnet {id} not found.")))?;
-                Ok(subnet.id)
+                let subnet = self.topology.by_id(id).ok_or_else(|| {
+                    ApiError::bad_request(format!("Subnet with ID {id} not found"))
+                })?;
+                return Ok(subnet.id);
             }
-            RawEffectivePrincipal::CanisterId(bytes) => {
-                let id = principal(bytes)?;
-                let hosting = self.topology.of_canister(id);
-                // Calls to a canister that can't exist are answered by the canister check, as by the real server.
-                Ok(hosting.unwrap_or(self.topology.default_subnet()).id)
+            RawEffectivePrincipal::CanisterId(bytes) => Some(principal(bytes)?),
+            RawEffectivePrincipal::None if creates => management::specified_id(&call.payload)?,
+            RawEffectivePrincipal::None if to_management => {
+                Some(management::canister_id(&call.payload)?)
             }
+            RawEffectivePrincipal::None => Some(receiver),
+        };
+        let Some(canister) = canister else {
+            return Ok(self.topology.default_subnet().id);
+        };
+        match self.topology.of_canister(canister) {
+            Some(subnet) => Ok(subnet.id),
+            None if creates && canister == Principal::management_canister() => {
+                Ok(self.topology.default_subnet().id)
+            }
+            None if creates => Err(ApiError::unsupported(
+                "a new subnet for a chosen canister id",
+            )),
+            None => Err(ApiError::bad_request(format!(
+                "Canister {canister} does not belong to any subnet."
+            ))),
         }
     }
 }

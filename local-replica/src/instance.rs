@@ -39,10 +39,11 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Instance {
-    /// Checks the configuration and starts an instance.
-    pub fn start(config: &InstanceConfig) -> Result<(Self, Topology), ApiError> {
+    /// Checks the configuration and starts an instance; `order` is [`Replica::order`].
+    pub fn start(config: &InstanceConfig, order: u64) -> Result<(Self, Topology), ApiError> {
         check_supported(config)?;
-        let replica = Replica::new(config)?;
+        let mut replica = Replica::new(config)?;
+        replica.order = order;
         let topology = replica.topology.to_raw();
         let progress = match &config.initial_time {
             Some(InitialTime::AutoProgress(progress)) => {
@@ -219,7 +220,7 @@ mod tests {
             },
             ..Default::default()
         };
-        Instance::start(&config).unwrap().0
+        Instance::start(&config, 0).unwrap().0
     }
 
     #[test]

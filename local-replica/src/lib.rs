@@ -8,16 +8,23 @@
 //!
 //! * **Execution.** Real Wasm; instructions counted as on the IC (see [`engine`]); heap, globals and stable memory
 //!   undone on a trap.
-//! * **Messages.** One message at a time on each canister, one queue per canister in order of arrival. Calls leave when
-//!   their message has succeeded; callbacks run with the reserve for cleanup kept back; a trap in a callback runs the
-//!   cleanup; a context that ends unanswered is rejected with IC0506.
-//! * **Rejects.** Codes, and texts in the IC's words: stopped, stopping, uninstalled, missing, out of cycles, refused by
-//!   `inspect_message`, expired bounded wait (while the callee goes on).
+//! * **Messages.** One message at a time on each canister, one queue per canister in order of arrival. The ingress
+//!   messages of a round arrive in an order of their own, not in that of submission: the number in the environment
+//!   variable `LOCAL_REPLICA_ORDER` chooses another one, and a test has to pass with each. Calls leave when their message
+//!   has succeeded; callbacks run with the reserve for cleanup kept back; a trap in a callback runs the cleanup; a context
+//!   that ends unanswered is rejected with IC0506.
+//! * **Queries.** Plain and composite ones; they see the time of the last round.
+//! * **Rejects.** Codes, and texts in the IC's words, with what it says about what to do: stopped, stopping, uninstalled,
+//!   missing, unreachable, out of cycles, refused by `inspect_message`, expired bounded wait (while the callee goes on).
 //! * **Life cycle.** Install, upgrade, reinstall, uninstall, chunked code, start, stop (waits for what is outstanding),
-//!   delete, settings, status, metadata, logs.
-//! * **Time.** Starts at PocketIC's genesis, stands still within a round, moves by 1 ns with each. Global timers fire
-//!   once when due; heartbeats run each round.
-//! * **HTTPS outcalls.** Listed and mocked; transform functions run; sixty-second timeout.
+//!   delete, settings, status, metadata, logs. Much work in an installation delays the canister's next one, unless
+//!   `canister_execution_rate_limiting` is disabled in the instance's `IcpConfig`.
+//! * **Time.** A new instance has executed a round, a nanosecond after PocketIC's genesis. Time stands still within a
+//!   round; the next one is at the time that was set meanwhile, or a nanosecond later. Global timers fire once when due;
+//!   heartbeats run each round.
+//! * **The management canister** gets a canister's call in the next round, and its answer arrives in the one after that.
+//! * **HTTPS outcalls.** Pending after two rounds, and answered two rounds after the mocked response; transform functions
+//!   run; sixty-second timeout.
 //! * **Cycles.** Base fee, instructions, dirty heap pages, ingress bytes, calls and replies at the prices of a 13-node
 //!   subnet; the prepayment decides whether a message runs. The installation and the calls that were measured on the
 //!   real server cost exactly the same here.
@@ -29,11 +36,14 @@
 //! * A message of any length runs in one round. A round ends after 7 billion instructions.
 //! * Storage is paid for heap, stable memory, module and chunks; a canister that can't pay is frozen, not uninstalled.
 //!   What a call's callback may cost isn't set aside when the call is made.
-//! * Memory and compute allocation, memory limits and reserved cycles are kept and reported but have no effect.
+//! * Memory and compute allocation, memory limits and reserved cycles are kept and reported but have no effect. Nor is a
+//!   canister slowed down that writes very much memory.
 //! * A call beyond 500 unanswered ones to the same canister is rejected with `SysTransient` instead of failing in
 //!   `call_perform`.
 //! * `raw_rand` yields the same bytes in every run.
 //! * Ingress messages never expire and their results are kept for as long as the instance lives.
+//! * Texts of traps have no backtrace; those of invalid modules have the IC's form, but the details are wasmtime's.
+//! * Data certificates have the right paths and a signature of zeros.
 //!
 //! # Faults
 //!
@@ -45,12 +55,14 @@
 //! # Left out
 //!
 //! Consensus, certificates and signatures (`root_key`, `read_state`, threshold keys), HTTP gateways, system canisters,
-//! Bitcoin, state directories, snapshots, environment variables, `canister_info`, composite queries, upgrades that keep the heap, flexible
-//! outcalls, deleting subnets. These are answered with an error that contains `not supported by local-replica`.
+//! Bitcoin, state directories, snapshots, environment variables, `canister_info`, upgrades that keep the heap, flexible
+//! outcalls, deleting subnets, subnets made for a chosen canister id. These are answered with an error that contains `not supported by local-replica`.
 #![forbid(unsafe_code)]
 
 pub mod call_context;
 pub mod canister;
+mod certificate;
+mod composite;
 pub mod cycles;
 pub mod engine;
 pub mod errors;

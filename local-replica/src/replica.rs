@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use candid::Principal;
-use pocket_ic::common::rest::{InitialTime, InstanceConfig};
+use pocket_ic::common::rest::{IcpConfigFlag, InitialTime, InstanceConfig};
 use sha2::{Digest, Sha256};
 
 use crate::call_context::{Origin, Request, Response};
@@ -26,6 +26,12 @@ const CALLS_PER_PAIR: usize = 500;
 pub struct Replica {
     /// Nanoseconds since the epoch.
     pub time_ns: u64,
+    /// The time of the last round. Queries see it: a clock that was moved since shows in the next round.
+    pub(crate) round_time_ns: u64,
+    /// Decides in which order the ingress messages of a round are executed.
+    pub order: u64,
+    /// Whether installing code too often is refused.
+    pub(crate) limits_installations: bool,
     /// The subnets.
     pub topology: Topology,
     /// All canisters, in the order the rounds visit them.
@@ -40,6 +46,9 @@ pub struct Replica {
     pub postponed: Vec<Request>,
     /// Messages between canisters, delivered when every canister had its turn.
     pub outbox: VecDeque<Outgoing>,
+    /// Messages that leave the canisters' own scheduler, delivered in the next round: to and from the management
+    /// canister, and rejects of calls that reach nobody.
+    pub(crate) routed: VecDeque<Outgoing>,
     /// What goes wrong; nothing unless asked for.
     pub faults: Faults,
     random: Random,
@@ -73,8 +82,15 @@ impl Replica {
             Some(InitialTime::Timestamp(time)) => time.nanos_since_epoch,
             Some(InitialTime::AutoProgress(_)) | None => GENESIS_NS,
         };
-        Ok(Self {
+        let rate_limiting = config
+            .icp_config
+            .as_ref()
+            .and_then(|config| config.canister_execution_rate_limiting.clone());
+        let mut replica = Self {
             time_ns,
+            round_time_ns: time_ns,
+            order: 0,
+            limits_installations: rate_limiting != Some(IcpConfigFlag::Disabled),
             topology: Topology::new(&config.subnet_config_set)?,
             canisters: BTreeMap::new(),
             ingress: IngressHistory::default(),
@@ -82,12 +98,16 @@ impl Replica {
             subnet_inputs: VecDeque::new(),
             postponed: Vec::new(),
             outbox: VecDeque::new(),
+            routed: VecDeque::new(),
             faults: Faults::default(),
             random: Random::default(),
-        })
+        };
+        // As PocketIC does, so that there is a state to be queried.
+        replica.round();
+        Ok(replica)
     }
 
-    /// Sets the time of the next round.
+    /// Sets the time of the next round, if that is later than the last one.
     pub fn set_time(&mut self, time_ns: u64) -> Result<(), ApiError> {
         if time_ns < self.time_ns {
             return Err(ApiError::bad_request(format!(
@@ -96,6 +116,13 @@ impl Replica {
             )));
         }
         self.time_ns = time_ns;
+        Ok(())
+    }
+
+    /// Sets the time that queries see. The next round is a nanosecond later.
+    pub fn set_certified_time(&mut self, time_ns: u64) -> Result<(), ApiError> {
+        self.set_time(time_ns)?;
+        self.round_time_ns = time_ns;
         Ok(())
     }
 
@@ -131,21 +158,51 @@ impl Replica {
                 }
             }
             Origin::Canister { id, callback } => {
-                let response = Response {
-                    callback,
-                    result,
-                    refund,
-                };
-                self.outbox.push_back(Outgoing::Response(id, response));
+                let callee = self
+                    .canisters
+                    .get(&id)
+                    .and_then(|caller| caller.calls.callback(callback))
+                    .map(|callback| callback.callee);
+                let response = Outgoing::Response(
+                    id,
+                    Response {
+                        callback,
+                        result,
+                        refund,
+                    },
+                );
+                if callee == Some(Principal::management_canister()) {
+                    self.routed.push_back(response);
+                } else {
+                    self.outbox.push_back(response);
+                }
             }
             Origin::System => {}
         }
     }
 
-    /// Puts everything in the outbox into the queues of the receivers.
+    /// Puts everything in the outbox into the queues of the receivers. What isn't for a canister that takes it waits for
+    /// the next round.
     pub fn deliver(&mut self) {
-        // Refusing a request answers it, and that answer is delivered in the same pass.
         while let Some(message) = self.outbox.pop_front() {
+            match message {
+                Outgoing::Request(request)
+                    if request.receiver == Principal::management_canister() =>
+                {
+                    self.routed.push_back(Outgoing::Request(request));
+                }
+                Outgoing::Request(request) => match self.accept_request(&request) {
+                    Ok(()) => self.queue_request(request),
+                    Err(_) => self.routed.push_back(Outgoing::Request(request)),
+                },
+                Outgoing::Response(id, response) => self.deliver_response(id, response),
+            }
+        }
+    }
+
+    /// Delivers what the last round left; at the start of a round.
+    pub(crate) fn deliver_routed(&mut self) {
+        for message in std::mem::take(&mut self.routed) {
             match message {
                 Outgoing::Request(request) => self.deliver_request(request),
                 Outgoing::Response(id, response) => self.deliver_response(id, response),
@@ -153,25 +210,26 @@ impl Replica {
         }
     }
 
-    /// Queues a call, or answers it right away where it can't be queued.
+    /// Queues a call, or answers it where it can't be queued.
     pub fn deliver_request(&mut self, request: Request) {
         match self.accept_request(&request) {
-            Ok(()) if request.receiver == Principal::management_canister() => {
-                let subnet = self
-                    .canisters
-                    .get(&request.sender)
-                    .map_or(self.topology.default_subnet().id, |canister| {
-                        canister.subnet
-                    });
-                self.subnet_inputs
-                    .push_back(SubnetRequest { request, subnet });
-            }
-            Ok(()) => {
-                if let Some(canister) = self.canisters.get_mut(&request.receiver) {
-                    canister.inputs.push_back(Input::Request(request));
-                }
-            }
+            Ok(()) => self.queue_request(request),
             Err(reject) => self.respond(request.origin, Err(reject), request.cycles),
+        }
+    }
+
+    fn queue_request(&mut self, request: Request) {
+        if request.receiver == Principal::management_canister() {
+            let subnet = self
+                .canisters
+                .get(&request.sender)
+                .map_or(self.topology.default_subnet().id, |canister| {
+                    canister.subnet
+                });
+            self.subnet_inputs
+                .push_back(SubnetRequest { request, subnet });
+        } else if let Some(canister) = self.canisters.get_mut(&request.receiver) {
+            canister.inputs.push_back(Input::Request(request));
         }
     }
 
@@ -191,10 +249,19 @@ impl Replica {
                 ));
             }
         }
-        if request.receiver == Principal::management_canister() {
+        let receiver = request.receiver;
+        if receiver == Principal::management_canister() {
             return Ok(());
         }
-        self.canister(request.receiver)?.check_running()
+        if self.topology.of_canister(receiver).is_none() {
+            return Err(Reject::no_route(receiver));
+        }
+        let accepted = self.canister(receiver).and_then(|it| it.check_running());
+        // Users are told the error's code, canisters but its text.
+        accepted.map_err(|reject| match request.origin {
+            Origin::Canister { .. } => Reject::plain(reject.error, reject.message),
+            _ => reject,
+        })
     }
 
     fn deliver_response(&mut self, id: Principal, response: Response) {

@@ -1,9 +1,10 @@
 //! Rounds: which messages are executed, and in which order.
 //!
-//! A round brings in ingress messages, starts heartbeats and timers that are due, and then lets every canister in turn
-//! execute what was in its queue. Calls and answers made meanwhile are delivered when every canister had its turn, and
-//! the canisters go on until no one has anything left or the round's instructions are used up. All messages of a round
-//! see the same time.
+//! A round brings in ingress messages and what the last round sent to or from the management canister, executes what
+//! that has to do, starts heartbeats and timers that are due, and then lets every canister in turn execute what was in
+//! its queue. Calls and answers made meanwhile are delivered when every canister had its turn, and the canisters go on
+//! until no one has anything left or the round's instructions are used up. All messages of a round see the same time,
+//! and no two rounds have the same.
 
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -21,16 +22,21 @@ const STOP_TIMEOUT_NS: u64 = 300_000_000_000;
 impl Replica {
     /// Executes one round.
     pub fn round(&mut self) {
+        if self.time_ns == self.round_time_ns {
+            self.time_ns = self.time_ns.saturating_add(1);
+        }
         self.end_faults();
         self.expire_calls();
+        self.deliver_routed();
+        self.induct_ingress();
         self.time_out_stops();
         self.time_out_outcalls();
+        self.deliver_outcall_answers();
         self.answer_raw_rand();
-        self.induct_ingress();
+        self.execute_subnet_inputs();
         self.start_tasks();
         let mut used = 0;
         loop {
-            self.execute_subnet_inputs();
             self.complete_stops();
             self.deliver();
             let busy: Vec<Principal> = self
@@ -39,7 +45,7 @@ impl Replica {
                 .filter(|canister| !canister.inputs.is_empty())
                 .map(|canister| canister.id)
                 .collect();
-            if (busy.is_empty() && self.subnet_inputs.is_empty()) || used >= limit::ROUND {
+            if busy.is_empty() || used >= limit::ROUND {
                 break;
             }
             for id in busy {
@@ -48,8 +54,9 @@ impl Replica {
         }
         for canister in self.canisters.values_mut() {
             canister.charge_storage(self.time_ns);
+            canister.forgive_installations();
         }
-        self.time_ns = self.time_ns.saturating_add(1);
+        self.round_time_ns = self.time_ns;
     }
 
     /// Executes what is in a canister's queue now; answers what it used.

@@ -147,6 +147,15 @@ impl Topology {
             .expect("at least one subnet")
     }
 
+    /// Whether this id is one of those that a subnet gives to new canisters.
+    pub fn allocates(&self, subnet: Principal, id: Principal) -> bool {
+        let range = self.by_id(subnet).and_then(|subnet| subnet.ranges.last());
+        match (range, canister_index(id)) {
+            (Some((start, end)), Some(index)) => (*start..=*end).contains(&index),
+            _ => false,
+        }
+    }
+
     /// The next unused canister id of a subnet.
     pub fn next_canister_id(
         &mut self,

@@ -60,6 +60,8 @@ impl Canister {
             instruction_limit: 40_000_000_000,
             call_context_instructions: 0,
             already_replied: false,
+            composite: false,
+            data_certificate: None,
             trap_at: None,
         };
         self.instance.execute(&mut self.stable, &message)

@@ -7,13 +7,14 @@ use local_replica::in_process::MessageId;
 /// How long the main store of the test canister remembers.
 pub(crate) const WINDOW_NS: u64 = 3_600_000_000_000;
 
-/// Key spaces: one for each user, and the last for the canister that calls on behalf of users.
+/// Key spaces: in most each key has a user of its own, in the second last one user has all, and those of the last are sent by a
+/// canister on behalf of users.
 pub(crate) const SCOPES: u64 = 7;
 pub(crate) const KEYS_PER_SCOPE: u64 = 16;
 pub(crate) const KEYS: u64 = SCOPES * KEYS_PER_SCOPE;
 
 /// A request, always the same for a key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) key: u64,
 }
@@ -21,12 +22,25 @@ pub(crate) struct Request {
 impl Request {
     /// The canister, and not a user, is who the store sees.
     pub(crate) fn is_relayed(self) -> bool {
-        self.key / KEYS_PER_SCOPE == SCOPES - 1
+        self.scope() == SCOPES - 1
     }
 
     /// Which user sends it.
     pub(crate) fn user(self) -> u8 {
-        (self.key / KEYS_PER_SCOPE) as u8
+        const OF_MANY_KEYS: u8 = KEYS as u8;
+        match self.scope() {
+            scope if scope == SCOPES - 2 => OF_MANY_KEYS,
+            _ => self.key as u8,
+        }
+    }
+
+    /// Whether the canister under test sees the same caller.
+    pub(crate) fn has_the_caller_of(self, other: Self) -> bool {
+        self.key == other.key || self.scope() == other.scope() && self.scope() >= SCOPES - 2
+    }
+
+    fn scope(self) -> u64 {
+        self.key / KEYS_PER_SCOPE
     }
 
     /// A quarter of the requests is answered at once; others await so many calls.
@@ -50,8 +64,7 @@ pub(crate) struct Sent {
     pub(crate) message: MessageId,
     /// Before this round it is waited for.
     pub(crate) patience: u64,
-    /// When it was sent, and upgrades by then.
-    pub(crate) round: u64,
+    /// Upgrades by when it was sent.
     pub(crate) upgrades: u64,
     /// The key was known to be done when this was sent: when that execution started.
     done: Option<u64>,
@@ -72,7 +85,7 @@ pub(crate) enum Said {
     OutcomeUnknown,
     Nothing,
     /// It is the answer to another request.
-    Misrouted,
+    Misrouted(Request),
 }
 
 /// What all clients together have been told.
@@ -87,7 +100,6 @@ impl Told {
         request: Request,
         message: MessageId,
         patience: u64,
-        round: u64,
         upgrades: u64,
     ) -> Sent {
         let done = self.done.get(&request.key).map(|done| done.started);
@@ -95,7 +107,6 @@ impl Told {
             request,
             message,
             patience,
-            round,
             upgrades,
             done,
         }
@@ -140,7 +151,7 @@ impl Told {
         // The key, how often it ran, and when the last time began.
         let (whose, started) = (number(0)?, number(2)?);
         if whose != key {
-            return Ok(Said::Misrouted);
+            return Ok(Said::Misrouted(Request { key: whose }));
         }
         let new = Done {
             started,

@@ -15,6 +15,7 @@ pub(crate) struct Outcome {
     pub(crate) unknown: u64,
     pub(crate) rejected: u64,
     pub(crate) misrouted: u64,
+    pub(crate) mixed_up: u64,
     pub(crate) refused: u64,
     pub(crate) given_up: u64,
 }
@@ -31,6 +32,7 @@ impl Outcome {
         self.unknown += other.unknown;
         self.rejected += other.rejected;
         self.misrouted += other.misrouted;
+        self.mixed_up += other.mixed_up;
         self.refused += other.refused;
         self.given_up += other.given_up;
     }
@@ -59,7 +61,8 @@ impl Display for Outcome {
         write!(
             f,
             "{} deliveries, {} faults, {} of them upgrades; {} executions, {} to the end; answers: {} done, {} in \
-             progress, {} unknown, {} rejected, {} misrouted by upgrades, {} refused at once, {} given up",
+             progress, {} unknown, {} rejected, {} refused at once, {} given up; upgrades gave {} clients the answer to another \
+             request of theirs, and {} executions another callee's",
             self.deliveries,
             self.faults,
             self.upgrades,
@@ -69,9 +72,10 @@ impl Display for Outcome {
             self.in_progress,
             self.unknown,
             self.rejected,
-            self.misrouted,
             self.refused,
-            self.given_up
+            self.given_up,
+            self.misrouted,
+            self.mixed_up
         )
     }
 }

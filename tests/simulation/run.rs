@@ -17,14 +17,13 @@ const REQUESTS_PER_ROUND: usize = 12;
 /// Rounds between two looks at the canister's own books.
 const AUDIT_ROUNDS: u64 = 200;
 /// For how long after an upgrade answers to calls from before it may come.
-const STRAY_ROUNDS: u64 = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// The faults of a seed. They happen to the caller as well as to the canister under test.
 pub(crate) fn plan_of(seed: u64) -> Plan {
     let rates = Rates {
         overtake: 50_000,
-        upgrade: 1_500,
+        upgrade: 6_000,
         stop: 600,
         out_of_cycles: 400,
         clock: 2_000,
@@ -75,8 +74,6 @@ struct Run {
     sent: Vec<Sent>,
     /// Of the canister under test, and of both.
     upgrades: (u64, u64),
-    /// The round of the last one.
-    upgraded: u64,
     /// Faults that are counted already.
     counted: usize,
     round: u64,
@@ -124,7 +121,6 @@ impl Run {
             told: Told::default(),
             sent: Vec::new(),
             upgrades: (0, 0),
-            upgraded: 0,
             counted: 0,
             round: 0,
             outcome: Outcome::default(),
@@ -153,10 +149,10 @@ impl Run {
     fn send(&mut self, request: Request) {
         let raw = [&request.key.to_le_bytes()[..], &[request.awaits()]].concat();
         let (to, payload) = if request.is_relayed() {
-            let args = (self.canister, request.key, request.awaits());
+            let args = (self.canister, request.key, request.awaits(), None::<u64>);
             (
                 self.caller,
-                encode_args(args).expect("three values can be encoded"),
+                encode_args(args).expect("four values can be encoded"),
             )
         } else {
             (self.canister, raw)
@@ -170,9 +166,8 @@ impl Run {
         match self.host.send(sender, to, method, payload) {
             Ok(message) => {
                 let patience = self.round + self.random.u64(1..40);
-                let (round, upgrades) = (self.round, self.upgrades.1);
-                self.sent
-                    .push(self.told.sent(request, message, patience, round, upgrades));
+                let sent = self.told.sent(request, message, patience, self.upgrades.1);
+                self.sent.push(sent);
             }
             // Stopped, or out of cycles.
             Err(_) => self.outcome.refused += 1,
@@ -216,8 +211,12 @@ impl Run {
             Said::InProgress => self.outcome.in_progress += 1,
             Said::OutcomeUnknown => self.outcome.unknown += 1,
             Said::Nothing => {}
-            Said::Misrouted if self.may_be_mixed_up(sent) => self.outcome.misrouted += 1,
-            Said::Misrouted => return Err(format!("{sent:?} has another request's answer")),
+            Said::Misrouted(whose) if self.may_be_mixed_up(sent, whose) => {
+                self.outcome.misrouted += 1;
+            }
+            Said::Misrouted(whose) => {
+                return Err(format!("{sent:?} has the answer to {whose:?}"));
+            }
         }
         Ok(())
     }
@@ -230,18 +229,25 @@ impl Run {
                 | ErrorCode::CanisterStopped
                 | ErrorCode::CanisterOutOfCycles
         ) || reject.message.contains("injected by local-replica");
-        if by_fault || self.may_be_mixed_up(sent) {
+        if by_fault || self.is_cut_off(sent) {
             Ok(())
         } else {
-            Err(format!("rejected without a fault: {}", reject.message))
+            Err(format!(
+                "{sent:?} is rejected without a fault: {}",
+                reject.message
+            ))
         }
     }
 
-    /// Whether the answer may be another's, or a trap's, for no fault of the canister's. ic-cdk goes by addresses: the answer to
-    /// a call from before an upgrade wakes whatever has its state there in the new heap, if anything has, or traps. So a
-    /// request in flight can be given the reply of one that came after the upgrade, which itself is left without.
-    fn may_be_mixed_up(&self, sent: &Sent) -> bool {
-        sent.upgrades < self.upgrades.1 || sent.round < self.upgraded + STRAY_ROUNDS
+    /// Whether an upgrade forgot the call: what answers it was waiting for come as a surprise to the new heap.
+    fn is_cut_off(&self, sent: &Sent) -> bool {
+        sent.upgrades < self.upgrades.1
+    }
+
+    /// Whether the answer may be that to another request, as the docs of the library's `attempt` say: to a request of the same
+    /// caller that came after an upgrade.
+    fn may_be_mixed_up(&self, sent: &Sent, whose: Request) -> bool {
+        self.is_cut_off(sent) && whose.has_the_caller_of(sent.request)
     }
 
     /// No more faults: everything ends. Then, after an upgrade, what is remembered is answered as before, and nothing is
@@ -275,20 +281,24 @@ impl Run {
 
     /// The canister's own books: nothing ran twice, and the store holds what it must.
     fn audit(&mut self) -> Result<(), String> {
-        let Ok(effects) = self.query::<(u64, u64, u64)>("effects_of", (KEYS,)) else {
+        let Ok(effects) = self.query::<(u64, u64, u64, u64, u64)>("effects_of", (KEYS,)) else {
             // Stopped, or out of cycles: the next audit sees it.
             return Ok(());
         };
-        let (repeated, executions, finished) = effects;
+        let (repeated, strays, executions, finished, mixed_up) = effects;
         if repeated > 0 {
             return Err(format!(
                 "{repeated} effects came twice within the window, of {executions}"
             ));
         }
+        if strays > 0 {
+            return Err(format!("{strays} executions were given others' answers"));
+        }
         if finished > executions {
             return Err(format!("{finished} of {executions} executions ended"));
         }
         (self.outcome.executions, self.outcome.finished) = (executions, finished);
+        self.outcome.mixed_up = mixed_up;
         let (main, ..) = self.query::<(Stats, Stats, Stats, Stats)>("stats", ())?;
         let remembered = self.told.remembered(self.host.replica.time_ns).count() as u64;
         if main.entries < remembered || main.entries > main.capacity {
@@ -331,7 +341,6 @@ impl Run {
             {
                 self.upgrades.0 += u64::from(*canister == self.canister);
                 self.upgrades.1 += 1;
-                self.upgraded = self.round;
             }
         }
         self.counted = faults.len();

@@ -42,7 +42,10 @@ impl Faults {
             return None;
         }
         let body = serde_json::to_vec(plan).expect("a plan is JSON");
-        let request = faults.client.post(&faults.url).body(body);
+        let request = faults.client.post(&faults.url);
+        let request = request
+            .header("Content-Type", "application/json")
+            .body(body);
         let response = request.send().expect("the replica answers");
         let accepted = response.status().is_success();
         let text = response.text().unwrap_or_default();

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Once;
 
+use pocket_ic::common::rest::{IcpConfig, IcpConfigFlag};
 use pocket_ic::{PocketIc, PocketIcBuilder};
 
 use crate::target;
@@ -46,7 +47,15 @@ impl Source {
     }
 
     fn start(self) -> PocketIc {
-        let builder = PocketIcBuilder::new().with_application_subnet();
+        // Tests upgrade as often as they like. By default, installing much code keeps a canister from installing more in
+        // the next rounds.
+        let config = IcpConfig {
+            canister_execution_rate_limiting: Some(IcpConfigFlag::Disabled),
+            ..IcpConfig::default()
+        };
+        let builder = PocketIcBuilder::new()
+            .with_application_subnet()
+            .with_icp_config(config);
         match self {
             Self::Given(path) => builder.with_server_binary(path).build(),
             Self::Fetched => builder.build(),

@@ -3,7 +3,7 @@
 
 use crate::ledger::{FEE, account, with_ledger};
 use candid::Nat;
-use example_ledger::{CAPACITY, errors::TransferError, types::TransferArg};
+use example_ledger::{dedup::CAPACITY, errors::TransferError, types::TransferArg};
 use integration_tests::{Canister, TEST_CANISTER, call_fees, user};
 
 /// How many transfers are made to see what one costs.

@@ -53,6 +53,7 @@ pub(crate) enum Plan {
     TrapFirst,
     TrapLater,
     HoldAndTrap,
+    TrapInCleanup,
     AnswerMuch,
 }
 

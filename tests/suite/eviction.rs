@@ -1,6 +1,6 @@
 //! Forgetting: by timer when nobody calls, a bounded amount inline, and never what is running.
 
-use crate::common::{Answer, HOUR, NANOSECOND, Plan, SLICE, ok, with_canister};
+use crate::common::{Answer, HOUR, NANOSECOND, Plan, SLICE, is_unknown, ok, with_canister};
 use integration_tests::user;
 
 #[test]
@@ -25,6 +25,19 @@ fn the_timer_evicts_what_has_expired_and_not_before() {
             (stats.entries, stats.bytes, stats.oldest_expiry),
             (0, 0, None)
         );
+    });
+}
+
+/// No other request sets it.
+#[test]
+fn the_timer_evicts_async_requests_too() {
+    with_canister(|it| {
+        let answer = it.work("work", b"key", Plan::Answer);
+        assert_eq!(answer, Ok(ok("1: done")));
+        assert_eq!(it.stats().0.entries, 1);
+        it.wait(HOUR + SLICE);
+        it.run_timers();
+        assert_eq!(it.stats().0.entries, 0);
     });
 }
 
@@ -87,7 +100,7 @@ fn what_is_running_is_never_forgotten() {
                 .expect("it answers");
         }
         let again = it.work("work", b"key", Plan::Hold).expect("it answers");
-        assert!(again.is_err(), "still in progress: {again:?}");
+        assert!(is_unknown(&again), "past its window: {again:?}");
         it.run_until_held();
         it.answer_outcall();
         assert_eq!(it.canister.answer::<Answer>(sent), Ok(ok("1: done")));

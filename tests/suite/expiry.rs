@@ -6,20 +6,10 @@ use crate::common::{
 use integration_tests::user;
 use pocket_ic::Time;
 
-/// Nanoseconds from the replica's time to that at which the next update call executes. It is the same for each call, and
-/// found out once: replicas differ.
-fn lead(it: &Fixture<'_>) -> u64 {
-    let before = it.now();
-    it.canister
-        .update::<u64>(user(1), "time", ())
-        .expect("it answers")
-        - before
-}
-
-/// Makes a call that executes exactly at `time`.
-fn at<T>(it: &Fixture<'_>, lead: u64, time: u64, call: impl FnOnce() -> T) -> T {
-    it.replica
-        .set_time(Time::from_nanos_since_unix_epoch(time - lead));
+/// Makes a call that executes exactly at `time`, which is later than the last round: only then is that the next one's.
+fn at<T>(it: &Fixture<'_>, time: u64, call: impl FnOnce() -> T) -> T {
+    assert!(time > it.now(), "a round of that time has been executed");
+    it.replica.set_time(Time::from_nanos_since_unix_epoch(time));
     call()
 }
 
@@ -34,11 +24,8 @@ fn drift() -> u64 {
 #[test]
 fn the_test_controls_time_to_the_nanosecond() {
     with_canister(|it| {
-        let lead = lead(&it);
         let time = it.now() + 12_345;
-        let seen = at(&it, lead, time, || {
-            it.canister.update::<u64>(user(1), "time", ())
-        });
+        let seen = at(&it, time, || it.canister.update::<u64>(user(1), "time", ()));
         assert_eq!(seen, Ok(time));
     });
 }
@@ -51,10 +38,9 @@ fn created_at_at_the_old_edge() {
         (1, refused(Refusal::TooOld)),
     ] {
         with_canister(|it| {
-            let lead = lead(&it);
             let created_at = it.now();
             let time = (created_at + window() + drift()).saturating_add_signed(nanoseconds_late);
-            let answer = at(&it, lead, time, || it.say_dated(b"key", created_at));
+            let answer = at(&it, time, || it.say_dated(b"key", created_at));
             assert_eq!(answer, expected, "{nanoseconds_late} ns late");
         });
     }
@@ -64,14 +50,13 @@ fn created_at_at_the_old_edge() {
 fn created_at_at_the_future_edge() {
     for (nanoseconds_early, is_taken) in [(-1, true), (0, true), (1, false)] {
         with_canister(|it| {
-            let lead = lead(&it);
             let time = it.now() + 1_000;
             let created_at = (time + drift()).saturating_add_signed(nanoseconds_early);
             let expected = match is_taken {
                 true => ok("1: dated"),
                 false => refused(Refusal::CreatedInFuture { now: time }),
             };
-            let answer = at(&it, lead, time, || it.say_dated(b"key", created_at));
+            let answer = at(&it, time, || it.say_dated(b"key", created_at));
             assert_eq!(answer, expected, "{nanoseconds_early} ns early");
         });
     }
@@ -81,11 +66,10 @@ fn created_at_at_the_future_edge() {
 fn retry_after_expiry(nanoseconds: i64) -> Answer {
     let mut answer = None;
     with_canister(|it| {
-        let lead = lead(&it);
         let created_at = it.now();
         assert_eq!(it.say_dated(b"key", created_at), ok("1: dated"));
         let time = (created_at + window() + drift()).saturating_add_signed(nanoseconds);
-        at(&it, lead, time, || it.say("say", b"other", "hello")).expect("it answers");
+        at(&it, time, || it.say("say", b"other", "hello")).expect("it answers");
         answer = Some(it.say_dated(b"key", created_at));
         assert_eq!(it.executions("say_dated"), 1);
     });
@@ -112,12 +96,11 @@ fn an_undated_record_lives_until_its_last_nanosecond() {
         (slice, ok("2: hello")),
     ] {
         with_canister(|it| {
-            let lead = lead(&it);
             let executed_at = it.now() + 1_000;
-            at(&it, lead, executed_at, || it.say("say", b"key", "hello")).expect("it answers");
+            at(&it, executed_at, || it.say("say", b"key", "hello")).expect("it answers");
             let time = (executed_at + window()).saturating_add_signed(nanoseconds);
             // Another request evicts what has expired, on the retry's behalf.
-            at(&it, lead, time, || it.say("say_loosely", b"other", "hello")).expect("it answers");
+            at(&it, time, || it.say("say_loosely", b"other", "hello")).expect("it answers");
             assert_eq!(
                 it.say("say", b"key", "hello"),
                 expected,
@@ -130,11 +113,10 @@ fn an_undated_record_lives_until_its_last_nanosecond() {
 #[test]
 fn a_late_retry_is_answered_while_the_record_is_there() {
     with_canister(|it| {
-        let lead = lead(&it);
         let created_at = it.now();
         assert_eq!(it.say_dated(b"key", created_at), ok("1: dated"));
         let long_after = created_at + window() * 3;
-        let answer = at(&it, lead, long_after, || it.say_dated(b"key", created_at));
+        let answer = at(&it, long_after, || it.say_dated(b"key", created_at));
         let best_effort = [ok("1: dated"), Err(Failure::Idempotency(Refusal::TooOld))];
         assert!(best_effort.contains(&answer), "{answer:?}");
         assert_eq!(it.executions("say_dated"), 1);

@@ -196,6 +196,35 @@ fn a_canister_pays_for_a_new_request_once() {
 }
 
 #[test]
+fn a_canister_pays_for_every_execution_of_what_has_no_key() {
+    const PRICE: u128 = 1_000_000_000;
+    with_canister(|it| {
+        let caller = Canister::install(it.replica, TEST_CANISTER, ());
+        for endpoint in ["buy", "buy_in_order"] {
+            let buy = |key: Option<u64>, cycles: u128| {
+                let arg = candid::encode_args((key,)).expect("it encodes");
+                let (reply, refunded) = caller.forward(it.canister.id(), endpoint, arg, cycles);
+                let reply = reply.expect("it answers");
+                let answer: Result<u64, Failure> =
+                    candid::decode_one(&reply).expect("the answer decodes");
+                (answer, refunded)
+            };
+            let required = Err(Failure::Idempotency(Refusal::CyclesRequired {
+                cycles: PRICE as u64,
+            }));
+            assert_eq!(buy(None, 0), (required.clone(), 0));
+            assert_eq!(buy(None, PRICE - 1), (required.clone(), PRICE - 1));
+            assert_eq!(it.executions(endpoint), 0);
+            assert_eq!(buy(None, PRICE + 7), (Ok(1), 7));
+            assert_eq!(buy(None, PRICE), (Ok(2), 0));
+            assert_eq!(buy(Some(0), 0), (required, 0));
+            assert_eq!(buy(Some(0), PRICE), (Ok(3), 0));
+            assert_eq!(buy(Some(0), PRICE), (Ok(3), PRICE));
+        }
+    });
+}
+
+#[test]
 fn users_pay_nothing() {
     with_canister(|it| {
         for _ in 0..2 {

@@ -1,8 +1,8 @@
 //! What makes two requests the same, and who shares a key space.
 
 use crate::common::{Answer, Failure, Refusal, ok, refused, with_canister};
-use candid::{CandidType, Principal};
-use integration_tests::user;
+use candid::Principal;
+use integration_tests::{TEST_CANISTER, user};
 
 #[test]
 fn two_callers_with_one_key_are_two_requests() {
@@ -30,7 +30,31 @@ fn two_endpoints_with_one_key_are_two_requests() {
 fn a_name_outlives_the_method() {
     with_canister(|it| {
         assert_eq!(it.say("say", b"key", "hello"), ok("1: hello"));
+        it.canister
+            .upgrade(TEST_CANISTER, ())
+            .expect("the method is renamed");
         assert_eq!(it.say("say_renamed", b"key", "hello"), ok("1: hello"));
+    });
+}
+
+/// Each would be answered with the other's replies.
+#[test]
+fn two_methods_with_one_name_trap() {
+    with_canister(|it| {
+        assert_eq!(it.say("say", b"key", "hello"), ok("1: hello"));
+        for key in [b"key", b"new"] {
+            let reject = it
+                .canister
+                .update::<Answer>(user(1), "say_renamed", (key.to_vec(), "hello"))
+                .expect_err("it traps");
+            let text = "SharedName: in their store say and say_renamed have one name, say,";
+            assert!(
+                reject.reject_message.contains(text),
+                "{}",
+                reject.reject_message
+            );
+        }
+        assert_eq!(it.executions("say"), 1);
     });
 }
 
@@ -149,56 +173,6 @@ fn the_same_values_in_another_encoding_are_a_retry() {
     });
 }
 
-#[derive(CandidType)]
-struct First {
-    key: Vec<u8>,
-    text: &'static str,
-}
-
-#[derive(CandidType)]
-struct Second {
-    key: Vec<u8>,
-    text: &'static str,
-    mood: Option<&'static str>,
-}
-
-#[test]
-fn the_same_bytes_are_a_retry_after_an_optional_field_was_added() {
-    with_canister(|it| {
-        let call = |endpoint: &str, arg: Vec<u8>| -> Answer {
-            let reply = it
-                .canister
-                .update_raw(user(1), endpoint, arg)
-                .expect("it answers");
-            candid::decode_one(&reply).expect("an answer")
-        };
-        let key = b"key".to_vec();
-        let first = candid::encode_one(First {
-            key: key.clone(),
-            text: "hello",
-        })
-        .expect("it encodes");
-        let second = |mood| {
-            candid::encode_one(Second {
-                key: key.clone(),
-                text: "hello",
-                mood,
-            })
-            .expect("it encodes")
-        };
-        assert_eq!(call("evolving_first", first.clone()), ok("1: hello"));
-        assert_eq!(
-            call("evolving_second", first),
-            ok("1: hello"),
-            "the bytes are the same"
-        );
-        assert_eq!(
-            call("evolving_second", second(Some("!"))),
-            refused(Refusal::KeyReused)
-        );
-    });
-}
-
 #[test]
 fn the_anonymous_caller_is_refused_unless_asked_for() {
     with_canister(|it| {
@@ -216,5 +190,39 @@ fn the_anonymous_caller_is_refused_unless_asked_for() {
             it.say_as(anonymous, "say_anonymously", b"key", "hello"),
             ok("1: hello")
         );
+    });
+}
+
+#[test]
+fn the_anonymous_caller_may_call_without_a_key_where_none_is_required() {
+    with_canister(|it| {
+        let call = |endpoint: &str, number: Option<u64>| {
+            it.canister
+                .update::<Result<u64, Failure>>(Principal::anonymous(), endpoint, (number,))
+        };
+        let refused = Err(Failure::Idempotency(Refusal::AnonymousRefused));
+        for endpoint in ["buy", "buy_in_order"] {
+            assert_eq!(call(endpoint, None), Ok(Ok(1)));
+            assert_eq!(call(endpoint, None), Ok(Ok(2)), "nothing is remembered");
+            assert_eq!(call(endpoint, Some(0)), Ok(refused.clone()));
+            it.switch("lock", true);
+            let reject = call(endpoint, None).expect_err("the guard refuses");
+            assert!(reject.reject_message.contains("locked"), "{reject:?}");
+            it.switch("lock", false);
+            assert_eq!(it.executions(endpoint), 2);
+        }
+        let say = |key: Option<&[u8]>| -> Answer {
+            it.canister
+                .update(Principal::anonymous(), "say_required", (key, "hello"))
+                .expect("it answers")
+        };
+        let refused = Err(Failure::Idempotency(Refusal::AnonymousRefused));
+        assert_eq!(say(None), refused, "no key would help");
+        assert_eq!(say(Some(b"key")), refused);
+        let by_args: Answer = it
+            .canister
+            .update(Principal::anonymous(), "say_by_args", ("hello", 1u64))
+            .expect("it answers");
+        assert_eq!(by_args, refused, "all arguments are a key");
     });
 }

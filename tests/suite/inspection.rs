@@ -58,11 +58,26 @@ fn what_names_no_request_is_refused() {
             (user(1), Some(vec![]), "InvalidKey"),
             (user(1), Some(vec![1; 1_000]), "InvalidKey"),
             (Principal::anonymous(), Some(vec![1]), "AnonymousRefused"),
+            (Principal::anonymous(), None, "AnonymousRefused"),
         ] {
             let text = refusal(&it, caller, "say_inspected", (key, None::<u64>, "hi"));
             assert!(text.contains(&format!("idempotency: {reason}: ")), "{text}");
         }
         assert_eq!(it.executions("say_inspected"), 0);
+    });
+}
+
+#[test]
+fn the_anonymous_caller_gets_through_without_a_key_where_none_is_required() {
+    with_canister(|it| {
+        let anonymous = Principal::anonymous();
+        let method = "say_inspected_freely";
+        let text = refusal(&it, anonymous, method, (Some(b"key"), "hi"));
+        assert!(text.contains("idempotency: AnonymousRefused: "), "{text}");
+        let answer = it
+            .canister
+            .update(anonymous, method, (None::<Vec<u8>>, "hi"));
+        assert_eq!(answer, Ok(ok("1: hi")));
     });
 }
 

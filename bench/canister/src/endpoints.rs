@@ -37,7 +37,7 @@ fn empty() {}
 #[ic_cdk::update(decode_with = "bytes")]
 fn decoding(argument: Vec<u8>) -> u64 {
     let before = instructions();
-    let arg: (TransferArg,) = attempt::decode(argument).expect("the argument decodes");
+    let arg: (TransferArg,) = attempt::decode(&argument).expect("the argument decodes");
     black_box(arg);
     instructions() - before
 }
@@ -45,7 +45,7 @@ fn decoding(argument: Vec<u8>) -> u64 {
 /// Decodes the argument and replies with nothing, not even encoded.
 #[ic_cdk::update(decode_with = "bytes", manual_reply = true)]
 fn decode_only(argument: Vec<u8>) {
-    let arg: (TransferArg,) = attempt::decode(argument).expect("the argument decodes");
+    let arg: (TransferArg,) = attempt::decode(&argument).expect("the argument decodes");
     black_box(arg);
     ic_cdk::api::msg_reply([]);
 }

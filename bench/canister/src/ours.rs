@@ -6,7 +6,7 @@ use candid::Principal;
 use idempotency_core::{
     Policy, Store, Timestamp,
     admission::{Decision, Request, admit},
-    identity::{Digest, Fingerprint, Identity, RequestKey, Scope},
+    identity::{Argument, Fingerprint, Identity, RequestKey, Scope},
 };
 
 /// More than is ever filled in.
@@ -26,7 +26,7 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) fn with<T>(work: impl FnOnce(&mut Self) -> T) -> T {
-        let fingerprint = Fingerprint::new(Digest::of_bytes(b"arguments"), None, None);
+        let fingerprint = Fingerprint::of_argument(&Argument::new(b"arguments"));
         work(&mut Self { fingerprint })
     }
 }

@@ -9,7 +9,7 @@ use candid::Principal;
 use idempotency_core::{
     Timestamp,
     admission::{CountsIn, Request},
-    identity::{Identity, Scope},
+    identity::{Identity, LaneKey, Scope},
     sequence::Sequence,
 };
 
@@ -27,7 +27,7 @@ impl Contestant for Sequences<'_> {
     fn request(&self, number: u64) -> Request {
         let (scope, caller) = (Scope::Caller, Principal::anonymous());
         let sequence = Sequence {
-            lane: Identity::of_lane("bench", &scope, &caller, number % LANES)
+            lane: Identity::of_lane("bench", &scope, &caller, &LaneKey::of(&(number % LANES)))
                 .expect("a caller is a valid scope"),
             number: number / LANES,
             window: 1,

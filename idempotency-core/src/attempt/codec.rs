@@ -11,14 +11,14 @@ use std::{any::TypeId, cell::RefCell, collections::BTreeMap};
 pub(super) type Encoded = Result<Vec<u8>, candid::Error>;
 
 /// Decodes arguments as ic-cdk does: an empty argument is that of a method without arguments.
-pub fn decode<A: for<'a> ArgumentDecoder<'a>>(bytes: Vec<u8>) -> Result<A, candid::Error> {
-    let bytes: &[u8] = if bytes.is_empty() {
-        b"DIDL\x00\x00"
-    } else {
-        &bytes
-    };
+pub fn decode<A: for<'a> ArgumentDecoder<'a>>(mut bytes: &[u8]) -> Result<A, candid::Error> {
+    if bytes.is_empty() {
+        bytes = b"DIDL\x00\x00";
+    }
     let mut config = DecoderConfig::new();
     config.set_skipping_quota(10_000);
+    // Natively as in a canister, where an error does not repeat the input.
+    config.set_full_error_message(false);
     decode_args_with_config(bytes, &config)
 }
 

@@ -3,25 +3,28 @@
 use super::codec::Encoded;
 use crate::{
     error::IdempotencyError,
-    identity::{Digest, Key, RequestKey, Scope, Values},
+    identity::{Argument, Compared, Key, LaneKey, LazyFingerprint, RequestKey, Scope},
     runtime,
+    sequence::MAX_WINDOW,
     time::Timestamp,
 };
-use std::{borrow::Borrow, marker::PhantomData};
+use std::marker::PhantomData;
 
 /// An idempotent method, as its attribute describes it. `A` is the tuple of its arguments, `R` its reply.
 #[allow(missing_debug_implementations)] // it holds functions
 pub struct Endpoint<A, R> {
+    /// The exported name.
+    pub method: &'static str,
     /// The name in the identity: the exported name, unless `name = "…"` gives another.
     pub name: &'static str,
     /// A request without a key is refused.
     pub required: bool,
-    /// The anonymous principal is let in.
+    /// The anonymous principal may send keys. Without a key anyone may call.
     pub anonymous: bool,
     /// What becomes of an `Err`.
     pub errors: Errors,
     /// Decodes the argument.
-    pub decode: fn(Vec<u8>) -> Result<A, candid::Error>,
+    pub decode: fn(&[u8]) -> Result<A, candid::Error>,
     /// Evaluates the attribute's expressions.
     pub describe: fn(&A) -> Description,
     /// What a retry must have in common with the original.
@@ -34,8 +37,10 @@ pub struct Endpoint<A, R> {
     pub refuse: fn(IdempotencyError) -> Result<R, IdempotencyError>,
     /// `on_replay`: maps the bytes of the first reply.
     pub on_replay: Option<fn(&[u8]) -> Encoded>,
-    /// `cycles`: what a canister pays for a new request.
+    /// `cycles`: what a canister pays for an execution, with or without a key.
     pub cycles: u128,
+    /// Whether the message can succeed.
+    pub inspect: fn(&Self) -> Result<(), IdempotencyError>,
 }
 
 /// What the attribute's expressions say of one call.
@@ -52,16 +57,18 @@ pub struct Description {
 /// What identifies a request within its scope.
 #[derive(Debug)]
 pub enum RequestId {
-    /// `key`
+    /// `key = EXPR`
     Key(RequestKey),
+    /// `key = args`
+    Arguments,
     /// `sequence`
     Number {
         /// `sequence`
         number: u64,
         /// `lane`
-        lane: u64,
+        lane: LaneKey,
         /// `window`
-        window: u16,
+        window: Window,
         /// `acked`
         acked: Option<u64>,
     },
@@ -73,25 +80,36 @@ impl RequestId {
         RequestKey::of(key).map(Self::Key)
     }
 
-    /// `key = args`
-    pub fn of_values(values: &impl Values) -> Option<Self> {
-        RequestKey::of_values(values).map(Self::Key)
-    }
-
     /// `sequence = EXPR`
     pub fn of_number(
         number: impl Number,
-        lane: impl Borrow<u64>,
-        window: u16,
+        lane: LaneKey,
+        window: Window,
         acked: impl Number,
     ) -> Option<Self> {
         Some(Self::Number {
             number: number.number()?,
-            lane: *lane.borrow(),
+            lane,
             window,
             acked: acked.number(),
         })
     }
+}
+
+/// `window`: how many numbers may be under way at a time.
+pub type Window = u16;
+
+/// `window = N`, which is evaluated when the method is compiled.
+///
+/// # Panics
+/// If it is not from 1 to [`MAX_WINDOW`].
+#[track_caller]
+pub const fn window(window: Window) -> Window {
+    assert!(
+        1 <= window && window <= MAX_WINDOW,
+        "`window` is how many numbers of a sequence may be under way at a time, from 1 (strict) to 1,024"
+    );
+    window
 }
 
 /// What `sequence = EXPR` and `acked = EXPR` may be.
@@ -124,12 +142,10 @@ impl<N: Number + Copy> Number for &N {
 /// `fingerprint`: what a retry must have in common with the original.
 #[allow(missing_debug_implementations)] // it holds functions
 pub enum Compare<A> {
-    /// All arguments: the bytes as sent, or the values.
-    Arguments(fn(&A) -> Digest),
-    /// The bytes as sent: with `decode_with` the arguments need not be candid values.
-    Bytes,
-    /// An expression.
-    Expression(fn(&A) -> Digest),
+    /// All arguments, by value.
+    Arguments,
+    /// An expression, or all arguments.
+    Expression(fn(&A) -> Compared),
     /// Nothing but the key.
     Nothing,
 }
@@ -145,28 +161,19 @@ pub enum Errors {
 }
 
 impl<A, R> Endpoint<A, R> {
-    /// The digest of the argument as sent, if that counts.
-    pub(super) fn digest_of_bytes(&self, argument: &[u8]) -> Option<Digest> {
-        match self.compare {
-            Compare::Arguments(_) | Compare::Bytes => Some(Digest::of_bytes(argument)),
-            Compare::Expression(_) | Compare::Nothing => None,
-        }
-    }
-
-    /// The digest that stands in for one of the bytes, where those don't count.
-    pub(super) fn digest_instead(&self, args: &A) -> Digest {
-        match self.compare {
-            Compare::Expression(value) => value(args),
-            Compare::Arguments(_) | Compare::Bytes | Compare::Nothing => Digest::of_bytes(&[]),
-        }
-    }
-
-    /// The digest of the arguments, if they may come in other bytes.
-    pub(super) fn digest_of_values(&self, args: &A) -> Option<Digest> {
-        match self.compare {
-            Compare::Arguments(values) => Some(values(args)),
-            Compare::Expression(_) | Compare::Bytes | Compare::Nothing => None,
-        }
+    /// What a retry of this call must have in common with it.
+    pub(super) fn fingerprint<'a>(
+        &self,
+        args: &A,
+        argument: &'a Argument<'a>,
+        created_at: Option<Timestamp>,
+    ) -> LazyFingerprint<'a> {
+        let compared = match self.compare {
+            Compare::Arguments => Compared::Argument,
+            Compare::Expression(chosen) => chosen(args),
+            Compare::Nothing => Compared::Nothing,
+        };
+        LazyFingerprint::new(argument, compared, created_at)
     }
 
     pub(super) fn encoded(&self, reply: R) -> (Vec<u8>, bool) {
@@ -177,7 +184,7 @@ impl<A, R> Endpoint<A, R> {
     fn encode(&self, reply: R) -> Vec<u8> {
         (self.encode)(reply).unwrap_or_else(|error| {
             trap(&format!(
-                "the reply of {} does not encode: {error}",
+                "the reply of {} does not encode: {error:#}",
                 self.name
             ))
         })
@@ -196,7 +203,7 @@ impl<A, R> Endpoint<A, R> {
         };
         on_replay(&reply).unwrap_or_else(|error| {
             trap(&format!(
-                "on_replay of {} can't read the reply of the first call: {error}; keep the reply's type compatible",
+                "on_replay of {} can't read the reply of the first call: {error:#}; keep the reply's type compatible",
                 self.name
             ))
         })
@@ -227,6 +234,13 @@ impl CreatedAt for Timestamp {
 impl CreatedAt for Option<Timestamp> {
     fn timestamp(self) -> Option<Timestamp> {
         self
+    }
+}
+
+/// Arguments are references.
+impl<T: CreatedAt + Copy> CreatedAt for &T {
+    fn timestamp(self) -> Option<Timestamp> {
+        (*self).timestamp()
     }
 }
 

@@ -6,25 +6,56 @@
 //!   and marks the record as interrupted: a retry is told that the outcome is unknown.
 //! - *An upgrade while an await is outstanding:* no destructor runs. The record still says pending, of an incarnation
 //!   that is gone, which is unknown as well.
+//! - *A guard of the function's own that traps in the cleanup callback:* the future is neither dropped nor goes on, and its record
+//!   says pending. Nobody can tell it from one that waits for a callee, so what has run for longer than the window is unknown,
+//!   too. If it ends after all, its end is recorded.
 //!
 //! Nothing runs again by itself.
+//!
+//! # Answers that arrive after an upgrade
+//! ic-cdk finds what awaits an answer by its address in the heap. An answer to a call from before an upgrade can so reach a
+//! method that came later, and that awaits another answer at the same address. Each time an async method with the attribute
+//! goes on after an await, and each time one is cancelled after a trap, it is checked whether this can be the same call: the
+//! caller must be the one that it was, and the call can't have used fewer instructions than it had. Where that fails, the
+//! callback and its cleanup both trap. The IC undoes both, so the later call stays as it was and gets its own answer when
+//! that arrives. The client of the old call is told `CutOff`, and its record says unknown.
+//!
+//! No property of a call that the IC lets a callback see is unique to it. This remains:
+//! - *An answer to a call of the same caller.* If that one used as many instructions as the later one, or more, it is taken for the
+//!   later one's. The record of the later request then holds a reply made with the wrong answer, and the client of the old call
+//!   gets that reply. Between canisters the deadlines of bounded-wait calls are compared too. Where only those differ nothing
+//!   wrong is recorded, but a cleanup can't see them: the later call is cancelled, its record becomes unknown, and its own answer
+//!   finds what is at that address then.
+//! - *Calls that are made elsewhere:* in tasks which a method spawns, in timers, and in methods without the attribute. Those are
+//!   not checked.
+//! - *An answer that reaches no waiting call.* ic-cdk takes whatever is at the address for one, and mostly traps. If the new
+//!   module is not the old one, the callback may be another function.
+//!
+//! None of this can happen to a canister that was stopped: it stops when all its calls are answered. So stop a canister before you
+//! upgrade it, and start it afterwards.
 
 mod codec;
 mod endpoint;
 mod inspection;
+mod watch;
 
-pub use crate::identity::{Digest, RequestKey, Scope};
+pub use crate::identity::{Compared, LaneKey, RequestKey, Scope};
+#[doc(hidden)]
+pub use candid::candid_method;
 pub use codec::{decode, encode_all, encode_one, map_all, map_one};
 pub use endpoint::{
     Compare, CreatedAt, Description, Endpoint, Errors, Number, PlainReply, ReplyType, RequestId,
+    Window, window,
 };
-pub use inspection::{Inspected, first_inspected, inspect};
+#[doc(hidden)]
+pub use idempotency_macros::inspect_methods;
+pub use inspection::{Inspect, first_inspected, inspect};
 
 use crate::{
     admission::{self, CountsIn, Decision, Request, Ticket},
     error::IdempotencyError,
     eviction,
-    identity::{Identity, LazyFingerprint},
+    identity::{Argument, Identity},
     runtime,
     sequence::Sequence,
     store::{self, Store},
@@ -32,7 +63,8 @@ use crate::{
 use candid::Principal;
 use endpoint::trap;
 use ic_stable_structures::Memory;
-use std::{future::Future, pin::pin, task::Poll, thread::LocalKey};
+use std::{future::Future, thread::LocalKey};
+use watch::watch;
 
 /// What becomes of a call once its arguments are known.
 enum Begun<A> {
@@ -83,7 +115,7 @@ pub async fn call_async<M: Memory, A, R, F: Future<Output = R>>(
 ) {
     let reply = match begin(store, endpoint) {
         Begun::Answer(reply) => reply,
-        Begun::Unrecorded(args) => endpoint.encoded(run(args).await).0,
+        Begun::Unrecorded(args) => endpoint.encoded(watch(run(args)).await.0).0,
         Begun::Admitted(args, ticket) => {
             let running = Running::begin(store, ticket);
             let (reply, suspended) = watch(run(args)).await;
@@ -103,30 +135,27 @@ fn begin<M: Memory, A, R>(
     store: &'static LocalKey<Store<M>>,
     endpoint: &Endpoint<A, R>,
 ) -> Begun<A> {
-    let (caller, now) = (runtime::caller(), runtime::time());
-    if caller == Principal::anonymous() && !endpoint.anonymous {
-        return Begun::Answer(endpoint.refusal(IdempotencyError::AnonymousRefused));
+    if let Some(other) = store.with(|store| store.claim(endpoint.name, endpoint.method)) {
+        trap(&format!(
+            "SharedName: in their store {other} and {} have one name, {}, and would be answered with each other's replies; give one \
+             of them another `name = \"…\"`; nothing has happened",
+            endpoint.method, endpoint.name
+        ));
     }
+    let (caller, now) = (runtime::caller(), runtime::time());
     let bytes = runtime::argument();
-    let digest = endpoint.digest_of_bytes(&bytes);
-    let args = match (endpoint.decode)(bytes) {
+    let args = match (endpoint.decode)(&bytes) {
         Ok(args) => args,
-        Err(error) => trap(&format!(
-            "MalformedArgument: the argument of {} does not decode: {error}; nothing has happened",
-            endpoint.name
-        )),
+        Err(error) => trap(&malformed(endpoint.name, &error)),
     };
     let description = (endpoint.describe)(&args);
-    let (identity, counts_in) = match identify(store, endpoint, &description, &caller) {
+    let argument = Argument::new(&bytes);
+    let (identity, counts_in) = match identify(store, endpoint, &description, &argument, &caller) {
         Ok(Some(identified)) => identified,
-        Ok(None) => return Begun::Unrecorded(args),
+        Ok(None) => return paid(endpoint, Begun::Unrecorded(args)),
         Err(error) => return Begun::Answer(endpoint.refusal(error)),
     };
-    let fingerprint = LazyFingerprint {
-        bytes: digest.unwrap_or_else(|| endpoint.digest_instead(&args)),
-        values: &|| endpoint.digest_of_values(&args),
-        created_at: description.created_at,
-    };
+    let fingerprint = endpoint.fingerprint(&args, &argument, description.created_at);
     let request = Request {
         identity,
         fingerprint,
@@ -136,32 +165,42 @@ fn begin<M: Memory, A, R>(
     match store.with(|store| admission::admit(store, &request, now)) {
         Decision::Replay(reply) => Begun::Answer(endpoint.replayed(reply)),
         Decision::Refuse(error) => Begun::Answer(endpoint.refusal(error)),
-        Decision::Execute(ticket) => match charge(endpoint.cycles) {
-            Ok(()) => Begun::Admitted(args, ticket),
-            Err(error) => Begun::Answer(endpoint.refusal(error)),
-        },
+        Decision::Execute(ticket) => paid(endpoint, Begun::Admitted(args, ticket)),
     }
+}
+
+/// What is wrong with the argument, down to the cause: candid says first which argument it is, then why.
+fn malformed(endpoint: &str, error: &candid::Error) -> String {
+    format!(
+        "MalformedArgument: the argument of {endpoint} does not decode: {error:#}; nothing has happened"
+    )
 }
 
 /// A request's name, and the counters that it is checked against.
 type Identified = (Identity, Option<Box<CountsIn>>);
 
-/// Names a request; `None` if it has no key and needs none.
+/// Names a request; `None` if it has no key and needs none. Whoever names one must be told from others.
 fn identify<M: Memory, A, R>(
     store: &'static LocalKey<Store<M>>,
     endpoint: &Endpoint<A, R>,
     description: &Description,
+    argument: &Argument<'_>,
     caller: &Principal,
 ) -> Result<Option<Identified>, IdempotencyError> {
-    let Some(id) = &description.id else {
-        return match endpoint.required {
-            true => Err(IdempotencyError::MissingKey),
-            false => Ok(None),
-        };
+    let is_nobody = *caller == Principal::anonymous() && !endpoint.anonymous;
+    let id = match &description.id {
+        None if !endpoint.required => return Ok(None),
+        _ if is_nobody => return Err(IdempotencyError::AnonymousRefused),
+        None => return Err(IdempotencyError::MissingKey),
+        Some(id) => id,
     };
     let scope = &description.scope;
     let (identity, sequence) = match id {
         RequestId::Key(key) => (Identity::new(endpoint.name, scope, caller, key)?, None),
+        RequestId::Arguments => {
+            let key = RequestKey::of_argument(argument);
+            (Identity::new(endpoint.name, scope, caller, &key)?, None)
+        }
         RequestId::Number {
             number,
             lane,
@@ -169,7 +208,7 @@ fn identify<M: Memory, A, R>(
             acked,
         } => {
             let sequence = Sequence {
-                lane: Identity::of_lane(endpoint.name, scope, caller, *lane)?,
+                lane: Identity::of_lane(endpoint.name, scope, caller, lane)?,
                 number: *number,
                 window: *window,
                 acked: *acked,
@@ -191,7 +230,15 @@ fn identify<M: Memory, A, R>(
     )))
 }
 
-/// A new request of a canister is paid for before it runs; a call from outside brings no cycles.
+/// What is to run, once it is paid for.
+fn paid<A, R>(endpoint: &Endpoint<A, R>, begun: Begun<A>) -> Begun<A> {
+    match charge(endpoint.cycles) {
+        Ok(()) => begun,
+        Err(error) => Begun::Answer(endpoint.refusal(error)),
+    }
+}
+
+/// A canister pays for each execution before it begins; a call from outside brings no cycles.
 fn charge(cycles: u128) -> Result<(), IdempotencyError> {
     if cycles == 0 || !runtime::is_called_by_canister() {
         return Ok(());
@@ -260,16 +307,24 @@ fn damaged<T>(damaged: store::Damaged) -> T {
     trap(&IdempotencyError::from(damaged).to_string())
 }
 
-/// Runs a future and tells whether it was ever suspended, that is, whether this is still its first message.
-async fn watch<F: Future>(future: F) -> (F::Output, bool) {
-    let mut future = pin!(future);
-    let mut suspended = false;
-    std::future::poll_fn(move |context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready((output, suspended)),
-        Poll::Pending => {
-            suspended = true;
-            Poll::Pending
-        }
-    })
-    .await
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_why_its_argument_does_not_decode() {
+        let wrong_type = candid::encode_one("text").unwrap();
+        let error = decode::<(u64,)>(&wrong_type).unwrap_err();
+        let text = malformed("pay", &error);
+        assert!(
+            text.contains("argument 0") && text.contains("text"),
+            "{text}"
+        );
+
+        let too_long = candid::encode_args((1u64, vec![candid::Nat::from(1u8); 100_000])).unwrap();
+        let error = decode::<(u64,)>(&too_long).unwrap_err();
+        let text = malformed("pay", &error);
+        assert!(text.contains("Skipping cost exceeds the limit"), "{text}");
+        assert!(text.len() < 2_000, "{text}");
+    }
 }

@@ -1,8 +1,9 @@
 //! What can be a request key.
 
-use super::put_sized;
+use super::{put_length, put_sized};
 use crate::{error::IdempotencyError, time::Timestamp};
 use candid::{Int, Nat, Principal};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Longest part of a key in bytes: a UUID takes 16 or 36, a SHA-256 in hex 64.
 pub const MAX_KEY_BYTES: usize = 256;
@@ -10,11 +11,15 @@ pub const MAX_KEY_BYTES: usize = 256;
 /// Enough for most keys: growing step by step takes longer than allocating too much.
 const USUAL_KEY_BYTES: usize = 128;
 
-/// A value that can identify a request: anything that turns into bytes.
+/// A value that can stand for a request, a scope or a lane, or be compared in a retry: anything that turns into bytes.
 ///
-/// Implemented for integers, text, bytes, principals and tuples, references and options of these. A tuple lists several
-/// fields: `key = (arg.to, arg.amount)`. A top-level `None` means that the request has no key; inside a tuple `None` is
-/// a value like any other.
+/// Implemented for integers, text, bytes, principals, options, vectors, maps, sets, tuples of these, and references to them. A
+/// tuple lists several fields: `key = (arg.to, arg.amount)`. Where a value stands alone, `Some(x)` is the same as `x`, and
+/// `None` is no value: a request without a key. So an argument's field may become optional, or required, without a request
+/// becoming another. Inside a tuple `None` is a value like any other, and `Some(x)` differs from `x`.
+///
+/// Values with the same candid type are written alike, such as `Nat` and `u128`, or `String` and `&str`; maps and sets in
+/// the order of what is written for their entries, whatever order they are iterated in.
 ///
 /// For a type of your own, write its fields:
 ///
@@ -30,16 +35,27 @@ const USUAL_KEY_BYTES: usize = 128;
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be a request key or a scope",
+    message = "`{Self}` can't be a request key, a scope or a lane, or be compared in a retry",
     note = "use text, bytes, an integer, a principal, or a tuple of these; for a type of your own implement `idempotency_core::Key`"
 )]
 pub trait Key {
     /// Writes the value so that different values write different bytes.
     fn write(&self, key: &mut KeyWriter);
 
-    /// The request has no key. Only `None` says so.
-    fn is_absent(&self) -> bool {
-        false
+    /// Writes a value that stands alone: only an option differs.
+    #[doc(hidden)]
+    fn write_alone(&self, key: &mut KeyWriter) {
+        self.write(key);
+    }
+
+    /// Writes a vector: only one of bytes differs.
+    #[doc(hidden)]
+    fn write_all(values: &[Self], key: &mut KeyWriter)
+    where
+        Self: Sized,
+    {
+        key.begin_many(values.len());
+        values.iter().for_each(|value| value.write(key));
     }
 }
 
@@ -52,27 +68,55 @@ pub struct KeyWriter {
 }
 
 impl KeyWriter {
+    /// Of a value that stands alone.
     pub(super) fn of(value: &(impl Key + ?Sized)) -> Self {
         let mut writer = Self {
             written: Vec::with_capacity(USUAL_KEY_BYTES),
             ..Self::default()
         };
-        value.write(&mut writer);
+        value.write_alone(&mut writer);
         writer
     }
 
-    /// Appends one part of the key. A part over [`MAX_KEY_BYTES`] makes the request be refused.
+    /// Appends one part of the key. A part over [`MAX_KEY_BYTES`] makes the request be refused; what is compared in a retry
+    /// may be longer.
     pub fn bytes(&mut self, part: &[u8]) {
         self.longest_part = self.longest_part.max(part.len());
         self.content_bytes = self.content_bytes.saturating_add(part.len());
-        if part.len() <= MAX_KEY_BYTES {
-            put_sized(&mut self.written, part);
-        }
+        put_sized(&mut self.written, part);
     }
 
     /// Appends that an optional part follows. That is no content: an empty key does not become one by being optional.
     fn begin_some(&mut self) {
         put_sized(&mut self.written, &[1]);
+    }
+
+    /// Appends that so many values follow, which is no content either.
+    fn begin_many(&mut self, count: usize) {
+        put_length(&mut self.written, count);
+    }
+
+    /// Appends values that have no order of their own.
+    fn unordered<K: Key>(&mut self, values: impl Iterator<Item = K>) {
+        let mut written: Vec<Self> = values
+            .map(|value| {
+                let mut writer = Self::default();
+                value.write(&mut writer);
+                writer
+            })
+            .collect();
+        written.sort_unstable_by(|one, other| one.written.cmp(&other.written));
+        self.begin_many(written.len());
+        for value in written {
+            self.written.extend_from_slice(&value.written);
+            self.longest_part = self.longest_part.max(value.longest_part);
+            self.content_bytes = self.content_bytes.saturating_add(value.content_bytes);
+        }
+    }
+
+    /// Nothing was written, as of `None`.
+    pub(super) fn is_absent(&self) -> bool {
+        self.written.is_empty()
     }
 
     pub(super) fn written(&self) -> &[u8] {
@@ -99,7 +143,30 @@ macro_rules! integers {
         }
     )*};
 }
-integers!(u8 u16 u32 u64 u128 i8 i16 i32 i64 i128);
+integers!(u16 u32 u64 i8 i16 i32 i64);
+
+impl Key for u8 {
+    fn write(&self, key: &mut KeyWriter) {
+        key.bytes(&[*self]);
+    }
+
+    fn write_all(values: &[Self], key: &mut KeyWriter) {
+        key.bytes(values);
+    }
+}
+
+impl Key for u128 {
+    fn write(&self, key: &mut KeyWriter) {
+        let length = 16 - self.leading_zeros() as usize / 8;
+        key.bytes(&self.to_le_bytes()[..length.max(1)]);
+    }
+}
+
+impl Key for i128 {
+    fn write(&self, key: &mut KeyWriter) {
+        Int::from(*self).write(key);
+    }
+}
 
 impl Key for bool {
     fn write(&self, key: &mut KeyWriter) {
@@ -143,24 +210,6 @@ impl Key for String {
     }
 }
 
-impl Key for [u8] {
-    fn write(&self, key: &mut KeyWriter) {
-        key.bytes(self);
-    }
-}
-
-impl<const N: usize> Key for [u8; N] {
-    fn write(&self, key: &mut KeyWriter) {
-        key.bytes(self);
-    }
-}
-
-impl Key for Vec<u8> {
-    fn write(&self, key: &mut KeyWriter) {
-        key.bytes(self);
-    }
-}
-
 impl Key for serde_bytes::ByteBuf {
     fn write(&self, key: &mut KeyWriter) {
         key.bytes(self);
@@ -173,13 +222,42 @@ impl<const N: usize> Key for serde_bytes::ByteArray<N> {
     }
 }
 
+impl<K: Key> Key for [K] {
+    fn write(&self, key: &mut KeyWriter) {
+        K::write_all(self, key);
+    }
+}
+
+impl<K: Key, const N: usize> Key for [K; N] {
+    fn write(&self, key: &mut KeyWriter) {
+        K::write_all(self, key);
+    }
+}
+
+impl<K: Key> Key for Vec<K> {
+    fn write(&self, key: &mut KeyWriter) {
+        K::write_all(self, key);
+    }
+}
+
+macro_rules! unordered {
+    ($($collection:ident <$($parameter:ident),+ $(; $hasher:ident)?>)*) => {$(
+        impl<$($parameter: Key),+ $(, $hasher)?> Key for $collection<$($parameter),+ $(, $hasher)?> {
+            fn write(&self, key: &mut KeyWriter) {
+                key.unordered(self.iter());
+            }
+        }
+    )*};
+}
+unordered!(BTreeMap<K, V> BTreeSet<K> HashMap<K, V; S> HashSet<K; S>);
+
 impl<K: Key + ?Sized> Key for &K {
     fn write(&self, key: &mut KeyWriter) {
         (**self).write(key);
     }
 
-    fn is_absent(&self) -> bool {
-        (**self).is_absent()
+    fn write_alone(&self, key: &mut KeyWriter) {
+        (**self).write_alone(key);
     }
 }
 
@@ -194,8 +272,10 @@ impl<K: Key> Key for Option<K> {
         }
     }
 
-    fn is_absent(&self) -> bool {
-        self.as_ref().is_none_or(Key::is_absent)
+    fn write_alone(&self, key: &mut KeyWriter) {
+        if let Some(value) = self {
+            value.write_alone(key);
+        }
     }
 }
 
@@ -219,7 +299,14 @@ tuples! {
 mod tests {
     use super::*;
 
+    /// As inside a tuple.
     fn written(value: &(impl Key + ?Sized)) -> Vec<u8> {
+        let mut writer = KeyWriter::default();
+        value.write(&mut writer);
+        writer.written
+    }
+
+    fn alone(value: &(impl Key + ?Sized)) -> Vec<u8> {
         KeyWriter::of(value).written
     }
 
@@ -231,6 +318,9 @@ mod tests {
             written(&(None::<&str>, Some("a")))
         );
         assert_ne!(written(&Nat::from(1u8)), written(&Nat::from(256u16)));
+        let lists = |one: &[u16], other: &[u16]| written(&(one.to_vec(), other.to_vec()));
+        assert_ne!(lists(&[1, 2], &[3]), lists(&[1], &[2, 3]));
+        assert_ne!(written(&vec!["", ""]), written(&vec![""]));
     }
 
     #[test]
@@ -244,18 +334,66 @@ mod tests {
     }
 
     #[test]
-    fn an_option_is_told_from_its_value() {
-        assert_eq!(written(&None::<&str>), [1, 0]);
-        assert_eq!(written(&Some("")), [1, 1, 0]);
-        assert_eq!(written(&Some("a")), [1, 1, 1, b'a']);
+    fn the_same_candid_number_in_another_rust_type_is_the_same_key() {
+        let bits = [0, 1, 7, 8, 63, 64, 126, 127];
+        for number in bits
+            .map(|bit| 1u128 << bit)
+            .into_iter()
+            .chain([0, u128::MAX])
+        {
+            assert_eq!(written(&number), written(&Nat::from(number)), "{number}");
+        }
+        for number in bits
+            .map(|bit| -1i128 << bit)
+            .into_iter()
+            .chain([0, 5, i128::MAX])
+        {
+            assert_eq!(written(&number), written(&Int::from(number)), "{number}");
+        }
     }
 
     #[test]
-    fn only_a_top_level_none_is_absent() {
-        assert!(None::<u8>.is_absent());
-        assert!(Key::is_absent(&&None::<&str>));
-        assert!(Some(None::<u8>).is_absent());
-        assert!(!(None::<u8>, 1u8).is_absent());
+    fn maps_and_sets_are_written_in_one_order() {
+        let numbers = (0..300u32).rev();
+        let set: HashSet<u32> = numbers.clone().collect();
+        assert_eq!(
+            written(&set),
+            written(&set.iter().copied().collect::<HashSet<_>>())
+        );
+        assert_eq!(
+            written(&set),
+            written(&set.iter().copied().collect::<BTreeSet<_>>())
+        );
+        let map: HashMap<u32, String> = numbers.map(|it| (it, it.to_string())).collect();
+        let again: HashMap<_, _> = map.clone().into_iter().collect();
+        assert_eq!(written(&map), written(&again));
+        assert_eq!(
+            written(&map),
+            written(&map.clone().into_iter().collect::<BTreeMap<_, _>>())
+        );
+        assert_ne!(written(&map), written(&HashMap::from([(1u32, "1")])));
+    }
+
+    #[test]
+    fn an_option_is_told_from_its_value_unless_it_stands_alone() {
+        assert_eq!(written(&None::<&str>), [1, 0]);
+        assert_eq!(written(&Some("")), [1, 1, 0]);
+        assert_eq!(written(&Some("a")), [1, 1, 1, b'a']);
+        assert_eq!(alone(&Some("a")), written(&"a"));
+        assert_eq!(alone(&Some(&Some("a"))), written(&"a"));
+        assert_eq!(alone(&(Some("a"),)), written(&Some("a")));
+    }
+
+    #[test]
+    fn only_a_none_that_stands_alone_is_absent() {
+        let is_absent = |value: &dyn Fn() -> KeyWriter| value().is_absent();
+        assert!(is_absent(&|| KeyWriter::of(&None::<u8>)));
+        assert!(is_absent(&|| KeyWriter::of(&&&None::<&str>)));
+        assert!(is_absent(&|| KeyWriter::of(&Some(None::<u8>))));
+        assert!(!is_absent(&|| KeyWriter::of(&(None::<u8>, 1u8))));
+        assert!(!is_absent(&|| KeyWriter::of("")));
+        assert!(!is_absent(&|| KeyWriter::of(&Vec::<u8>::new())));
+        assert!(!is_absent(&|| KeyWriter::of(&Vec::<u16>::new())));
     }
 
     #[test]
@@ -278,6 +416,13 @@ mod tests {
             })
         );
         assert!(KeyWriter::of(&("", "")).check().is_err());
+        assert!(KeyWriter::of(&vec![""; 3]).check().is_err());
+        assert!(KeyWriter::of(&HashSet::from([""])).check().is_err());
+        assert!(
+            KeyWriter::of(&BTreeSet::from([vec![1u8; 257]]))
+                .check()
+                .is_err()
+        );
         assert!(KeyWriter::of(&Some("")).check().is_err());
         assert!(KeyWriter::of(&Some("a")).check().is_ok());
         assert!(KeyWriter::of(&(None::<&str>, Some(""))).check().is_ok());

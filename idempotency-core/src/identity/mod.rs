@@ -1,9 +1,9 @@
 //! What makes two requests the same request, and what makes a retry differ from the original.
 //!
 //! A request's [`Identity`] is a hash of the endpoint's name, the scope (by default the caller) and the key. Its
-//! [`Fingerprint`] is two short digests of what the retry must repeat: one of the argument bytes as sent, one of the decoded
-//! *values*. Either one being equal makes a retry: the same client's bytes stay equal when an upgrade adds an optional
-//! field to the type, another client's values are equal though it encodes them otherwise.
+//! [`Fingerprint`] is a hash of what the retry must repeat: the argument by *value*, as [candid](self#what-is-hashed)
+//! defines it, so that another client, or one that is older or newer than the canister, may encode it otherwise; and with
+//! `fingerprint = EXPR` also of what that chooses. Either one being equal makes a retry.
 //!
 //! # Threat model
 //!
@@ -11,15 +11,18 @@
 //!   principal is inside the identity, 164 bits of BLAKE3 as the store compares them. To hit somebody else's
 //!   record he must find a second preimage; even to make two requests of *another* caller collide, whose keys he could
 //!   choose, takes 2^82 hashes. No secret is needed for that, so none is kept.
-//! - *He makes fingerprints collide.* They are short and quick, 64 bits of SipHash with a public key, because they guard
-//!   against mistakes, not against attacks: they are compared only within one identity, so he deceives himself about a
-//!   request of his own. With `key = args` the arguments are in the identity, and need no fingerprint.
-//! - *In a shared scope* (`global`, or an expression) whoever knows a key gets the reply: that is what sharing means. Who
-//!   may use a shared scope is for the method's `guard` to say.
+//! - *In a shared scope* (`global`, or an expression) whoever knows a key and what the fingerprint covers gets the reply: that
+//!   is what sharing means. Who may use a shared scope is for the method's `guard` to say.
+//! - *In a shared scope he makes a request of his own that passes for another's.* Then the other would be answered with what
+//!   the attacker paid for, and not run. Fingerprints are 128 bits of BLAKE3: for a given argument it takes him 2^128 hashes
+//!   to find another with its fingerprint, and 2^64 if he has a free hand in both arguments. With `fingerprint = off`, or an
+//!   expression that leaves fields out, what is left out is not compared: in a shared scope compare all that counts.
 //! - *He fills the store with requests of his own.* Capacity bounds the harm; see [`Policy`](crate::Policy).
 //! - *He grinds identities to make the store's index degenerate.* 34 equal bits make a path four nodes deep; from there on
 //!   each further collision costs him 2^34 hashes and a call, and a look-up of an identity with the same 34 bits a
 //!   twenty-fifth of a bucket, some 40 instructions.
+//! - *He sends an argument that is costly to read.* What is hashed is read once, in steps that its length bounds; where it
+//!   nests deeper than candid itself decodes, its bytes are hashed instead.
 //!
 //! # What is hashed
 //!
@@ -28,27 +31,28 @@
 //!                                                        or 1 for all callers
 //!                                                        or 2, length and bytes of the scope's parts,
 //!            then each part of the key: length and bytes
-//! lane       2, then as an identity up to the scope; then 8 bytes
+//! lane       2, then as an identity up to the scope; then each part of the lane
 //! number     3, 24 bytes of its lane's identity, 8 bytes
 //! scope      4, then as an identity up to the scope
 //! caller     5, then 0, length and bytes of the caller
-//! values     each value: tag, length where it varies, bytes
+//! argument   6, its values (`values.rs`); or 7 and its bytes, if it is not candid
+//! chosen     8, 1 or 0 for whether there is a created_at, 8 bytes of it, then each part of the expression
 //! ```
 //!
-//! The first byte is the layout's version and says what it is. What precedes a field says where it ends, so no two different sequences of
-//! fields give the same bytes. A length takes one byte up to 254, and nine above (255, then eight bytes): BLAKE3 takes
+//! The first byte says what it is, and what precedes a field says where it ends, so no two different sequences of fields
+//! give the same bytes. A length takes one byte up to 254, and nine above (255, then eight bytes): BLAKE3 takes
 //! 64 bytes at a time, and a UUID as key, a name of 14 letters and a user's principal are just one such step.
 
 mod fingerprint;
 mod key;
 mod values;
 
-pub use fingerprint::{Digest, Fingerprint, Fingerprinted, LazyFingerprint};
+pub use fingerprint::{Compared, Digest, Fingerprint, Fingerprinted, LazyFingerprint};
 pub use key::{Key, KeyWriter, MAX_KEY_BYTES};
-pub use values::{ValueWriter, Values};
 
 use crate::error::IdempotencyError;
 use candid::Principal;
+use std::cell::OnceCell;
 
 /// Who shares the key space.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +66,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The scope of an expression's value.
+    /// The scope of an expression's value; all requests whose value is `None` share one.
     pub fn of(value: &(impl Key + ?Sized)) -> Self {
         Self::Of(KeyWriter::of(value))
     }
@@ -75,16 +79,60 @@ pub struct RequestKey(KeyWriter);
 impl RequestKey {
     /// The key of an expression's value; `None` if the value is `None`: the request brings no key.
     pub fn of(value: &(impl Key + ?Sized)) -> Option<Self> {
-        (!value.is_absent()).then(|| Self(KeyWriter::of(value)))
+        let key = KeyWriter::of(value);
+        (!key.is_absent()).then_some(Self(key))
     }
 
     /// `key = args`: all arguments by value.
-    pub fn of_values(values: &impl Values) -> Option<Self> {
-        let mut writer = ValueWriter::default();
-        values.write(&mut writer);
+    pub fn of_argument(argument: &Argument<'_>) -> Self {
         let mut key = KeyWriter::default();
-        key.bytes(blake3::hash(writer.written()).as_bytes());
-        Some(Self(key))
+        key.bytes(argument.hash());
+        Self(key)
+    }
+}
+
+/// A call's argument as it was sent.
+#[derive(Debug)]
+pub struct Argument<'a> {
+    bytes: &'a [u8],
+    hash: OnceCell<[u8; 32]>,
+}
+
+impl<'a> Argument<'a> {
+    /// The encoded arguments of a call, as `candid::encode_args` gives them.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            hash: OnceCell::new(),
+        }
+    }
+
+    /// A hash of its values, made when it is first needed: some 60 instructions a byte.
+    fn hash(&self) -> &[u8; 32] {
+        self.hash.get_or_init(|| {
+            let mut hashed = Vec::with_capacity(self.bytes.len().max(USUAL_ARGUMENT_BYTES));
+            hashed.push(ARGUMENT_VALUES);
+            if values::write(self.bytes, &mut hashed).is_none() {
+                hashed.clear();
+                hashed.push(ARGUMENT_BYTES);
+                hashed.extend_from_slice(self.bytes);
+            }
+            *blake3::hash(&hashed).as_bytes()
+        })
+    }
+}
+
+/// Enough for the arguments of most calls: growing step by step takes longer than allocating too much.
+const USUAL_ARGUMENT_BYTES: usize = 256;
+
+/// Which of its scope's lanes a sequence number belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneKey(KeyWriter);
+
+impl LaneKey {
+    /// `lane = EXPR`; a value of `None` is the lane of an endpoint without the option.
+    pub fn of(value: &(impl Key + ?Sized)) -> Self {
+        Self(KeyWriter::of(value))
     }
 }
 
@@ -94,6 +142,9 @@ const LANE: u8 = 2;
 const NUMBER: u8 = 3;
 const SCOPE: u8 = 4;
 const CALLER: u8 = 5;
+const ARGUMENT_VALUES: u8 = 6;
+const ARGUMENT_BYTES: u8 = 7;
+const CHOSEN: u8 = 8;
 
 /// The name under which a record is stored: 24 bytes of a BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,15 +177,18 @@ impl Identity {
         Ok(Self::of(&hashed))
     }
 
-    /// The identity of a lane of sequence numbers.
+    /// The identity of a lane of sequence numbers; without `lane = EXPR` that of [`LaneKey::default`].
     pub fn of_lane(
         endpoint: &str,
         scope: &Scope,
         caller: &Principal,
-        lane: u64,
+        lane: &LaneKey,
     ) -> Result<Self, IdempotencyError> {
+        if !lane.0.is_absent() {
+            lane.0.check()?;
+        }
         let mut hashed = start(LANE, scope, caller, Some(endpoint))?;
-        hashed.extend_from_slice(&lane.to_le_bytes());
+        hashed.extend_from_slice(lane.0.written());
         Ok(Self::of(&hashed))
     }
 
@@ -186,7 +240,9 @@ fn start(
         }
         Scope::Global => hashed.push(1),
         Scope::Of(value) => {
-            value.check()?;
+            if !value.is_absent() {
+                value.check()?;
+            }
             hashed.push(2);
             put_sized(&mut hashed, value.written());
         }
@@ -243,6 +299,51 @@ mod tests {
             identity("pay", &Scope::Global, &one, &"ab"),
             identity("pay", &Scope::Global, &other, &"ab")
         );
+    }
+
+    #[test]
+    fn what_stands_alone_may_become_optional() {
+        let caller = Principal::from_slice(&[1]);
+        let with =
+            |scope: Scope, lane: LaneKey| Identity::of_lane("pay", &scope, &caller, &lane).unwrap();
+        assert_eq!(
+            RequestKey::of(&[7u8; 16]),
+            RequestKey::of(&Some(vec![7u8; 16]))
+        );
+        assert_eq!(RequestKey::of(&None::<u64>), None);
+        assert_eq!(
+            with(Scope::of(&5u64), LaneKey::of("a")),
+            with(Scope::of(&Some(5u64)), LaneKey::of(&Some("a")))
+        );
+        assert_eq!(
+            with(Scope::Caller, LaneKey::of(&None::<u64>)),
+            with(Scope::Caller, LaneKey::default())
+        );
+        // Nobody can choose a value that passes for none.
+        for value in [vec![0u8], vec![1, 0], vec![]] {
+            assert_ne!(RequestKey::of(&value), None);
+            assert_ne!(LaneKey::of(&value), LaneKey::default());
+            assert_ne!(Scope::of(&value), Scope::of(&None::<u8>));
+        }
+        assert!(Identity::of_lane("pay", &Scope::of(""), &caller, &LaneKey::default()).is_err());
+        assert!(Identity::of_lane("pay", &Scope::Caller, &caller, &LaneKey::of("")).is_err());
+    }
+
+    #[test]
+    fn an_argument_that_is_not_candid_stands_for_itself() {
+        let hash = |bytes: &[u8]| *Argument::new(bytes).hash();
+        let candid = candid::encode_one(7u64).unwrap();
+        let cut = &candid[..candid.len() - 1];
+        let hashes = [
+            hash(&candid),
+            hash(cut),
+            hash(b"{}"),
+            hash(b"{} "),
+            hash(b"DIDL"),
+            hash(b""),
+        ];
+        assert_eq!(hashes.iter().collect::<BTreeSet<_>>().len(), hashes.len());
+        assert_eq!(hash(b""), hash(b"DIDL\0\0"));
     }
 
     #[test]

@@ -1,333 +1,434 @@
-//! Candid values as bytes that do not depend on how they were encoded, for hashing.
+//! Candid arguments as bytes that do not depend on how a client encoded them, for hashing.
 //!
-//! They are written as candid's `Serializer` walks them: no type table is built, which is most of the cost of encoding. As candid sorts record fields and variant cases by their hash, the order of declaration does not matter.
+//! They are read as they were sent, by candid's own types and never by the canister's Rust types. So the order in which a
+//! `HashMap` yields its entries plays no part, a Rust type may be exchanged for another with the same candid type, and every
+//! replica and every version of the canister sees the same.
+//!
+//! # What is equal
+//! What candid's subtyping calls the same value is written alike, so that a compatible change of the interface, or a client
+//! that is older or newer than the canister, changes nothing:
+//!
+//! - a record field or last argument that is left out, `null`, and `none`;
+//! - `opt x` and `x`, unless `x` is itself `null` or `none`;
+//! - a `nat` and the same `int`;
+//! - a number with superfluous leading digits and one without; records, variants and type tables declared in another order.
+//!
+//! # What differs
+//! Everything else: values of other types (`nat64` and `nat`), fields and cases with other names, elements in another order.
+//! Candid has no maps: a client that encodes one as a `vec` in another order sends another value.
+//!
+//! ```text
+//! absent       0: null, none and reserved
+//! some         1, value: of what is itself absent or some
+//! bool         2, byte
+//! nat, int     3, the shortest signed LEB128
+//! nat8…64      4…7, bytes
+//! int8…64      8…11, bytes
+//! float32, 64  12, 13, bytes
+//! text         14, length, bytes
+//! vec          15, length, elements
+//! blob         16, length, bytes: a vec of nat8 that is not empty
+//! record       17, 4 bytes for the number of fields that are present, then of each 4 bytes of id, and value
+//! variant      18, 4 bytes of id, value
+//! principal    19, length, bytes
+//! service      20, length, bytes
+//! func         21, length and bytes of the service, then of the method
+//! ```
 
 use super::put_length;
-use candid::{
-    CandidType, Int, Nat,
-    types::{Compound, Serializer},
-};
 
-/// The arguments of a method: a tuple of up to 16 candid types.
-pub trait Values {
-    /// Writes every value.
-    fn write(&self, writer: &mut ValueWriter);
-}
+/// How deep values may lie in each other. Candid's own decoder gives up at 512 within a Rust type.
+const MOST_DEPTH: u32 = 512;
 
-/// Writes candid values, each with a tag for its type and, where it varies, its length.
-#[derive(Debug)]
-pub struct ValueWriter(Vec<u8>);
+/// Types without content nest at no cost in bytes, so what may be visited is bounded: this often, and a few times for each byte.
+const FREE_VISITS: usize = 10_000;
 
-/// Enough for the arguments of most calls: growing step by step takes longer than allocating too much.
-const USUAL_ARGUMENT_BYTES: usize = 256;
-
-impl Default for ValueWriter {
-    fn default() -> Self {
-        Self(Vec::with_capacity(USUAL_ARGUMENT_BYTES))
+/// Appends the argument's values to `written`; `None` if it is not candid, or nests too deep to be read.
+pub(super) fn write(argument: &[u8], written: &mut Vec<u8>) -> Option<()> {
+    if argument.is_empty() {
+        return Some(());
     }
-}
-
-impl ValueWriter {
-    /// Appends one value.
-    pub fn value(&mut self, value: &(impl CandidType + ?Sized)) {
-        // Only a hand-written `idl_serialize` can fail. What it wrote before and why it failed then stand for the value.
-        if let Err(Unserializable(why)) = value.idl_serialize(&mut *self) {
-            self.put_sized(Tag::Failed, why.as_bytes());
+    let mut rest = Bytes(argument.strip_prefix(b"DIDL")?);
+    let table = Table::read(&mut rest)?;
+    let count = rest.length()?;
+    let mut types = Vec::with_capacity(count.min(16));
+    for _ in 0..count {
+        types.push(rest.type_ref()?);
+    }
+    let mut writer = Writer {
+        table,
+        visits: argument.len().saturating_mul(4) + FREE_VISITS,
+        rest,
+        written,
+    };
+    let mut end = writer.written.len();
+    for of in types {
+        let begin = writer.written.len();
+        writer.value(of, 0)?;
+        if writer.written[begin..] != [tag::ABSENT] {
+            end = writer.written.len();
         }
     }
+    writer.written.truncate(end);
+    writer.rest.0.is_empty().then_some(())
+}
 
-    pub(super) fn written(&self) -> &[u8] {
-        &self.0
-    }
+mod tag {
+    pub(super) const ABSENT: u8 = 0;
+    pub(super) const SOME: u8 = 1;
+    pub(super) const BOOL: u8 = 2;
+    pub(super) const NUMBER: u8 = 3;
+    pub(super) const NAT8: u8 = 4;
+    pub(super) const INT8: u8 = 8;
+    pub(super) const FLOAT32: u8 = 12;
+    pub(super) const FLOAT64: u8 = 13;
+    pub(super) const TEXT: u8 = 14;
+    pub(super) const VEC: u8 = 15;
+    pub(super) const BLOB: u8 = 16;
+    pub(super) const RECORD: u8 = 17;
+    pub(super) const VARIANT: u8 = 18;
+    pub(super) const PRINCIPAL: u8 = 19;
+    pub(super) const SERVICE: u8 = 20;
+    pub(super) const FUNC: u8 = 21;
+}
 
-    #[inline]
-    fn put(&mut self, tag: Tag, bytes: &[u8]) {
-        self.0.push(tag as u8);
-        self.raw(bytes);
-    }
+/// Candid's number of a type: one of the table, or below zero a primitive one.
+type TypeRef = i32;
 
-    fn put_sized(&mut self, tag: Tag, bytes: &[u8]) {
-        self.put_length(tag, bytes.len());
-        self.raw(bytes);
-    }
+mod primitive {
+    use super::TypeRef;
+    pub(super) const NULL: TypeRef = -1;
+    pub(super) const BOOL: TypeRef = -2;
+    pub(super) const NAT: TypeRef = -3;
+    pub(super) const INT: TypeRef = -4;
+    pub(super) const NAT8: TypeRef = -5;
+    pub(super) const NAT64: TypeRef = -8;
+    pub(super) const INT8: TypeRef = -9;
+    pub(super) const INT64: TypeRef = -12;
+    pub(super) const FLOAT32: TypeRef = -13;
+    pub(super) const FLOAT64: TypeRef = -14;
+    pub(super) const TEXT: TypeRef = -15;
+    pub(super) const RESERVED: TypeRef = -16;
+    pub(super) const OPT: TypeRef = -18;
+    pub(super) const VEC: TypeRef = -19;
+    pub(super) const RECORD: TypeRef = -20;
+    pub(super) const VARIANT: TypeRef = -21;
+    pub(super) const FUNC: TypeRef = -22;
+    pub(super) const SERVICE: TypeRef = -23;
+    pub(super) const PRINCIPAL: TypeRef = -24;
+}
 
-    fn put_length(&mut self, tag: Tag, length: usize) {
-        self.put(tag, &[]);
-        put_length(&mut self.0, length);
-    }
-
-    fn raw(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
+/// The types that an argument brings.
+struct Table {
+    types: Vec<Composite>,
+    /// Id and type of the fields of all records and the cases of all variants.
+    fields: Vec<(u32, TypeRef)>,
 }
 
 #[derive(Clone, Copy)]
-enum Tag {
-    Null,
-    Bool,
-    Nat,
-    Int,
-    Nat8,
-    Nat16,
-    Nat32,
-    Nat64,
-    Int8,
-    Int16,
-    Int32,
-    Int64,
-    Float32,
-    Float64,
-    Text,
-    None,
-    Some,
-    Record,
-    Vec,
-    Variant,
-    Principal,
-    Function,
-    Failed,
+enum Composite {
+    Opt(TypeRef),
+    Vec(TypeRef),
+    /// Its fields: the first one's position, and how many.
+    Record(usize, usize),
+    /// Its cases, as the fields of a record.
+    Variant(usize, usize),
+    Func,
+    Service,
+    /// Of a later version of candid: no value of it can be read.
+    Future,
 }
 
-/// What a hand-written `idl_serialize` reported.
-#[derive(Debug)]
-pub struct Unserializable(String);
-
-impl std::fmt::Display for Unserializable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Unserializable {}
-
-impl serde::ser::Error for Unserializable {
-    fn custom<T: std::fmt::Display>(message: T) -> Self {
-        Self(message.to_string())
-    }
-}
-
-type Written = Result<(), Unserializable>;
-
-macro_rules! scalars {
-    ($($method:ident $type:ty = $tag:ident)*) => {$(
-        fn $method(self, value: $type) -> Written {
-            self.put(Tag::$tag, &value.to_le_bytes());
-            Ok(())
+impl Table {
+    fn read(rest: &mut Bytes<'_>) -> Option<Self> {
+        let count = rest.length()?;
+        let mut table = Self {
+            types: Vec::with_capacity(count.min(32)),
+            fields: Vec::with_capacity(16),
+        };
+        for _ in 0..count {
+            let composite = match rest.type_ref()? {
+                primitive::OPT => Composite::Opt(rest.type_ref()?),
+                primitive::VEC => Composite::Vec(rest.type_ref()?),
+                primitive::RECORD => table.fields(rest, Composite::Record)?,
+                primitive::VARIANT => table.fields(rest, Composite::Variant)?,
+                primitive::FUNC => {
+                    // Arguments and results are types, annotations single bytes.
+                    for _ in 0..2 {
+                        for _ in 0..rest.length()? {
+                            rest.type_ref()?;
+                        }
+                    }
+                    rest.sized()?;
+                    Composite::Func
+                }
+                primitive::SERVICE => {
+                    for _ in 0..rest.length()? {
+                        rest.sized()?;
+                        rest.type_ref()?;
+                    }
+                    Composite::Service
+                }
+                _ => {
+                    rest.sized()?;
+                    Composite::Future
+                }
+            };
+            table.types.push(composite);
         }
-    )*};
+        Some(table)
+    }
+
+    fn fields(
+        &mut self,
+        rest: &mut Bytes<'_>,
+        composite: fn(usize, usize) -> Composite,
+    ) -> Option<Composite> {
+        let (first, count) = (self.fields.len(), rest.length()?);
+        for _ in 0..count {
+            let id = u32::try_from(rest.number()?).ok()?;
+            self.fields.push((id, rest.type_ref()?));
+        }
+        Some(composite(first, count))
+    }
 }
 
-impl<'a> Serializer for &'a mut ValueWriter {
-    type Error = Unserializable;
-    type Compound = Elements<'a>;
+struct Writer<'a> {
+    table: Table,
+    /// How many more values may be looked at.
+    visits: usize,
+    rest: Bytes<'a>,
+    written: &'a mut Vec<u8>,
+}
 
-    scalars! {
-        serialize_nat8 u8 = Nat8
-        serialize_nat16 u16 = Nat16
-        serialize_nat32 u32 = Nat32
-        serialize_nat64 u64 = Nat64
-        serialize_int8 i8 = Int8
-        serialize_int16 i16 = Int16
-        serialize_int32 i32 = Int32
-        serialize_int64 i64 = Int64
-        serialize_float32 f32 = Float32
-        serialize_float64 f64 = Float64
-    }
-
-    fn serialize_bool(self, value: bool) -> Written {
-        self.put(Tag::Bool, &[u8::from(value)]);
-        Ok(())
-    }
-
-    fn serialize_nat(self, value: &Nat) -> Written {
-        match u64::try_from(&value.0) {
-            Ok(small) => self.serialize_u128(small.into()),
-            Err(_) => {
-                self.put_sized(Tag::Nat, &value.0.to_bytes_le());
-                Ok(())
-            }
+impl Writer<'_> {
+    fn value(&mut self, of: TypeRef, depth: u32) -> Option<()> {
+        self.visits = self.visits.checked_sub(1)?;
+        if depth > MOST_DEPTH {
+            return None;
         }
-    }
-
-    /// As `serialize_nat` of the same number: both are candid's `nat`.
-    fn serialize_u128(self, value: u128) -> Written {
-        let bytes = value.to_le_bytes();
-        let length = (16 - value.leading_zeros() as usize / 8).max(1);
-        self.put_sized(Tag::Nat, &bytes[..length]);
-        Ok(())
-    }
-
-    fn serialize_int(self, value: &Int) -> Written {
-        self.put_sized(Tag::Int, &value.0.to_signed_bytes_le());
-        Ok(())
-    }
-
-    fn serialize_i128(self, value: i128) -> Written {
-        self.serialize_int(&Int::from(value))
-    }
-
-    fn serialize_text(self, value: &str) -> Written {
-        self.put_sized(Tag::Text, value.as_bytes());
-        Ok(())
-    }
-
-    fn serialize_null(self, (): ()) -> Written {
-        self.put(Tag::Null, &[]);
-        Ok(())
-    }
-
-    fn serialize_empty(self) -> Written {
-        Err(serde::ser::Error::custom("a value of type empty"))
-    }
-
-    fn serialize_option<T: CandidType + ?Sized>(self, value: Option<&T>) -> Written {
-        match value {
-            None => {
-                self.put(Tag::None, &[]);
-                Ok(())
+        match usize::try_from(of) {
+            Ok(position) => {
+                let composite = *self.table.types.get(position)?;
+                self.composite(composite, depth + 1)
             }
-            Some(value) => {
-                self.put(Tag::Some, &[]);
-                value.idl_serialize(self)
-            }
+            Err(_) => self.primitive(of),
         }
     }
 
-    fn serialize_struct(self) -> Result<Self::Compound, Unserializable> {
-        self.put(Tag::Record, &[]);
-        Ok(Elements(self))
+    fn primitive(&mut self, of: TypeRef) -> Option<()> {
+        match of {
+            primitive::NULL | primitive::RESERVED => self.written.push(tag::ABSENT),
+            primitive::BOOL => self.fixed(tag::BOOL, 1)?,
+            primitive::NAT => self.integer(false)?,
+            primitive::INT => self.integer(true)?,
+            primitive::NAT64..=primitive::NAT8 => {
+                let power = primitive::NAT8 - of;
+                self.fixed(tag::NAT8 + power as u8, 1 << power)?;
+            }
+            primitive::INT64..=primitive::INT8 => {
+                let power = primitive::INT8 - of;
+                self.fixed(tag::INT8 + power as u8, 1 << power)?;
+            }
+            primitive::FLOAT32 => self.fixed(tag::FLOAT32, 4)?,
+            primitive::FLOAT64 => self.fixed(tag::FLOAT64, 8)?,
+            primitive::TEXT => {
+                let text = self.rest.sized()?;
+                self.sized(tag::TEXT, text);
+            }
+            primitive::PRINCIPAL => {
+                let principal = self.rest.principal()?;
+                self.sized(tag::PRINCIPAL, principal);
+            }
+            _ => return None,
+        }
+        Some(())
     }
 
-    fn serialize_vec(self, elements: usize) -> Result<Self::Compound, Unserializable> {
-        self.put_length(Tag::Vec, elements);
-        Ok(Elements(self))
+    fn composite(&mut self, of: Composite, depth: u32) -> Option<()> {
+        match of {
+            Composite::Opt(of) => match self.rest.byte()? {
+                0 => self.written.push(tag::ABSENT),
+                1 => {
+                    let begin = self.written.len();
+                    self.value(of, depth)?;
+                    if matches!(self.written.get(begin)?, &(tag::ABSENT | tag::SOME)) {
+                        self.written.insert(begin, tag::SOME);
+                    }
+                }
+                _ => return None,
+            },
+            Composite::Vec(of) => self.vec(of, depth)?,
+            Composite::Record(first, count) => self.record(first, count, depth)?,
+            Composite::Variant(first, count) => {
+                let index = self.rest.length()?;
+                if index >= count {
+                    return None;
+                }
+                let (id, of) = *self.table.fields.get(first + index)?;
+                self.written.push(tag::VARIANT);
+                self.written.extend_from_slice(&id.to_le_bytes());
+                self.value(of, depth)?;
+            }
+            Composite::Service => {
+                let service = self.rest.principal()?;
+                self.sized(tag::SERVICE, service);
+            }
+            Composite::Func => {
+                if self.rest.byte()? != 1 {
+                    return None;
+                }
+                let service = self.rest.principal()?;
+                self.sized(tag::FUNC, service);
+                let method = self.rest.sized()?;
+                put_length(self.written, method.len());
+                self.written.extend_from_slice(method);
+            }
+            Composite::Future => return None,
+        }
+        Some(())
     }
 
-    /// As `serialize_vec` of the same bytes: both are candid's `blob`.
-    fn serialize_blob(self, value: &[u8]) -> Written {
-        self.put_sized(Tag::Vec, value);
-        Ok(())
-    }
-
-    fn serialize_variant(self, index: u64) -> Result<Self::Compound, Unserializable> {
-        self.put(Tag::Variant, &index.to_le_bytes());
-        Ok(Elements(self))
-    }
-
-    fn serialize_principal(self, value: &[u8]) -> Written {
-        self.put_sized(Tag::Principal, value);
-        Ok(())
-    }
-
-    fn serialize_function(self, principal: &[u8], method: &str) -> Written {
-        self.put_sized(Tag::Function, principal);
-        self.put_sized(Tag::Text, method.as_bytes());
-        Ok(())
-    }
-}
-
-/// The elements of a record, vector or variant.
-#[derive(Debug)]
-pub struct Elements<'a>(&'a mut ValueWriter);
-
-impl Compound for Elements<'_> {
-    type Error = Unserializable;
-
-    fn serialize_element<T: CandidType + ?Sized>(&mut self, value: &T) -> Written {
-        value.idl_serialize(&mut *self.0)
-    }
-
-    fn serialize_blob(&mut self, value: &[u8]) -> Written {
-        Serializer::serialize_blob(&mut *self.0, value)
-    }
-
-    fn try_write_raw_elements(&mut self, bytes: &[u8]) -> Result<bool, Unserializable> {
-        self.0.raw(bytes);
-        Ok(true)
-    }
-}
-
-macro_rules! tuples {
-    ($(($($value:ident)*))*) => {$(
-        impl<$($value: CandidType),*> Values for ($($value,)*) {
-            fn write(&self, _writer: &mut ValueWriter) {
-                #[allow(non_snake_case)]
-                let ($($value,)*) = self;
-                $(_writer.value($value);)*
+    fn record(&mut self, first: usize, count: usize, depth: u32) -> Option<()> {
+        self.written.push(tag::RECORD);
+        let place = self.written.len();
+        self.written.extend_from_slice(&[0; 4]);
+        let mut present = 0u32;
+        for position in first..first + count {
+            let (id, of) = *self.table.fields.get(position)?;
+            let begin = self.written.len();
+            self.written.extend_from_slice(&id.to_le_bytes());
+            self.value(of, depth)?;
+            if self.written[begin + 4..] == [tag::ABSENT] {
+                self.written.truncate(begin);
+            } else {
+                present += 1;
             }
         }
-    )*};
+        self.written[place..place + 4].copy_from_slice(&present.to_le_bytes());
+        Some(())
+    }
+
+    fn vec(&mut self, of: TypeRef, depth: u32) -> Option<()> {
+        let count = self.rest.length()?;
+        if of == primitive::NAT8 && count > 0 {
+            let blob = self.rest.take(count)?;
+            self.sized(tag::BLOB, blob);
+            return Some(());
+        }
+        self.written.push(tag::VEC);
+        put_length(self.written, count);
+        (0..count).try_for_each(|_| self.value(of, depth))
+    }
+
+    fn fixed(&mut self, tag: u8, length: usize) -> Option<()> {
+        let bytes = self.rest.take(length)?;
+        self.written.push(tag);
+        self.written.extend_from_slice(bytes);
+        Some(())
+    }
+
+    fn sized(&mut self, tag: u8, bytes: &[u8]) {
+        self.written.push(tag);
+        put_length(self.written, bytes.len());
+        self.written.extend_from_slice(bytes);
+    }
+
+    /// A `nat` or `int` in LEB128, as the shortest signed LEB128 of the same number.
+    fn integer(&mut self, is_signed: bool) -> Option<()> {
+        const MORE: u8 = 0x80;
+        const SIGN: u8 = 0x40;
+        let length = self.rest.0.iter().position(|byte| byte & MORE == 0)? + 1;
+        let mut digits = self.rest.take(length)?;
+        while let [.., before, last] = digits {
+            let is_superfluous = match (is_signed, last & !MORE) {
+                (false, 0) => true,
+                (true, 0) => before & SIGN == 0,
+                (true, 0x7F) => before & SIGN != 0,
+                _ => false,
+            };
+            if !is_superfluous {
+                break;
+            }
+            digits = &digits[..digits.len() - 1];
+        }
+        self.written.push(tag::NUMBER);
+        let (last, more) = digits.split_last()?;
+        self.written.extend(more.iter().map(|digit| digit | MORE));
+        let last = last & !MORE;
+        if !is_signed && last & SIGN != 0 {
+            self.written.extend_from_slice(&[last | MORE, 0]);
+        } else {
+            self.written.push(last);
+        }
+        Some(())
+    }
 }
-tuples! {
-    () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) (A B C D E F G H I)
-    (A B C D E F G H I J) (A B C D E F G H I J K) (A B C D E F G H I J K L) (A B C D E F G H I J K L M)
-    (A B C D E F G H I J K L M N) (A B C D E F G H I J K L M N O) (A B C D E F G H I J K L M N O P)
+
+/// What is left to read.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// Unsigned LEB128 of up to 64 bits.
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let digit = u64::from(byte & 0x7F);
+            if digit << shift >> shift != digit {
+                return None;
+            }
+            number |= digit << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        usize::try_from(self.number()?).ok()
+    }
+
+    /// Signed LEB128 of up to 32 bits.
+    fn type_ref(&mut self) -> Option<TypeRef> {
+        let mut number = 0i64;
+        for shift in (0..35).step_by(7) {
+            let byte = self.byte()?;
+            number |= i64::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                let unused = 64 - 7 - shift;
+                return TypeRef::try_from(number << unused >> unused).ok();
+            }
+        }
+        None
+    }
+
+    fn sized(&mut self) -> Option<&'a [u8]> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    /// Principals, and services with them, may be opaque references, which no IC message holds.
+    fn principal(&mut self) -> Option<&'a [u8]> {
+        match self.byte()? {
+            1 => self.sized(),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::identity::Digest;
-    use candid::{Nat, Principal};
-    use proptest::prelude::*;
-    use serde_bytes::ByteBuf;
-    use std::collections::BTreeSet;
-
-    fn digest(value: &impl candid::CandidType) -> [u8; 8] {
-        Digest::of_value(value).0
-    }
-
-    #[test]
-    fn the_same_candid_value_in_other_rust_types() {
-        for number in [
-            0u128,
-            1,
-            255,
-            256,
-            65_535,
-            u128::from(u64::MAX) + 1,
-            u128::MAX,
-        ] {
-            assert_eq!(digest(&number), digest(&Nat::from(number)), "{number}");
-        }
-        assert_eq!(digest(&-5i128), digest(&candid::Int::from(-5)));
-        assert_eq!(digest(&vec![1u8, 2]), digest(&ByteBuf::from(vec![1, 2])));
-        assert_eq!(digest(&String::from("a")), digest(&"a"));
-    }
-
-    #[test]
-    fn different_values_differ() {
-        let digests = [
-            digest(&(vec![1u8], vec![2u8, 3])),
-            digest(&(vec![1u8, 2], vec![3u8])),
-            digest(&(Some(1u8), None::<u8>)),
-            digest(&(None::<u8>, Some(1u8))),
-            digest(&(Some(Some(1u8)), None::<u8>)),
-            digest(&("1", "")),
-            digest(&("", "1")),
-            digest(&Principal::anonymous()),
-            digest(&Principal::management_canister()),
-            digest(&Ok::<u8, u8>(1)),
-            digest(&Err::<u8, u8>(1)),
-            digest(&1.0f64),
-            digest(&1u64),
-            digest(&1i64),
-            digest(&()),
-        ];
-        assert_eq!(digests.iter().collect::<BTreeSet<_>>().len(), digests.len());
-    }
-
-    proptest! {
-        #[test]
-        fn blobs_are_vectors_of_bytes(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..6)) {
-            let blobs: Vec<ByteBuf> = pieces.iter().cloned().map(ByteBuf::from).collect();
-            prop_assert_eq!(digest(&pieces), digest(&blobs));
-        }
-
-        #[test]
-        fn equal_exactly_when_candid_is_equal(a in any::<(u64, Option<String>, Vec<u16>)>(), b in any::<(u64, Option<String>, Vec<u16>)>()) {
-            prop_assert_eq!(digest(&a), digest(&a.clone()));
-            let same = candid::encode_one(&a).unwrap() == candid::encode_one(&b).unwrap();
-            prop_assert_eq!(same, digest(&a) == digest(&b));
-        }
-    }
-}
+mod tests;

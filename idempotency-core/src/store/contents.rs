@@ -3,12 +3,13 @@
 use super::{
     bucket::{Slot, TALLIES},
     error::{Damaged, OpenError},
-    header::{Header, MAX_SLICES},
+    header::{Header, MAX_SLICES, MAX_TALLY_SLICES},
     index::{self, Index},
     record::{Attempt, Head, RECORD_BYTES, Record, RecordBytes, State},
-    segments::{FIRST_SEGMENT, SEGMENT_BYTES, Segments},
+    segments::{FIRST_SEGMENT, MOST_PAGES, SEGMENT_BYTES, Segments},
     slice::{self, Slice},
-    tallies::Tallies,
+    tallies::{TALLIES_OF_A_REQUEST, Tallies},
+    tally,
 };
 use crate::{
     admission::Ticket,
@@ -19,14 +20,25 @@ use crate::{
 use ic_stable_structures::Memory;
 use std::collections::{BTreeMap, VecDeque};
 
-/// An attempt that has not ended.
+/// An attempt that has not ended, and its record.
 #[derive(Clone, Copy)]
 pub(super) struct Running {
-    pub(super) identity: Identity,
+    pub(super) head: Head,
     /// Of its record.
     pub(super) slice: u16,
     /// The scope whose quota it counts against, and until when it is counted, ns.
     pub(super) charge: Option<(Identity, u64)>,
+}
+
+/// What became of the record of an attempt that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It is in this slice.
+    Recorded(u16),
+    /// The attempt took longer than its window, and there was no room for another record.
+    Forgotten,
+    /// It was another attempt's, or is not known: nothing has changed.
+    NotItsOwn,
 }
 
 /// All that a store holds: the memory, and what of it is kept on the heap.
@@ -36,6 +48,9 @@ pub(super) struct Contents<M: Memory> {
     pub(super) slices: VecDeque<Slice>,
     /// The attempts of this heap that have not ended, by number.
     pub(super) running: BTreeMap<u64, Running>,
+    /// Those whose records expired meanwhile. A future that can't go on, as a guard of its own trapped in the cleanup, stays
+    /// here as it stays with the executor: until the heap goes.
+    pub(super) overdue: BTreeMap<Identity, Record>,
     pub(super) index: Index,
     pub(super) tallies: Tallies,
     /// The record that was read or put together last: clearing room for each would cost as much as filling it.
@@ -57,11 +72,22 @@ impl<M: Memory> Contents<M> {
             pages: FIRST_SEGMENT,
             ..Header::default()
         });
-        let mut segments = Segments { memory, header };
-        if found.is_none() && !segments.make(segments_needed(policy, 0)) {
+        let mut segments = Segments {
+            memory,
+            header,
+            may_grow: !policy.is_preallocated,
+        };
+        let pages = if policy.is_preallocated {
+            most_pages(policy)
+        } else if found.is_none() {
+            u64::from(FIRST_SEGMENT) + segments_needed(policy, 0, 0)
+        } else {
+            0
+        };
+        if !segments.grow_to(pages) {
             return Err(OpenError::OutOfMemory);
         }
-        let mut slices = VecDeque::with_capacity(usize::from(MAX_SLICES));
+        let mut slices = VecDeque::with_capacity(usize::from(header.slices));
         for index in 0..header.slices {
             let number = slice::number(header.first_slice, usize::from(index));
             let mut slice = Header::read_slice(&segments.memory, number);
@@ -88,15 +114,40 @@ impl<M: Memory> Contents<M> {
             segments,
             slices,
             running: BTreeMap::new(),
+            overdue: BTreeMap::new(),
             attempts: 0,
         })
     }
 
-    pub(super) fn bytes(&self, policy: &Policy) -> u64 {
-        let running = self.running.len() as u64;
+    /// How many replies room is kept for.
+    pub(super) fn reserved(&self) -> u64 {
+        self.running.len() as u64
+    }
+
+    /// Bytes charged, with room for so many replies.
+    pub(super) fn bytes(&self, policy: &Policy, reserved: u64) -> u64 {
         (self.entries + self.released) * RECORD_BYTES
             + self.reply_bytes
-            + running * u64::from(policy.max_reply_bytes)
+            + reserved * u64::from(policy.max_reply_bytes)
+    }
+
+    /// Makes sure of segments for one more request and for the end of all that have not ended; `false` if the memory can't grow
+    /// that far.
+    pub(super) fn reserve_segments(&self, policy: &Policy) -> bool {
+        let others = (self.running.len() + self.overdue.len()) as u64;
+        (self.segments).reserve(segments_needed(policy, others, self.slices.len() as u64))
+    }
+
+    /// Whether another heap, or another store of this one, has opened the memory since: what is known of it here is out of
+    /// date.
+    pub(super) fn is_superseded(&self) -> bool {
+        Header::read_incarnation(&self.segments.memory) != self.segments.header.incarnation
+    }
+
+    /// Whether the policy lets one more request in, with the largest reply, besides room for so many.
+    pub(super) fn has_room(&self, policy: &Policy, reserved: u64) -> bool {
+        self.entries < policy.capacity
+            && self.bytes(policy, reserved + 1) + RECORD_BYTES <= policy.capacity_bytes
     }
 
     /// The slot of a request's record, and where that stands.
@@ -127,7 +178,7 @@ impl<M: Memory> Contents<M> {
         let (record, _) = RecordBytes::parse(&self.bytes[..self.length]).ok_or(Damaged)?;
         record.record(|place, length| {
             let slice = self.slices.get(self.position(slot.slice));
-            if slice.is_none_or(|slice| slice.has_dropped_replies) {
+            if slice.is_none_or(|slice| slice.drops != place.drops) {
                 return Ok(State::ReplyDropped);
             }
             slice::read_reply(&self.segments, place, length).map(State::Done)
@@ -143,22 +194,6 @@ impl<M: Memory> Contents<M> {
     ) -> Result<u16, Damaged> {
         let number = self.slice_for(ticket.expires_at, policy);
         let head = &ticket.head;
-        self.append(number, head, state, false, |index, segments, address| {
-            index.insert(segments, &head.identity, address, number)
-        })?;
-        self.entries += 1;
-        Ok(number)
-    }
-
-    /// Appends a record to a slice, once `link` has had the index lead to its address.
-    fn append(
-        &mut self,
-        number: u16,
-        head: &Head,
-        state: State<&[u8]>,
-        is_replacement: bool,
-        link: impl FnOnce(&mut Index, &mut Segments<M>, u64) -> Result<(), Damaged>,
-    ) -> Result<(), Damaged> {
         let position = self.position(number);
         let slice = self.slices.get_mut(position).ok_or(Damaged)?;
         let before = slice.reply_bytes;
@@ -167,15 +202,76 @@ impl<M: Memory> Contents<M> {
             &mut self.segments,
             head,
             state,
-            is_replacement,
             &mut self.bytes,
-            |segments, address| link(index, segments, address),
+            |segments, address| index.insert(segments, &head.identity, address, number),
         )?;
         self.reply_bytes += slice.reply_bytes - before;
         if is_moved {
             Header::write_slice(&self.segments.memory, number, slice);
         }
-        Ok(())
+        self.entries += 1;
+        Ok(number)
+    }
+
+    /// Ends an attempt in a state: writes it over the record, if that is still the attempt's. Whether it was, and the number
+    /// of the slice.
+    pub(super) fn end(
+        &mut self,
+        ticket: &Ticket,
+        attempt: Attempt,
+        state: State<&[u8]>,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<Ended, Damaged> {
+        let Some((_, slot)) = self.ending(&ticket.head.identity, attempt)? else {
+            return self.end_overdue(ticket, attempt, state, now, policy);
+        };
+        let position = self.position(slot.slice);
+        let slice = self.slices.get_mut(position).ok_or(Damaged)?;
+        let before = slice.reply_bytes;
+        let (segments, bytes) = (&mut self.segments, &mut self.bytes);
+        let is_moved = slice.overwrite(segments, slot.address, &ticket.head, state, bytes)?;
+        self.reply_bytes += slice.reply_bytes - before;
+        if is_moved {
+            Header::write_slice(&self.segments.memory, slot.slice, slice);
+        }
+        Ok(Ended::Recorded(slot.slice))
+    }
+
+    /// As [`end`](Self::end), of an attempt whose record has gone: it gets a new one, for another window, where there is room.
+    fn end_overdue(
+        &mut self,
+        ticket: &Ticket,
+        attempt: Attempt,
+        state: State<&[u8]>,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<Ended, Damaged> {
+        let identity = &ticket.head.identity;
+        let is_own = |record: &Record| record.state == State::Pending(attempt);
+        if !self.overdue.get(identity).is_some_and(is_own) {
+            return Ok(Ended::NotItsOwn);
+        }
+        self.overdue.remove(identity);
+        let scope = (ticket.counted.as_ref()).and_then(|counted| counted.usage.as_ref());
+        let is_within_quota = match policy.quota.zip(scope) {
+            Some((quota, (scope, _))) => {
+                let (usage, _) = self.usage(scope, now, policy)?;
+                usage.admit(&quota, policy).is_ok()
+            }
+            None => true,
+        };
+        let running = self.reserved();
+        let has_room = self.has_room(policy, running) && self.segments.has(segments_of_one(policy));
+        if !is_within_quota || !has_room {
+            return Ok(Ended::Forgotten);
+        }
+        let ticket = Ticket {
+            head: ticket.head,
+            expires_at: now.plus(policy.window),
+            counted: None,
+        };
+        self.insert(&ticket, state, policy).map(Ended::Recorded)
     }
 
     /// The record of an attempt that is still its own, and ends.
@@ -183,58 +279,17 @@ impl<M: Memory> Contents<M> {
         &mut self,
         identity: &Identity,
         attempt: Attempt,
-    ) -> Result<Option<(u64, Slot, Head)>, Damaged> {
+    ) -> Result<Option<(u64, Slot)>, Damaged> {
         let Some((at, slot)) = self.find(identity)? else {
             return Ok(None);
         };
-        let record = self.record(slot)?;
-        if record.state != State::Pending(attempt) {
+        if self.record(slot)?.state != State::Pending(attempt) {
             return Ok(None);
         }
         if attempt.incarnation == self.segments.header.incarnation {
             self.running.remove(&attempt.number);
         }
-        Ok(Some((at, slot, record.head(*identity))))
-    }
-
-    /// The slice of the record, if it was the attempt's.
-    pub(super) fn complete(
-        &mut self,
-        identity: &Identity,
-        attempt: Attempt,
-        reply: &[u8],
-    ) -> Result<Option<u16>, Damaged> {
-        let Some((at, slot, head)) = self.ending(identity, attempt)? else {
-            return Ok(None);
-        };
-        let state = State::Done(reply);
-        self.append(
-            slot.slice,
-            &head,
-            state,
-            true,
-            |index, segments, address| {
-                index.replace(segments, at, slot, address, slot.slice);
-                Ok(())
-            },
-        )?;
-        Ok(Some(slot.slice))
-    }
-
-    /// Ends an attempt without a reply: the record's body stays as it is, and means nothing.
-    pub(super) fn end(
-        &mut self,
-        identity: &Identity,
-        attempt: Attempt,
-        state: State,
-    ) -> Result<Option<u16>, Damaged> {
-        let Some((_, slot, _)) = self.ending(identity, attempt)? else {
-            return Ok(None);
-        };
-        let [first] = self.segments.read(slot.address)?;
-        let first = RecordBytes::with_state(first, &state);
-        self.segments.memory.write(slot.address, &[first]);
-        Ok(Some(slot.slice))
+        Ok(Some((at, slot)))
     }
 
     /// Forgets a request that has ended, if it is known: its record goes with its slice.
@@ -253,7 +308,7 @@ impl<M: Memory> Contents<M> {
         identity: &Identity,
         attempt: Attempt,
     ) -> Result<bool, Damaged> {
-        let Some((at, slot, _)) = self.ending(identity, attempt)? else {
+        let Some((at, slot)) = self.ending(identity, attempt)? else {
             return Ok(false);
         };
         self.remove(at, slot)?;
@@ -282,14 +337,15 @@ impl<M: Memory> Contents<M> {
         if position < self.slices.len() {
             return slice::number(first, position);
         }
-        let length = (policy.reach() / SLICES_IN_REACH).max(1);
+        let length = slice_length(policy);
         let until = expires_at.div_ceil(length).saturating_mul(length);
         if self.slices.len() < usize::from(MAX_SLICES) {
             self.slices.push_back(Slice::new(until));
             self.segments.header.slices += 1;
             self.segments.write_header();
         } else if let Some(last) = self.slices.back_mut() {
-            // The table is full, after the window was made much longer: the last slice lives as long as it must.
+            // The table is full and nothing in it has expired, after the window was made longer again and again: the last slice
+            // lives as long as it must.
             last.until = until;
         }
         let number = slice::number(first, self.slices.len() - 1);
@@ -299,33 +355,35 @@ impl<M: Memory> Contents<M> {
         number
     }
 
-    /// Gives up the oldest slice. What of it is still running gets another window: forgetting it would let it run twice.
-    pub(super) fn forget_oldest(&mut self, now: Timestamp, policy: &Policy) -> Result<(), Damaged> {
+    /// Gives up the oldest slice. What of it is still running is remembered on the heap, until it ends: forgetting it would let
+    /// it run twice.
+    pub(super) fn forget_oldest(&mut self) {
         let oldest = self.segments.header.first_slice;
-        let running: Vec<(u64, Running)> = (self.running.iter())
-            .filter(|(_, running)| running.slice == oldest)
-            .map(|(number, running)| (*number, *running))
-            .collect();
-        for (number, running) in running {
-            let identity = running.identity;
-            let Some((at, slot)) = self.find(&identity)? else {
-                continue;
-            };
-            let record = self.record(slot)?;
-            let State::Pending(attempt) = record.state else {
-                continue;
-            };
-            let slice = self.slice_for(now.plus(policy.window), policy);
-            let (head, state) = (record.head(identity), State::Pending(attempt));
-            self.append(slice, &head, state, false, |index, segments, address| {
-                index.replace(segments, at, slot, address, slice);
-                Ok(())
-            })?;
-            self.entries += 1;
-            self.running.insert(number, Running { slice, ..running });
-        }
+        let incarnation = self.segments.header.incarnation;
+        let overdue = self
+            .running
+            .extract_if(.., |_, running| running.slice == oldest);
+        self.overdue.extend(overdue.map(|(number, running)| {
+            let Head {
+                identity,
+                fingerprint,
+                since,
+            } = running.head;
+            let state = State::Pending(Attempt {
+                incarnation,
+                number,
+            });
+            (
+                identity,
+                Record {
+                    fingerprint,
+                    since,
+                    state,
+                },
+            )
+        }));
         let Some(slice) = self.slices.pop_front() else {
-            return Ok(());
+            return;
         };
         self.entries = self.entries.saturating_sub(u64::from(slice.entries));
         self.released = self.released.saturating_sub(u64::from(slice.released));
@@ -334,14 +392,13 @@ impl<M: Memory> Contents<M> {
         self.segments.header.first_slice = slice::number(oldest, 1);
         self.segments.header.slices -= 1;
         self.segments.write_header();
-        Ok(())
     }
 
     /// Gives up the replies of the oldest slice that has any outside of its records; the ids stay.
     pub(super) fn drop_oldest_replies(&mut self) -> bool {
         let first = self.segments.header.first_slice;
         for (position, slice) in self.slices.iter_mut().enumerate() {
-            if slice.reply_bytes > 0 {
+            if slice.can_drop_replies() {
                 self.reply_bytes = self.reply_bytes.saturating_sub(slice.reply_bytes);
                 slice.drop_replies(&mut self.segments);
                 self.segments.write_header();
@@ -373,15 +430,57 @@ fn floor(header: &Header, policy: &Policy, now: Timestamp) -> u64 {
     header.floor.max(now.as_nanos().saturating_sub(reach))
 }
 
-/// Into how many slices the time is divided in which records can expire.
-const SLICES_IN_REACH: u64 = 32;
-
-/// Segments that one more insert and the completion of what is running may take: for replies and records, for what is left
-/// of segments that are begun, for tallies, and for nodes and buckets of the index.
-pub(super) fn segments_needed(policy: &Policy, running: u64) -> u64 {
-    let replies = (running + 1) * (u64::from(policy.max_reply_bytes) + RECORD_BYTES);
-    let begun = 2 * (running + 1).min(u64::from(MAX_SLICES));
-    // A tally of a lane and one of a scope go with it.
-    let tallies = 2;
-    replies.div_ceil(SEGMENT_BYTES / 2) + begun + tallies + index::MOST_SEGMENTS + 1
+/// The time in ns within which records expire that are forgotten together: a thirty-second of that in which they can. More
+/// where what is retained would not find a place in the table otherwise, but no more than an eighth.
+fn slice_length(policy: &Policy) -> u64 {
+    // Some slices are begun before others end.
+    const MOST_AT_A_TIME: u64 = MAX_SLICES as u64 * 15 / 16;
+    let reach = policy.reach();
+    let with_retention = reach.saturating_add(nanos(policy.retention));
+    (with_retention / MOST_AT_A_TIME)
+        .clamp(reach / 32, reach / 8)
+        .max(1)
 }
+
+/// What of a segment is certain to be used before another is begun: the longest record or tally may not fit into the rest.
+const USED_BYTES: u64 = SEGMENT_BYTES - 256;
+
+/// Segments that one request may take at a time: for its reply, a record and tallies where segments are used up, and for nodes
+/// and buckets of the index.
+fn segments_of_one(policy: &Policy) -> u64 {
+    let reply = u64::from(policy.max_reply_bytes).div_ceil(USED_BYTES) + 1;
+    reply + 1 + TALLIES_OF_A_REQUEST + index::MOST_SEGMENTS
+}
+
+/// Segments that a request may take that begins and one that ends, and the ends of so many others: for replies, in so many
+/// slices; for tallies, which are written anew if they were kept in an older slice; for records of those that have none any
+/// more.
+fn segments_needed(policy: &Policy, others: u64, slices: u64) -> u64 {
+    let end = u64::from(policy.max_reply_bytes)
+        + TALLIES_OF_A_REQUEST * tally::MOST_BYTES as u64
+        + RECORD_BYTES
+        + index::MOST_BYTES;
+    let begun = others.min(slices) + others.min(MAX_TALLY_SLICES.into());
+    2 * segments_of_one(policy) + (others * end).div_ceil(USED_BYTES) + begun
+}
+
+/// Pages of a store that is as full as its policy lets it be.
+fn most_pages(policy: &Policy) -> u64 {
+    let requests = policy.capacity.min(policy.capacity_bytes / RECORD_BYTES);
+    let bytes = (policy.capacity_bytes)
+        .saturating_add(requests.saturating_mul(MOST_INDEX_BYTES))
+        .saturating_add(policy.scopes.saturating_mul(MOST_SCOPE_BYTES));
+    let time = policy.reach().saturating_add(nanos(policy.retention));
+    let slices = (time / slice_length(policy) + 3).min(MAX_SLICES.into());
+    // Each has two chains, whose last segments may be all but empty.
+    let begun = 2 * slices + u64::from(MAX_TALLY_SLICES);
+    (u64::from(FIRST_SEGMENT) + bytes / USED_BYTES + begun + segments_needed(policy, 0, 0))
+        .min(MOST_PAGES)
+}
+
+/// What a request takes of the index beyond the part of it that is charged with its record. Buckets are as good as empty just
+/// after they were split, and over many windows each is split that ever was full.
+const MOST_INDEX_BYTES: u64 = 64;
+
+/// What a lane or a scope takes with the largest tally in each of five slices: it is kept for four and the one begun.
+const MOST_SCOPE_BYTES: u64 = 5 * (tally::MOST_BYTES as u64 + MOST_INDEX_BYTES);

@@ -25,7 +25,8 @@ pub enum OpenError {
     InvalidPolicy(&'static str),
 }
 
-/// What the store's memory holds contradicts itself: something else wrote to it. Where this is returned a request is refused
+/// What the store's memory holds contradicts itself, or another store was opened on the same memory: something else writes to
+/// it. Where this is returned a request is refused
 /// rather than taken for a new one. [`IdempotencyError::StoreDamaged`](crate::IdempotencyError::StoreDamaged) tells the
 /// client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl fmt::Display for Damaged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the memory of the store contradicts itself: something else wrote to it; restore a snapshot, or give the store a new MemoryId and lose its records"
+            "the memory of the store contradicts itself, or a second store was opened on it: something else wrote to it; give each store a MemoryId of its own; restore a snapshot, or give this one a new MemoryId and lose its records"
         )
     }
 }

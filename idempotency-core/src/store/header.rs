@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field
 //!      0      7  magic "IDMPTCY"
-//!      7      1  layout version, 1
+//!      7      1  layout version, 2
 //!      8      8  incarnation: how many heaps have opened this store
 //!     16      8  window, ns   } of the policy that the store was
 //!     24      8  drift, ns    } last opened with
@@ -18,8 +18,8 @@
 //!     64      8  floor of sequences: a lane that is not known begins here
 //!     72      2  number of the oldest slice of tallies
 //!     74      2  live slices of tallies
-//!    256  64×64  slice table: slice n is entry n mod 64
-//!   8192  16×56  slice table of tallies: slice n is entry n mod 16
+//!    256  16×56  slice table of tallies: slice n is entry n mod 16
+//!   4096 512×64  slice table: slice n is entry n mod 512
 //! ```
 //!
 //! Integers are little-endian. What is written often lies in one 4 KiB page, as the IC charges for each.
@@ -34,13 +34,14 @@ use super::{
 use ic_stable_structures::Memory;
 
 const MAGIC: &[u8; 7] = b"IDMPTCY";
-const LAYOUT_VERSION: u8 = 1;
+const LAYOUT_VERSION: u8 = 2;
 const BYTES: usize = 76;
-const SLICES_OFFSET: u64 = 256;
-const TALLIES_OFFSET: u64 = 8_192;
+const INCARNATION_OFFSET: u64 = 8;
+const TALLIES_OFFSET: u64 = 256;
+const SLICES_OFFSET: u64 = 4_096;
 
 /// Most slices that live at a time.
-pub(super) const MAX_SLICES: u16 = 64;
+pub(super) const MAX_SLICES: u16 = 512;
 
 /// Most slices of tallies that live at a time.
 pub(super) const MAX_TALLY_SLICES: u16 = 16;
@@ -64,6 +65,13 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// The incarnation as it stands in a memory that is a store.
+    pub(super) fn read_incarnation(memory: &impl Memory) -> u64 {
+        let mut bytes = [0; 8];
+        memory.read(INCARNATION_OFFSET, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
     /// `None` in a memory that was never used.
     pub(super) fn read(memory: &impl Memory) -> Result<Option<Self>, OpenError> {
         if memory.size() == 0 {

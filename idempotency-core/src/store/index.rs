@@ -43,9 +43,10 @@ const NODE_BYTES: usize = 128;
 /// Nodes and buckets that one insert may take: one for each bit, and a last one.
 const MOST_BLOCKS: u64 = (HASH_BITS + LEVEL_BITS.len() as u32) as u64;
 
+pub(super) const MOST_BYTES: u64 = MOST_BLOCKS * BUCKET_BYTES as u64;
+
 /// Segments that one insert may take for them.
-pub(super) const MOST_SEGMENTS: u64 =
-    (MOST_BLOCKS * BUCKET_BYTES as u64).div_ceil(SEGMENT_BYTES) + 1;
+pub(super) const MOST_SEGMENTS: u64 = MOST_BYTES.div_ceil(SEGMENT_BYTES) + 1;
 
 /// What an identity is looked up by.
 #[derive(Clone, Copy, PartialEq, Eq)]

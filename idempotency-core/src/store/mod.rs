@@ -10,15 +10,16 @@
 //! ```
 //!
 //! - A *record* (`record.rs`) is what is kept of a request: 44 bytes, and a reply of up to 64.
-//! - A *slice* (`slice.rs`) is a log of the records that expire within the same thirty-second of window and drift. When all
-//!   of them have expired, its segments are given back: forgetting costs the same for one record and for a million.
+//! - A *slice* (`slice.rs`) is a log of the records that expire within the same thirty-second of window and drift (up to an
+//!   eighth where much is retained). When all of them have expired, its segments are given back: forgetting costs the same for
+//!   one record and for a million.
 //! - The *index* (`index.rs`, `bucket.rs`) is a trie over hash bits that leads from an identity to its record.
 //! - A *tally* (`tally.rs`, `tallies.rs`) is what is kept of a lane or a scope from one request to the next, in slices by last
 //!   use.
 //! - *Contents* (`contents.rs`) are all of these together: what finds, adds, changes and forgets records.
 //! - *Segments* (`segments.rs`) are the pages of the memory that slices and index take and give back.
 //! - The *header* (`header.rs`) is read when the store is opened and kept on the heap, with the slice table and the root of
-//!   the index: 72 KiB, however many records there are. The ends of the logs are found by reading on from where the table says.
+//!   the index: some 100 KiB at most, however many records there are. The ends of the logs are found by reading on from where the table says.
 //!
 //! # Cost
 //! A new request reads mostly one node and one bucket, writes one slot of the bucket, and appends to a log. That is two
@@ -29,8 +30,9 @@
 //! - A slot of the index leads to a record of its slice as long as that slice lives; after that the slot is free.
 //! - `entries ≤ capacity` and `bytes ≤ capacity_bytes` after every insert; room for the largest reply is found before a
 //!   function runs, so completing a request never fails for want of room.
-//! - A slice is given up only after its `until`, which is no earlier than the expiry of any of its records, and what is
-//!   running is moved to a later one before.
+//! - A slice is given up only after its `until`, which is no earlier than the expiry of any of its records, and what of it is
+//!   still running is remembered on the heap.
+//! - Of all stores that have opened a memory only the last one answers.
 //!
 //! The IC undoes a message that traps as a whole, so there is no moment at which these do not hold.
 //!
@@ -64,23 +66,32 @@ use crate::{
     time::Timestamp,
 };
 use candid::CandidType;
-use contents::{Contents, Running, segments_needed};
+use contents::{Contents, Ended, Running};
+use header::MAX_SLICES;
 use ic_stable_structures::Memory;
 use record::{MAX_REPLY_BYTES, RECORD_BYTES};
 use serde::Deserialize;
 use slice::Slice;
-use std::{cell::RefCell, fmt, time::Duration};
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    fmt,
+    time::Duration,
+};
 
 /// Every remembered request of one or more endpoints. It lives in a `thread_local!`, as other stable structures do.
 ///
-/// It owns the [`Memory`] it is given, for good: give it a `MemoryId` of its own. Its heap does not grow with the requests
-/// that it holds.
+/// It owns the [`Memory`] it is given, for good: give it a `MemoryId` of its own. Of two stores of a heap that have opened one
+/// memory, the first refuses every request from then on as [`Damaged`]. Its heap does not grow with the requests that it holds.
 pub struct Store<M: Memory> {
     policy: Policy,
     inner: RefCell<Contents<M>>,
+    /// How many stores of this heap had been opened when this one was last seen to be the last one in its memory.
+    openings: Cell<u64>,
+    /// The endpoints that were called in this heap: names and methods.
+    endpoints: RefCell<Vec<(&'static str, &'static str)>>,
     /// The time for which the eviction timer of this heap is set.
     #[cfg(feature = "timers")]
-    pub(crate) timer: std::cell::Cell<Option<Timestamp>>,
+    pub(crate) timer: Cell<Option<Timestamp>>,
 }
 
 /// How full a store is.
@@ -95,7 +106,8 @@ pub struct Stats {
     pub bytes: u64,
     /// Most bytes that may be charged.
     pub capacity_bytes: u64,
-    /// When the next requests expire: they are forgotten together, within a thirty-second of the window.
+    /// When the next requests expire: they are forgotten together, within a thirty-second of the window, or up to an eighth
+    /// with a [`Policy::retention`] of more than fourteen windows.
     pub oldest_expiry: Option<Timestamp>,
     /// Lanes of sequence numbers and scopes with a quota that are known.
     pub scopes: u64,
@@ -103,12 +115,24 @@ pub struct Stats {
     pub incarnation: u64,
 }
 
+thread_local! {
+    /// How many stores this heap has opened.
+    static OPENINGS: Cell<u64> = const { Cell::new(0) };
+}
+
 impl<M: Memory> Store<M> {
     /// Opens the store in `memory`, or makes a new one if the memory was never used.
     ///
     /// # Panics
-    /// Traps with the [`OpenError`] if the memory can't be opened: an upgrade that would lose the store is undone.
+    /// Traps with the [`OpenError`] if the memory can't be opened: an upgrade that would lose the store is undone. Outside a
+    /// canister, that is in a native test, there is no clock: use [`Store::open`] there.
     pub fn new(memory: M, policy: Policy) -> Self {
+        if cfg!(not(target_family = "wasm")) {
+            panic!(
+                "idempotency: `Store::new` reads the canister's clock, and this is no canister; in a native test make the \
+                 store with `Store::open(memory, policy, Timestamp::from_nanos(0))`"
+            );
+        }
         Self::open(memory, policy, runtime::time())
             .unwrap_or_else(|error| panic!("idempotency: {error}"))
     }
@@ -130,9 +154,29 @@ impl<M: Memory> Store<M> {
         Ok(Self {
             policy,
             inner: RefCell::new(Contents::open(memory, &policy, now)?),
+            openings: Cell::new(OPENINGS.with(|openings| {
+                openings.set(openings.get() + 1);
+                openings.get()
+            })),
+            endpoints: RefCell::default(),
             #[cfg(feature = "timers")]
-            timer: std::cell::Cell::new(None),
+            timer: Cell::new(None),
         })
+    }
+
+    /// What the store holds, unless another store has opened its memory since: what this one knows would be out of date then, and
+    /// requests would run twice.
+    fn inner(&self) -> Result<RefMut<'_, Contents<M>>, Damaged> {
+        let inner = self.inner.borrow_mut();
+        // Whoever opens the memory while this heap lives is of this heap.
+        let openings = OPENINGS.get();
+        if self.openings.get() != openings {
+            if inner.is_superseded() {
+                return Err(Damaged);
+            }
+            self.openings.set(openings);
+        }
+        Ok(inner)
     }
 
     /// How full the store is.
@@ -141,7 +185,7 @@ impl<M: Memory> Store<M> {
         Stats {
             entries: inner.entries,
             capacity: self.policy.capacity,
-            bytes: inner.bytes(&self.policy),
+            bytes: inner.bytes(&self.policy, inner.reserved()),
             capacity_bytes: self.policy.capacity_bytes,
             oldest_expiry: inner.slices.front().map(Slice::until),
             scopes: inner.tallies.entries,
@@ -160,16 +204,27 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`Damaged`].
     pub fn guaranteed_until(&self, identity: &Identity) -> Result<Option<Timestamp>, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         let found = inner.find(identity)?;
         Ok(found.and_then(|(_, slot)| inner.until(slot.slice)))
     }
 
+    /// Notes that an endpoint's name is that of a method. Another method whose requests have the same name in this store.
+    pub(crate) fn claim(&self, name: &'static str, method: &'static str) -> Option<&'static str> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        let known = endpoints.iter().find(|(known, _)| *known == name);
+        let owner = known.map(|(_, owner)| *owner);
+        if owner.is_none() {
+            endpoints.push((name, method));
+        }
+        owner.filter(|owner| *owner != method)
+    }
+
     pub(crate) fn lookup(&self, identity: &Identity) -> Result<Option<Record>, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         match inner.find(identity)? {
             Some((_, slot)) => inner.record(slot).map(Some),
-            None => Ok(None),
+            None => Ok(inner.overdue.get(identity).cloned()),
         }
     }
 
@@ -185,22 +240,13 @@ impl<M: Memory> Store<M> {
 
     /// What is known of a lane.
     pub(crate) fn lane(&self, identity: &Identity) -> Result<Option<Lane>, Damaged> {
-        let tally = self.inner.borrow_mut().tally(identity)?;
+        let tally = self.inner()?.tally(identity)?;
         Ok(tally.map(|tally| Lane::from_tally(&tally)))
     }
 
     /// What a scope takes, and whether it is known.
     pub(crate) fn usage(&self, scope: &Identity, now: Timestamp) -> Result<(Usage, bool), Damaged> {
-        let mut inner = self.inner.borrow_mut();
-        let tally = inner.tally(scope)?;
-        let charges = inner.running.values().filter_map(|running| running.charge);
-        let ends = charges.filter(|(of, _)| of == scope).map(|(_, end)| end);
-        let usage = match &tally {
-            Some(tally) => Usage::from_tally(tally, now),
-            None => Usage::new(now),
-        };
-        let usage = usage.with_running(ends.collect(), &self.policy);
-        Ok((usage, tally.is_some()))
+        self.inner()?.usage(scope, now, &self.policy)
     }
 
     /// Where a lane that is not known begins.
@@ -220,12 +266,13 @@ impl<M: Memory> Store<M> {
 
     /// Frees a strict lane that waits for `number` because its outcome is unknown: the number is settled as used, never runs
     /// again, and the lane goes on with the next one. For an operator who has found out what the number did. Says what it
-    /// found, and does nothing to a lane that waits for another number: to repeat the call is safe.
+    /// found, and does nothing to a lane that waits for another number: to repeat the call is safe. What began in this heap
+    /// and has not ended may still be running, however long ago that was, and is left alone: upgrade the canister first.
     ///
     /// ```
     /// use candid::Principal;
     /// use ic_stable_structures::DefaultMemoryImpl;
-    /// use idempotency_core::{Store, identity::{Identity, Scope}, sequence::FreedLane};
+    /// use idempotency_core::{Store, identity::{Identity, LaneKey, Scope}, sequence::FreedLane};
     ///
     /// thread_local! {
     ///     static ORDERS: Store<DefaultMemoryImpl> = /* as the endpoint has it */
@@ -236,7 +283,7 @@ impl<M: Memory> Store<M> {
     /// #[ic_cdk::update(guard = "is_operator")]
     /// fn free_orders_of(client: Principal, number: u64) -> FreedLane {
     ///     // As the attribute of `order` says: its name, its `scope`, and its `lane` if it has one.
-    ///     let lane = Identity::of_lane("order", &Scope::Caller, &client, 0).expect("a principal is no long key");
+    ///     let lane = Identity::of_lane("order", &Scope::Caller, &client, &LaneKey::default()).expect("a principal is no long key");
     ///     let freed = ORDERS.with(|orders| orders.free_lane(&lane, number));
     ///     freed.unwrap_or_else(|damaged| ic_cdk::trap(damaged.to_string()))
     /// }
@@ -267,7 +314,7 @@ impl<M: Memory> Store<M> {
             return Ok(FreedLane::Running { since });
         }
         known.end(number);
-        self.inner.borrow_mut().amend_lane(lane, &known)?;
+        self.inner()?.amend_lane(lane, &known)?;
         Ok(FreedLane::Freed { since })
     }
 
@@ -280,7 +327,7 @@ impl<M: Memory> Store<M> {
         tallies: impl Iterator<Item = Identity> + Clone,
         now: Timestamp,
     ) -> Result<(), IdempotencyError> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         inner.make_room_for_tallies(tallies, now, &self.policy)
     }
 
@@ -291,34 +338,38 @@ impl<M: Memory> Store<M> {
     /// `Full`, with the time at which to try again, or `StoreDamaged`.
     pub(crate) fn make_room(&self, now: Timestamp) -> Result<(), IdempotencyError> {
         self.evict(now, 1)?;
-        let mut inner = self.inner.borrow_mut();
+        let policy = &self.policy;
+        let mut inner = self.inner()?;
         loop {
-            let has_entries = inner.entries < self.policy.capacity;
-            let has_bytes =
-                inner.bytes(&self.policy) + RECORD_BYTES + u64::from(self.policy.max_reply_bytes)
-                    <= self.policy.capacity_bytes;
-            let running = inner.running.len() as u64;
-            if has_entries
-                && has_bytes
-                && inner
-                    .segments
-                    .reserve(segments_needed(&self.policy, running))
+            let running = inner.reserved();
+            let oldest = inner.slices.front().map_or(now, Slice::until);
+            let has_expired = oldest < now;
+            // A full table has a place for one more slice when it gives up one.
+            if (inner.slices.len() < usize::from(MAX_SLICES) || !has_expired)
+                && inner.has_room(policy, running)
+                && inner.reserve_segments(policy)
             {
                 return Ok(());
             }
-            let oldest = inner.slices.front().map_or(now, Slice::until);
-            if oldest < now {
-                inner.forget_oldest(now, &self.policy)?;
-            } else if !(has_entries && self.policy.drops_replies && inner.drop_oldest_replies()) {
-                let retry_after = oldest.plus(Duration::from_nanos(1));
-                return Err(IdempotencyError::Full { retry_after });
+            if has_expired {
+                inner.forget_oldest();
+                continue;
             }
+            let has_entries = inner.entries < policy.capacity;
+            if has_entries && policy.drops_replies && inner.drop_oldest_replies() {
+                continue;
+            }
+            // What is running may end at any time, and need no more room for its reply.
+            let may_have_room_soon = running > 0 && inner.has_room(policy, 0);
+            let until = if may_have_room_soon { now } else { oldest };
+            let retry_after = until.plus(Duration::from_nanos(1));
+            return Err(IdempotencyError::Full { retry_after });
         }
     }
 
     /// Records an attempt before it runs. [`make_room`](Self::make_room) has found room for it.
     pub(crate) fn begin(&self, ticket: &Ticket) -> Result<Attempt, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         inner.attempts += 1;
         let attempt = Attempt {
             incarnation: inner.segments.header.incarnation,
@@ -326,9 +377,8 @@ impl<M: Memory> Store<M> {
         };
         let charge = inner.count(ticket, 0, false, &self.policy)?;
         let slice = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
-        let identity = ticket.head.identity;
         let running = Running {
-            identity,
+            head: ticket.head,
             slice,
             charge,
         };
@@ -342,7 +392,7 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`Damaged`]: then the message must trap, or the request can run again.
     pub fn record(&self, ticket: &Ticket, reply: &[u8]) -> Result<(), Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         inner.count(ticket, reply.len() as u64, true, &self.policy)?;
         inner.insert(ticket, State::Done(reply), &self.policy)?;
         Ok(())
@@ -357,19 +407,18 @@ impl<M: Memory> Store<M> {
         reply: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<bool, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         let counted_until = inner.counted_until(attempt);
-        let identity = &ticket.head.identity;
-        let slice = match reply {
-            Some(reply) => inner.complete(identity, attempt, reply)?,
-            None => inner.end(identity, attempt, State::ReplyDropped)?,
-        };
-        let Some(slice) = slice else {
+        let (state, policy) = (reply.map_or(State::ReplyDropped, State::Done), &self.policy);
+        let ended = inner.end(ticket, attempt, state, now, policy)?;
+        if ended == Ended::NotItsOwn {
             return Ok(false);
-        };
-        let (reply_bytes, policy) = (reply.map_or(0, <[u8]>::len) as u64, &self.policy);
+        }
         inner.end_in_lane(ticket, now, policy)?;
-        inner.end_in_quota(ticket, counted_until, slice, reply_bytes, now, policy)?;
+        if let Ended::Recorded(slice) = ended {
+            let reply_bytes = reply.map_or(0, <[u8]>::len) as u64;
+            inner.end_in_quota(ticket, counted_until, slice, reply_bytes, now, policy)?;
+        }
         Ok(true)
     }
 
@@ -380,19 +429,18 @@ impl<M: Memory> Store<M> {
         attempt: Attempt,
         now: Timestamp,
     ) -> Result<bool, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         let counted_until = inner.counted_until(attempt);
-        let ended = inner.end(&ticket.head.identity, attempt, State::Interrupted)?;
-        let Some(slice) = ended else {
-            return Ok(false);
-        };
-        inner.end_in_quota(ticket, counted_until, slice, 0, now, &self.policy)?;
-        Ok(true)
+        let ended = inner.end(ticket, attempt, State::Interrupted, now, &self.policy)?;
+        if let Ended::Recorded(slice) = ended {
+            inner.end_in_quota(ticket, counted_until, slice, 0, now, &self.policy)?;
+        }
+        Ok(ended != Ended::NotItsOwn)
     }
 
     /// The attempt did nothing and is forgotten, in the message in which it began; as [`complete`](Self::complete).
     pub(crate) fn release(&self, ticket: &Ticket, attempt: Attempt) -> Result<bool, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         let is_released = inner.release(&ticket.head.identity, attempt)?;
         if is_released {
             inner.release_in_lane(ticket, &self.policy)?;
@@ -406,11 +454,11 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`Damaged`].
     pub fn evict(&self, now: Timestamp, most: u32) -> Result<u32, Damaged> {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.inner()?;
         let mut evicted = inner.forget_idle_tallies(now, most);
         let is_over = |slice: &Slice| slice.until().plus(self.policy.retention) < now;
         while evicted < most && inner.slices.front().is_some_and(is_over) {
-            inner.forget_oldest(now, &self.policy)?;
+            inner.forget_oldest();
             evicted += 1;
         }
         Ok(evicted)

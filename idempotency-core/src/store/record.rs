@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      1  state: 1 pending, 2 interrupted, 3 done, 4 done with the reply dropped; +128: replaces an earlier record
+//!      0      1  state: 1 pending, 2 interrupted, 3 done, 4 done with the reply dropped; +64: what a retry must have in
+//!                common was chosen; +128: it began as pending, and has room for a body of 64 bytes, which its end overwrites
 //!      1      3  length of the body
 //!      4      8  since / executed at, ns
-//!     12      8  digest of the argument bytes
-//!     20      8  digest of the argument values
+//!     12     16  digest of the argument, or zeros if nothing of it is compared
 //!     28     16  the identity's last 16 bytes; its first 8 choose the place in the index
-//!     44      …  body: of a pending record incarnation and attempt, 8 bytes each; of a done one the reply, or, if it is
-//!                over 64 bytes, 8 bytes that say where it lies. Padded to a multiple of 4
+//!     44  0, 16  digest of what was chosen
+//!      …      …  body: of a pending record incarnation and attempt, 8 bytes each; of a done one the reply, or, if it and
+//!                the digest before it are over 64 bytes, 8 bytes that say where it lies: address in 40 bits, and in 24 how
+//!                often its slice had given up replies before. Padded to a multiple of 4
 //!      …      4  zeros, until the next record overwrites them
 //! ```
 //!
@@ -21,8 +23,9 @@ use crate::{
     time::Timestamp,
 };
 
-/// Longest body that lies in the record itself. A longer one costs another page of its own to write.
-pub(super) const INLINE_BYTES: usize = 64;
+/// Longest body that lies in the record itself, with the digest of what was chosen. A longer one costs another page of its
+/// own to write.
+const INLINE_BYTES: usize = 64;
 
 /// Longest reply that the layout can hold.
 pub(super) const MAX_REPLY_BYTES: u32 = (1 << 24) - 1;
@@ -31,8 +34,21 @@ pub(super) const MAX_REPLY_BYTES: u32 = (1 << 24) - 1;
 pub(super) const RECORD_BYTES: u64 = 128;
 
 const FIXED_BYTES: usize = 44;
-const REPLACEMENT: u8 = 128;
+/// Of a record with a body of `INLINE_BYTES`.
+const MOST_LENGTH: usize = FIXED_BYTES + INLINE_BYTES;
+/// In the first byte.
+const HAS_CHOSEN: u8 = 64;
+/// In the first byte.
+const HAS_ROOM: u8 = 128;
+const FLAGS: u8 = HAS_CHOSEN | HAS_ROOM;
+const DIGEST_BYTES: usize = 16;
 const ATTEMPT_BYTES: usize = 16;
+
+/// Of a place: the memory ends at 2^37.
+const ADDRESS_BITS: u32 = 40;
+
+/// How often a slice can give up its replies.
+pub(super) const MOST_DROPS: u32 = (1 << (64 - ADDRESS_BITS)) - 1;
 
 /// What is known of a request from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +66,6 @@ pub(crate) struct Record {
     /// When its execution began.
     pub(crate) since: Timestamp,
     pub(crate) state: State,
-}
-
-impl Record {
-    pub(super) fn head(&self, identity: Identity) -> Head {
-        Head {
-            identity,
-            fingerprint: self.fingerprint,
-            since: self.since,
-        }
-    }
 }
 
 /// How far a request has come, with a reply as `B`.
@@ -102,14 +108,25 @@ impl Attempt {
     }
 }
 
+/// How many bytes of a body lie in the record itself at the most.
+fn inline_bytes(has_chosen: bool) -> usize {
+    INLINE_BYTES - if has_chosen { DIGEST_BYTES } else { 0 }
+}
+
 impl Head {
-    /// Writes the record and the zeros after it; its length without them. `place` is that of a reply that lies elsewhere.
+    /// Whether a body of this length lies in the record itself.
+    pub(super) fn holds(&self, body_bytes: usize) -> bool {
+        body_bytes <= inline_bytes(self.fingerprint.chosen.is_some())
+    }
+
+    /// Writes the record and the zeros after it; its length without them. `has_room` makes it as long as any, so that another
+    /// state can be written over it. `place` is that of a reply that lies elsewhere.
     pub(super) fn write(
         &self,
         bytes: &mut [u8; RecordBytes::MOST],
         state: State<&[u8]>,
-        is_replacement: bool,
-        place: Option<u64>,
+        has_room: bool,
+        place: Option<Place>,
     ) -> usize {
         let attempt;
         let body = match state {
@@ -122,27 +139,54 @@ impl Head {
         };
         let length = (body.len() as u32) << 8;
         bytes[..4].copy_from_slice(&length.to_le_bytes());
-        bytes[0] = state.number() | if is_replacement { REPLACEMENT } else { 0 };
+        bytes[0] = state.number() | if has_room { HAS_ROOM } else { 0 };
+        let Fingerprint { argument, chosen } = self.fingerprint;
         bytes[4..12].copy_from_slice(&self.since.as_nanos().to_le_bytes());
-        bytes[12..20].copy_from_slice(&self.fingerprint.bytes.0);
-        bytes[20..28].copy_from_slice(&self.fingerprint.values.0);
+        bytes[12..28].copy_from_slice(&argument.map_or([0; DIGEST_BYTES], |digest| digest.0));
         bytes[28..FIXED_BYTES].copy_from_slice(&self.identity.tail());
-        let end = match place {
-            Some(place) => {
-                bytes[FIXED_BYTES..FIXED_BYTES + 8].copy_from_slice(&place.to_le_bytes());
-                FIXED_BYTES + 8
-            }
-            None => {
-                bytes[FIXED_BYTES..FIXED_BYTES + body.len()].copy_from_slice(body);
-                FIXED_BYTES + body.len()
-            }
-        };
+        let mut end = FIXED_BYTES;
+        if let Some(Digest(chosen)) = chosen {
+            bytes[0] |= HAS_CHOSEN;
+            end += DIGEST_BYTES;
+            bytes[FIXED_BYTES..end].copy_from_slice(&chosen);
+        }
+        let place = place.map(Place::bytes);
+        let body = place.as_ref().map_or(body, <[u8; 8]>::as_slice);
+        bytes[end..end + body.len()].copy_from_slice(body);
+        let end = end + body.len();
         // Up to three zeros of padding, and four that end the log.
-        let length = end.next_multiple_of(4);
+        let length = if has_room {
+            bytes[end..MOST_LENGTH].fill(0);
+            MOST_LENGTH
+        } else {
+            end.next_multiple_of(4)
+        };
         for zeros in [end, length] {
             bytes[zeros..zeros + TERMINATOR].copy_from_slice(&[0; TERMINATOR]);
         }
         length
+    }
+}
+
+/// Where a reply lies that is not in its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) address: u64,
+    /// How often the slice had given up its replies when this one was written. Those before have gone.
+    pub(super) drops: u32,
+}
+
+impl Place {
+    fn bytes(self) -> [u8; 8] {
+        (u64::from(self.drops) << ADDRESS_BITS | self.address).to_le_bytes()
+    }
+
+    fn from_bytes(bytes: [u8; 8]) -> Self {
+        let both = u64::from_le_bytes(bytes);
+        Self {
+            address: both & ((1 << ADDRESS_BITS) - 1),
+            drops: (both >> ADDRESS_BITS) as u32,
+        }
     }
 }
 
@@ -152,32 +196,31 @@ pub(super) struct RecordBytes<'a>(&'a [u8]);
 
 impl<'a> RecordBytes<'a> {
     /// Most bytes that a record takes, the zeros after it included.
-    pub(super) const MOST: usize = FIXED_BYTES + INLINE_BYTES + TERMINATOR;
+    pub(super) const MOST: usize = MOST_LENGTH + TERMINATOR;
 
     /// The record at the beginning of `bytes` and its length without the zeros; `None` at the end of a log.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<(Self, usize)> {
-        let fixed = bytes.get(..FIXED_BYTES)?;
+        bytes.get(..FIXED_BYTES)?;
         let record = Self(bytes);
         let inline = match record.body_bytes() {
-            long if long > INLINE_BYTES => 8,
+            _ if record.0[0] & HAS_ROOM != 0 => MOST_LENGTH - record.body_place(),
+            long if long > inline_bytes(record.has_chosen()) => 8,
             short => short,
         };
-        let length = (FIXED_BYTES + inline).next_multiple_of(4);
-        (matches!(fixed[0] & !REPLACEMENT, 1..=4) && bytes.len() >= length)
-            .then_some((record, length))
+        let length = (record.body_place() + inline).next_multiple_of(4);
+        (matches!(record.state(), 1..=4) && bytes.len() >= length).then_some((record, length))
     }
 
     pub(super) fn state(&self) -> u8 {
-        self.0[0] & !REPLACEMENT
+        self.0[0] & !FLAGS
     }
 
-    /// The first byte of a record, for another state.
-    pub(super) fn with_state(first: u8, state: &State) -> u8 {
-        (first & REPLACEMENT) | state.number()
+    fn has_chosen(&self) -> bool {
+        self.0[0] & HAS_CHOSEN != 0
     }
 
-    pub(super) fn is_replacement(&self) -> bool {
-        self.0[0] & REPLACEMENT != 0
+    fn body_place(&self) -> usize {
+        FIXED_BYTES + if self.has_chosen() { DIGEST_BYTES } else { 0 }
     }
 
     pub(super) fn has_tail(&self, tail: &[u8; 16]) -> bool {
@@ -193,28 +236,26 @@ impl<'a> RecordBytes<'a> {
         u32::from_le_bytes([self.0[1], self.0[2], self.0[3], 0]) as usize
     }
 
-    pub(super) fn reply_bytes(&self) -> u64 {
-        self.reply_place().map_or(0, |_| self.body_bytes() as u64)
-    }
-
     /// Where a reply lies that is not in the record.
-    pub(super) fn reply_place(&self) -> Option<u64> {
-        let mut body = &self.0[FIXED_BYTES..];
-        (self.body_bytes() > INLINE_BYTES).then(|| u64::from_le_bytes(take(&mut body)))
+    pub(super) fn reply_place(&self) -> Option<Place> {
+        let mut body = &self.0[self.body_place()..];
+        (self.body_bytes() > inline_bytes(self.has_chosen()))
+            .then(|| Place::from_bytes(take(&mut body)))
     }
 
     /// The record, with a reply that lies elsewhere as `read_reply` gives it.
     pub(super) fn record(
         &self,
-        read_reply: impl FnOnce(u64, usize) -> Result<State, Damaged>,
+        read_reply: impl FnOnce(Place, usize) -> Result<State, Damaged>,
     ) -> Result<Record, Damaged> {
         let mut rest = &self.0[4..];
         let since = Timestamp::from_nanos(u64::from_le_bytes(take(&mut rest)));
-        let fingerprint = Fingerprint {
-            bytes: Digest(take(&mut rest)),
-            values: Digest(take(&mut rest)),
-        };
+        let argument: [u8; DIGEST_BYTES] = take(&mut rest);
         let mut body = &self.0[FIXED_BYTES..];
+        let fingerprint = Fingerprint {
+            argument: (argument != [0; DIGEST_BYTES]).then_some(Digest(argument)),
+            chosen: self.has_chosen().then(|| Digest(take(&mut body))),
+        };
         let state = match (self.state(), self.reply_place()) {
             (1, None) if self.body_bytes() == ATTEMPT_BYTES => State::Pending(Attempt {
                 incarnation: u64::from_le_bytes(take(&mut body)),

@@ -23,6 +23,8 @@ pub(super) const MOST_PAGES: u64 = 1 << 21;
 pub(super) struct Segments<M> {
     pub(super) memory: M,
     pub(super) header: Header,
+    /// Whether the memory is grown when pages are needed. If not, it was when the store was opened.
+    pub(super) may_grow: bool,
 }
 
 impl<M: Memory> Segments<M> {
@@ -54,21 +56,32 @@ impl<M: Memory> Segments<M> {
         Ok(())
     }
 
-    /// Makes the first pages of a new store, whose memory is all zeros; `false` if the memory can't grow that far.
-    pub(super) fn make(&self, segments: u64) -> bool {
-        self.memory.grow(u64::from(self.header.pages) + segments) >= 0
+    /// Grows the memory to so many pages when a store is opened; `false` if it can't grow that far.
+    pub(super) fn grow_to(&self, pages: u64) -> bool {
+        let missing = pages.saturating_sub(self.memory.size());
+        missing == 0 || self.memory.grow(missing) >= 0
+    }
+
+    /// Segments that can be taken without growing.
+    fn unused(&self) -> u64 {
+        let pages = u64::from(self.header.pages);
+        let fresh = self.memory.size().min(MOST_PAGES).saturating_sub(pages);
+        fresh + u64::from(self.header.free_count)
+    }
+
+    /// Whether `segments` more can be taken without growing.
+    pub(super) fn has(&self, segments: u64) -> bool {
+        self.unused() >= segments
     }
 
     /// Makes sure that `segments` more can be taken; `false` if the memory can't grow that far.
     pub(super) fn reserve(&self, segments: u64) -> bool {
-        let pages = u64::from(self.header.pages);
-        let size = self.memory.size();
-        let unused = size.saturating_sub(pages) + u64::from(self.header.free_count);
+        let unused = self.unused();
         if unused >= segments {
             return true;
         }
         let missing = segments - unused;
-        if size + missing + GROW_PAGES > MOST_PAGES {
+        if !self.may_grow || self.memory.size() + missing + GROW_PAGES > MOST_PAGES {
             return false;
         }
         self.memory.grow(missing.max(GROW_PAGES)) >= 0 || self.memory.grow(missing) >= 0

@@ -8,7 +8,7 @@ use super::{
     chain::Chain,
     error::Damaged,
     header::take,
-    record::{Head, INLINE_BYTES, RecordBytes, State},
+    record::{Head, MOST_DROPS, Place, RecordBytes, State},
     segments::{CHAIN_BYTES, SEGMENT_BYTES, Segments, address},
 };
 use crate::time::Timestamp;
@@ -28,8 +28,8 @@ pub(super) struct Slice {
     pub(super) released: u32,
     /// Bytes of the replies that it holds outside of records.
     pub(super) reply_bytes: u64,
-    /// Its replies were given up for want of room, and it takes no more.
-    pub(super) has_dropped_replies: bool,
+    /// How often its replies were given up for want of room.
+    pub(super) drops: u32,
     records: Chain,
     replies: Chain,
 }
@@ -70,9 +70,8 @@ impl Slice {
         };
         slice.records = Chain::from_bytes(rest);
         slice.replies = Chain::from_bytes(rest);
-        let [flag] = take(rest);
-        slice.has_dropped_replies = flag != 0;
         slice.released = u32::from_le_bytes(take(rest));
+        slice.drops = u32::from_le_bytes(take(rest));
         slice
     }
 
@@ -84,8 +83,8 @@ impl Slice {
         bytes[24..28].copy_from_slice(&self.entries.to_le_bytes());
         bytes[28..42].copy_from_slice(&self.records.to_bytes());
         bytes[42..56].copy_from_slice(&self.replies.to_bytes());
-        bytes[56] = u8::from(self.has_dropped_replies);
-        bytes[57..61].copy_from_slice(&self.released.to_le_bytes());
+        bytes[56..60].copy_from_slice(&self.released.to_le_bytes());
+        bytes[60..].copy_from_slice(&self.drops.to_le_bytes());
         bytes
     }
 
@@ -105,12 +104,10 @@ impl Slice {
             let Some((record, length)) = RecordBytes::parse(rest) else {
                 return Ok(None);
             };
-            self.entries = self
-                .entries
-                .saturating_add(u32::from(!record.is_replacement()));
+            self.entries = self.entries.saturating_add(1);
             self.oldest = self.oldest.min(record.since());
-            self.reply_bytes += record.reply_bytes();
             if let Some(place) = record.reply_place() {
+                self.reply_bytes += record.body_bytes() as u64;
                 self.skip_reply(segments, place, record.body_bytes())?;
             }
             Ok(Some(length))
@@ -125,8 +122,7 @@ impl Slice {
         &mut self,
         segments: &mut Segments<M>,
         head: &Head,
-        mut state: State<&[u8]>,
-        is_replacement: bool,
+        state: State<&[u8]>,
         bytes: &mut [u8; RecordBytes::MOST],
         link: impl FnOnce(&mut Segments<M>, u64) -> Result<(), Damaged>,
     ) -> Result<bool, Damaged> {
@@ -136,18 +132,9 @@ impl Slice {
             self.records.page(),
             self.oldest,
         );
-        let mut place = None;
-        if let State::Done(reply) = state
-            && reply.len() > INLINE_BYTES
-        {
-            if self.has_dropped_replies {
-                state = State::ReplyDropped;
-            } else {
-                place = Some(self.append_reply(segments, reply)?);
-                self.reply_bytes += reply.len() as u64;
-            }
-        }
-        let length = head.write(bytes, state, is_replacement, place);
+        let place = self.place_reply(segments, head, state)?;
+        let has_room = matches!(state, State::Pending(_));
+        let length = head.write(bytes, state, has_room, place);
         // The zeros after it must fit, too.
         if self.records.room() < (length + TERMINATOR) as u64 {
             self.records.extend(segments)?;
@@ -156,7 +143,7 @@ impl Slice {
         link(segments, at)?;
         segments.memory.write(at, &bytes[..length + TERMINATOR]);
         self.records.used += length as u32;
-        self.entries = self.entries.saturating_add(u32::from(!is_replacement));
+        self.entries = self.entries.saturating_add(1);
         self.oldest = self.oldest.min(head.since.as_nanos());
         let after = (
             self.replies.tail,
@@ -165,6 +152,44 @@ impl Slice {
             self.oldest,
         );
         Ok(before != after)
+    }
+
+    /// Writes the state in which an attempt has ended over its pending record at an address. The end of the logs is found
+    /// from the table on by reading records that were appended later: so the table must be written where it changed.
+    pub(super) fn overwrite<M: Memory>(
+        &mut self,
+        segments: &mut Segments<M>,
+        at: u64,
+        head: &Head,
+        state: State<&[u8]>,
+        bytes: &mut [u8; RecordBytes::MOST],
+    ) -> Result<bool, Damaged> {
+        let place = self.place_reply(segments, head, state)?;
+        let length = head.write(bytes, state, true, place);
+        segments.check(at, length)?;
+        segments.memory.write(at, &bytes[..length]);
+        Ok(place.is_some())
+    }
+
+    /// Appends the reply if there is one that does not fit into its record; where it lies.
+    fn place_reply<M: Memory>(
+        &mut self,
+        segments: &mut Segments<M>,
+        head: &Head,
+        state: State<&[u8]>,
+    ) -> Result<Option<Place>, Damaged> {
+        let State::Done(reply) = state else {
+            return Ok(None);
+        };
+        if head.holds(reply.len()) {
+            return Ok(None);
+        }
+        let address = self.append_reply(segments, reply)?;
+        self.reply_bytes += reply.len() as u64;
+        Ok(Some(Place {
+            address,
+            drops: self.drops,
+        }))
     }
 
     /// Appends a reply that may go on in further segments; where it begins.
@@ -193,10 +218,10 @@ impl Slice {
     fn skip_reply<M: Memory>(
         &mut self,
         segments: &Segments<M>,
-        place: u64,
+        place: Place,
         length: usize,
     ) -> Result<(), Damaged> {
-        let (mut segment, mut offset) = segment_of(place)?;
+        let (mut segment, mut offset) = segment_of(place.address)?;
         let mut left = length as u64;
         while left > SEGMENT_BYTES - offset {
             left -= SEGMENT_BYTES - offset;
@@ -209,11 +234,16 @@ impl Slice {
         Ok(())
     }
 
+    /// Whether it has replies outside of its records that it can give up.
+    pub(super) fn can_drop_replies(&self) -> bool {
+        self.reply_bytes > 0 && self.drops < MOST_DROPS
+    }
+
     /// Gives back the replies that lie outside their records; the caller writes header and table.
     pub(super) fn drop_replies<M: Memory>(&mut self, segments: &mut Segments<M>) {
         std::mem::take(&mut self.replies).give_back(segments);
         self.reply_bytes = 0;
-        self.has_dropped_replies = true;
+        self.drops += 1;
     }
 
     /// Gives back everything; the caller writes the header.
@@ -229,11 +259,11 @@ pub(super) const TERMINATOR: usize = 4;
 /// Reads a reply that may go on in further segments.
 pub(super) fn read_reply<M: Memory>(
     segments: &Segments<M>,
-    place: u64,
+    place: Place,
     length: usize,
 ) -> Result<Vec<u8>, Damaged> {
     let mut reply = vec![0; length];
-    let (mut segment, mut offset) = segment_of(place)?;
+    let (mut segment, mut offset) = segment_of(place.address)?;
     let mut rest = reply.as_mut_slice();
     loop {
         let now = rest.len().min((SEGMENT_BYTES - offset) as usize);

@@ -27,7 +27,7 @@ const NUMBERS_AHEAD: u64 = 4_096;
 const STEPS_IN_REACH: u64 = 32;
 
 /// That of its lane, and that of its scope.
-const TALLIES_OF_A_REQUEST: u64 = 2;
+pub(super) const TALLIES_OF_A_REQUEST: u64 = 2;
 
 /// Replies that are let go when a request with `acked` is recorded: more than it adds.
 const LET_GO_AT_A_TIME: u32 = 2;
@@ -129,12 +129,15 @@ impl<M: Memory> Contents<M> {
         Ok(())
     }
 
-    /// Until when an attempt counts against a quota, ns. What an earlier heap began is counted, and was not moved.
+    /// Until when an attempt that has not ended counts against a quota, ns. What runs on when its record has gone counts no
+    /// more; what an earlier heap began is counted.
     pub(super) fn counted_until(&self, attempt: Attempt) -> u64 {
-        let is_ours = attempt.incarnation == self.segments.header.incarnation;
-        let running = self.running.get(&attempt.number).filter(|_| is_ours);
+        if attempt.incarnation != self.segments.header.incarnation {
+            return u64::MAX;
+        }
+        let running = self.running.get(&attempt.number);
         let charge = running.and_then(|running| running.charge);
-        charge.map_or(u64::MAX, |(_, counted_until)| counted_until)
+        charge.map_or(0, |(_, counted_until)| counted_until)
     }
 
     /// As [`count`](Self::count), when a request that has begun ends: what it is remembered with counts against its quota.
@@ -178,6 +181,27 @@ impl<M: Memory> Contents<M> {
             self.keep_lane(&sequence.lane, &lane, ticket.head.since, policy)?;
         }
         Ok(())
+    }
+
+    /// What a scope takes, and whether it is known.
+    pub(super) fn usage(
+        &mut self,
+        scope: &Identity,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<(Usage, bool), Damaged> {
+        let tally = self.tally(scope)?;
+        let running = self.running.values().filter(|running| {
+            let is_counted = running.charge.is_some_and(|(of, _)| of == *scope);
+            is_counted && self.until(running.slice).is_some_and(|until| until >= now)
+        });
+        let running = running.count() as u64;
+        let usage = match &tally {
+            Some(tally) => Usage::from_tally(tally, now),
+            None => Usage::new(now),
+        };
+        let usage = usage.with_running(running, policy);
+        Ok((usage, tally.is_some()))
     }
 
     fn keep_lane(

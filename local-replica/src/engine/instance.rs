@@ -64,7 +64,7 @@ impl Instance {
 
     /// Runs one message and commits or undoes what it did to heap, globals and stable memory.
     pub fn execute(&mut self, stable: &mut StableMemory, message: &Message) -> Execution {
-        let function = match self.function(&message.entry) {
+        let function = match self.function(message) {
             Ok(function) => function,
             Err(trap) => return self.store.data_mut().finish(Err(trap), 0, 0),
         };
@@ -82,11 +82,7 @@ impl Instance {
         };
         let limit = injected.unwrap_or(message.instruction_limit);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let composite = match &message.entry {
-            Entry::Query { name, .. } => self.module.has_composite_query(name),
-            _ => false,
-        };
-        self.store.data_mut().start(message, composite, heap_bytes);
+        self.store.data_mut().start(message, heap_bytes);
         self.store.data_mut().message.instruction_limit = limit.unsigned_abs();
         std::mem::swap(&mut self.store.data_mut().stable, stable);
 
@@ -98,20 +94,20 @@ impl Instance {
         let instructions = limit
             .saturating_sub(self.instructions_left().max(0))
             .unsigned_abs();
-        let dirty_pages = if discards_all(&message.entry) {
+        let dirty_pages = if discards_all(message) {
             0
         } else {
             self.changed_pages()
         };
         self.clear_marks();
         let succeeded = result.is_ok();
-        if succeeded && !discards_all(&message.entry) {
+        if succeeded && !discards_all(message) {
             self.store.data_mut().stable.commit();
         } else {
             self.store.data_mut().stable.roll_back();
         }
         std::mem::swap(&mut self.store.data_mut().stable, stable);
-        let restored = if succeeded && !discards_heap(&message.entry) {
+        let restored = if succeeded && !discards_heap(message) {
             self.keep()
         } else {
             self.restore(heap_pages, &globals)
@@ -155,20 +151,17 @@ impl Instance {
         self.handles.counter.get(&mut self.store).i64().unwrap_or(0)
     }
 
-    fn function(&mut self, entry: &Entry) -> Result<Function, Trap> {
-        let name = match entry {
+    fn function(&mut self, message: &Message) -> Result<Function, Trap> {
+        let name = match &message.entry {
             Entry::Start => START.to_owned(),
             Entry::Init => "canister_init".to_owned(),
             Entry::PreUpgrade => "canister_pre_upgrade".to_owned(),
             Entry::PostUpgrade => "canister_post_upgrade".to_owned(),
             Entry::Update(name) => format!("canister_update {name}"),
-            Entry::Query { name, replicated } => {
-                if *replicated || self.module.has_query(name) {
-                    format!("canister_query {name}")
-                } else {
-                    format!("canister_composite_query {name}")
-                }
+            Entry::Query { name, .. } if message.composite => {
+                format!("canister_composite_query {name}")
             }
+            Entry::Query { name, .. } => format!("canister_query {name}"),
             Entry::InspectMessage => "canister_inspect_message".to_owned(),
             Entry::Heartbeat => "canister_heartbeat".to_owned(),
             Entry::GlobalTimer => "canister_global_timer".to_owned(),
@@ -249,9 +242,19 @@ impl Instance {
         self.set_globals(globals)
     }
 
-    /// Replaces the instance by a new one with the same heap and globals. A Wasm memory can't shrink, nor a dropped
-    /// segment come back; both are rare enough for a copy of the heap.
-    fn rebuild(&mut self, heap_pages: u64, globals: &[Val]) -> wasmtime::Result<()> {
+    /// A second instance in the same state. What one does, the other doesn't see.
+    pub fn fork(&mut self) -> Result<Instance, Trap> {
+        let pages = self.handles.heap.size(&self.store);
+        let globals: Vec<Val> = self
+            .globals
+            .iter()
+            .map(|global| global.get(&mut self.store))
+            .collect();
+        self.copy(pages, &globals).map_err(|error| Trap::of(&error))
+    }
+
+    /// A new instance with so much of the heap, and these globals.
+    fn copy(&self, heap_pages: u64, globals: &[Val]) -> wasmtime::Result<Instance> {
         let mut new = Instance::new(&self.module)?;
         let heap = new.handles.heap;
         let missing = heap_pages.saturating_sub(heap.size(&new.store));
@@ -260,6 +263,13 @@ impl Instance {
         heap.data_mut(&mut new.store)
             .copy_from_slice(&self.handles.heap.data(&self.store)[..size]);
         new.set_globals(globals)?;
+        Ok(new)
+    }
+
+    /// Replaces the instance by a new one with the same heap and globals. A Wasm memory can't shrink, nor a dropped
+    /// segment come back; both are rare enough for a copy of the heap.
+    fn rebuild(&mut self, heap_pages: u64, globals: &[Val]) -> wasmtime::Result<()> {
+        let mut new = self.copy(heap_pages, globals)?;
         std::mem::swap(self.store.data_mut(), new.store.data_mut());
         new.store.data_mut().set_handles(new.handles);
         *self = new;
@@ -275,12 +285,16 @@ impl Instance {
 }
 
 /// Whether changes are dropped even if the message succeeds. The IC doesn't look for changed pages then.
-fn discards_all(entry: &Entry) -> bool {
-    matches!(entry, Entry::Query { .. } | Entry::InspectMessage)
+fn discards_all(message: &Message) -> bool {
+    match message.entry {
+        Entry::Query { .. } => !message.composite,
+        Entry::InspectMessage => true,
+        _ => false,
+    }
 }
 
 /// The heap after `canister_pre_upgrade` is of no use: the upgrade drops it, and if it fails, the canister goes on with
 /// the heap from before.
-fn discards_heap(entry: &Entry) -> bool {
-    discards_all(entry) || *entry == Entry::PreUpgrade
+fn discards_heap(message: &Message) -> bool {
+    discards_all(message) || message.entry == Entry::PreUpgrade
 }

@@ -39,7 +39,8 @@ pub enum Entry {
     PostUpgrade,
     /// `canister_update NAME`
     Update(String),
-    /// `canister_query NAME`; heap, globals and stable memory are always rolled back.
+    /// `canister_query NAME` or, in a composite query, `canister_composite_query NAME`; unless composite, heap, globals
+    /// and stable memory are always rolled back.
     Query {
         /// Exported method name.
         name: String,
@@ -113,6 +114,11 @@ pub struct Message {
     pub call_context_instructions: u64,
     /// The call context has been answered already: a second reply traps.
     pub already_replied: bool,
+    /// Part of a composite query: its method or a callback. It may call other queries, and keeps what it changes, for the
+    /// callbacks to come: such messages run on a copy of the canister's state ([`Instance::fork`]).
+    pub composite: bool,
+    /// What proves the certified data, in a query that a user asks for.
+    pub data_certificate: Option<Vec<u8>>,
     /// Where to trap although the canister does nothing wrong.
     pub trap_at: Option<TrapAt>,
 }

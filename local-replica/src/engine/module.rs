@@ -17,8 +17,19 @@ const COMPILATION_COST: u64 = 6_000;
 
 /// Why a module can't be installed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidModule(pub String);
+pub enum InvalidModule {
+    /// In the IC's words as far as they are known.
+    #[error("{0}")]
+    Invalid(String),
+    /// Larger than the IC takes, once it is unpacked.
+    #[error("Wasm module size of {size} exceeds the maximum allowed size of {allowed}.")]
+    TooLarge {
+        /// In bytes.
+        size: u64,
+        /// In bytes.
+        allowed: u64,
+    },
+}
 
 /// A custom section made for `canister_metadata`, e.g. `icp:public candid:service`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +96,7 @@ fn host() -> wasmtime::Result<Host> {
 }
 
 fn broken(error: &wasmtime::Error) -> InvalidModule {
-    InvalidModule(format!("{error:#}"))
+    InvalidModule::Invalid(format!("{error:#}"))
 }
 
 impl Module {
@@ -106,12 +117,12 @@ impl Module {
         let unpacked = unpack(wasm)?;
         let wasm = unpacked.as_deref().unwrap_or(wasm);
         let valid = validate::validate(wasm)?;
-        let instrumented =
-            instrument::instrument(wasm).map_err(|error| InvalidModule(error.to_string()))?;
+        let instrumented = instrument::instrument(wasm)
+            .map_err(|error| InvalidModule::Invalid(error.to_string()))?;
         let module = wasmtime::Module::new(&host.engine, &instrumented.wasm)
             .map_err(|error| broken(&error))?;
         let instance_pre = host.linker.instantiate_pre(&module).map_err(|error| {
-            InvalidModule(format!(
+            InvalidModule::Invalid(format!(
                 "Wasm module has an invalid import section. {error:#}"
             ))
         })?;
@@ -216,17 +227,28 @@ impl Module {
 fn unpack(wasm: &[u8]) -> Result<Option<Vec<u8>>, InvalidModule> {
     const GZIP: [u8; 3] = [0x1f, 0x8b, 0x08];
     if !wasm.starts_with(&GZIP) {
+        check_size(wasm.len() as u64)?;
         return Ok(None);
     }
+    // A gzip file ends with the size of what is in it. The IC believes it, and refuses what is too large unread.
+    let stated = wasm.last_chunk().copied().map_or(0, u32::from_le_bytes);
+    check_size(stated.into())?;
     let mut plain = Vec::new();
     flate2::read::GzDecoder::new(wasm)
-        .take(MAX_MODULE + 1)
+        .take(u64::from(stated) + 1)
         .read_to_end(&mut plain)
-        .map_err(|error| InvalidModule(format!("failed to decompress Wasm module: {error}")))?;
-    if plain.len() as u64 > MAX_MODULE {
-        return Err(InvalidModule(format!(
-            "failed to decompress Wasm module: module is larger than {MAX_MODULE} bytes"
-        )));
-    }
+        .map_err(|error| {
+            InvalidModule::Invalid(format!("failed to decompress Wasm module: {error}"))
+        })?;
     Ok(Some(plain))
+}
+
+fn check_size(size: u64) -> Result<(), InvalidModule> {
+    if size > MAX_MODULE {
+        return Err(InvalidModule::TooLarge {
+            size,
+            allowed: MAX_MODULE,
+        });
+    }
+    Ok(())
 }

@@ -16,7 +16,7 @@ type Page = Box<[u8; PAGE]>;
 pub(super) struct OutOfBounds;
 
 /// What it takes to go back to a point in time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Journal {
     /// What the pages written since then held.
     pages: BTreeMap<u64, Option<Page>>,
@@ -28,7 +28,7 @@ struct Journal {
 /// Pages never written take no space. The first write to a page in a message keeps the old page until the message has
 /// succeeded or is undone, so that both cost what the message wrote, not what the memory holds. The same goes for
 /// several messages in a row that succeed or fail together, as those of an upgrade do ([`StableMemory::begin`]).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StableMemory {
     pages: Vec<Option<Page>>,
     wasm_pages: u64,

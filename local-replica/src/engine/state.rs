@@ -39,8 +39,6 @@ pub(super) struct Effects {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) message: Message,
-    /// The message is a composite query.
-    pub(super) composite: bool,
     pub(super) stable: StableMemory,
     pub(super) effects: Effects,
     /// System calls made by the message.
@@ -78,9 +76,10 @@ impl State {
                 instruction_limit: 0,
                 call_context_instructions: 0,
                 already_replied: false,
+                composite: false,
+                data_certificate: None,
                 trap_at: None,
             },
-            composite: false,
             stable: StableMemory::default(),
             effects: Effects::default(),
             calls: 0,
@@ -95,9 +94,8 @@ impl State {
         self.handles = Some(handles);
     }
 
-    pub(super) fn start(&mut self, message: &Message, composite: bool, heap_bytes: usize) {
+    pub(super) fn start(&mut self, message: &Message, heap_bytes: usize) {
         self.message = message.clone();
-        self.composite = composite;
         self.effects = Effects::default();
         self.calls = 0;
         self.logged = 0;

@@ -82,7 +82,7 @@ fn invalid(section: &str, error: impl std::fmt::Display) -> InvalidModule {
         "" => "Wasm module is not valid.".to_owned(),
         section => format!("Wasm module has an invalid {section}."),
     };
-    InvalidModule(format!("{prefix} {error}"))
+    InvalidModule::Invalid(format!("{prefix} {error}"))
 }
 
 /// Plain validation, with the features that canisters have.

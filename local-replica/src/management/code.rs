@@ -10,7 +10,7 @@ use super::{Answer, decode, done, empty_reply};
 use crate::canister::{Canister, Code};
 use crate::cycles::{self, limit};
 use crate::engine::{Entry, Instance, Module, StableMemory, Trap};
-use crate::errors::Reject;
+use crate::errors::{Help, Reject};
 use crate::execution::Input;
 use crate::replica::Replica;
 
@@ -54,18 +54,28 @@ impl Replica {
 
     pub(super) fn install(&mut self, installation: Installation) -> Result<(), Reject> {
         let time_ns = self.time_ns;
+        let limited = self.limits_installations;
         let id = installation.canister;
         let sender = installation.sender;
         let canister = self.controlled(sender, id, "install_code")?;
         check_mode(canister, &installation.mode)?;
+        if limited && canister.installed_too_much() {
+            return Err(Reject::from_management(
+                ErrorCode::CanisterInstallCodeRateLimited,
+                format_args!(
+                    "Canister {id} is rate limited because it executed too many instructions in the previous \
+                     install_code messages. Please retry installation after several minutes."
+                ),
+                Help::User {
+                    advice: "Retry the installation at a later time.",
+                    section: "install-code-rate-limited",
+                },
+            ));
+        }
         let limit = canister.instruction_limit(limit::INSTALL);
         canister.can_pay(canister.prepayment(limit))?;
-        let module = Module::compile(&installation.wasm).map_err(|error| {
-            Reject::new(
-                ErrorCode::CanisterInvalidWasm,
-                format!("Error from Canister {id}: Canister's Wasm module is not valid: {error}"),
-            )
-        })?;
+        let module = Module::compile(&installation.wasm)
+            .map_err(|error| Reject::invalid_wasm(id, &error))?;
         let new = NewCode {
             module,
             wasm_len: installation.wasm.len(),
@@ -101,6 +111,7 @@ impl Replica {
         canister.code = None;
         canister.stable = StableMemory::default();
         canister.chunks.clear();
+        canister.certified_data.clear();
         canister.global_timer = 0;
         canister.clear_log();
         canister.version += 1;
@@ -118,11 +129,16 @@ impl Replica {
 fn check_mode(canister: &Canister, mode: &CanisterInstallMode) -> Result<(), Reject> {
     let id = canister.id;
     match mode {
-        CanisterInstallMode::Install if canister.code.is_some() => Err(Reject::new(
+        CanisterInstallMode::Install if canister.code.is_some() => Err(Reject::from_management(
             ErrorCode::CanisterNonEmpty,
-            format!(
-                "Canister {id} cannot be installed because the canister is not empty. Try installing with mode='reinstall' instead."
+            format_args!(
+                "Canister {id} cannot be installed because the canister is not empty. Try installing with \
+                 mode='reinstall' instead."
             ),
+            Help::User {
+                advice: "Check that you want to overwrite the canister and, if so, use mode='reinstall'.",
+                section: "canister-not-empty",
+            },
         )),
         CanisterInstallMode::Upgrade(_) if canister.code.is_none() => {
             Err(Reject::no_wasm_module(id))
@@ -155,6 +171,8 @@ fn replace_code(
         steps.instructions,
         steps.dirty_heap_pages,
     ));
+    // Without a limit nobody asks.
+    canister.count_installation(steps.instructions);
     if result.is_ok() {
         canister.version += 1;
     }
@@ -175,11 +193,13 @@ impl Steps {
             CanisterInstallMode::Install | CanisterInstallMode::Reinstall => {
                 let old_code = canister.code.replace(new);
                 let old_stable = std::mem::take(&mut canister.stable);
+                let old_certified_data = std::mem::take(&mut canister.certified_data);
                 let old_timer = std::mem::take(&mut canister.global_timer);
                 let result = self.start_with(canister, module.has_init(), Entry::Init, arg);
                 if result.is_err() {
                     canister.code = old_code;
                     canister.stable = old_stable;
+                    canister.certified_data = old_certified_data;
                     canister.global_timer = old_timer;
                 }
                 result
@@ -200,6 +220,7 @@ impl Steps {
         skip_pre_upgrade: bool,
     ) -> Result<(), Trap> {
         let has_pre_upgrade = canister.module().is_some_and(Module::has_pre_upgrade);
+        let certified_data = canister.certified_data.clone();
         let timer = canister.global_timer;
         // All steps succeed or fail together. The engine never keeps what pre_upgrade does to the heap.
         canister.stable.begin();
@@ -207,6 +228,7 @@ impl Steps {
             let result = self.step(canister, Entry::PreUpgrade, Vec::new());
             if result.is_err() {
                 canister.stable.revert();
+                canister.certified_data = certified_data;
                 return result;
             }
         }
@@ -216,6 +238,7 @@ impl Steps {
         if result.is_err() {
             canister.code = old;
             canister.stable.revert();
+            canister.certified_data = certified_data;
             canister.global_timer = timer;
         } else {
             canister.stable.keep();
@@ -253,6 +276,9 @@ impl Steps {
         canister.cycles = canister.cycles.saturating_sub(execution.cycles_burned);
         if let Some(deadline) = execution.global_timer {
             canister.global_timer = deadline;
+        }
+        if let Some(data) = execution.certified_data {
+            canister.certified_data = data;
         }
         Ok(())
     }

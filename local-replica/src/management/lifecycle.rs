@@ -12,7 +12,7 @@ use super::{Answer, decode, done, reply};
 use crate::call_context::Request;
 use crate::canister::{Canister, Input, Settings, Status};
 use crate::cycles;
-use crate::errors::Reject;
+use crate::errors::{Help, Reject};
 use crate::replica::Replica;
 
 /// What a canister gets when the caller names no amount.
@@ -31,16 +31,36 @@ impl Replica {
             None => DEFAULT_CYCLES,
         };
         let id = match args.specified_id {
-            Some(id) if self.canisters.contains_key(&id) => {
-                return Err(Reject::new(
-                    ErrorCode::CanisterIdAlreadyExists,
-                    format!("Canister {id} is already installed"),
-                ));
-            }
-            Some(id) => id,
+            Some(id) => self.check_specified_id(id, subnet)?,
             None => self.new_id(subnet)?,
         };
         self.create(sender, id, subnet, args.settings, cycles)
+    }
+
+    /// New canisters get their ids from the allocation range, so nobody may choose one from it.
+    fn check_specified_id(&self, id: Principal, subnet: Principal) -> Result<Principal, Reject> {
+        if self.topology.allocates(subnet, id) {
+            return Err(Reject::from_management(
+                ErrorCode::InvalidManagementPayload,
+                format_args!(
+                    "The `specified_id` {id} is invalid because it belongs to the canister allocation ranges of the \
+                     test environment."
+                ),
+                Help::User {
+                    advice: "Use a `specified_id` that matches a canister ID on the ICP mainnet and a test \
+                             environment that supports canister creation with `specified_id` (e.g., PocketIC).",
+                    section: "",
+                },
+            ));
+        }
+        if self.canisters.contains_key(&id) {
+            return Err(Reject::from_management(
+                ErrorCode::CanisterAlreadyInstalled,
+                format_args!("Canister {id} is already installed."),
+                Help::Internal,
+            ));
+        }
+        Ok(id)
     }
 
     pub(super) fn create_from_canister(
@@ -61,11 +81,16 @@ impl Replica {
             .is_some_and(|subnet| subnet.is_free());
         let fee = if free { 0 } else { cycles::CREATE_CANISTER };
         if *cycles < fee {
-            return Err(Reject::new(
+            return Err(Reject::from_management(
                 ErrorCode::InsufficientCyclesForCreateCanister,
-                format!(
-                    "Creating a canister requires a fee of {fee} that is deducted from the canister's initial balance but only {cycles} cycles were received with the create_canister request."
+                format_args!(
+                    "Creating a canister requires a fee of {fee} that is deducted from the canister's initial balance \
+                     but only {cycles} cycles were received with the create_canister request."
                 ),
+                Help::User {
+                    advice: "Try sending more cycles with the request.",
+                    section: "create-canister-not-enough-cycles",
+                },
             ));
         }
         let id = self.new_id(subnet)?;
@@ -99,9 +124,13 @@ impl Replica {
         let hosting = hosting
             .filter(|hosting| hosting.id == subnet)
             .ok_or_else(|| {
-                Reject::new(
+                Reject::from_management(
                     ErrorCode::CanisterNotHostedBySubnet,
-                    format!("Canister {id} is not hosted by subnet {subnet}"),
+                    format_args!(
+                        "Unsuccessful validation of specified ID: Specified CanisterId {id} is not hosted by subnet \
+                         {subnet}."
+                    ),
+                    Help::Internal,
                 )
             })?;
         let mut settings = Settings::new(vec![sender]);
@@ -175,9 +204,13 @@ impl Replica {
         let id = decode::<CanisterIdRecord>(payload)?.canister_id;
         let canister = self.controlled(sender, id, "delete_canister")?;
         if canister.status != Status::Stopped {
-            return Err(Reject::new(
+            return Err(Reject::from_management(
                 ErrorCode::CanisterNotStopped,
-                format!("Canister {id} must be stopped before it is deleted."),
+                format_args!("Canister {id} must be stopped before it is deleted."),
+                Help::User {
+                    advice: "Stop the canister before deleting it.",
+                    section: "delete-canister-not-stopped",
+                },
             ));
         }
         let inputs = self

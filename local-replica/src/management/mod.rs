@@ -7,7 +7,7 @@ mod settings;
 mod status;
 
 use candid::{CandidType, DecoderConfig, Principal};
-use ic_management_canister_types::CanisterIdRecord;
+use ic_management_canister_types::{CanisterIdRecord, ProvisionalCreateCanisterWithCyclesArgs};
 use pocket_ic::ErrorCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +32,9 @@ const DECODING_QUOTA: usize = 100_000_000;
 /// A reply, or `None` when it comes later.
 type Answer = Result<Option<Vec<u8>>, Reject>;
 
+/// The method by which users create canisters.
+pub const PROVISIONAL_CREATE: &str = "provisional_create_canister_with_cycles";
+
 /// Methods that users may call.
 const FOR_USERS: &[&str] = &[
     "canister_metadata",
@@ -40,7 +43,7 @@ const FOR_USERS: &[&str] = &[
     "delete_canister",
     "install_chunked_code",
     "install_code",
-    "provisional_create_canister_with_cycles",
+    PROVISIONAL_CREATE,
     "provisional_top_up_canister",
     "start_canister",
     "stop_canister",
@@ -113,11 +116,23 @@ pub fn target(method: &str, payload: &[u8]) -> Result<Option<Principal>, Reject>
     }
     match method {
         // Anyone may create canisters and cycles here, for nothing.
-        "provisional_create_canister_with_cycles" | "provisional_top_up_canister" => Ok(None),
+        PROVISIONAL_CREATE | "provisional_top_up_canister" => Ok(None),
         "install_chunked_code" => Ok(Some(decode::<Target>(payload)?.target_canister)),
         // A record with fewer fields can be read from one with more.
         _ => Ok(Some(decode::<CanisterIdRecord>(payload)?.canister_id)),
     }
+}
+
+/// The id that a call to create a canister asks for. The request as a whole is bad if its argument is.
+pub fn specified_id(payload: &[u8]) -> Result<Option<Principal>, ApiError> {
+    let args: ProvisionalCreateCanisterWithCyclesArgs = decode(payload)?;
+    Ok(args.specified_id)
+}
+
+/// The canister that any other call is about, where nothing but its argument says so.
+pub fn canister_id(payload: &[u8]) -> Result<Principal, ApiError> {
+    let record: CanisterIdRecord = decode(payload)?;
+    Ok(record.canister_id)
 }
 
 fn done(result: Result<(), Reject>) -> Answer {
@@ -152,17 +167,29 @@ impl Replica {
         payload: &[u8],
     ) -> Result<Result<(), Reject>, ApiError> {
         if FOR_USERS.contains(&method) {
-            return Ok(target(method, payload).and_then(|target| match target {
+            let target = match target(method, payload) {
+                Ok(target) => target,
+                Err(error) => {
+                    return Ok(Err(Reject::new(
+                        error.error,
+                        format!(
+                            "Failed to parse payload for ic00 method {method}: {}",
+                            error.message
+                        ),
+                    )));
+                }
+            };
+            return Ok(match target {
                 Some(id) if method != "canister_metadata" => {
                     self.controlled(sender, id, method).map(|_| ())
                 }
                 _ => Ok(()),
-            }));
+            });
         }
         if FOR_CANISTERS.contains(&method) {
             return Ok(Err(Reject::new(
                 ErrorCode::CanisterRejectedMessage,
-                format!("Only canisters can call ic00 method {method}"),
+                format!("ic00 method {method} can be called only by a canister"),
             )));
         }
         if UNSUPPORTED.contains(&method) {
@@ -170,7 +197,10 @@ impl Replica {
                 "management method {method}"
             )));
         }
-        Ok(Err(unknown_method(method)))
+        Ok(Err(Reject::new(
+            ErrorCode::CanisterMethodNotFound,
+            format!("ic00 interface does not expose method {method}"),
+        )))
     }
 
     /// A query to the management canister.
@@ -194,9 +224,7 @@ impl Replica {
         let (sender, payload) = (request.sender, request.payload.as_slice());
         let from_user = matches!(request.origin, Origin::Ingress(_));
         match request.method.as_str() {
-            "provisional_create_canister_with_cycles" => {
-                self.provisional_create(sender, subnet, payload)
-            }
+            PROVISIONAL_CREATE => self.provisional_create(sender, subnet, payload),
             "provisional_top_up_canister" => self.provisional_top_up(payload),
             "create_canister" if !from_user => {
                 self.create_from_canister(sender, subnet, payload, cycles)

@@ -1,5 +1,6 @@
 //! The HTTP server: instances, blobs, and when to exit.
 
+mod body;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Everything the server holds.
 #[derive(Debug)]
 pub struct Server {
+    /// [`crate::replica::Replica::order`] of every instance.
+    order: u64,
     /// `None` where an instance was deleted: numbers are never used again.
     instances: Mutex<Vec<Option<Instance>>>,
     blobs: Mutex<BTreeMap<Vec<u8>, Arc<Vec<u8>>>>,
@@ -31,18 +34,18 @@ pub struct Server {
     last_request: Mutex<Instant>,
 }
 
-impl Default for Server {
-    fn default() -> Self {
+impl Server {
+    /// A server without instances; those made later have this [`crate::replica::Replica::order`].
+    pub fn new(order: u64) -> Self {
         Self {
+            order,
             instances: Mutex::default(),
             blobs: Mutex::default(),
             running_requests: AtomicUsize::new(0),
             last_request: Mutex::new(Instant::now()),
         }
     }
-}
 
-impl Server {
     /// Serves until nothing was asked for `ttl`.
     pub async fn serve(
         self: Arc<Self>,
@@ -77,7 +80,7 @@ impl Server {
     }
 
     fn create_instance(&self, config: &InstanceConfig) -> Result<(usize, Topology), ApiError> {
-        let (instance, topology) = Instance::start(config)?;
+        let (instance, topology) = Instance::start(config, self.order)?;
         let mut instances = lock(&self.instances);
         instances.push(Some(instance));
         Ok((instances.len() - 1, topology))

@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Server;
+use super::body::Body;
 use crate::errors::{ApiError, Reject};
 use crate::faults::Plan;
 use crate::ingress::principal;
@@ -86,9 +87,17 @@ async fn list_instances(State(server): State<Arc<Server>>) -> Response {
     json(StatusCode::OK, &server.list_instances())
 }
 
-async fn create_instance(State(server): State<Arc<Server>>, body: Bytes) -> Response {
-    let created = parse::<InstanceConfig>(&body).and_then(|config| server.create_instance(&config));
-    match created {
+async fn create_instance(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Response {
+    let body = Body::new(&headers, &bytes);
+    let config = match body.parse::<InstanceConfig>() {
+        Ok(config) => config,
+        Err(error) => return error.into_response(),
+    };
+    match server.create_instance(&config) {
         Ok((instance_id, topology)) => {
             let created = CreateInstanceResponse::Created {
                 instance_id,
@@ -125,8 +134,10 @@ async fn operate(
     State(server): State<Arc<Server>>,
     method: Method,
     Path((id, operation)): Path<(usize, String)>,
-    body: Bytes,
+    headers: HeaderMap,
+    bytes: Bytes,
 ) -> Response {
+    let body = Body::new(&headers, &bytes);
     let result = match server.instance(id) {
         Ok(instance) => run(&server, &instance, &method, &operation, &body).await,
         Err(error) => Err(error),
@@ -140,7 +151,7 @@ async fn run(
     instance: &Instance,
     method: &Method,
     operation: &str,
-    body: &[u8],
+    body: &Body<'_>,
 ) -> Result<Response, ApiError> {
     match (method.as_str(), operation) {
         ("GET", "read/topology") => on(instance, |replica| Ok(replica.topology.to_raw())).await,
@@ -174,16 +185,14 @@ async fn run(
         }
         ("POST", "update/set_certified_time") => {
             with(instance, body, |replica, time: RawTime| {
-                replica.set_time(time.nanos_since_epoch)?;
-                replica.round();
-                Ok(())
+                replica.set_certified_time(time.nanos_since_epoch)
             })
             .await
         }
         ("POST", "update/tick") => with(instance, body, tick).await,
         ("POST", "update/add_cycles") => with(instance, body, add_cycles).await,
         ("POST", "update/set_stable_memory") => {
-            let args: RawSetStableMemory = parse(body)?;
+            let args: RawSetStableMemory = body.parse()?;
             let blob = server.blob(&args.blob_id.0)?;
             on(instance, move |replica| {
                 canister(replica, &args.canister_id)?.stable.replace(&blob);
@@ -224,7 +233,7 @@ async fn run(
         }
         ("GET", "auto_progress") => Ok(json(StatusCode::OK, &instance.makes_progress().await?)),
         ("POST", "auto_progress") => {
-            let config: AutoProgressConfig = parse(body)?;
+            let config: AutoProgressConfig = body.parse()?;
             instance.start_progress(config.artificial_delay_ms).await?;
             Ok(json(StatusCode::OK, &()))
         }
@@ -244,13 +253,13 @@ where
     Ok(json(StatusCode::OK, &instance.call(job).await?))
 }
 
-async fn with<A, T, F>(instance: &Instance, body: &[u8], job: F) -> Result<Response, ApiError>
+async fn with<A, T, F>(instance: &Instance, body: &Body<'_>, job: F) -> Result<Response, ApiError>
 where
     A: DeserializeOwned + Send + 'static,
     T: Serialize + Send + 'static,
     F: FnOnce(&mut Replica, A) -> Result<T, ApiError> + Send + 'static,
 {
-    let args = parse(body)?;
+    let args = body.parse()?;
     on(instance, move |replica| job(replica, args)).await
 }
 
@@ -346,12 +355,6 @@ fn ingress_status(
 
 fn raw_result(result: Result<Vec<u8>, Reject>, certified: bool) -> RawCanisterResult {
     result.map_err(|reject| reject.for_user(certified)).into()
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| {
-        ApiError::bad_request(format!("Failed to parse the request body: {error}"))
-    })
 }
 
 fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {

@@ -10,6 +10,7 @@ fn post(pic: &PocketIc, path: &str, body: &str) -> Response {
     let url = pic.get_server_url().join(path).unwrap();
     Client::new()
         .post(url)
+        .header("Content-Type", "application/json")
         .body(body.to_owned())
         .send()
         .unwrap()
@@ -71,8 +72,7 @@ fn malformed_requests() {
         "update/set_time",
         "{\"nanos_since_epoch\": 1}",
     ));
-    let created = post(&pic, "/instances", "{}").text().unwrap();
-    assert!(created.contains("Error"), "{created}");
+    refused(post(&pic, "/instances", "{}"));
     assert_eq!(counter(&pic, id), 0, "the instance is still there");
 }
 
@@ -125,28 +125,95 @@ fn oversized_modules() {
         "{reject}"
     );
     // Zeros are no module either: it must be the size that is found first.
-    assert!(reject.reject_message.contains("decompress"), "{reject}");
+    let text = "Canister's Wasm module is not valid: Wasm module size of 105906184 exceeds the maximum allowed size \
+                of 104857600.";
+    assert!(reject.reject_message.contains(text), "{reject}");
     assert_eq!(counter(&pic, id), 0, "the old module is still there");
+}
+
+#[test]
+fn requests_have_to_say_that_they_are_json() {
+    let pic = pocket_ic();
+    let url = pic.get_server_url();
+    let time = pic.get_time();
+    let tick = url.join(&format!("/instances/{}/update/tick", pic.instance_id()));
+    let tick = tick.unwrap();
+    let body = "{\"blockmakers\": null}";
+    for kind in [None, Some("text/plain")] {
+        let request = Client::new().post(tick.clone()).body(body);
+        let request = match kind {
+            Some(kind) => request.header("Content-Type", kind),
+            None => request,
+        };
+        assert_eq!(request.send().unwrap().status(), 415, "{kind:?}");
+    }
+    assert_eq!(pic.get_time(), time, "no round was executed");
+    let charset = "application/json; charset=utf-8";
+    let request = Client::new().post(tick).body(body);
+    let response = request.header("Content-Type", charset).send().unwrap();
+    assert!(response.status().is_success());
+}
+
+fn management_call(
+    effective_principal: RawEffectivePrincipal,
+    method: &str,
+    payload: &[u8],
+) -> String {
+    let call = RawCanisterCall {
+        sender: USER.as_slice().to_vec(),
+        canister_id: Vec::new(),
+        effective_principal,
+        method: method.to_owned(),
+        payload: payload.to_vec(),
+        sender_info: None,
+    };
+    serde_json::to_string(&call).unwrap()
 }
 
 #[test]
 fn bad_management_arguments() {
     let pic = pocket_ic();
+    let id = puppet(&pic);
     let management = candid::Principal::management_canister();
-    let call = |method: &str, payload: &[u8]| {
-        pic.update_call(management, USER, method, payload.to_vec())
-            .expect_err("refused")
-    };
     for payload in [&b""[..], b"garbage", b"DIDL\0\0"] {
-        assert_eq!(
-            call("stop_canister", payload).error_code,
-            ErrorCode::InvalidManagementPayload
-        );
+        // Without an effective canister, the argument is needed to find a subnet.
+        for method in ["stop_canister", "no_such_method", "raw_rand"] {
+            let body = management_call(RawEffectivePrincipal::None, method, payload);
+            for operation in ["update/submit_ingress_message", "read/query"] {
+                let response = on_instance(&pic, operation, &body);
+                assert_eq!(response.status(), 400, "{method}");
+                let text = refused(response);
+                assert!(text.contains("Error decoding candid"), "{text}");
+            }
+        }
+        let effective = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
+        let reject = pic
+            .submit_call_with_effective_principal(
+                management,
+                effective,
+                USER,
+                "stop_canister",
+                payload.to_vec(),
+            )
+            .expect_err("refused");
+        assert_eq!(reject.error_code, ErrorCode::InvalidManagementPayload);
     }
-    assert_eq!(
-        call("no_such_method", b"").error_code,
-        ErrorCode::CanisterMethodNotFound
-    );
+    // The management canister belongs to no subnet.
+    let itself = RawEffectivePrincipal::CanisterId(management.as_slice().to_vec());
+    let body = management_call(itself, "stop_canister", b"DIDL\0\0");
+    let response = on_instance(&pic, "update/submit_ingress_message", &body);
+    assert_eq!(response.status(), 400);
+    let effective = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
+    let reject = pic
+        .submit_call_with_effective_principal(
+            management,
+            effective,
+            USER,
+            "no_such_method",
+            b"DIDL\0\0".to_vec(),
+        )
+        .expect_err("refused");
+    assert_eq!(reject.error_code, ErrorCode::CanisterMethodNotFound);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use pocket_ic::{ErrorCode, PocketIc};
 
 use crate::world::{
     USER, counter, hold, long, number, pocket_ic, puppet, puppet_wasm, relay, release, seen_reject,
-    update,
+    submit_management, update,
 };
 
 fn pair() -> (PocketIc, Principal, Principal) {
@@ -50,11 +50,17 @@ fn trap_of_the_callee_is_code_5() {
     let (pic, caller, callee) = pair();
     let (code, text) = seen_reject(relay(&pic, caller, "relay", callee, "trap"));
     assert_eq!(code, 5);
-    assert!(text.starts_with("IC0503: Error from Canister"), "{text}");
+    assert_eq!(
+        text,
+        format!(
+            "IC0503: Error from Canister {callee}: Canister called `ic0.trap` with message: 'boom'.\nConsider \
+             gracefully handling failures from this canister or altering the canister to handle exceptions. See \
+             documentation: https://internetcomputer.org/docs/current/references/execution-errors#trapped-explicitly"
+        )
+    );
     assert_eq!(counter(&pic, callee), 0);
     let (code, text) = seen_reject(relay(&pic, caller, "relay", callee, "silent"));
-    assert_eq!(code, 5);
-    assert!(text.starts_with("IC0506: "), "{text}");
+    assert_eq!((code, text.as_str()), (5, "No response"));
     let (code, text) = seen_reject(relay(&pic, caller, "relay", callee, "no_such_method"));
     assert_eq!(code, 5);
     assert!(text.starts_with("IC0536: "), "{text}");
@@ -65,11 +71,13 @@ fn stopped_and_missing_callees() {
     let (pic, caller, callee) = pair();
     pic.stop_canister(callee, None).unwrap();
     let (code, text) = seen_reject(relay(&pic, caller, "relay", callee, "inc"));
-    assert_eq!(code, 5);
-    assert!(text.contains("is stopped"), "{text}");
+    assert_eq!((code, text), (5, format!("Canister {callee} is stopped")));
     pic.delete_canister(callee, None).unwrap();
     let (code, text) = seen_reject(relay(&pic, caller, "relay", callee, "inc"));
-    assert_eq!(code, 3, "{text}");
+    assert_eq!((code, text), (3, format!("Canister {callee} not found")));
+    let nobody = Principal::self_authenticating([7; 32]);
+    let (code, text) = seen_reject(relay(&pic, caller, "relay", nobody, "inc"));
+    assert_eq!((code, text), (3, format!("No route to canister {nobody}")));
     let empty = pic.create_canister();
     let (code, text) = seen_reject(relay(&pic, caller, "relay", empty, "inc"));
     assert_eq!(code, 5, "{text}");
@@ -175,17 +183,7 @@ fn expired_wait_leaves_the_callee_going_on() {
 fn stopping_waits_for_the_call_in_flight() {
     let (pic, caller, callee) = pair();
     let message = hold(&pic, caller, "relay", callee);
-    let stop = pic
-        .submit_call(
-            Principal::management_canister(),
-            USER,
-            "stop_canister",
-            candid::encode_one(ic_management_canister_types::CanisterIdRecord {
-                canister_id: caller,
-            })
-            .unwrap(),
-        )
-        .unwrap();
+    let stop = submit_management(&pic, caller, "stop_canister");
     pic.tick();
     assert!(pic.ingress_status(stop.clone()).is_none());
     let reject = pic
@@ -223,6 +221,16 @@ fn upgraded_caller_runs_the_callback_on_a_new_heap() {
     release(&pic);
     // The puppet's callback needs nothing of the old heap, so here it works.
     pic.await_call(message).unwrap();
+}
+
+#[test]
+fn call_context_counts_the_heap_pages_of_earlier_messages() {
+    let used = |how| {
+        let (pic, caller, callee) = pair();
+        long(relay(&pic, caller, how, callee, "inc"))
+    };
+    let more = used("relay_touching_eight") - used("relay_touching_one");
+    assert_eq!(more, 7 * 1_000);
 }
 
 #[test]

@@ -4,22 +4,44 @@ use std::time::{Duration, SystemTime};
 
 use pocket_ic::{PocketIcBuilder, Time};
 
-use crate::world::{builder, counter, long, pocket_ic, puppet, query, relay};
+use crate::world::{builder, counter, long, pocket_ic, puppet, query, relay, update};
 
 #[test]
 fn time_starts_at_genesis_and_moves_by_hand() {
     let pic = pocket_ic();
     let genesis = Time::from_nanos_since_unix_epoch(1_620_328_630_000_000_000);
-    assert_eq!(pic.get_time(), genesis);
-    pic.advance_time(Duration::from_secs(3));
+    let nanosecond = Duration::from_nanos(1);
+    // A new instance has executed a round.
+    assert_eq!(pic.get_time(), genesis + nanosecond);
     pic.tick();
-    let after = genesis + Duration::from_secs(3) + Duration::from_nanos(1);
+    assert_eq!(pic.get_time(), genesis + nanosecond * 2);
+    // A round moves a clock that stood still.
+    pic.advance_time(Duration::from_secs(3));
+    let after = genesis + nanosecond * 2 + Duration::from_secs(3);
     assert_eq!(pic.get_time(), after);
+    pic.tick();
+    assert_eq!(pic.get_time(), after);
+    pic.tick();
+    assert_eq!(pic.get_time(), after + nanosecond);
+}
+
+#[test]
+fn queries_see_the_time_of_the_last_round_or_the_certified_one() {
+    let pic = pocket_ic();
     let id = puppet(&pic);
-    let later = after + Duration::from_secs(100);
+    let now = || Time::from_nanos_since_unix_epoch(long(query(&pic, id, "now")));
+    let last_round = pic.get_time();
+    pic.advance_time(Duration::from_secs(100));
+    assert_eq!(now(), last_round);
+    pic.tick();
+    assert_eq!(now(), pic.get_time());
+    let later = pic.get_time() + Duration::from_secs(100);
     pic.set_certified_time(later);
-    let seen = long(query(&pic, id, "now"));
-    assert!(seen >= later.as_nanos_since_unix_epoch());
+    assert_eq!(now(), later);
+    assert_eq!(
+        long(update(&pic, id, "now_update")),
+        later.as_nanos_since_unix_epoch() + 1
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use candid::{Nat, Principal};
 use pocket_ic::{CanisterSettings, CanisterStatusResult, ErrorCode};
 use sha2::{Digest, Sha256};
 
-use crate::world::{USER, pocket_ic, puppet, puppet_wasm};
+use crate::world::{USER, builder, pocket_ic, puppet, puppet_wasm};
 
 fn shown(status: &CanisterStatusResult) -> String {
     format!("{:?}", status.status)
@@ -29,13 +29,23 @@ fn new_canister_has_id_controller_and_cycles() {
 
 #[test]
 fn canister_with_a_chosen_id() {
-    let pic = pocket_ic();
-    let first = pic.create_canister();
-    let mut bytes = first.as_slice().to_vec();
-    bytes[7] += 9;
-    let chosen = Principal::from_slice(&bytes);
+    let pic = builder()
+        .with_nns_subnet()
+        .with_application_subnet()
+        .build();
+    // The ledger's on mainnet.
+    let chosen = Principal::from_text("ryjl3-tyaaa-aaaaa-aaaba-cai").unwrap();
     assert_eq!(pic.create_canister_with_id(None, None, chosen), Ok(chosen));
+    assert_eq!(pic.get_subnet(chosen), pic.topology().get_nns());
     assert!(pic.create_canister_with_id(None, None, chosen).is_err());
+    // The next canister without a chosen id would get this one.
+    let mut bytes = pic.create_canister().as_slice().to_vec();
+    bytes[7] += 1;
+    let allocated = Principal::from_slice(&bytes);
+    let refusal = pic
+        .create_canister_with_id(None, None, allocated)
+        .expect_err("refused");
+    assert!(refusal.contains("allocation range"), "{refusal}");
 }
 
 #[test]

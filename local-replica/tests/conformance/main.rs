@@ -11,6 +11,7 @@ mod lifecycle;
 mod management;
 mod messages;
 mod outcalls;
+mod queries;
 mod server;
 mod speed;
 mod timers;

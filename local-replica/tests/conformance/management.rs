@@ -4,7 +4,9 @@ use candid::Principal;
 use ic_management_canister_types::{CanisterIdRecord, CanisterStatusResult, CreateCanisterArgs};
 use pocket_ic::{ErrorCode, PocketIc, RejectResponse};
 
-use crate::world::{USER, hold, pocket_ic, puppet, relay_arg, release, seen_reject, update};
+use crate::world::{
+    USER, hold, pocket_ic, puppet, relay_arg, release, seen_reject, submit_management, update,
+};
 
 fn manage(
     pic: &PocketIc,
@@ -70,10 +72,7 @@ fn starting_cancels_the_stop() {
     let pic = pocket_ic();
     let (caller, callee) = (puppet(&pic), puppet(&pic));
     let message = hold(&pic, caller, "relay", callee);
-    let management = Principal::management_canister();
-    let stop = pic
-        .submit_call(management, USER, "stop_canister", record(caller))
-        .unwrap();
+    let stop = submit_management(&pic, caller, "stop_canister");
     pic.tick();
     pic.start_canister(caller, None).unwrap();
     let reject = pic.await_call(stop).expect_err("cancelled");

@@ -16,6 +16,7 @@ fn start(pic: &PocketIc, id: Principal, transform: Option<TransformContext>) -> 
         .submit_call(id, USER, "outcall", outcall_arg(transform))
         .unwrap();
     pic.tick();
+    pic.tick();
     message
 }
 
@@ -42,6 +43,23 @@ fn response_is_delivered() {
     assert!(pic.get_canister_http().is_empty());
     let reply = pic.await_call(message).unwrap();
     assert_eq!(body(&reply), (Nat::from(200_u8), b"hello".to_vec()));
+}
+
+#[test]
+fn outcall_is_pending_after_two_rounds_and_answered_after_two_more() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    let message = pic
+        .submit_call(id, USER, "outcall", outcall_arg(None))
+        .unwrap();
+    pic.tick();
+    assert!(pic.get_canister_http().is_empty());
+    pic.tick();
+    answer(&pic, &pic.get_canister_http()[0], response(b"hello"));
+    pic.tick();
+    assert!(pic.ingress_status(message.clone()).is_none());
+    pic.tick();
+    assert!(pic.ingress_status(message).is_some());
 }
 
 #[test]

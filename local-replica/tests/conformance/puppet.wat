@@ -29,9 +29,11 @@
   (import "ic0" "global_timer_set" (func $timer_set (param i64) (result i64)))
   (import "ic0" "canister_version" (func $version (result i64)))
   (import "ic0" "debug_print" (func $print (param i32 i32)))
+  (import "ic0" "performance_counter" (func $performance_counter (param i32) (result i64)))
   (import "ic0" "trap" (func $trap (param i32 i32)))
   (memory (export "memory") 2)
-  (table funcref (elem $on_reply $on_reject $on_cleanup $on_reply_trap $on_cleanup_trap $ignore))
+  (table funcref (elem $on_reply $on_reject $on_cleanup $on_reply_trap $on_cleanup_trap $ignore
+    $on_reply_count $on_reply_counter))
   (data (i32.const 60000) "boom")
   (data (i32.const 60010) "not today")
   (data (i32.const 60030) "hello log")
@@ -130,6 +132,32 @@
   (func (export "canister_update two_calls")
     (call $start_call (i32.const 5) (i32.const 2)) (call $perform)
     (call $start_call (i32.const 0) (i32.const 2)) (call $perform))
+  ;; Writes to eight heap pages, or to one of them eight times, and calls; the callback replies with what the call
+  ;; context has used.
+  (func $touch (param $stride i32) (local $count i32)
+    (loop $again
+      (i32.store
+        (i32.add (i32.const 65536) (i32.mul (local.get $count) (local.get $stride)))
+        (i32.const 1))
+      (local.set $count (i32.add (local.get $count) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $count) (i32.const 8)))))
+  (func (export "canister_update relay_touching_eight")
+    (call $touch (i32.const 4096)) (call $start_call (i32.const 6) (i32.const 2)) (call $perform))
+  (func (export "canister_update relay_touching_one")
+    (call $touch (i32.const 4)) (call $start_call (i32.const 6) (i32.const 2)) (call $perform))
+  (func $on_reply_count (param i32) (call $reply_i64 (call $performance_counter (i32.const 1))))
+  ;; Composite queries
+  (func (export "canister_composite_query ask")
+    (call $add (i32.const 1))
+    (call $start_call (i32.const 0) (i32.const 2)) (call $perform))
+  (func (export "canister_composite_query ask_counting")
+    (call $add (i32.const 1))
+    (call $start_call (i32.const 7) (i32.const 2)) (call $perform))
+  (func (export "canister_composite_query ask_trap_in_reply")
+    (call $start_call (i32.const 3) (i32.const 4)) (call $perform))
+  (func (export "canister_composite_query ask_silently")
+    (call $start_call (i32.const 5) (i32.const 2)) (call $perform))
+  (func $on_reply_counter (param i32) (call $add (i32.const 10)) (call $reply_counter))
   ;; The argument is the candid argument of http_request.
   (func (export "canister_update outcall")
     (call $arg_copy (i32.const 1024) (i32.const 0) (call $arg_size))

@@ -2,11 +2,11 @@
 
 use candid::Principal;
 use ic_management_canister_types::{CanisterInstallMode, InstallCodeArgs, UpgradeFlags};
-use pocket_ic::common::rest::{BlobCompression, RawEffectivePrincipal};
+use pocket_ic::common::rest::{BlobCompression, IcpConfig, IcpConfigFlag, RawEffectivePrincipal};
 use pocket_ic::nonblocking::PocketIc as Nonblocking;
 use pocket_ic::{ErrorCode, PocketIc, RejectResponse, call_candid};
 
-use crate::world::{counter, number, pocket_ic, puppet, puppet_wasm, update};
+use crate::world::{builder, counter, install, number, pocket_ic, puppet, puppet_wasm, update};
 
 #[test]
 fn upgrade_keeps_stable_memory_and_drops_the_heap() {
@@ -142,6 +142,51 @@ fn big_modules_are_installed_in_chunks() {
     wasm.extend_from_slice(&section);
     pic.install_canister(id, wasm, Vec::new(), None);
     assert_eq!(number(update(&pic, id, "inc")), 1);
+}
+
+/// Its installation takes more instructions than a canister may use for installations in a round, and in two.
+fn busy_init() -> Vec<u8> {
+    const WAT: &str = r#"(module
+      (import "ic0" "msg_reply" (func $reply))
+      (func (export "canister_init") (local $left i64)
+        (local.set $left (i64.const 1000000000))
+        (loop $again
+          (local.set $left (i64.sub (local.get $left) (i64.const 1)))
+          (br_if $again (i64.ne (local.get $left) (i64.const 0)))))
+      (func (export "canister_update hello") (call $reply)))"#;
+    wat::parse_str(WAT).unwrap()
+}
+
+#[test]
+fn much_work_in_an_installation_delays_the_next() {
+    let pic = pocket_ic();
+    let id = install(&pic, busy_init());
+    let again = || pic.upgrade_canister(id, busy_init(), Vec::new(), None);
+    let reject = again().expect_err("too early");
+    assert_eq!(reject.error_code, ErrorCode::CanisterInstallCodeRateLimited);
+    let text = format!(
+        "Canister {id} is rate limited because it executed too many instructions in the previous install_code messages."
+    );
+    assert!(reject.reject_message.starts_with(&text), "{reject}");
+    for _ in 0..10 {
+        pic.tick();
+    }
+    again().expect("the rounds have made up for it");
+}
+
+#[test]
+fn installations_can_be_had_without_a_limit() {
+    let config = IcpConfig {
+        canister_execution_rate_limiting: Some(IcpConfigFlag::Disabled),
+        ..IcpConfig::default()
+    };
+    let pic = builder()
+        .with_application_subnet()
+        .with_icp_config(config)
+        .build();
+    let id = install(&pic, busy_init());
+    pic.upgrade_canister(id, busy_init(), Vec::new(), None)
+        .expect("no limit");
 }
 
 #[test]

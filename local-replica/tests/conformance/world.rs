@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use candid::Principal;
-use ic_management_canister_types::{HttpHeader, HttpMethod, HttpRequestArgs, TransformContext};
+use ic_management_canister_types::{
+    CanisterIdRecord, HttpHeader, HttpMethod, HttpRequestArgs, TransformContext,
+};
 use pocket_ic::common::rest::{
     CanisterHttpReply, CanisterHttpRequest, CanisterHttpResponse, MockCanisterHttpResponse,
-    RawMessageId,
+    RawEffectivePrincipal, RawMessageId,
 };
 use pocket_ic::{PocketIc, PocketIcBuilder, RejectResponse};
 
@@ -105,9 +107,24 @@ pub(crate) fn relay(
 pub(crate) fn hold(pic: &PocketIc, from: Principal, how: &str, to: Principal) -> RawMessageId {
     let arg = relay_arg(to, "outcall", &outcall_arg(None));
     let message = pic.submit_call(from, USER, how, arg).expect("submitted");
+    // The call of the management canister reaches it in the round after that in which it's made.
+    pic.tick();
     pic.tick();
     assert_eq!(pic.get_canister_http().len(), 1, "the outcall is pending");
     message
+}
+
+/// Sends an ingress message to the management canister, about a canister.
+pub(crate) fn submit_management(pic: &PocketIc, about: Principal, method: &str) -> RawMessageId {
+    let record = CanisterIdRecord { canister_id: about };
+    pic.submit_call_with_effective_principal(
+        Principal::management_canister(),
+        RawEffectivePrincipal::CanisterId(about.as_slice().to_vec()),
+        USER,
+        method,
+        candid::encode_one(record).expect("encodes"),
+    )
+    .expect("submitted")
 }
 
 /// Answers the pending outcalls, and lets the answers arrive.

@@ -78,14 +78,30 @@ fn nothing_comes_between_a_callback_and_its_cleanup() {
     assert_eq!(refused[0].1, "a cleanup follows its callback at once");
 }
 
+/// The answers to two messages of one round, which count.
+fn two_messages(mut world: World) -> [u32; 2] {
+    let sent = [(); 2].map(|()| world.send(world.a, "inc", Vec::new()));
+    world.host.replica.round();
+    sent.map(|message| number_of(world.host.take_answer(&message).unwrap()))
+}
+
 #[test]
 fn users_messages_overtake_each_other() {
-    let mut world = World::with(|world| vec![message(world.a, 1, MessageFault::Overtake)]);
-    let first = world.send(world.a, "inc", Vec::new());
-    let second = world.send(world.a, "inc", Vec::new());
-    world.host.replica.round();
-    assert_eq!(number_of(world.host.take_answer(&first).unwrap()), 2);
-    assert_eq!(number_of(world.host.take_answer(&second).unwrap()), 1);
+    let [first, second] = two_messages(World::new());
+    let overtaken = World::with(|world| vec![message(world.a, 1, MessageFault::Overtake)]);
+    assert_eq!(two_messages(overtaken), [second, first]);
+}
+
+#[test]
+fn users_messages_have_an_order_of_their_own_in_each_run() {
+    let run = |order| {
+        let mut world = World::new();
+        world.host.replica.order = order;
+        two_messages(world)
+    };
+    let runs: Vec<[u32; 2]> = (0..10).map(run).collect();
+    assert!(runs.contains(&[1, 2]) && runs.contains(&[2, 1]), "{runs:?}");
+    assert_eq!((0..10).map(run).collect::<Vec<_>>(), runs);
 }
 
 #[test]

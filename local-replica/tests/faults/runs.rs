@@ -129,7 +129,12 @@ fn over_http_beside_the_unmodified_client() {
     let fault = message(id, 2, MessageFault::TrapAtCall(1));
     let plan = Plan::Schedule(Schedule(vec![fault.clone()]));
     let body = serde_json::to_vec(&plan).unwrap();
-    let response = client.post(&url).body(body).send().unwrap();
+    let response = client
+        .post(&url)
+        .header("Content-Type", "application/json")
+        .body(body)
+        .send()
+        .unwrap();
     assert!(response.status().is_success());
     let inc = || pic.update_call(id, USER, "inc", Vec::new());
     assert_eq!(number(&inc().unwrap()), 1);
@@ -141,6 +146,11 @@ fn over_http_beside_the_unmodified_client() {
     assert_eq!(report.applied, Schedule(vec![fault]));
     assert_eq!(report.messages, 3);
     assert!(client.delete(&url).send().unwrap().status().is_success());
-    let bad = client.post(&url).body("{}").send().unwrap();
+    let bad = client
+        .post(&url)
+        .header("Content-Type", "application/json")
+        .body("{}")
+        .send()
+        .unwrap();
     assert_eq!(bad.status().as_u16(), 400);
 }

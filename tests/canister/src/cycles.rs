@@ -1,6 +1,9 @@
 //! Calls between canisters, with cycles.
 
-use crate::state::{MAIN, ran};
+use crate::{
+    Failure,
+    state::{LANES, MAIN, is_on, ran},
+};
 use candid::Principal;
 use ic_cdk::{
     api::{msg_cycles_accept, msg_cycles_available, msg_cycles_refunded},
@@ -14,6 +17,28 @@ use idempotency_core::idempotent;
 fn pay(key: u64) -> u128 {
     ran("pay");
     msg_cycles_accept(msg_cycles_available())
+}
+
+/// What a canister pays for an execution.
+const PRICE: u128 = 1_000_000_000;
+
+fn not_locked() -> Result<(), String> {
+    if is_on("lock") {
+        return Err("locked".into());
+    }
+    Ok(())
+}
+
+#[idempotent(store = MAIN, key = key, cycles = PRICE)]
+#[ic_cdk::update(guard = "not_locked")]
+fn buy(key: Option<u64>) -> Result<u64, Failure> {
+    Ok(ran("buy"))
+}
+
+#[idempotent(store = LANES, sequence = number, cycles = PRICE)]
+#[ic_cdk::update(guard = "not_locked")]
+async fn buy_in_order(number: Option<u64>) -> Result<u64, Failure> {
+    Ok(ran("buy_in_order"))
 }
 
 /// Calls `pay` on a canister with cycles attached: what it answered, and the cycles that came back.

@@ -10,8 +10,8 @@ use ic_cdk::call::Call;
 use ic_stable_structures::Memory;
 use idempotency_core::{IdempotencyError, idempotent};
 
-/// What is kept for each key, as 64-bit numbers.
-const RECORD: u64 = 4 * 8;
+/// What is kept for each key, in bytes: 64-bit numbers.
+const RECORD: u64 = 6 * 8;
 /// How often [`act_at`] asks before it gives up.
 const ATTEMPTS: usize = 4;
 
@@ -25,6 +25,10 @@ struct Effect {
     finished: u64,
     /// How many came within the window of an earlier one.
     repeated: u64,
+    /// How many answers it was given to what another caller asked, or another execution in this heap.
+    strays: u64,
+    /// How many it was given to what the same caller asked before an upgrade.
+    mixed_up: u64,
 }
 
 impl Effect {
@@ -44,6 +48,8 @@ impl Effect {
                 started: number(1),
                 finished: number(2),
                 repeated: number(3),
+                strays: number(4),
+                mixed_up: number(5),
             }
         })
     }
@@ -58,9 +64,16 @@ impl Effect {
     }
 
     fn encode(self) -> Vec<u8> {
-        [self.executions, self.started, self.finished, self.repeated]
-            .map(u64::to_le_bytes)
-            .concat()
+        [
+            self.executions,
+            self.started,
+            self.finished,
+            self.repeated,
+            self.strays,
+            self.mixed_up,
+        ]
+        .map(u64::to_le_bytes)
+        .concat()
     }
 
     /// An execution starts.
@@ -82,6 +95,56 @@ impl Effect {
         effect.write(key);
         effect
     }
+}
+
+/// What an execution asks a callee that answers with the same: no two ask the same.
+#[derive(Clone, PartialEq)]
+struct Asked {
+    /// Which heap, key, and await it is.
+    place: [u64; 3],
+    caller: Principal,
+}
+
+impl Asked {
+    fn by(key: u64, wait: u8) -> Self {
+        let heap = MAIN.with(|store| store.stats().incarnation);
+        Self {
+            place: [heap, key, wait.into()],
+            caller: ic_cdk::api::msg_caller(),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let place = self.place.map(u64::to_le_bytes).concat();
+        [&place, self.caller.as_slice()].concat()
+    }
+
+    /// Whose answer this is, if it is not the one to this.
+    fn check(&self, answer: &[u8]) {
+        if answer == self.encode() {
+            return;
+        }
+        let [heap, key, _] = self.place;
+        let mut effect = Effect::read(key);
+        let (place, caller) = answer.split_at(3 * 8);
+        let is_older = place.first_chunk().copied().map(u64::from_le_bytes) < Some(heap);
+        if is_older && caller == self.caller.as_slice() {
+            effect.mixed_up += 1;
+        } else {
+            effect.strays += 1;
+        }
+        effect.write(key);
+    }
+}
+
+/// Answers each with what it asks.
+#[ic_cdk::update(decode_with = "as_it_is", encode_with = "as_it_is")]
+fn echo(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
+}
+
+fn as_it_is(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
 }
 
 /// Eight bytes of key, and how many calls to await.
@@ -114,9 +177,13 @@ fn act_at_once(key: u64, _awaits: u8) -> Result<(u64, Effect), Failure> {
 #[ic_cdk::update(decode_with = "decode", encode_with = "encode")]
 async fn act(key: u64, awaits: u8) -> Result<(u64, Effect), Failure> {
     Effect::start(key);
-    for _ in 0..awaits {
+    for wait in 0..awaits {
+        let asked = Asked::by(key, wait);
+        let call = Call::unbounded_wait(ic_cdk::api::canister_self(), "echo");
         // Faults reject even this; going on regardless gives them more to hit.
-        let _ = Call::unbounded_wait(ic_cdk::api::canister_self(), "nothing").await;
+        if let Ok(answer) = call.with_raw_args(&asked.encode()).await {
+            asked.check(&answer);
+        }
     }
     Ok((key, Effect::finish(key)))
 }
@@ -128,9 +195,11 @@ fn act_unprotected(key: u64, _awaits: u8) -> Result<(u64, Effect), Failure> {
     Ok((key, Effect::finish(key)))
 }
 
-/// Asks another canister to `act`, and asks again as long as it doesn't know the answer; the last answer, if any.
+/// Asks another canister to `act`, and asks again as long as it doesn't know the answer; the last answer, if any. The attribute is
+/// here for what it does without a key.
+#[idempotent(store = MAIN, key = id)]
 #[ic_cdk::update]
-async fn act_at(canister: Principal, key: u64, awaits: u8) -> Vec<u8> {
+async fn act_at(canister: Principal, key: u64, awaits: u8, id: Option<u64>) -> Vec<u8> {
     let request = [&key.to_le_bytes()[..], &[awaits]].concat();
     for _ in 0..ATTEMPTS {
         let call = Call::bounded_wait(canister, "act").with_raw_args(&request);
@@ -141,16 +210,16 @@ async fn act_at(canister: Principal, key: u64, awaits: u8) -> Vec<u8> {
     Vec::new()
 }
 
-/// Effects that came twice, which must be none, executions, and how many got to their end: of keys below `keys`.
+/// Effects that came twice and answers that went astray, which must be none, executions, how many got to their end, and
+/// answers that were mixed up: of keys below `keys`.
 #[ic_cdk::query]
-fn effects_of(keys: u64) -> (u64, u64, u64) {
-    (0..keys)
-        .map(Effect::read)
-        .fold((0, 0, 0), |(repeated, executions, finished), effect| {
-            (
-                repeated + effect.repeated,
-                executions + effect.executions,
-                finished + effect.finished,
-            )
-        })
+fn effects_of(keys: u64) -> (u64, u64, u64, u64, u64) {
+    let sum = |number: fn(&Effect) -> u64| (0..keys).map(|key| number(&Effect::read(key))).sum();
+    (
+        sum(|effect| effect.repeated),
+        sum(|effect| effect.strays),
+        sum(|effect| effect.executions),
+        sum(|effect| effect.finished),
+        sum(|effect| effect.mixed_up),
+    )
 }

@@ -23,11 +23,17 @@ fn step_inspected(number: u64, text: String) -> Answer {
     Ok(format!("{}: {text}", ran("step_inspected")))
 }
 
+#[idempotent(store = SMALL, key = key)]
+#[ic_cdk::update]
+fn say_inspected_freely(key: Option<Vec<u8>>, text: String) -> Answer {
+    Ok(format!("{}: {text}", ran("say_inspected_freely")))
+}
+
 /// A trap carries the reason to the client; a message that is merely not accepted has none.
 #[ic_cdk::inspect_message]
 fn inspect_message() {
     let before = ic_cdk::api::instruction_counter();
-    let inspected = inspect!(say_inspected, step_inspected);
+    let inspected = inspect!(say_inspected, step_inspected, say_inspected_freely);
     let instructions = ic_cdk::api::instruction_counter() - before;
     if is_on("measure inspection") {
         ic_cdk::trap(format!("<{instructions}> instructions: {inspected:?}"));

@@ -7,6 +7,7 @@
 mod asynchronous;
 mod cycles;
 mod effects;
+mod evolution;
 mod inspected;
 mod payer;
 mod sequences;

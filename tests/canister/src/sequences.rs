@@ -7,7 +7,7 @@ use crate::{
 use candid::Principal;
 use idempotency_core::{
     Timestamp, idempotent,
-    identity::{Identity, Scope},
+    identity::{Identity, LaneKey, Scope},
     sequence::FreedLane,
 };
 
@@ -62,7 +62,8 @@ fn stream(number: u64, acked: Option<u64>, text: String) -> Answer {
     answer("stream", &text)
 }
 
-/// The number with which the caller's lane at `endpoint` goes on: for a client that has lost count.
+/// The number with which the caller's lane at `endpoint` goes on: for a client that has lost count. Endpoints without lanes
+/// have one, whatever `lane` is.
 #[ic_cdk::query]
 fn next_sequence(endpoint: String, lane: u64) -> u64 {
     next_number(&endpoint, &Scope::Caller, ic_cdk::api::msg_caller(), lane)
@@ -77,7 +78,7 @@ fn next_sequence_together(endpoint: String) -> u64 {
 /// Frees a caller's lane, for an operator.
 #[ic_cdk::update(guard = "is_controller")]
 fn free_lane(endpoint: String, caller: Principal, number: u64) -> FreedLane {
-    let lane = Identity::of_lane(&endpoint, &Scope::Caller, &caller, 0)
+    let lane = Identity::of_lane(&endpoint, &Scope::Caller, &caller, &LaneKey::default())
         .expect("a caller's name is not too long");
     LANES
         .with(|store| store.free_lane(&lane, number))
@@ -92,8 +93,12 @@ fn is_controller() -> Result<(), String> {
 }
 
 fn next_number(endpoint: &str, scope: &Scope, caller: Principal, lane: u64) -> u64 {
-    let lane =
-        Identity::of_lane(endpoint, scope, &caller, lane).expect("a caller's name is not too long");
+    let lane = match endpoint {
+        "step_in_lane" => LaneKey::of(&lane),
+        _ => LaneKey::default(),
+    };
+    let lane = Identity::of_lane(endpoint, scope, &caller, &lane)
+        .expect("a caller's name is not too long");
     LANES
         .with(|store| store.next_number(&lane))
         .unwrap_or_else(|damaged| ic_cdk::trap(damaged.to_string()))

@@ -4,7 +4,6 @@ use crate::{
     Answer, Failure,
     state::{DROPPING, MAIN, RETAINING, SMALL, is_on, ran},
 };
-use candid::{CandidType, Deserialize};
 use idempotency_core::{Timestamp, idempotent};
 
 fn answer(endpoint: &str, text: &str) -> String {
@@ -177,34 +176,4 @@ fn say_long(key: u64, bytes: u32) -> Answer {
 #[ic_cdk::update]
 fn say_short(key: u64) -> u64 {
     ran("say_short")
-}
-
-/// The argument of an endpoint in its first version.
-#[derive(CandidType, Deserialize)]
-struct First {
-    key: Vec<u8>,
-    text: String,
-}
-
-/// The same after an upgrade added an optional field.
-#[derive(CandidType, Deserialize)]
-struct Second {
-    key: Vec<u8>,
-    text: String,
-    mood: Option<String>,
-}
-
-#[idempotent(store = MAIN, key = arg.key, name = "evolving")]
-#[ic_cdk::update]
-fn evolving_first(arg: First) -> Answer {
-    Ok(answer("evolving", &arg.text))
-}
-
-#[idempotent(store = MAIN, key = arg.key, name = "evolving")]
-#[ic_cdk::update]
-fn evolving_second(arg: Second) -> Answer {
-    Ok(answer(
-        "evolving",
-        &format!("{}{}", arg.text, arg.mood.unwrap_or_default()),
-    ))
 }

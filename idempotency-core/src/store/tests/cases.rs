@@ -8,9 +8,9 @@ use super::{
 use crate::{
     admission::{self, Decision, Request, Ticket},
     error::IdempotencyError,
-    identity::{Digest, Fingerprint, Identity},
+    identity::{Argument, Compared, Fingerprint, Fingerprinted, Identity, LazyFingerprint},
     policy::Policy,
-    store::{OpenError, Store},
+    store::{Damaged, OpenError, Store},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -25,11 +25,10 @@ fn policy(window: u64, capacity: u64) -> Policy {
         .max_reply_bytes(300)
 }
 
-fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
-    let digest = Digest([args; 8]);
+pub(super) fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
     Request {
         identity: Identity([key; 24]),
-        fingerprint: Fingerprint::new(digest, None, created_at),
+        fingerprint: Fingerprint::of_argument(&Argument::new(&[args])),
         created_at,
         counts_in: None,
     }
@@ -90,14 +89,14 @@ fn many_identities_are_found_and_forgotten_and_their_room_is_used_again() {
 }
 
 /// Executes a sync request that must be admitted.
-fn execute<M: Memory>(store: &Store<M>, request: &Request, now: u64, reply: &[u8]) {
+pub(super) fn execute<M: Memory>(store: &Store<M>, request: &Request, now: u64, reply: &[u8]) {
     match admission::admit(store, request, Timestamp::from_nanos(now)) {
         Decision::Execute(ticket) => store.record(&ticket, reply).unwrap(),
         other => panic!("expected to execute, got {other:?}"),
     }
 }
 
-fn admitted<M: Memory>(store: &Store<M>, request: &Request, now: u64) -> Ticket {
+pub(super) fn admitted<M: Memory>(store: &Store<M>, request: &Request, now: u64) -> Ticket {
     match admission::admit(store, request, Timestamp::from_nanos(now)) {
         Decision::Execute(ticket) => ticket,
         other => panic!("expected to execute, got {other:?}"),
@@ -154,8 +153,10 @@ fn a_dropped_reply_says_when_it_was_executed() {
 fn a_later_created_at_does_not_outlive_the_record() {
     let store = open(policy(100, 4));
     let at = |nanos: u64| Some(Timestamp::from_nanos(nanos));
+    let argument = Argument::new(&[]);
+    let off = |created_at| LazyFingerprint::new(&argument, Compared::Nothing, created_at);
     let without_arguments = |created_at| Request {
-        fingerprint: Fingerprint::new(Digest([0; 8]), None, created_at),
+        fingerprint: off(created_at).fingerprint(),
         ..request(1, 0, created_at)
     };
     execute(&store, &without_arguments(at(START)), START, b"first");
@@ -188,10 +189,12 @@ fn other_versions_and_damage_are_told_apart() {
     let memory = TestMemory::new(u64::MAX);
     let now = Timestamp::from_nanos(START);
     drop(Store::open(memory.clone(), Policy::new(), now).unwrap());
+    for found in [0, 1, 3] {
+        memory.write(7, &[found]);
+        let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
+        assert_eq!(error, OpenError::UnknownVersion { found, known: 2 });
+    }
     memory.write(7, &[2]);
-    let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
-    assert_eq!(error, OpenError::UnknownVersion { found: 2, known: 1 });
-    memory.write(7, &[1]);
     memory.write(40, &u32::MAX.to_le_bytes());
     let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
     assert_eq!(error, OpenError::Damaged);
@@ -233,7 +236,7 @@ fn a_memory_that_cannot_grow_is_full_and_loses_nothing() {
     );
 
     let sizes: &[u64] = if cfg!(miri) {
-        &[16]
+        &[24]
     } else {
         &[24, 40, 64, 100]
     };
@@ -261,4 +264,55 @@ fn a_memory_that_cannot_grow_is_full_and_loses_nothing() {
             assert_eq!(admission::admit(&store, &numbered(number), now), reply);
         }
     }
+}
+
+/// Whichever of them was opened first knows nothing of what the other does: it must not answer.
+#[test]
+fn a_store_whose_memory_another_one_has_opened_refuses() {
+    let now = Timestamp::from_nanos(START);
+    let memory = TestMemory::new(u64::MAX);
+    let open = || Store::open(memory.clone(), Policy::new(), now).unwrap();
+    let first = open();
+    execute(&first, &request(1, 0, None), START, b"first");
+    let ticket = admitted(&first, &request(2, 0, None), START);
+    let attempt = first.begin(&ticket).unwrap();
+    // Another memory is another store.
+    drop(Store::open(TestMemory::new(u64::MAX), Policy::new(), now).unwrap());
+    let replay = Decision::Replay(b"first".to_vec());
+    assert_eq!(admission::admit(&first, &request(1, 0, None), now), replay);
+
+    let second = open();
+    let damaged = Decision::Refuse(IdempotencyError::StoreDamaged);
+    for key in [1, 2, 3] {
+        let answer = admission::admit(&first, &request(key, 0, None), now);
+        assert_eq!(answer, damaged);
+    }
+    assert_eq!(first.record(&ticket, b"x"), Err(Damaged));
+    assert_eq!(first.begin(&ticket), Err(Damaged));
+    assert_eq!(first.complete(&ticket, attempt, None, now), Err(Damaged));
+    assert_eq!(first.interrupt(&ticket, attempt, now), Err(Damaged));
+    assert_eq!(first.release(&ticket, attempt), Err(Damaged));
+    assert_eq!(first.evict(now, 1), Err(Damaged));
+    assert_eq!(first.next_number(&hashed(1)), Err(Damaged));
+    assert_eq!(first.guaranteed_until(&hashed(1)), Err(Damaged));
+
+    assert_eq!(admission::admit(&second, &request(1, 0, None), now), replay);
+    let since = now;
+    let unknown = Decision::Refuse(IdempotencyError::OutcomeUnknown { since });
+    assert_eq!(
+        admission::admit(&second, &request(2, 0, None), now),
+        unknown
+    );
+    execute(&second, &request(3, 0, None), START, b"third");
+}
+
+#[test]
+fn two_methods_with_one_name_are_noticed() {
+    let store = open(policy(100, 4));
+    assert_eq!(store.claim("pay", "pay"), None);
+    assert_eq!(store.claim("pay", "pay"), None);
+    assert_eq!(store.claim("mint", "mint_v2"), None);
+    assert_eq!(store.claim("pay", "pay_v2"), Some("pay"));
+    // The name that it had goes with another name of its own.
+    assert_eq!(store.claim("mint_v2", "mint_v2"), None);
 }

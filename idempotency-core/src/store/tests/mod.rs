@@ -10,10 +10,13 @@
 
 mod cases;
 mod damaged;
+mod growth;
 mod harness;
 mod lanes;
 mod model;
 mod properties;
+mod running;
+mod slices;
 
 use super::Store;
 use crate::{

@@ -15,18 +15,21 @@ pub(super) struct Model {
     now: u64,
     /// By expiry; each with the last instant of its records.
     slices: Vec<Slice>,
+    /// Running, and not recorded any more.
+    overdue: Vec<Record>,
     incarnation: u64,
     floor: u64,
     /// Attempts that ever began.
     attempts: usize,
     /// How many times the memory still fails to grow.
     pub(super) failures: u64,
+    /// Whether the memory has no room for the record of an attempt that ends late.
+    pub(super) has_no_memory: bool,
 }
 
 #[derive(Clone)]
 struct Slice {
     until: u64,
-    has_dropped_replies: bool,
     /// Requests that did nothing, whose records stay until it goes.
     released: u64,
     records: Vec<Record>,
@@ -50,10 +53,14 @@ enum State {
 }
 
 impl State {
-    /// Bytes of a reply that does not lie in the record.
-    fn reply_bytes(&self) -> u64 {
+    /// Bytes of a reply that does not lie in the record, where a second digest leaves less room.
+    fn reply_bytes(&self, request: &Request) -> u64 {
+        let room = match request.fingerprint.chosen {
+            Some(_) => 48,
+            None => 64,
+        };
         match self {
-            Self::Done(reply) if reply.length > 64 => reply.length as u64,
+            Self::Done(reply) if reply.length > room => reply.length as u64,
             _ => 0,
         }
     }
@@ -65,10 +72,12 @@ impl Model {
             policy,
             now: START,
             slices: vec![],
+            overdue: vec![],
             incarnation: 1,
             floor: 0,
             attempts: 0,
             failures: 0,
+            has_no_memory: false,
         }
     }
 
@@ -150,16 +159,33 @@ impl Model {
         self.records().count() as u64
     }
 
-    fn bytes(&self) -> u64 {
-        let reply = |record: &Record| match &record.state {
-            State::Running(incarnation, _) if *incarnation == self.incarnation => {
-                u64::from(self.policy.max_reply_bytes)
-            }
-            state => state.reply_bytes(),
-        };
-        let held: u64 = self.records().map(|record| 128 + reply(record)).sum();
+    fn is_running(&self, record: &Record) -> bool {
+        matches!(record.state, State::Running(incarnation, _) if incarnation == self.incarnation)
+    }
+
+    /// Requests of this heap that are recorded and run.
+    fn running(&self) -> u64 {
+        let running = self.records().filter(|record| self.is_running(record));
+        running.count() as u64
+    }
+
+    /// Bytes charged, but for those of replies to come.
+    fn held(&self) -> u64 {
+        let held = self
+            .records()
+            .map(|record| 128 + record.state.reply_bytes(&record.request));
         let released: u64 = self.slices.iter().map(|slice| slice.released).sum();
-        held + 128 * released
+        held.sum::<u64>() + 128 * released
+    }
+
+    fn bytes(&self) -> u64 {
+        self.held() + self.running() * u64::from(self.policy.max_reply_bytes)
+    }
+
+    /// Whether one more is let in, besides room for so many replies to come.
+    fn has_room(&self, running: u64) -> bool {
+        let bytes = self.held() + 128 + (running + 1) * u64::from(self.policy.max_reply_bytes);
+        self.entries() < self.policy.capacity && bytes <= self.policy.capacity_bytes
     }
 
     /// The slice for what expires at a time.
@@ -170,12 +196,12 @@ impl Model {
             .position(|slice| slice.until >= expires_at);
         let position = found.unwrap_or_else(|| {
             let reach = (self.policy.window + self.policy.drift * 2).as_nanos() as u64;
+            // Nothing is retained here for so long that the table were too short for it.
             let length = (reach / 32).max(1);
             let until = expires_at.div_ceil(length) * length;
-            if self.slices.len() < 64 {
+            if self.slices.len() < 512 {
                 self.slices.push(Slice {
                     until,
-                    has_dropped_replies: false,
                     released: 0,
                     records: vec![],
                 });
@@ -188,26 +214,15 @@ impl Model {
     }
 
     fn forget_oldest(&mut self) {
-        let now = self.now;
-        let incarnation = self.incarnation;
-        let is_running = |record: &Record| matches!(record.state, State::Running(started_in, _) if started_in == incarnation);
-        let (mut running, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.slices[0].records)
-            .into_iter()
-            .partition(is_running);
-        for record in &gone {
+        for record in self.slices.remove(0).records {
             assert!(
-                record.expires_at < now,
+                record.expires_at < self.now,
                 "a record is given up within its window"
             );
+            if self.is_running(&record) {
+                self.overdue.push(record);
+            }
         }
-        let expires_at = now + self.policy.window.as_nanos() as u64;
-        running
-            .iter_mut()
-            .for_each(|record| record.expires_at = expires_at);
-        if !running.is_empty() {
-            self.slice_for(expires_at).records.extend(running);
-        }
-        self.slices.remove(0);
     }
 
     fn evict(&mut self, most: u32) {
@@ -226,7 +241,7 @@ impl Model {
     }
 
     fn drop_oldest_replies(&mut self) -> bool {
-        let is_long = |record: &Record| record.state.reply_bytes() > 0;
+        let is_long = |record: &Record| record.state.reply_bytes(&record.request) > 0;
         let Some(slice) = self
             .slices
             .iter_mut()
@@ -234,7 +249,6 @@ impl Model {
         else {
             return false;
         };
-        slice.has_dropped_replies = true;
         let long = slice.records.iter_mut().filter(|record| is_long(record));
         long.for_each(|record| record.state = State::Dropped);
         true
@@ -249,6 +263,7 @@ impl Model {
         );
         if let Some(record) = self
             .records()
+            .chain(&self.overdue)
             .find(|record| record.request.identity == request.identity)
         {
             let since = Timestamp::from_nanos(record.since);
@@ -258,7 +273,9 @@ impl Model {
                 match &record.state {
                     State::Done(reply) => Ok(*reply),
                     State::Dropped => Err(IdempotencyError::ReplyDropped { executed_at: since }),
-                    State::Running(incarnation, _) if *incarnation == self.incarnation => {
+                    State::Running(..)
+                        if self.is_running(record) && now <= record.since + window =>
+                    {
                         Err(IdempotencyError::InProgress { since })
                     }
                     _ => Err(IdempotencyError::OutcomeUnknown { since }),
@@ -278,8 +295,8 @@ impl Model {
         self.evict(1);
         loop {
             let has_entries = self.entries() < self.policy.capacity;
-            let needed = 128 + u64::from(self.policy.max_reply_bytes);
-            if has_entries && self.bytes() + needed <= self.policy.capacity_bytes {
+            let running = self.running();
+            if self.has_room(running) {
                 if self.failures == 0 {
                     return None;
                 }
@@ -289,7 +306,9 @@ impl Model {
             if oldest < now {
                 self.forget_oldest();
             } else if !(has_entries && self.policy.drops_replies && self.drop_oldest_replies()) {
-                let retry_after = Timestamp::from_nanos(oldest + 1);
+                let may_have_room_soon = running > 0 && self.has_room(0);
+                let until = if may_have_room_soon { now } else { oldest };
+                let retry_after = Timestamp::from_nanos(until + 1);
                 return Some(Err(IdempotencyError::Full { retry_after }));
             }
         }
@@ -301,9 +320,7 @@ impl Model {
             + request.created_at.map_or(now, |at| {
                 at.as_nanos() + self.policy.drift.as_nanos() as u64
             });
-        let slice = self.slice_for(expires_at);
-        let state = slice.taken(state);
-        slice.records.push(Record {
+        self.slice_for(expires_at).records.push(Record {
             request,
             expires_at,
             since: now,
@@ -320,7 +337,7 @@ impl Model {
                 continue;
             };
             match state {
-                Some(state) => slice.records[index].state = slice.taken(state),
+                Some(state) => slice.records[index].state = state,
                 None => {
                     slice.records.remove(index);
                     slice.released += 1;
@@ -328,7 +345,24 @@ impl Model {
             }
             return true;
         }
-        false
+        let Some(index) = self.overdue.iter().position(owned) else {
+            return false;
+        };
+        let record = self.overdue.remove(index);
+        let Some(state) = state else {
+            // It began in an earlier message.
+            self.overdue.push(record);
+            return false;
+        };
+        if self.has_room(self.running()) && !self.has_no_memory {
+            let expires_at = self.now + self.policy.window.as_nanos() as u64;
+            self.slice_for(expires_at).records.push(Record {
+                expires_at,
+                state,
+                ..record
+            });
+        }
+        true
     }
 
     fn reopen(&mut self, policy: Policy) {
@@ -338,16 +372,6 @@ impl Model {
         }
         self.policy = policy;
         self.incarnation += 1;
-    }
-}
-
-impl Slice {
-    /// What becomes of a state in a slice whose long replies were given up.
-    fn taken(&self, state: State) -> State {
-        if self.has_dropped_replies && state.reply_bytes() > 0 {
-            State::Dropped
-        } else {
-            state
-        }
+        self.overdue.clear();
     }
 }

@@ -1,5 +1,5 @@
-use idempotency_core::{Policy, Store, idempotent};
 use ic_stable_structures::DefaultMemoryImpl;
+use idempotency_core::{Policy, Store, idempotent};
 
 thread_local! {
     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
@@ -7,8 +7,10 @@ thread_local! {
 
 #[idempotent(store = STORE, key = key)]
 #[ic_cdk::update]
-fn pay(key: &str) -> u64 {
-    key.len() as u64
-}
+fn a(key: &str) {}
+
+#[idempotent(store = STORE, key = key)]
+#[ic_cdk::update]
+fn b(key: Option<&str>) {}
 
 fn main() {}

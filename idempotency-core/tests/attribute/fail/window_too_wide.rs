@@ -1,14 +1,14 @@
-use idempotency_core::{Policy, Store, idempotent};
 use ic_stable_structures::DefaultMemoryImpl;
+use idempotency_core::{Policy, Store, idempotent};
 
 thread_local! {
     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
 }
 
-#[idempotent(store = STORE, sequence = key, window = 2_000)]
+const WIDE: u16 = 2_000;
+
+#[idempotent(store = STORE, sequence = key, window = WIDE)]
 #[ic_cdk::update]
-fn pay(key: u64) -> u64 {
-    key
-}
+fn pay(key: u64) {}
 
 fn main() {}

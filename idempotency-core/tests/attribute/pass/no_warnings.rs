@@ -42,10 +42,12 @@ fn swap((a, b): (u64, u64)) -> (u64, u64) {
     (b, a)
 }
 
-/// No argument, no reply.
-#[idempotent(store = STORE, key = "only once")]
+/// No reply.
+#[idempotent(store = STORE, key = id)]
 #[ic_cdk::update]
-pub fn nothing() {}
+pub fn nothing(id: u64) {
+    drop(id.to_string());
+}
 
 /// A private function, an alias of a `Result`.
 #[idempotent(store = STORE, key = key, required, anonymous, errors = keep)]
@@ -105,7 +107,7 @@ pub fn absent(key: u64) -> Missing {
 }
 
 fn main() {
-    nothing();
+    nothing(1);
     keyed(1);
     assert_eq!(aliased(1).ok(), Some(2));
     assert_eq!(patterns((1, 2), String::new(), String::from("abc"), [9; 4]), (6, 9));

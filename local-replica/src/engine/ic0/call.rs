@@ -74,7 +74,9 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
 }
 
 /// Who may call.
-const CALL: Modes = U | RY | RT | T;
+const CALL: Modes = U | CQ | RY | RT | CRY | CRT | T;
+/// Who may attach cycles: queries have none to spend.
+const PAY: Modes = U | RY | RT | T;
 
 /// The call being put together.
 fn staged<'a>(caller: &'a mut Caller<'_, State>, name: &str) -> Result<&'a mut OutgoingCall> {
@@ -103,9 +105,6 @@ fn call_new(
 ) -> Result<()> {
     let sizes = u64::from(callee_size) + u64::from(name_size);
     charge(&mut caller, 1_500 + sizes)?;
-    if caller.data().composite {
-        return unsupported("call_new in a composite query");
-    }
     enter(&mut caller, "call_new", CALL, 0)?;
     if name_size > MAX_METHOD_NAME {
         return violation(format!(
@@ -141,7 +140,7 @@ fn call_new(
 }
 
 fn add_cycles(caller: &mut Caller<'_, State>, name: &str, cycles: u128) -> Result<()> {
-    enter(caller, name, CALL, BASIC)?;
+    enter(caller, name, PAY, BASIC)?;
     staged(caller, name)?;
     if caller.data().liquid_balance() < cycles {
         return Err(Trap::OutOfCycles.into());
@@ -154,8 +153,13 @@ fn add_cycles(caller: &mut Caller<'_, State>, name: &str, cycles: u128) -> Resul
 fn call_perform(mut caller: Caller<'_, State>) -> Result<u32> {
     enter(&mut caller, "call_perform", CALL, 5_000)?;
     let call = staged(&mut caller, "call_perform")?;
-    let fee = call_fee((call.method.len() + call.payload.len()) as u64);
+    let bytes = (call.method.len() + call.payload.len()) as u64;
     let cycles = call.cycles;
+    let fee = if caller.data().message.composite {
+        0
+    } else {
+        call_fee(bytes)
+    };
     let affordable = caller.data().liquid_balance() >= fee;
     let effects = &mut caller.data_mut().effects;
     let call = effects.staged.take();

@@ -4,16 +4,19 @@ use super::super::{Response, Trap};
 use super::*;
 
 pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
-    link_bytes(linker, "msg_arg_data", I | U | RQ | NRQ | RY | F, |state| {
-        &state.message.payload
-    })?;
+    link_bytes(
+        linker,
+        "msg_arg_data",
+        I | U | RQ | NRQ | CQ | RY | CRY | F,
+        |state| &state.message.payload,
+    )?;
     link_bytes(linker, "msg_caller", ANY, |state| {
         state.message.caller.as_slice()
     })?;
     link_bytes(linker, "msg_method_name", F, |state| {
         state.message.method_name.as_bytes()
     })?;
-    link_bytes(linker, "msg_reject_msg", RT, |state| {
+    link_bytes(linker, "msg_reject_msg", RT | CRT, |state| {
         state
             .message
             .reject
@@ -24,20 +27,21 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
     link_bytes(
         linker,
         "msg_caller_info_data",
-        U | RQ | NRQ | RY | RT | C | F,
+        U | RQ | NRQ | RY | RT | C | F | COMPOSITE,
         |_| &[],
     )?;
     link_bytes(
         linker,
         "msg_caller_info_signer",
-        U | RQ | NRQ | RY | RT | C | F,
+        U | RQ | NRQ | RY | RT | C | F | COMPOSITE,
         |_| &[],
     )?;
     linker.func_wrap(
         "ic0",
         "msg_reject_code",
         |mut caller: Caller<'_, State>| -> Result<u32> {
-            enter(&mut caller, "msg_reject_code", RY | RT | C, BASIC)?;
+            let modes = RY | RT | C | CRY | CRT | CC;
+            enter(&mut caller, "msg_reject_code", modes, BASIC)?;
             Ok(caller
                 .data()
                 .message
@@ -50,7 +54,8 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
         "ic0",
         "msg_deadline",
         |mut caller: Caller<'_, State>| -> Result<u64> {
-            enter(&mut caller, "msg_deadline", U | RQ | NRQ | RY | RT, BASIC)?;
+            let modes = U | RQ | NRQ | CQ | RY | RT | CRY | CRT;
+            enter(&mut caller, "msg_deadline", modes, BASIC)?;
             Ok(caller.data().message.deadline_ns)
         },
     )?;
@@ -71,7 +76,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
 }
 
 /// Who may answer.
-const ANSWER: Modes = U | RQ | NRQ | RY | RT;
+const ANSWER: Modes = U | RQ | NRQ | CQ | RY | RT | CRY | CRT;
 
 fn link_answer(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap(
@@ -136,11 +141,11 @@ fn not_answered(caller: &Caller<'_, State>, name: &str, end: &str) -> Result<()>
 }
 
 fn check_size(caller: &Caller<'_, State>, name: &str, size: usize) -> Result<(), Trap> {
-    let limit = match caller.data().message.entry {
-        Entry::Query {
-            replicated: false, ..
-        } => 3 << 20,
-        _ => MAX_PAYLOAD,
+    let (mode, _) = mode(&caller.data().message);
+    let limit = if mode & (NRQ | COMPOSITE) == 0 {
+        MAX_PAYLOAD
+    } else {
+        3 << 20
     };
     if size > limit {
         let text =

@@ -12,7 +12,7 @@ mod system;
 
 use super::instrument::{HOST, MARK, OUT_OF_INSTRUCTIONS};
 use super::state::{State, charge, mark};
-use super::{Entry, Trap, TrapAt};
+use super::{Entry, Message, Trap, TrapAt};
 use wasmtime::{Caller, Linker, Result};
 
 /// Kinds of messages, as a set. The names are those of the interface specification.
@@ -29,8 +29,14 @@ const C: Modes = 1 << 7;
 const T: Modes = 1 << 8;
 const F: Modes = 1 << 9;
 const S: Modes = 1 << 10;
+const CQ: Modes = 1 << 11;
+const CRY: Modes = 1 << 12;
+const CRT: Modes = 1 << 13;
+const CC: Modes = 1 << 14;
 /// Everything but `start`.
-const ANY: Modes = I | G | U | RQ | NRQ | RY | RT | C | T | F;
+const ANY: Modes = I | G | U | RQ | NRQ | RY | RT | C | T | F | COMPOSITE;
+/// Composite queries and their callbacks.
+const COMPOSITE: Modes = CQ | CRY | CRT | CC;
 
 /// What most calls cost.
 const BASIC: u64 = 500;
@@ -60,9 +66,13 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
     system::link(linker)
 }
 
-/// The mode of an entry point, and its name in error texts.
-fn mode(entry: &Entry) -> (Modes, &'static str) {
-    match entry {
+/// The mode of a message, and its name in error texts.
+fn mode(message: &Message) -> (Modes, &'static str) {
+    match message.entry {
+        Entry::Query { .. } if message.composite => (CQ, "composite query"),
+        Entry::Reply(_) if message.composite => (CRY, "composite reply callback"),
+        Entry::Reject(_) if message.composite => (CRT, "composite reject callback"),
+        Entry::Cleanup(_) if message.composite => (CC, "composite cleanup"),
         Entry::Start => (S, "start"),
         Entry::Init | Entry::PostUpgrade => (I, "init"),
         Entry::PreUpgrade => (G, "pre upgrade"),
@@ -101,7 +111,7 @@ fn enter(
 ) -> Result<()> {
     count(caller)?;
     charge(caller, instructions)?;
-    let (mode, mode_name) = mode(&caller.data().message.entry);
+    let (mode, mode_name) = mode(&caller.data().message);
     if modes & mode == 0 {
         return violation(format!(
             "\"ic0_{name}\" cannot be executed in {mode_name} mode"

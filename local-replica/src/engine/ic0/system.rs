@@ -62,8 +62,8 @@ pub(super) fn link(linker: &mut Linker<State>) -> Result<()> {
         "in_replicated_execution",
         |mut caller: Caller<'_, State>| -> Result<u32> {
             enter(&mut caller, "in_replicated_execution", ANY | S, BASIC)?;
-            let (mode, _) = mode(&caller.data().message.entry);
-            Ok(u32::from(mode & (NRQ | F) == 0))
+            let (mode, _) = mode(&caller.data().message);
+            Ok(u32::from(mode & (NRQ | F | COMPOSITE) == 0))
         },
     )?;
     link_time(linker)?;
@@ -136,18 +136,50 @@ fn link_certification(linker: &mut Linker<State>) -> Result<()> {
         "data_certificate_present",
         |mut caller: Caller<'_, State>| -> Result<u32> {
             enter(&mut caller, "data_certificate_present", ANY, BASIC)?;
-            Ok(0)
+            Ok(u32::from(caller.data().message.data_certificate.is_some()))
         },
     )?;
-    for name in ["data_certificate_size", "root_key_size"] {
-        linker.func_wrap("ic0", name, move || -> Result<u32> { unsupported(name) })?;
-    }
-    for name in ["data_certificate_copy", "root_key_copy"] {
-        linker.func_wrap("ic0", name, move |_: u32, _: u32, _: u32| -> Result<()> {
-            unsupported(name)
-        })?;
-    }
+    linker.func_wrap(
+        "ic0",
+        "data_certificate_size",
+        |mut caller: Caller<'_, State>| -> Result<u32> {
+            let modes = certificate_modes(&caller);
+            enter(&mut caller, "data_certificate_size", modes, BASIC)?;
+            Ok(certificate(caller.data()).len() as u32)
+        },
+    )?;
+    linker.func_wrap(
+        "ic0",
+        "data_certificate_copy",
+        |mut caller: Caller<'_, State>, target: u32, offset: u32, size: u32| -> Result<()> {
+            let name = "data_certificate_copy";
+            let modes = certificate_modes(&caller);
+            enter(&mut caller, name, modes, BASIC + u64::from(size))?;
+            copy(&mut caller, name, target, offset, size, certificate)
+        },
+    )?;
+    linker.func_wrap("ic0", "root_key_size", || -> Result<u32> {
+        unsupported("root_key_size")
+    })?;
+    linker.func_wrap(
+        "ic0",
+        "root_key_copy",
+        |_: u32, _: u32, _: u32| -> Result<()> { unsupported("root_key_copy") },
+    )?;
     Ok(())
+}
+
+/// A query without a certificate may no more ask for it than an update.
+fn certificate_modes(caller: &Caller<'_, State>) -> Modes {
+    match caller.data().message.data_certificate {
+        Some(_) => NRQ | CQ,
+        None => 0,
+    }
+}
+
+fn certificate(state: &State) -> &[u8] {
+    let certificate = state.message.data_certificate.as_deref();
+    certificate.unwrap_or_default()
 }
 
 fn link_text(linker: &mut Linker<State>) -> Result<()> {

@@ -100,6 +100,8 @@ fn message(entry: Entry) -> Message {
         instruction_limit: 1_000_000,
         call_context_instructions: 100,
         already_replied: false,
+        composite: false,
+        data_certificate: None,
         trap_at: None,
     }
 }

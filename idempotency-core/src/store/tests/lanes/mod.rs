@@ -18,9 +18,10 @@ mod quota_cases;
 mod quotas;
 mod stuck;
 
+use super::harness::fingerprint;
 use crate::{
     admission::{CountsIn, Request},
-    identity::{Digest, Fingerprint, Identity, Scope},
+    identity::{Identity, LaneKey, Scope},
     sequence::Sequence,
 };
 use candid::Principal;
@@ -38,13 +39,17 @@ fn lane_identity(lane: LaneNumber) -> Identity {
     lane_of(caller_of(lane), u64::from(lane % LANES_OF_A_CALLER))
 }
 
-fn lane_of(caller: u8, lane: u64) -> Identity {
+pub(super) fn lane_of(caller: u8, lane: u64) -> Identity {
     let caller = Principal::from_slice(&[caller]);
-    Identity::of_lane("pay", &Scope::Caller, &caller, lane).unwrap()
+    Identity::of_lane("pay", &Scope::Caller, &caller, &LaneKey::of(&lane)).unwrap()
 }
 
 fn scope_identity(caller: u8) -> Identity {
-    let caller = Principal::from_slice(&[caller]);
+    scope_identity_of(caller.into())
+}
+
+pub(super) fn scope_identity_of(caller: u64) -> Identity {
+    let caller = Principal::from_slice(&caller.to_le_bytes());
     Identity::of_scope("pay", &Scope::Caller, &caller).unwrap()
 }
 
@@ -52,7 +57,7 @@ fn scope_identity(caller: u8) -> Identity {
 fn request(caller: u8, sequence: Sequence, args: u8) -> Request {
     Request {
         identity: Identity::of_number(&sequence.lane, sequence.number),
-        fingerprint: Fingerprint::new(Digest::of_bytes(&[args]), None, None),
+        fingerprint: fingerprint(args, None),
         created_at: None,
         counts_in: Some(Box::new(CountsIn {
             sequence: Some(sequence),

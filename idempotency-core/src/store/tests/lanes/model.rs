@@ -89,14 +89,17 @@ fn usage(driver: &Driver, caller: u8, at: Timestamp) -> (Usage, bool) {
 
 /// Until when the record of a number is held, or of one that was released as much as if it were.
 fn held_until(driver: &Driver, key: (LaneNumber, u64), expires_at: u64) -> u64 {
-    let identity = Identity::of_number(&lane_identity(key.0), key.1);
-    let until = driver.store.guaranteed_until(&identity).unwrap();
-    let until = until.unwrap_or_else(|| {
+    guaranteed_until(driver, key).unwrap_or_else(|| {
         let mut inner = driver.store.inner.borrow_mut();
         let slice = inner.slice_for(Timestamp::from_nanos(expires_at), driver.store.policy());
-        inner.until(slice).unwrap()
-    });
-    until.as_nanos()
+        inner.until(slice).unwrap().as_nanos()
+    })
+}
+
+fn guaranteed_until(driver: &Driver, key: (LaneNumber, u64)) -> Option<u64> {
+    let identity = Identity::of_number(&lane_identity(key.0), key.1);
+    let until = driver.store.guaranteed_until(&identity).unwrap();
+    until.map(Timestamp::as_nanos)
 }
 
 impl Lane {
@@ -221,7 +224,7 @@ impl Model {
         newcomers: u64,
     ) -> Result<(), TestCaseError> {
         let key = (sent.lane, sent.number);
-        let remembered = self.outcomes.get(&key).map(|outcome| outcome.answer(&sent));
+        let remembered = (self.outcomes.get(&key)).map(|outcome| outcome.answer(&sent, self.now));
         if remembered.as_ref() == Some(&answer) {
             return Ok(());
         }
@@ -363,7 +366,10 @@ impl Model {
     fn end(&mut self, driver: &Driver, number: LaneNumber, sequence: u64, ended: Ended) {
         let key = (number, sequence);
         let outcome = self.outcomes.get_mut(&key).unwrap();
-        outcome.held_until = held_until(driver, key, outcome.expires_at);
+        // What ran past its window is recorded anew, or not at all.
+        if let Some(until) = guaranteed_until(driver, key) {
+            outcome.held_until = until;
+        }
         if let Some(counted_until) = outcome.counted_until
             && outcome.held_until >= self.now
         {
@@ -371,7 +377,7 @@ impl Model {
                 Ended::Reply(reply) => reply.len() as u64,
                 Ended::NoReply | Ended::Interrupted => 0,
             };
-            // Its record was moved to where it lives longer than it counts.
+            // Its new record lives longer than it counts.
             let entries = u64::from(counted_until < outcome.held_until);
             let charges = self.charges.entry(caller_of(number)).or_default();
             let (until, policy) = (outcome.held_until, &self.config.policy);
@@ -471,8 +477,7 @@ impl Model {
 
     /// What a scope holds, requests and bytes of replies.
     fn held(&self, caller: u8) -> (u64, u64) {
-        let held = (self.counted(caller))
-            .filter(|outcome| outcome.is_running() || outcome.held_until >= self.now);
+        let held = (self.counted(caller)).filter(|outcome| outcome.held_until >= self.now);
         held.fold((0, 0), |(entries, bytes), outcome| {
             (entries + 1, bytes + outcome.bytes())
         })
@@ -482,13 +487,10 @@ impl Model {
     fn taken(&self, caller: u8) -> [(u64, u64); 2] {
         let charges = self.charges.get(&caller);
         let bounds = charges.map_or([(0, 0); 2], |charges| charges.at(self.now));
-        let (mut running, mut overdue) = (0, 0);
-        for outcome in self.counted(caller).filter(|outcome| outcome.is_running()) {
-            running += 1;
-            overdue += u64::from(outcome.counted_until.is_some_and(|until| until < self.now));
-        }
-        let largest = charges::counted(MAX_REPLY_BYTES.into());
-        bounds.map(|(entries, bytes)| (entries + overdue, bytes + running * largest))
+        let running = (self.counted(caller))
+            .filter(|outcome| outcome.is_running() && outcome.held_until >= self.now);
+        let reserved = running.count() as u64 * charges::counted(MAX_REPLY_BYTES.into());
+        bounds.map(|(entries, bytes)| (entries, bytes + reserved))
     }
 
     /// Each scope is charged for what it was counted with, and for no less than is held of it.
@@ -551,14 +553,18 @@ impl Outcome {
         }
     }
 
-    fn answer(&self, sent: &Sent) -> Answer {
+    fn answer(&self, sent: &Sent, now: u64) -> Answer {
         let since = Timestamp::from_nanos(self.since);
         if sent.args != self.args {
             return Answer::Refused(IdempotencyError::KeyReused);
         }
         match &self.state {
-            State::Running => Answer::Refused(IdempotencyError::InProgress { since }),
-            State::Unknown => Answer::Refused(IdempotencyError::OutcomeUnknown { since }),
+            State::Running if now <= self.expires_at => {
+                Answer::Refused(IdempotencyError::InProgress { since })
+            }
+            State::Running | State::Unknown => {
+                Answer::Refused(IdempotencyError::OutcomeUnknown { since })
+            }
             State::Done(reply) => Answer::Replayed(reply.clone()),
             State::Dropped => {
                 Answer::Refused(IdempotencyError::ReplyDropped { executed_at: since })

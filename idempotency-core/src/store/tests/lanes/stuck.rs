@@ -145,12 +145,18 @@ fn what_runs_is_not_settled_by_an_operator() {
     let mut driver = open(1);
     let since = driver.now();
     assert_eq!(send(&mut driver, 0, Run::Async), Answer::Executed(vec![]));
-    for _ in 0..5 {
+    for windows in 0..5 {
         assert_eq!(free(&driver, 0), FreedLane::Running { since });
         let again = send(&mut driver, 0, Run::Sync);
+        let in_progress = Answer::Refused(IdempotencyError::InProgress { since });
+        let is_overdue = windows > 1;
         assert_eq!(
             again,
-            Answer::Refused(IdempotencyError::InProgress { since })
+            if is_overdue {
+                unknown(since)
+            } else {
+                in_progress
+            }
         );
         assert_eq!(send(&mut driver, 1, Run::Sync), gap(0));
         wait(&mut driver, WINDOW);

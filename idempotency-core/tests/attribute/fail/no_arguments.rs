@@ -1,14 +1,12 @@
-use idempotency_core::{Policy, Store, idempotent};
 use ic_stable_structures::DefaultMemoryImpl;
+use idempotency_core::{Policy, Store, idempotent};
 
 thread_local! {
     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
 }
 
-#[idempotent(store = STORE, key = key, scope = global)]
+#[idempotent(store = STORE, key = args)]
 #[ic_cdk::update]
-fn pay(key: u64, global: u64) -> u64 {
-    key + global
-}
+fn pay() {}
 
 fn main() {}
