@@ -1,8 +1,9 @@
 //! Shares of a store, and a price for what it remembers: one caller's requests are not another's trouble.
 
-use crate::common::{Answer, Failure, Fixture, HOUR, Refusal, ok, refused, with_canister};
+use crate::common::{Answer, Failure, Fixture, HOUR, Plan, Refusal, ok, refused, with_canister};
 use candid::Principal;
 use integration_tests::{Canister, TEST_CANISTER, user};
+use pocket_ic::RejectResponse;
 
 /// As the store of the test canister has it.
 const REQUESTS: u64 = 10;
@@ -69,6 +70,31 @@ fn the_bytes_of_replies_are_shared_too() {
         assert!(say_shared(&it, user(1), 0, 700).is_ok());
         assert!(say_shared(&it, user(2), 0, 700).is_ok());
     });
+}
+
+/// Room for the largest reply is taken while a call runs, and given back when it has a shorter one or none.
+#[test]
+fn calls_that_await_take_no_more_than_they_leave() {
+    for plan in [
+        Plan::Answer,
+        Plan::AnswerMuch,
+        Plan::FailFirst,
+        Plan::TrapLater,
+    ] {
+        with_canister(|it| {
+            let work = |key: u64| -> Result<Answer, RejectResponse> {
+                it.canister.update(user(1), "work_shared", (key, plan))
+            };
+            for key in 0..REQUESTS {
+                let is_over = work(key).is_ok_and(|answer| over_quota(&answer).is_some());
+                assert!(!is_over, "{plan:?}: {key}");
+            }
+            let answer = work(REQUESTS).expect("it answers");
+            assert!(over_quota(&answer).is_some(), "{plan:?}: {answer:?}");
+            assert_eq!(it.executions("work_shared"), REQUESTS);
+            assert!(say_shared(&it, user(2), 0, 1).is_ok());
+        });
+    }
 }
 
 #[test]

@@ -1,7 +1,26 @@
 //! Sequence numbers of calls that await: what waits for them, and what does not.
 
-use crate::common::{Answer, Failure, Plan, gap, is_in_progress, is_unknown, ok, with_canister};
+use crate::common::{
+    Answer, Failure, Fixture, HOUR, Plan, SLICE, gap, is_in_progress, is_unknown, ok, used,
+    with_canister,
+};
+use candid::Principal;
+use idempotency_core::sequence::FreedLane;
 use integration_tests::{TEST_CANISTER, user};
+use pocket_ic::RejectResponse;
+
+/// Frees the lane of the first user at an endpoint.
+fn free_lane(
+    it: &Fixture<'_>,
+    sender: Principal,
+    endpoint: &str,
+    number: u64,
+) -> Result<FreedLane, RejectResponse> {
+    (it.canister).update(sender, "free_lane", (endpoint, user(1), number))
+}
+
+/// Who installed the canister.
+const CONTROLLER: Principal = Principal::anonymous();
 
 #[test]
 fn a_strict_lane_waits_for_what_is_in_flight() {
@@ -59,6 +78,59 @@ fn a_strict_lane_stops_at_an_unknown_outcome() {
         }
         assert_eq!(it.next_sequence("work_in_order", 0), 0);
         assert_eq!(it.executions("work_in_order"), 1);
+    });
+}
+
+#[test]
+fn a_strict_lane_is_stuck_until_an_operator_frees_it() {
+    with_canister(|it| {
+        let endpoint = "work_in_order";
+        it.work_at(endpoint, 0, Plan::TrapLater)
+            .expect_err("it traps");
+        let first = it.work_at(endpoint, 0, Plan::TrapLater);
+        assert!(is_unknown(first.as_ref().expect("it answers")));
+        it.wait(HOUR + SLICE);
+        it.run_timers();
+        assert_eq!(it.stats().4.entries, 0, "its record has expired");
+        for _ in 0..2 {
+            assert_eq!(it.work_at(endpoint, 0, Plan::Answer), first);
+            assert_eq!(it.work_at(endpoint, 1, Plan::Answer), Ok(gap(0)));
+            it.canister
+                .upgrade(TEST_CANISTER, ())
+                .expect("the upgrade succeeds");
+        }
+
+        free_lane(&it, user(1), endpoint, 0).expect_err("it is not for users");
+        let other = free_lane(&it, CONTROLLER, endpoint, 1);
+        assert_eq!(other, Ok(FreedLane::NotStuck { next: 0 }));
+        let freed = free_lane(&it, CONTROLLER, endpoint, 0);
+        assert!(matches!(freed, Ok(FreedLane::Freed { .. })), "{freed:?}");
+        let again = free_lane(&it, CONTROLLER, endpoint, 0);
+        assert_eq!(again, Ok(FreedLane::NotStuck { next: 1 }));
+        assert_eq!(it.next_sequence(endpoint, 0), 1);
+        assert_eq!(it.work_at(endpoint, 0, Plan::Answer), Ok(used(1)));
+        assert_eq!(it.work_at(endpoint, 1, Plan::Answer), Ok(ok("2: done")));
+    });
+}
+
+#[test]
+fn a_lane_is_not_freed_of_what_runs() {
+    with_canister(|it| {
+        let endpoint = "work_in_order";
+        let sent = it
+            .canister
+            .send(user(1), endpoint, (0u64, Plan::Hold))
+            .expect("it is accepted");
+        it.run_until_held();
+        let running = free_lane(&it, CONTROLLER, endpoint, 0);
+        assert!(
+            matches!(running, Ok(FreedLane::Running { .. })),
+            "{running:?}"
+        );
+        assert_eq!(it.work_at(endpoint, 1, Plan::Answer), Ok(gap(0)));
+        it.answer_outcall();
+        assert_eq!(it.canister.answer::<Answer>(sent), Ok(ok("1: done")));
+        assert_eq!(it.work_at(endpoint, 1, Plan::Answer), Ok(ok("2: done")));
     });
 }
 

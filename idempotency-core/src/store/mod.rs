@@ -272,14 +272,14 @@ impl<M: Memory> Store<M> {
     /// ```
     /// use candid::Principal;
     /// use ic_stable_structures::DefaultMemoryImpl;
-    /// use idempotency_core::{Damaged, Store, identity::{Identity, LaneKey, Scope}, sequence::FreedLane};
+    /// use idempotency_core::{Store, identity::{Identity, LaneKey, Scope}, sequence::FreedLane};
     ///
     /// thread_local! {
     ///     static ORDERS: Store<DefaultMemoryImpl> = /* as the endpoint has it */
     /// #       Store::new(DefaultMemoryImpl::default(), Default::default());
     /// }
     ///
-    /// /// What to do with order `number` of `client`, of which only he knows whether it was placed.
+    /// /// After somebody has found out whether order `number` of `client` was placed.
     /// #[ic_cdk::update(guard = "is_operator")]
     /// fn free_orders_of(client: Principal, number: u64) -> FreedLane {
     ///     // As the attribute of `order` says: its name, its `scope`, and its `lane` if it has one.

@@ -2,7 +2,7 @@
 
 use crate::{
     Answer, Failure,
-    state::{LANES, MAIN, SMALL, ran},
+    state::{LANES, MAIN, SHARED, SMALL, ran},
 };
 use candid::{CandidType, Deserialize, Principal};
 use ic_cdk::call::Call;
@@ -102,6 +102,12 @@ async fn work_forgetfully(key: Vec<u8>, plan: Plan) -> Answer {
 #[ic_cdk::update]
 async fn work_small(key: Vec<u8>, plan: Plan) -> Answer {
     work_on("work_small", plan).await
+}
+
+#[idempotent(store = SHARED, key = *key, errors = forget)]
+#[ic_cdk::update]
+async fn work_shared(key: u64, plan: Plan) -> Answer {
+    work_on("work_shared", plan).await
 }
 
 #[idempotent(store = LANES, sequence = number)]
