@@ -64,7 +64,8 @@ pub(crate) struct Sent {
     pub(crate) message: MessageId,
     /// Before this round it is waited for.
     pub(crate) patience: u64,
-    /// Upgrades by when it was sent.
+    /// When it was sent, and upgrades by then.
+    pub(crate) round: u64,
     pub(crate) upgrades: u64,
     /// The key was known to be done when this was sent: when that execution started.
     done: Option<u64>,
@@ -100,6 +101,7 @@ impl Told {
         request: Request,
         message: MessageId,
         patience: u64,
+        round: u64,
         upgrades: u64,
     ) -> Sent {
         let done = self.done.get(&request.key).map(|done| done.started);
@@ -107,6 +109,7 @@ impl Told {
             request,
             message,
             patience,
+            round,
             upgrades,
             done,
         }

@@ -17,6 +17,8 @@ const REQUESTS_PER_ROUND: usize = 12;
 /// Rounds between two looks at the canister's own books.
 const AUDIT_ROUNDS: u64 = 200;
 /// For how long after an upgrade answers to calls from before it may come.
+/// For how long after an upgrade answers to calls from before may come, and do harm.
+const STRAY_ROUNDS: u64 = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// The faults of a seed. They happen to the caller as well as to the canister under test.
@@ -74,6 +76,8 @@ struct Run {
     sent: Vec<Sent>,
     /// Of the canister under test, and of both.
     upgrades: (u64, u64),
+    /// The round of the last one.
+    upgraded: u64,
     /// Faults that are counted already.
     counted: usize,
     round: u64,
@@ -121,6 +125,7 @@ impl Run {
             told: Told::default(),
             sent: Vec::new(),
             upgrades: (0, 0),
+            upgraded: 0,
             counted: 0,
             round: 0,
             outcome: Outcome::default(),
@@ -166,7 +171,9 @@ impl Run {
         match self.host.send(sender, to, method, payload) {
             Ok(message) => {
                 let patience = self.round + self.random.u64(1..40);
-                let sent = self.told.sent(request, message, patience, self.upgrades.1);
+                let sent = self
+                    .told
+                    .sent(request, message, patience, self.round, self.upgrades.1);
                 self.sent.push(sent);
             }
             // Stopped, or out of cycles.
@@ -229,7 +236,7 @@ impl Run {
                 | ErrorCode::CanisterStopped
                 | ErrorCode::CanisterOutOfCycles
         ) || reject.message.contains("injected by local-replica");
-        if by_fault || self.is_cut_off(sent) {
+        if by_fault || self.is_cut_off(sent) || self.may_be_harmed(sent) {
             Ok(())
         } else {
             Err(format!(
@@ -242,6 +249,12 @@ impl Run {
     /// Whether an upgrade forgot the call: what answers it was waiting for come as a surprise to the new heap.
     fn is_cut_off(&self, sent: &Sent) -> bool {
         sent.upgrades < self.upgrades.1
+    }
+
+    /// Whether an answer to a call from before an upgrade may have hit memory that the request needs, as the docs of the library's
+    /// `attempt` say: ic-cdk writes to it, mostly but not always in a message that traps.
+    fn may_be_harmed(&self, sent: &Sent) -> bool {
+        self.upgrades.1 > 0 && sent.round < self.upgraded + STRAY_ROUNDS
     }
 
     /// Whether the answer may be that to another request, as the docs of the library's `attempt` say: to a request of the same
@@ -341,6 +354,7 @@ impl Run {
             {
                 self.upgrades.0 += u64::from(*canister == self.canister);
                 self.upgrades.1 += 1;
+                self.upgraded = self.round;
             }
         }
         self.counted = faults.len();

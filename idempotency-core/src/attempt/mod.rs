@@ -28,7 +28,8 @@
 //!   finds what is at that address then.
 //! - *Calls that are made elsewhere:* in tasks which a method spawns, in timers, and in methods without the attribute. Those are
 //!   not checked.
-//! - *An answer that reaches no waiting call.* ic-cdk takes whatever is at the address for one, and mostly traps. If the new
+//! - *An answer that reaches no waiting call.* ic-cdk takes whatever is at the address for one. Mostly it traps, and the IC undoes
+//!   it; but it may also write there, which harms the heap until the next upgrade: calls that need what was there trap. If the new
 //!   module is not the old one, the callback may be another function.
 //!
 //! None of this can happen to a canister that was stopped: it stops when all its calls are answered. So stop a canister before you
