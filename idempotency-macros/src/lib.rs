@@ -54,7 +54,7 @@ use proc_macro::TokenStream;
 /// a variant's case more; `nat` that becomes `int`; another Rust type for the same candid type.
 ///
 /// These do, so that with `key = args` a retry across the upgrade runs again, and with another key is refused as `KeyReused`: a
-/// client that fills in a field which it left out at first; another name of a field or case; another type (`nat64` for `nat`);
+/// client that fills in a field which it left out at first, also one that the canister does not know; another name of a field or case; another type (`nat64` for `nat`);
 /// elements in another order. A client that encodes an unordered map must bring its entries into one order, or name its requests
 /// by a `key`. A `key = (arg.to, arg.amount)` names requests by the fields that it lists alone: on an endpoint that lives long,
 /// prefer it.
