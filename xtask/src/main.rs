@@ -63,11 +63,11 @@ fn demo() -> Vec<Step> {
     let mut steps = replica();
     steps.push(Step::new(
         "build the demo",
-        cargo("build --package integration-tests --bin demo"),
+        cargo("build --workspace --bin demo"),
     ));
     steps.push(Step::shown(
         "the demo",
-        cargo("run --quiet --package integration-tests --bin demo"),
+        cargo("run --quiet --workspace --bin demo"),
     ));
     steps
 }
@@ -76,12 +76,12 @@ fn bench(quick: bool) -> Vec<Step> {
     let mut steps = replica();
     steps.push(Step::new(
         "build the benchmarks",
-        cargo("build --package bench-runner"),
+        cargo("build --workspace --bin bench-runner"),
     ));
     let quick = if quick { "-- --quick" } else { "" };
     steps.push(Step::shown(
         "the benchmarks",
-        cargo(&format!("run --quiet --package bench-runner {quick}")),
+        cargo(&format!("run --quiet --workspace --bin bench-runner {quick}")),
     ));
     steps
 }
@@ -131,7 +131,7 @@ fn replica() -> Vec<Step> {
         true => vec![],
         false => vec![Step::new(
             "build local-replica",
-            cargo("build --package local-replica"),
+            cargo("build --workspace --bin local-replica"),
         )],
     }
 }
