@@ -5,7 +5,11 @@ mod steps;
 mod wasm;
 
 use clap::{Parser, Subcommand};
-use std::{env, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
 use steps::{Failed, Step, cargo};
 
 #[derive(Parser)]
@@ -65,10 +69,7 @@ fn demo() -> Vec<Step> {
         "build the demo",
         cargo("build --workspace --bin demo"),
     ));
-    steps.push(Step::shown(
-        "the demo",
-        cargo("run --quiet --workspace --bin demo"),
-    ));
+    steps.push(Step::shown("the demo", built("demo")));
     steps
 }
 
@@ -78,11 +79,9 @@ fn bench(quick: bool) -> Vec<Step> {
         "build the benchmarks",
         cargo("build --workspace --bin bench-runner"),
     ));
-    let quick = if quick { "-- --quick" } else { "" };
-    steps.push(Step::shown(
-        "the benchmarks",
-        cargo(&format!("run --quiet --workspace --bin bench-runner {quick}")),
-    ));
+    let mut runner = built("bench-runner");
+    runner.args(quick.then_some("--quick"));
+    steps.push(Step::shown("the benchmarks", runner));
     steps
 }
 
@@ -134,6 +133,18 @@ fn replica() -> Vec<Step> {
             cargo("build --workspace --bin local-replica"),
         )],
     }
+}
+
+/// A binary that was built with the features of the whole workspace: built by its package alone, it would have all that it
+/// depends on built again, the Wasm engine above all.
+fn built(binary: &str) -> Command {
+    let path = target_directory().join("debug").join(binary);
+    let mut command = Command::new(path.with_extension(env::consts::EXE_EXTENSION));
+    // As `.cargo/config.toml` has it for what cargo runs.
+    if env::var_os("POCKET_IC_MUTE_SERVER").is_none() {
+        command.env("POCKET_IC_MUTE_SERVER", "1");
+    }
+    command
 }
 
 /// Where cargo puts what it builds.
