@@ -80,10 +80,7 @@ fn extra_arguments_are_ignored_by_the_method_but_not_in_a_retry() {
             );
         }
         // After an upgrade the method may know the argument, and the first call's bytes must be a retry then, too.
-        assert_eq!(
-            it.say("say", b"key", "hello"),
-            refused(Refusal::KeyReused)
-        );
+        assert_eq!(it.say("say", b"key", "hello"), refused(Refusal::KeyReused));
     });
 }
 

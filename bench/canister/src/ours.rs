@@ -6,7 +6,10 @@ use candid::Principal;
 use idempotency_core::{
     Policy, Store, Timestamp,
     admission::{Decision, Request, admit},
-    identity::{Argument, Fingerprint, Identity, RequestKey, Scope},
+    identity::{
+        Argument, Compared, Fingerprint, Fingerprinted, Identity, LazyFingerprint, RequestKey,
+        Scope,
+    },
 };
 
 /// More than is ever filled in.
@@ -26,7 +29,13 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) fn with<T>(work: impl FnOnce(&mut Self) -> T) -> T {
-        let fingerprint = Fingerprint::of_argument(&Argument::new(b"arguments"));
+        let fingerprint = LazyFingerprint::new(
+            &Argument::new(b"arguments"),
+            Compared::Argument,
+            None,
+            &Scope::Caller,
+        )
+        .fingerprint();
         work(&mut Self { fingerprint })
     }
 }

@@ -166,14 +166,17 @@ impl<A, R> Endpoint<A, R> {
         &self,
         args: &A,
         argument: &'a Argument<'a>,
-        created_at: Option<Timestamp>,
+        description: &'a Description,
     ) -> LazyFingerprint<'a> {
         let compared = match self.compare {
             Compare::Arguments => Compared::Argument,
             Compare::Expression(chosen) => chosen(args),
             Compare::Nothing => Compared::Nothing,
         };
-        LazyFingerprint::new(argument, compared, created_at)
+        let Description {
+            created_at, scope, ..
+        } = description;
+        LazyFingerprint::new(argument, compared, *created_at, scope)
     }
 
     pub(super) fn encoded(&self, reply: R) -> (Vec<u8>, bool) {

@@ -156,7 +156,7 @@ fn begin<M: Memory, A, R>(
         Ok(None) => return paid(endpoint, Begun::Unrecorded(args)),
         Err(error) => return Begun::Answer(endpoint.refusal(error)),
     };
-    let fingerprint = endpoint.fingerprint(&args, &argument, description.created_at);
+    let fingerprint = endpoint.fingerprint(&args, &argument, &description);
     let request = Request {
         identity,
         fingerprint,

@@ -1,31 +1,44 @@
 //! What a retry must have in common with the original.
 
-use super::{Argument, CHOSEN, Key, KeyWriter};
+use super::{Argument, CHOSEN, Key, KeyWriter, Scope};
 use crate::time::Timestamp;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher;
 
-/// 16 bytes of a BLAKE3 hash. To find two arguments with one digest takes 2^64 hashes.
+/// 16 bytes of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub(crate) [u8; 16]);
 
 impl Digest {
+    /// Whoever finds two arguments with one digest deceives all who share his scope, so there it is BLAKE3, of which that
+    /// takes 2^64 hashes. In a scope of his own he deceives himself: there it is SipHash, at a quarter of the cost.
+    fn of(hashed: &[u8], scope: &Scope) -> Self {
+        match scope {
+            Scope::Caller => {
+                let mut hasher = SipHasher13::new();
+                hasher.write(hashed);
+                Self(hasher.finish128().as_bytes())
+            }
+            Scope::Global | Scope::Of(_) => {
+                let mut digest = [0; 16];
+                digest.copy_from_slice(&blake3::hash(hashed).as_bytes()[..16]);
+                Self(digest)
+            }
+        }
+    }
+
     /// Of an argument as it was sent, by value.
-    pub fn of_argument(argument: &Argument<'_>) -> Self {
-        Self::first_bytes(argument.hash())
+    fn of_argument(argument: &Argument<'_>, scope: &Scope) -> Self {
+        Self::of(argument.hashed(), scope)
     }
 
     /// Of what `fingerprint = EXPR` chose, and of the request's `created_at`: a record lives by the `created_at` it was made
     /// with, so a retry that brings a later one would outlive it and run again.
-    fn of_chosen(chosen: &KeyWriter, created_at: Option<Timestamp>) -> Self {
+    fn of_chosen(chosen: &KeyWriter, created_at: Option<Timestamp>, scope: &Scope) -> Self {
         let mut hashed = vec![CHOSEN, u8::from(created_at.is_some())];
         hashed.extend(created_at.map_or(0, Timestamp::as_nanos).to_le_bytes());
         hashed.extend_from_slice(chosen.written());
-        Self::first_bytes(blake3::hash(&hashed).as_bytes())
-    }
-
-    fn first_bytes(hash: &[u8; 32]) -> Self {
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&hash[..16]);
-        Self(digest)
+        Self::of(&hashed, scope)
     }
 }
 
@@ -34,16 +47,6 @@ impl Digest {
 pub struct Fingerprint {
     pub(crate) argument: Option<Digest>,
     pub(crate) chosen: Option<Digest>,
-}
-
-impl Fingerprint {
-    /// With this argument, `fingerprint = args`.
-    pub fn of_argument(argument: &Argument<'_>) -> Self {
-        Self {
-            argument: Some(Digest::of_argument(argument)),
-            chosen: None,
-        }
-    }
 }
 
 /// What a retry must have in common with the original, as the endpoint says now.
@@ -93,6 +96,7 @@ pub struct LazyFingerprint<'a> {
     argument: &'a Argument<'a>,
     compared: Compared,
     created_at: Option<Timestamp>,
+    scope: &'a Scope,
 }
 
 impl<'a> LazyFingerprint<'a> {
@@ -101,20 +105,28 @@ impl<'a> LazyFingerprint<'a> {
         argument: &'a Argument<'a>,
         compared: Compared,
         created_at: Option<Timestamp>,
+        scope: &'a Scope,
     ) -> Self {
         Self {
             argument,
             compared,
             created_at,
+            scope,
         }
+    }
+
+    fn argument(&self) -> Digest {
+        Digest::of_argument(self.argument, self.scope)
+    }
+
+    fn of_chosen(&self, chosen: &KeyWriter) -> Digest {
+        Digest::of_chosen(chosen, self.created_at, self.scope)
     }
 
     fn chosen(&self) -> Option<Digest> {
         match (&self.compared, self.created_at) {
-            (Compared::Chosen(chosen), created_at) => Some(Digest::of_chosen(chosen, created_at)),
-            (Compared::Nothing, Some(_)) => {
-                Some(Digest::of_chosen(&KeyWriter::default(), self.created_at))
-            }
+            (Compared::Chosen(chosen), _) => Some(self.of_chosen(chosen)),
+            (Compared::Nothing, Some(_)) => Some(self.of_chosen(&KeyWriter::default())),
             (Compared::Argument | Compared::Nothing, _) => None,
         }
     }
@@ -128,19 +140,17 @@ impl Fingerprinted for LazyFingerprint<'_> {
             (None, None) => true,
             // Made with `fingerprint = off`, under which `created_at` alone counts.
             (None, Some(chosen)) => {
-                let of_created_at = Digest::of_chosen(&KeyWriter::default(), self.created_at);
-                self.created_at.is_none() || chosen == of_created_at
+                self.created_at.is_none() || chosen == self.of_chosen(&KeyWriter::default())
             }
             (Some(argument), chosen) => {
-                (chosen.is_some() && chosen == self.chosen())
-                    || argument == Digest::of_argument(self.argument)
+                (chosen.is_some() && chosen == self.chosen()) || argument == self.argument()
             }
         }
     }
 
     fn fingerprint(&self) -> Fingerprint {
         let argument = match self.compared {
-            Compared::Argument | Compared::Chosen(_) => Some(Digest::of_argument(self.argument)),
+            Compared::Argument | Compared::Chosen(_) => Some(self.argument()),
             Compared::Nothing => None,
         };
         Fingerprint {
@@ -173,14 +183,16 @@ mod tests {
         check: impl FnOnce(&LazyFingerprint<'_>) -> T,
     ) -> T {
         let bytes = candid::encode_args((first, second, created_at)).unwrap();
-        let argument = Argument::new(&bytes);
+        let (argument, scope) = (Argument::new(&bytes), Scope::Caller);
         let compared = match endpoint {
             Endpoint::Args => Compared::Argument,
             Endpoint::First => Compared::chosen(&first),
             Endpoint::Off => Compared::Nothing,
         };
         let created_at = created_at.filter(|_| reads_created_at);
-        check(&LazyFingerprint::new(&argument, compared, created_at))
+        check(&LazyFingerprint::new(
+            &argument, compared, created_at, &scope,
+        ))
     }
 
     const ENDPOINTS: [Endpoint; 3] = [Endpoint::Args, Endpoint::First, Endpoint::Off];
@@ -216,5 +228,32 @@ mod tests {
                 assert_eq!(matches, is_retry, "{endpoint:?} {other:?}");
             }
         }
+    }
+
+    /// Two arguments of `(key, to, amount, memo)` that an attacker found in two billion trials to have one digest of 64 bits.
+    #[test]
+    fn what_was_ground_for_a_shorter_digest_differs() {
+        let [one, other] = [
+            (42u64, "mally", 1_000_000u64, 0xd917_2dd8_7f61_d8d7u64),
+            (42u64, "alice", 10u64, 0x8808_2be7_6f88_ada4u64),
+        ]
+        .map(|arguments| candid::encode_args(arguments).unwrap());
+        for scope in [Scope::Caller, Scope::Global, Scope::of("account")] {
+            let [one, other] =
+                [&one, &other].map(|bytes| Digest::of_argument(&Argument::new(bytes), &scope));
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn a_shared_scope_has_digests_that_cannot_be_ground() {
+        let argument = Argument::new(b"any");
+        let blake3 = |hashed: &[u8]| blake3::hash(hashed).as_bytes()[..16].to_vec();
+        for scope in [Scope::Global, Scope::of("account")] {
+            let digest = Digest::of_argument(&argument, &scope);
+            assert_eq!(digest.0[..], blake3(argument.hashed()));
+        }
+        let own = Digest::of_argument(&argument, &Scope::Caller);
+        assert_ne!(own.0[..], blake3(argument.hashed()));
     }
 }

@@ -14,9 +14,13 @@
 //! - *In a shared scope* (`global`, or an expression) whoever knows a key and what the fingerprint covers gets the reply: that
 //!   is what sharing means. Who may use a shared scope is for the method's `guard` to say.
 //! - *In a shared scope he makes a request of his own that passes for another's.* Then the other would be answered with what
-//!   the attacker paid for, and not run. Fingerprints are 128 bits of BLAKE3: for a given argument it takes him 2^128 hashes
-//!   to find another with its fingerprint, and 2^64 if he has a free hand in both arguments. With `fingerprint = off`, or an
-//!   expression that leaves fields out, what is left out is not compared: in a shared scope compare all that counts.
+//!   the attacker paid for, and not run. Fingerprints are 128 bits of BLAKE3 there: for a given argument it takes him 2^128
+//!   hashes to find another with its fingerprint, and 2^64 if he has a free hand in both arguments. With `fingerprint = off`,
+//!   or an expression that leaves fields out, what is left out is not compared: in a shared scope compare all that counts.
+//! - *In his own scope he makes fingerprints collide.* They are 128 bits of SipHash with a public key there, which guard against
+//!   mistakes and not against attacks: he deceives himself about a request of his own. A canister that calls for many users is
+//!   one caller: it must choose the keys itself, or give each user keys of his own, as two users with one key would be in each
+//!   other's way in any case. With `key = args` the arguments are in the identity, and need no fingerprint.
 //! - *He fills the store with requests of his own.* Capacity bounds the harm; see [`Policy`](crate::Policy).
 //! - *He grinds identities to make the store's index degenerate.* 34 equal bits make a path four nodes deep; from there on
 //!   each further collision costs him 2^34 hashes and a call, and a look-up of an identity with the same 34 bits a
@@ -86,7 +90,7 @@ impl RequestKey {
     /// `key = args`: all arguments by value.
     pub fn of_argument(argument: &Argument<'_>) -> Self {
         let mut key = KeyWriter::default();
-        key.bytes(argument.hash());
+        key.bytes(blake3::hash(argument.hashed()).as_bytes());
         Self(key)
     }
 }
@@ -95,7 +99,7 @@ impl RequestKey {
 #[derive(Debug)]
 pub struct Argument<'a> {
     bytes: &'a [u8],
-    hash: OnceCell<[u8; 32]>,
+    hashed: OnceCell<Vec<u8>>,
 }
 
 impl<'a> Argument<'a> {
@@ -103,13 +107,13 @@ impl<'a> Argument<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
-            hash: OnceCell::new(),
+            hashed: OnceCell::new(),
         }
     }
 
-    /// A hash of its values, made when it is first needed: some 60 instructions a byte.
-    fn hash(&self) -> &[u8; 32] {
-        self.hash.get_or_init(|| {
+    /// What stands for it in hashes, made when it is first needed.
+    fn hashed(&self) -> &[u8] {
+        self.hashed.get_or_init(|| {
             let mut hashed = Vec::with_capacity(self.bytes.len().max(USUAL_ARGUMENT_BYTES));
             hashed.push(ARGUMENT_VALUES);
             if values::write(self.bytes, &mut hashed).is_none() {
@@ -117,7 +121,7 @@ impl<'a> Argument<'a> {
                 hashed.push(ARGUMENT_BYTES);
                 hashed.extend_from_slice(self.bytes);
             }
-            *blake3::hash(&hashed).as_bytes()
+            hashed
         })
     }
 }
@@ -331,7 +335,7 @@ mod tests {
 
     #[test]
     fn an_argument_that_is_not_candid_stands_for_itself() {
-        let hash = |bytes: &[u8]| *Argument::new(bytes).hash();
+        let hash = |bytes: &[u8]| Argument::new(bytes).hashed().to_vec();
         let candid = candid::encode_one(7u64).unwrap();
         let cut = &candid[..candid.len() - 1];
         let hashes = [

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-fn hash(argument: &[u8]) -> [u8; 32] {
-    *Argument::new(argument).hash()
+fn hash(argument: &[u8]) -> Vec<u8> {
+    Argument::new(argument).hashed().to_vec()
 }
 
 /// The values that an argument stands for, without what they are hashed to.

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     admission::{self, Decision, Request, Ticket},
     error::IdempotencyError,
-    identity::{Argument, Compared, Fingerprint, Fingerprinted, Identity, LazyFingerprint},
+    identity::{Argument, Compared, Fingerprinted, Identity, LazyFingerprint, Scope},
     policy::Policy,
     store::{Damaged, OpenError, Store},
     time::Timestamp,
@@ -28,7 +28,13 @@ fn policy(window: u64, capacity: u64) -> Policy {
 pub(super) fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Request {
     Request {
         identity: Identity([key; 24]),
-        fingerprint: Fingerprint::of_argument(&Argument::new(&[args])),
+        fingerprint: LazyFingerprint::new(
+            &Argument::new(&[args]),
+            Compared::Argument,
+            None,
+            &Scope::Caller,
+        )
+        .fingerprint(),
         created_at,
         counts_in: None,
     }
@@ -154,7 +160,8 @@ fn a_later_created_at_does_not_outlive_the_record() {
     let store = open(policy(100, 4));
     let at = |nanos: u64| Some(Timestamp::from_nanos(nanos));
     let argument = Argument::new(&[]);
-    let off = |created_at| LazyFingerprint::new(&argument, Compared::Nothing, created_at);
+    let off =
+        |created_at| LazyFingerprint::new(&argument, Compared::Nothing, created_at, &Scope::Caller);
     let without_arguments = |created_at| Request {
         fingerprint: off(created_at).fingerprint(),
         ..request(1, 0, created_at)

@@ -11,7 +11,7 @@ pub(crate) use memory::TestMemory;
 use super::library::{
     IdempotencyError, OpenError, Policy, Stats, Store, Timestamp,
     admission::{self, CountsIn, Decision, Request, Ticket},
-    identity::{Argument, Compared, Fingerprint, Fingerprinted, Identity, LazyFingerprint},
+    identity::{Argument, Compared, Fingerprint, Fingerprinted, Identity, LazyFingerprint, Scope},
     sequence::Sequence,
 };
 use std::time::Duration;
@@ -372,7 +372,8 @@ pub(super) fn fingerprint(args: u8, created_at: Option<Timestamp>) -> Fingerprin
         0 => Compared::Argument,
         _ => Compared::chosen(&args),
     };
-    LazyFingerprint::new(&Argument::new(&bytes), compared, created_at).fingerprint()
+    let argument = Argument::new(&bytes);
+    LazyFingerprint::new(&argument, compared, created_at, &Scope::Caller).fingerprint()
 }
 
 /// Gives a request a place in one of ten lanes, and one of ten quotas.
