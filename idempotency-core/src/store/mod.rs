@@ -17,7 +17,8 @@
 //! - A *tally* (`tally.rs`, `tallies.rs`) is what is kept of a lane or a scope from one request to the next, in slices by last
 //!   use.
 //! - *Contents* (`contents.rs`) are all of these together: what finds, adds, changes and forgets records.
-//! - *Segments* (`segments.rs`) are the pages of the memory that slices and index take and give back.
+//! - *Segments* (`segments.rs`) are the pages of the memory that slices and index take and give back; how many there must be
+//!   is in `room.rs`.
 //! - The *header* (`header.rs`) is read when the store is opened and kept on the heap, with the slice table and the root of
 //!   the index: some 100 KiB at most, however many records there are. The ends of the logs are found by reading on from where the table says.
 //!
@@ -46,6 +47,7 @@ mod error;
 mod header;
 mod index;
 mod record;
+mod room;
 mod segments;
 mod slice;
 mod tallies;
