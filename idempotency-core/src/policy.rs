@@ -141,10 +141,10 @@ impl Policy {
     ///
     /// - A request counts for up to a sixth of window and drift longer than its record is certain to be held. After an upgrade
     ///   that changed the window it may be a sixth of the longer one, and more after several.
-    /// - While it runs it counts with the largest reply. One that ended without a reply, was interrupted or cut off by an
-    ///   upgrade counts with none.
+    /// - While it runs it counts with the largest reply, until its record expires. One that ended without a reply, was
+    ///   interrupted or cut off by an upgrade counts with none.
     /// - An `Err` that a sync method forgets does not count. One that an async method forgets counts as a request without a
-    ///   reply, and so does what a lane's client has acknowledged with its reply: both take room until they expire.
+    ///   reply; what a lane's client has acknowledged counts with its reply. Both take room until they expire.
     /// - A quota that an upgrade sets counts requests from then on. Whose requests are held already is not known, so a scope may
     ///   hold its quota beside those, until they expire.
     ///
