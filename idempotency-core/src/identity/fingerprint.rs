@@ -3,28 +3,38 @@
 use super::{Argument, CHOSEN, Key, KeyWriter, Scope};
 use crate::time::Timestamp;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use std::hash::Hasher;
+use std::{hash::Hasher, num::NonZeroU128};
 
 /// 16 bytes of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest(pub(crate) [u8; 16]);
+pub struct Digest(NonZeroU128);
 
 impl Digest {
     /// Whoever finds two arguments with one digest deceives all who share his scope, so there it is BLAKE3, of which that
     /// takes 2^64 hashes. In a scope of his own he deceives himself: there it is SipHash, at a quarter of the cost.
     fn of(hashed: &[u8], scope: &Scope) -> Self {
-        match scope {
+        let digest = match scope {
             Scope::Caller => {
                 let mut hasher = SipHasher13::new();
                 hasher.write(hashed);
-                Self(hasher.finish128().as_bytes())
+                hasher.finish128().as_bytes()
             }
             Scope::Global | Scope::Of(_) => {
                 let mut digest = [0; 16];
                 digest.copy_from_slice(&blake3::hash(hashed).as_bytes()[..16]);
-                Self(digest)
+                digest
             }
-        }
+        };
+        Self::from_bytes(digest).unwrap_or(Self(NonZeroU128::MIN))
+    }
+
+    /// As [`bytes`](Self::bytes) gives it; `None` of zeros.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        NonZeroU128::new(u128::from_le_bytes(bytes)).map(Self)
+    }
+
+    pub(crate) fn bytes(self) -> [u8; 16] {
+        self.0.get().to_le_bytes()
     }
 
     /// Of an argument as it was sent, by value.
@@ -251,9 +261,9 @@ mod tests {
         let blake3 = |hashed: &[u8]| blake3::hash(hashed).as_bytes()[..16].to_vec();
         for scope in [Scope::Global, Scope::of("account")] {
             let digest = Digest::of_argument(&argument, &scope);
-            assert_eq!(digest.0[..], blake3(argument.hashed()));
+            assert_eq!(digest.bytes()[..], blake3(argument.hashed()));
         }
         let own = Digest::of_argument(&argument, &Scope::Caller);
-        assert_ne!(own.0[..], blake3(argument.hashed()));
+        assert_ne!(own.bytes()[..], blake3(argument.hashed()));
     }
 }

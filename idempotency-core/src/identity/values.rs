@@ -51,9 +51,9 @@ pub(super) fn write(argument: &[u8], written: &mut Vec<u8>) -> Option<()> {
     let mut rest = Bytes(argument.strip_prefix(b"DIDL")?);
     let table = Table::read(&mut rest)?;
     let count = rest.length()?;
-    let mut types = Vec::with_capacity(count.min(16));
+    let mut types = Bytes(rest.0);
     for _ in 0..count {
-        types.push(rest.type_ref()?);
+        rest.type_ref()?;
     }
     let mut writer = Writer {
         table,
@@ -62,9 +62,9 @@ pub(super) fn write(argument: &[u8], written: &mut Vec<u8>) -> Option<()> {
         written,
     };
     let mut end = writer.written.len();
-    for of in types {
+    for _ in 0..count {
         let begin = writer.written.len();
-        writer.value(of, 0)?;
+        writer.value(types.type_ref()?, 0)?;
         if writer.written[begin..] != [tag::ABSENT] {
             end = writer.written.len();
         }
@@ -381,39 +381,36 @@ impl<'a> Bytes<'a> {
         Some(taken)
     }
 
-    /// Unsigned LEB128 of up to 64 bits.
+    /// Unsigned LEB128 of up to 35 bits: longer than any id, and than any length that an argument can have.
+    #[inline]
     fn number(&mut self) -> Option<u64> {
         let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let digit = u64::from(byte & 0x7F);
-            if digit << shift >> shift != digit {
-                return None;
-            }
-            number |= digit << shift;
+        for (place, byte) in self.0.iter().take(5).enumerate() {
+            number |= u64::from(byte & 0x7F) << (7 * place);
             if byte & 0x80 == 0 {
+                self.0 = &self.0[place + 1..];
                 return Some(number);
             }
         }
         None
     }
 
+    #[inline]
     fn length(&mut self) -> Option<usize> {
         usize::try_from(self.number()?).ok()
     }
 
-    /// Signed LEB128 of up to 32 bits.
+    /// Signed LEB128 of up to 35 bits. Nearly all are one byte.
+    #[inline]
     fn type_ref(&mut self) -> Option<TypeRef> {
-        let mut number = 0i64;
-        for shift in (0..35).step_by(7) {
-            let byte = self.byte()?;
-            number |= i64::from(byte & 0x7F) << shift;
-            if byte & 0x80 == 0 {
-                let unused = 64 - 7 - shift;
-                return TypeRef::try_from(number << unused >> unused).ok();
-            }
+        if let Some((byte @ ..0x80, rest)) = self.0.split_first() {
+            self.0 = rest;
+            return Some(TypeRef::from((byte << 1) as i8 >> 1));
         }
-        None
+        let before = self.0.len();
+        let number = self.number()?;
+        let unused = 64 - 7 * (before - self.0.len());
+        TypeRef::try_from((number << unused) as i64 >> unused).ok()
     }
 
     fn sized(&mut self) -> Option<&'a [u8]> {

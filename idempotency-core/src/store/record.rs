@@ -142,13 +142,13 @@ impl Head {
         bytes[0] = state.number() | if has_room { HAS_ROOM } else { 0 };
         let Fingerprint { argument, chosen } = self.fingerprint;
         bytes[4..12].copy_from_slice(&self.since.as_nanos().to_le_bytes());
-        bytes[12..28].copy_from_slice(&argument.map_or([0; DIGEST_BYTES], |digest| digest.0));
+        bytes[12..28].copy_from_slice(&argument.map_or([0; DIGEST_BYTES], Digest::bytes));
         bytes[28..FIXED_BYTES].copy_from_slice(&self.identity.tail());
         let mut end = FIXED_BYTES;
-        if let Some(Digest(chosen)) = chosen {
+        if let Some(chosen) = chosen {
             bytes[0] |= HAS_CHOSEN;
             end += DIGEST_BYTES;
-            bytes[FIXED_BYTES..end].copy_from_slice(&chosen);
+            bytes[FIXED_BYTES..end].copy_from_slice(&chosen.bytes());
         }
         let place = place.map(Place::bytes);
         let body = place.as_ref().map_or(body, <[u8; 8]>::as_slice);
@@ -250,12 +250,13 @@ impl<'a> RecordBytes<'a> {
     ) -> Result<Record, Damaged> {
         let mut rest = &self.0[4..];
         let since = Timestamp::from_nanos(u64::from_le_bytes(take(&mut rest)));
-        let argument: [u8; DIGEST_BYTES] = take(&mut rest);
+        let argument = Digest::from_bytes(take(&mut rest));
         let mut body = &self.0[FIXED_BYTES..];
-        let fingerprint = Fingerprint {
-            argument: (argument != [0; DIGEST_BYTES]).then_some(Digest(argument)),
-            chosen: self.has_chosen().then(|| Digest(take(&mut body))),
+        let chosen = match self.has_chosen() {
+            true => Digest::from_bytes(take(&mut body)),
+            false => None,
         };
+        let fingerprint = Fingerprint { argument, chosen };
         let state = match (self.state(), self.reply_place()) {
             (1, None) if self.body_bytes() == ATTEMPT_BYTES => State::Pending(Attempt {
                 incarnation: u64::from_le_bytes(take(&mut body)),
