@@ -65,6 +65,7 @@ impl Tallies {
     }
 
     /// The last instant for which the oldest are kept.
+    #[cfg(feature = "timers")]
     pub(super) fn oldest_until(&self) -> Option<Timestamp> {
         self.slices
             .front()
