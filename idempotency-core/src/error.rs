@@ -33,8 +33,9 @@ pub enum IdempotencyError {
         /// When it began.
         since: Timestamp,
     },
-    /// The first call with this key was interrupted after it began, by a trap or an upgrade: what it had done up to then
-    /// stands, and it is not run again (409). Find out what happened before you send the request under another key.
+    /// The first call with this key was interrupted after it began, by a trap or an upgrade, or has run for longer than
+    /// requests are remembered for. What it has done stands, and it is not run again (409). Find out what happened before you
+    /// send the request under another key.
     /// A strict lane of sequence numbers stays at it until the canister's operators free it.
     OutcomeUnknown {
         /// When it began.
@@ -112,7 +113,7 @@ impl fmt::Display for IdempotencyError {
             ),
             Self::OutcomeUnknown { since } => write!(
                 f,
-                "OutcomeUnknown: the first call with this key began at {since} and was interrupted; it is not run again, \
+                "OutcomeUnknown: the first call with this key began at {since}, and was interrupted or has run for too long; it is not run again, \
                  find out what it did before you use another key"
             ),
             Self::ReplyDropped { executed_at } => write!(
