@@ -3,11 +3,11 @@
 use super::{Argument, CHOSEN, Key, KeyWriter, Scope};
 use crate::time::Timestamp;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use std::{hash::Hasher, num::NonZeroU128};
+use std::{hash::Hasher, num::NonZeroU64};
 
-/// 16 bytes of a hash.
+/// 16 bytes of a hash, the first eight of which are not all zeros. As two numbers it is compared and copied in no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest(NonZeroU128);
+pub struct Digest(NonZeroU64, u64);
 
 impl Digest {
     /// Whoever finds two arguments with one digest deceives all who share his scope, so there it is BLAKE3, of which that
@@ -25,16 +25,19 @@ impl Digest {
                 digest
             }
         };
-        Self::from_bytes(digest).unwrap_or(Self(NonZeroU128::MIN))
+        let (first, second) = halves(digest);
+        Self(NonZeroU64::new(first).unwrap_or(NonZeroU64::MIN), second)
     }
 
     /// As [`bytes`](Self::bytes) gives it; `None` of zeros.
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
-        NonZeroU128::new(u128::from_le_bytes(bytes)).map(Self)
+        let (first, second) = halves(bytes);
+        NonZeroU64::new(first).map(|first| Self(first, second))
     }
 
     pub(crate) fn bytes(self) -> [u8; 16] {
-        self.0.get().to_le_bytes()
+        let both = u128::from(self.1) << 64 | u128::from(self.0.get());
+        both.to_le_bytes()
     }
 
     /// Of an argument as it was sent, by value.
@@ -50,6 +53,11 @@ impl Digest {
         hashed.extend_from_slice(chosen.written());
         Self::of(&hashed, scope)
     }
+}
+
+fn halves(bytes: [u8; 16]) -> (u64, u64) {
+    let both = u128::from_le_bytes(bytes);
+    (both as u64, (both >> 64) as u64)
 }
 
 /// What is kept of a request to know its retries by. One without any digest was made with `fingerprint = off`.

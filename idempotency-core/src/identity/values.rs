@@ -65,7 +65,7 @@ pub(super) fn write(argument: &[u8], written: &mut Vec<u8>) -> Option<()> {
     for _ in 0..count {
         let begin = writer.written.len();
         writer.value(types.type_ref()?, 0)?;
-        if writer.written[begin..] != [tag::ABSENT] {
+        if !writer.is_absent_from(begin) {
             end = writer.written.len();
         }
     }
@@ -299,7 +299,7 @@ impl Writer<'_> {
             let begin = self.written.len();
             self.written.extend_from_slice(&id.to_le_bytes());
             self.value(of, depth)?;
-            if self.written[begin + 4..] == [tag::ABSENT] {
+            if self.is_absent_from(begin + 4) {
                 self.written.truncate(begin);
             } else {
                 present += 1;
@@ -307,6 +307,11 @@ impl Writer<'_> {
         }
         self.written[place..place + 4].copy_from_slice(&present.to_le_bytes());
         Some(())
+    }
+
+    /// Whether nothing but an absent value was written from there on.
+    fn is_absent_from(&self, begin: usize) -> bool {
+        self.written.len() == begin + 1 && self.written[begin] == tag::ABSENT
     }
 
     fn vec(&mut self, of: TypeRef, depth: u32) -> Option<()> {
