@@ -15,6 +15,7 @@ mod icrc;
 mod identity;
 mod inspection;
 mod ledger;
+mod ledger_refusals;
 mod payer;
 mod project;
 mod replies;
