@@ -1,6 +1,6 @@
 //! Forgetting what has expired, a bounded amount at a time.
 //!
-//! Records that expire within the same thirty-second of window and drift (up to an eighth where much is retained) make a slice,
+//! Records that expire within the same 1/32 of window and drift (up to 1/8 where much is retained) make a slice,
 //! and are forgotten together; that costs the same for one record and for a million. Two ways lead there, either of which is
 //! enough: each new request gives up one expired slice at most before it runs, and a timer gives up the rest while nobody calls.
 //! The timer sleeps until the oldest slice has expired and is not set while the store is empty. What has expired and is not

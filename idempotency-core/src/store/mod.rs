@@ -10,7 +10,7 @@
 //! ```
 //!
 //! - A *record* (`record.rs`) is what is kept of a request: 44 bytes, and a reply of up to 64.
-//! - A *slice* (`slice.rs`) is a log of the records that expire within the same thirty-second of window and drift (up to an
+//! - A *slice* (`slice.rs`) is a log of the records that expire within the same 1/32 of window and drift (up to an
 //!   eighth where much is retained). When all of them have expired, its segments are given back: forgetting costs the same for
 //!   one record and for a million.
 //! - The *index* (`index.rs`, `bucket.rs`) is a trie over hash bits that leads from an identity to its record.
@@ -108,7 +108,7 @@ pub struct Stats {
     pub bytes: u64,
     /// Most bytes that may be charged.
     pub capacity_bytes: u64,
-    /// When the next requests expire: they are forgotten together, within a thirty-second of the window, or up to an eighth
+    /// When the next requests expire: they are forgotten together, within 1/32 of the window, or up to 1/8
     /// with a [`Policy::retention`] of more than fourteen windows.
     pub oldest_expiry: Option<Timestamp>,
     /// Lanes of sequence numbers and scopes with a quota that are known.

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{policy::Policy, time::nanos};
 
-/// The time in ns within which records expire that are forgotten together: a thirty-second of that in which they can. More
-/// where what is retained would not find a place in the table otherwise, but no more than an eighth.
+/// The time in ns within which records expire that are forgotten together: 1/32 of that in which they can. More
+/// where what is retained would not find a place in the table otherwise, but no more than 1/8.
 pub(super) fn slice_length(policy: &Policy) -> u64 {
     // Some slices are begun before others end.
     const MOST_AT_A_TIME: u64 = MAX_SLICES as u64 * 15 / 16;
