@@ -10,9 +10,9 @@
 //! ```
 //!
 //! - A *record* (`record.rs`) is what is kept of a request: 44 bytes, and a reply of up to 64.
-//! - A *slice* (`slice.rs`) is a log of the records that expire within the same 1/32 of window and drift (up to an
-//!   eighth where much is retained). When all of them have expired, its segments are given back: forgetting costs the same for
-//!   one record and for a million.
+//! - A *slice* (`slice.rs`) is a log of the records that expire within the same 1/32 of window and drift (up to 1/8
+//!   where much is retained). When all of them have expired, its segments are given back: forgetting costs the same for one
+//!   record and for a million.
 //! - The *index* (`index.rs`, `bucket.rs`) is a trie over hash bits that leads from an identity to its record.
 //! - A *tally* (`tally.rs`, `tallies.rs`) is what is kept of a lane or a scope from one request to the next, in slices by last
 //!   use.
