@@ -285,3 +285,47 @@ pub trait PlainReply<R> {
 }
 
 impl<R> PlainReply<R> for ReplyType<R> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Fingerprinted;
+
+    const ENDPOINT: Endpoint<(u64,), ()> = Endpoint {
+        method: "pay",
+        name: "pay",
+        required: false,
+        anonymous: false,
+        errors: Errors::Keep,
+        decode: crate::attempt::decode,
+        describe: |_| unreachable!("the test describes the call"),
+        compare: Compare::Expression(|args| Compared::chosen(&args.0)),
+        encode: crate::attempt::encode_one,
+        is_error: |_| false,
+        refuse: Err,
+        on_replay: None,
+        cycles: 0,
+        inspect: |_| Ok(()),
+    };
+
+    /// With those of a caller's own scope an attacker could pass off a request of his in a shared one.
+    #[test]
+    fn digests_are_those_of_the_requests_scope() {
+        let bytes = candid::encode_one(7u64).unwrap();
+        let argument = Argument::new(&bytes);
+        let fingerprint_in = |scope: Scope| {
+            let description = Description {
+                id: None,
+                created_at: None,
+                scope: scope.clone(),
+            };
+            let is = ENDPOINT.fingerprint(&(7,), &argument, &description);
+            let should = LazyFingerprint::new(&argument, Compared::chosen(&7u64), None, &scope);
+            assert_eq!(is.fingerprint(), should.fingerprint());
+            is.fingerprint()
+        };
+        let shared = fingerprint_in(Scope::Global);
+        assert_eq!(fingerprint_in(Scope::of("account")), shared);
+        assert!(!fingerprint_in(Scope::Caller).matches(&shared));
+    }
+}
