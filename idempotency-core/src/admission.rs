@@ -159,7 +159,7 @@ fn find<M: Memory, F>(store: &Store<M>, request: &Request<F>) -> Result<Found, I
             let is_new = known.is_none();
             let lane = known
                 .unwrap_or_else(|| Lane::new(store.sequence_floor()))
-                .with_window(sequence.window);
+                .with_max_in_flight(sequence.max_in_flight);
             Some(Box::new(InLane {
                 sequence,
                 lane,

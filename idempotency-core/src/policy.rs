@@ -16,9 +16,9 @@ pub struct Policy {
     pub(crate) max_reply_bytes: u32,
     pub(crate) retention: Duration,
     pub(crate) drops_replies: bool,
-    pub(crate) scopes: u64,
-    pub(crate) scope_idle: Duration,
-    pub(crate) evicts_idle_scopes: bool,
+    pub(crate) max_counters: u64,
+    pub(crate) counter_idle: Duration,
+    pub(crate) evicts_idle_counters: bool,
     pub(crate) quota: Option<Quota>,
     pub(crate) is_preallocated: bool,
 }
@@ -41,9 +41,9 @@ impl Policy {
             max_reply_bytes: 64 << 10,
             retention: Duration::ZERO,
             drops_replies: false,
-            scopes: 1_000_000,
-            scope_idle: Duration::from_secs(30 * 24 * 60 * 60),
-            evicts_idle_scopes: false,
+            max_counters: 1_000_000,
+            counter_idle: Duration::from_secs(30 * 24 * 60 * 60),
+            evicts_idle_counters: false,
             quota: None,
             is_preallocated: false,
         }
@@ -109,11 +109,11 @@ impl Policy {
 
     /// Most lanes of sequence numbers, and scopes with a quota, that are known at a time. Besides `capacity_bytes`, a lane takes
     /// some 80 bytes (and an eighth of its window) and a scope some 180, and as much again for each quarter of
-    /// [`scope_idle`](Self::scope_idle) in which it is used. When it is reached, requests of others are refused with [`Full`](crate::IdempotencyError::Full)
-    /// until one has been idle for [`scope_idle`](Self::scope_idle). Default: 1,000,000.
+    /// [`counter_idle`](Self::counter_idle) in which it is used. When it is reached, requests of others are refused with [`Full`](crate::IdempotencyError::Full)
+    /// until one has been idle for [`counter_idle`](Self::counter_idle). Default: 1,000,000.
     #[must_use]
-    pub const fn scopes(mut self, scopes: u64) -> Self {
-        self.scopes = scopes;
+    pub const fn max_counters(mut self, counters: u64) -> Self {
+        self.max_counters = counters;
         self
     }
 
@@ -121,8 +121,8 @@ impl Policy {
     /// for scopes with a quota as well. A lane that
     /// is not known begins above every number that a forgotten one has used. Default: 30 days.
     #[must_use]
-    pub const fn scope_idle(mut self, idle: Duration) -> Self {
-        self.scope_idle = idle;
+    pub const fn counter_idle(mut self, idle: Duration) -> Self {
+        self.counter_idle = idle;
         self
     }
 
@@ -130,8 +130,8 @@ impl Policy {
     /// never a lane that was used within the time that requests are remembered for, or a scope of which something counts against
     /// its quota. Default: refuses new ones.
     #[must_use]
-    pub const fn evict_idle_scopes(mut self) -> Self {
-        self.evicts_idle_scopes = true;
+    pub const fn evict_idle_counters(mut self) -> Self {
+        self.evicts_idle_counters = true;
         self
     }
 
@@ -158,7 +158,7 @@ impl Policy {
         self
     }
 
-    /// Takes all memory when the store is opened that it can ever need for `capacity`, `capacity_bytes` and [`scopes`](Self::scopes)
+    /// Takes all memory when the store is opened that it can ever need for `capacity`, `capacity_bytes` and [`max_counters`](Self::max_counters)
     /// (set that to 2 where there are neither lanes nor quotas), and never grows it later. If the memory can't grow that far,
     /// install or upgrade is undone.
     ///
@@ -183,7 +183,7 @@ impl Policy {
 
     /// The time in ns for which a tally is kept after its last use: longer than any request that it counts.
     pub(crate) fn keep(&self) -> u64 {
-        nanos(self.scope_idle).max(2 * self.reach())
+        nanos(self.counter_idle).max(2 * self.reach())
     }
 
     /// Whether an attempt has run for longer than requests are remembered for.
@@ -206,16 +206,16 @@ impl Policy {
         }
         let longest = (self.window.max(self.drift))
             .max(self.retention)
-            .max(self.scope_idle);
+            .max(self.counter_idle);
         if nanos(longest) > u64::MAX / 8 {
-            return Err("window, drift, retention or scope_idle exceeds 73 years");
+            return Err("window, drift, retention or counter_idle exceeds 73 years");
         }
         if self.capacity == 0 {
             return Err("the capacity is zero: every request would be refused");
         }
-        if self.scopes < 2 {
+        if self.max_counters < 2 {
             return Err(
-                "scopes is under 2: a request may need one for its lane and one for its quota",
+                "max_counters is under 2: a request may need one for its lane and one for its quota",
             );
         }
         if (self.quota).is_some_and(|quota| {

@@ -1,14 +1,14 @@
 //! Sequence numbers: which numbers of a lane were used, and which may be used next.
 //!
 //! A *lane* is a counter of one scope (by default the caller) at one endpoint; with `lane = EXPR` a scope has several. Of
-//! each the store keeps, in some 70 bytes and one bit for each number of the window, the first number that was not used and
+//! each the store keeps, in some 70 bytes and one bit for each number that may be in flight, the first number that was not used and
 //! which after it were. The replies are records like any other, found by lane and number.
 //!
-//! - *Strict*, `window = 1`: exactly the next number runs, and only when the one before has ended. One whose outcome is
+//! - *Strict*, `max_in_flight = 1`: exactly the next number runs, and only when the one before has ended. One whose outcome is
 //!   unknown blocks its lane: it stays [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown), also when its record has
 //!   expired, until an operator settles it with [`Store::free_lane`](crate::Store::free_lane) or the lane is forgotten.
-//! - *Pipelined*, `window = N`: each number from the first unused one on, and less than N beyond it, runs, in any order.
-//!   One that is lost blocks nobody until the window is full; one whose outcome is unknown blocks nobody at all, and when its
+//! - *Pipelined*, `max_in_flight = N`: each number from the first unused one on, and less than N beyond it, runs, in any order.
+//!   One that is lost blocks nobody until all that may be in flight are; one whose outcome is unknown blocks nobody at all, and when its
 //!   record has expired it is a number that was used, like any other.
 //!
 //! # Forgetting a lane
@@ -21,8 +21,8 @@ use crate::{error::IdempotencyError, identity::Identity, time::Timestamp};
 use candid::CandidType;
 use serde::Deserialize;
 
-/// Widest window of a pipelined lane.
-pub const MAX_WINDOW: u16 = 1_024;
+/// Most numbers of a lane that may be in flight at a time.
+pub const MOST_IN_FLIGHT: u16 = 1_024;
 
 /// A request's place in its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +32,9 @@ pub struct Sequence {
     /// The request's number.
     pub number: u64,
     /// How many numbers may be under way at a time: 1 is strict.
-    pub window: u16,
+    pub max_in_flight: u16,
     /// The client has received the replies to all numbers below this one, and does not ask for them again.
-    pub acked: Option<u64>,
+    pub first_incomplete: Option<u64>,
 }
 
 /// What came of [`Store::free_lane`](crate::Store::free_lane).
@@ -60,11 +60,11 @@ pub enum FreedLane {
 /// What is known of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lane {
-    window: u16,
+    max_in_flight: u16,
     /// Every number below was used.
     first: u64,
     /// The replies to all numbers below were let go.
-    acked: u64,
+    first_incomplete: u64,
     /// When the number that began last did so, ns. A strict lane that is stuck outlives the record that says so.
     begun: u64,
     /// A bit for each number from `first` on: whether it was used.
@@ -75,24 +75,24 @@ impl Lane {
     /// A lane that is not known, where the floor is `floor`.
     pub(crate) fn new(floor: u64) -> Self {
         Self {
-            window: 1,
+            max_in_flight: 1,
             first: floor,
-            acked: floor,
+            first_incomplete: floor,
             begun: 0,
             used: vec![],
         }
     }
 
-    /// With another window. What was used beyond a window that is narrower now stays known, and a lane that becomes strict
+    /// With another limit. What was used beyond a limit that is lower now stays known, and a lane that becomes strict
     /// does not wait for numbers that blocked nobody.
-    pub(crate) fn with_window(mut self, window: u16) -> Self {
-        if window == 1 && !self.is_strict() {
+    pub(crate) fn with_max_in_flight(mut self, max_in_flight: u16) -> Self {
+        if max_in_flight == 1 && !self.is_strict() {
             self.slide();
         }
         let last = self.used.iter().rposition(|word| *word != 0);
         let in_use = last.map_or(0, |last| last + 1);
-        self.used.resize(in_use.max(words(window)), 0);
-        self.window = window;
+        self.used.resize(in_use.max(words(max_in_flight)), 0);
+        self.max_in_flight = max_in_flight;
         self
     }
 
@@ -105,16 +105,21 @@ impl Lane {
         });
         let mut field = || fields.next().unwrap_or(0);
         Self {
-            window: field() as u16,
+            max_in_flight: field() as u16,
             first: field(),
-            acked: field(),
+            first_incomplete: field(),
             begun: field(),
             used: fields.collect(),
         }
     }
 
     pub(crate) fn to_tally(&self) -> Vec<u8> {
-        let fields = [self.window.into(), self.first, self.acked, self.begun];
+        let fields = [
+            self.max_in_flight.into(),
+            self.first,
+            self.first_incomplete,
+            self.begun,
+        ];
         let fields = fields.iter().chain(&self.used);
         fields.flat_map(|field| field.to_le_bytes()).collect()
     }
@@ -135,7 +140,7 @@ impl Lane {
             return Err(IdempotencyError::SequenceTooOld { expected });
         }
         // No floor could be above the very last number.
-        if number.saturating_sub(expected) >= u64::from(self.window) || number == u64::MAX {
+        if number.saturating_sub(expected) >= u64::from(self.max_in_flight) || number == u64::MAX {
             return Err(IdempotencyError::SequenceGap { expected });
         }
         Ok(())
@@ -186,15 +191,15 @@ impl Lane {
 
     /// The next number whose reply the client does not need any more, `received` being the first that it may need.
     pub(crate) fn let_go(&mut self, received: u64) -> Option<u64> {
-        let number = self.acked;
+        let number = self.first_incomplete;
         (number < received.min(self.first)).then(|| {
-            self.acked += 1;
+            self.first_incomplete += 1;
             number
         })
     }
 
     fn is_strict(&self) -> bool {
-        self.window == 1
+        self.max_in_flight == 1
     }
 
     fn set(&mut self, number: u64, is_used: bool) {
@@ -246,8 +251,8 @@ impl Lane {
     }
 }
 
-fn words(window: u16) -> usize {
-    usize::from(window).div_ceil(64)
+fn words(max_in_flight: u16) -> usize {
+    usize::from(max_in_flight).div_ceil(64)
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ one_argument! {
     __idempotent_error "e" __idempotent_endpoint "f" __idempotent_method "g" __idempotent_signature_method "h"
     __canister_method_method "i" __IdempotentMethod_method "j" export "k" arguments "l" argument "m" argument_0 "n"
     bytes "o" reply "p" error "q" window "r" method "s" endpoint "t" describe "u" store "v" key "w" sequence "x"
-    lane "y" acked "z" created_at "aa" scope "bb" name "cc" fingerprint "dd" errors "ee" on_replay "ff" cycles "gg"
+    lane "y" first_incomplete "z" created_at "aa" scope "bb" name "cc" fingerprint "dd" errors "ee" on_replay "ff" cycles "gg"
     required "hh" anonymous "ii" args "jj" caller "kk" global "ll" off "mm" keep "nn" forget "oo" core "pp" std "qq"
     candid "rr" ic_cdk "ss" idempotency_core "tt" idempotent "uu" update "vv" main "ww" r#type "xx" r#fn "yy" arg "zz"
 }
@@ -160,10 +160,10 @@ mod several {
         store = STORE,
         sequence = (arguments),
         lane = argument_0,
-        acked = Some(*bytes),
-        window = 64,
+        first_incomplete = Some(*bytes),
+        max_in_flight = 64,
         created_at = Timestamp::from_nanos(*window),
-        scope = (sequence, lane, acked, caller, global, describe, core, std),
+        scope = (sequence, lane, first_incomplete, caller, global, describe, core, std),
         fingerprint = args,
     )]
     #[ic_cdk::update]
@@ -174,7 +174,7 @@ mod several {
         window: u64,
         sequence: u64,
         lane: u64,
-        acked: u64,
+        first_incomplete: u64,
         caller: u64,
         global: u64,
         describe: u64,
@@ -304,9 +304,14 @@ mod fields {
         arg.fee
     }
 
-    #[idempotent(store = STORE, sequence = number, lane = arg.fee, acked = acked, created_at = created_at)]
+    #[idempotent(store = STORE, sequence = number, lane = arg.fee, first_incomplete = first_incomplete, created_at = created_at)]
     #[ic_cdk::update]
-    fn references(number: u64, acked: Option<u64>, created_at: Timestamp, arg: Transfer) -> u64 {
+    fn references(
+        number: u64,
+        first_incomplete: Option<u64>,
+        created_at: Timestamp,
+        arg: Transfer,
+    ) -> u64 {
         arg.fee
     }
 

@@ -11,8 +11,8 @@ use syn::{
     spanned::Spanned,
 };
 
-/// Widest window of a sequence; `idempotency-core` checks the constants that can't be seen here.
-const MAX_WINDOW: u64 = 1_024;
+/// Most numbers of a lane in flight; `idempotency-core` checks the constants that can't be seen here.
+const MOST_IN_FLIGHT: u64 = 1_024;
 
 /// Words that have a meaning of their own.
 pub(crate) const WORDS: [(&str, &str); 5] = [
@@ -32,8 +32,8 @@ pub(crate) struct Options {
     pub(crate) key: Option<Key>,
     pub(crate) sequence: Option<Expr>,
     pub(crate) lane: Option<Expr>,
-    pub(crate) window: Option<Expr>,
-    pub(crate) acked: Option<Expr>,
+    pub(crate) max_in_flight: Option<Expr>,
+    pub(crate) first_incomplete: Option<Expr>,
     pub(crate) cycles: Option<Expr>,
     pub(crate) created_at: Option<Expr>,
     pub(crate) scope: Scope,
@@ -89,8 +89,8 @@ impl Options {
             }),
             sequence: given.value("sequence")?,
             lane: given.value("lane")?,
-            window: given.value("window")?,
-            acked: given.value("acked")?,
+            max_in_flight: given.value("max_in_flight")?,
+            first_incomplete: given.value("first_incomplete")?,
             cycles: given.value("cycles")?,
             created_at: given.value("created_at")?,
             scope: match given.value("scope")? {
@@ -131,12 +131,12 @@ impl Options {
             }
             (None, Some(_)) => return Ok(()),
             (Some(_), None) => {
-                let of_sequence = [&self.lane, &self.window, &self.acked];
+                let of_sequence = [&self.lane, &self.max_in_flight, &self.first_incomplete];
                 return match of_sequence.into_iter().flatten().next() {
                     None => Ok(()),
                     Some(option) => Err(Error::new_spanned(
                         option,
-                        "`lane`, `window` and `acked` say more of a `sequence`, and there is none",
+                        "`lane`, `max_in_flight` and `first_incomplete` say more of a `sequence`, and there is none",
                     )),
                 };
             }
@@ -146,15 +146,15 @@ impl Options {
 
     /// Literals are refused here, where the error can say so; what a constant holds shows when it is evaluated.
     fn check_numbers(&self) -> Result<(), Error> {
-        if let Some(Expr::Lit(window)) = &self.window {
-            let numbers = match &window.lit {
-                Lit::Int(window) => window.base10_parse::<u64>().ok(),
+        if let Some(Expr::Lit(max_in_flight)) = &self.max_in_flight {
+            let numbers = match &max_in_flight.lit {
+                Lit::Int(max_in_flight) => max_in_flight.base10_parse::<u64>().ok(),
                 _ => None,
             };
-            if numbers.is_none_or(|numbers| !(1..=MAX_WINDOW).contains(&numbers)) {
+            if numbers.is_none_or(|numbers| !(1..=MOST_IN_FLIGHT).contains(&numbers)) {
                 return Err(Error::new_spanned(
-                    window,
-                    "`window` is how many numbers of a sequence may be under way at a time, from 1 (strict) to 1,024, as in `window = 64`",
+                    max_in_flight,
+                    "`max_in_flight` is how many numbers of a sequence may be under way at a time, from 1 (strict) to 1,024, as in `max_in_flight = 64`",
                 ));
             }
         }
@@ -186,7 +186,11 @@ impl Options {
         let expressions = [
             ("key", key, Must::ComeFromAnArgument),
             ("sequence", self.sequence.as_ref(), Must::ComeFromAnArgument),
-            ("acked", self.acked.as_ref(), Must::ComeFromAnArgument),
+            (
+                "first_incomplete",
+                self.first_incomplete.as_ref(),
+                Must::ComeFromAnArgument,
+            ),
             (
                 "created_at",
                 self.created_at.as_ref(),
@@ -239,8 +243,8 @@ impl Given {
             "key",
             "sequence",
             "lane",
-            "window",
-            "acked",
+            "max_in_flight",
+            "first_incomplete",
             "created_at",
             "scope",
             "name",

@@ -277,12 +277,13 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
             }
         }
     };
-    let window = (options.window.iter())
-        .map(|window| quote!(const _: #core::Window = #core::window(#window);));
+    let max_in_flight = (options.max_in_flight.iter()).map(
+        |max_in_flight| quote!(const _: #core::MaxInFlight = #core::max_in_flight(#max_in_flight);),
+    );
     quote_spanned! {site=>
         {
             // Evaluated whether the method is called or not, so that `cargo check` says it.
-            #(#window)*
+            #(#max_in_flight)*
             #core::Endpoint::<(#(#types,)*), #reply> {
                 method: #method_name,
                 name: #name,
@@ -329,12 +330,12 @@ fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
                 }
                 None => quote!(<#core::LaneKey as ::core::default::Default>::default()),
             };
-            let window = or(&options.window, quote!(1));
-            let acked = or(
-                &options.acked,
+            let max_in_flight = or(&options.max_in_flight, quote!(1));
+            let first_incomplete = or(
+                &options.first_incomplete,
                 quote!(::core::option::Option::None::<::core::primitive::u64>),
             );
-            quote!(#core::RequestId::of_number(#sequence, #lane, const { #window }, #acked))
+            quote!(#core::RequestId::of_number(#sequence, #lane, const { #max_in_flight }, #first_incomplete))
         }
     };
     let created_at = match &options.created_at {
@@ -409,8 +410,8 @@ mod tests {
             quote!(
                 sequence = id,
                 lane = id,
-                window = N,
-                acked = id,
+                max_in_flight = N,
+                first_incomplete = id,
                 scope = global,
                 cycles = 5,
                 anonymous

@@ -42,8 +42,8 @@ pub(crate) fn check(
         "sequence" => {
             "all requests would have one number: name the argument that counts up, as in `sequence = arg.number`"
         }
-        "acked" => {
-            "the client does not say it: name the argument that does, as in `acked = arg.acked`"
+        "first_incomplete" => {
+            "the client does not say it: name the argument that does, as in `first_incomplete = arg.first_incomplete`"
         }
         "created_at" => {
             "it is not the client's time: name the argument that is, as in `created_at = arg.created_at`"

@@ -20,7 +20,7 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// In expressions the arguments go by their names, as references. Fields that stand alone or as parts of a tuple, as in
-/// `key = (arg.to, arg.amount)`, are borrowed. What `key`, `sequence`, `acked`, `created_at` and `fingerprint` say must come
+/// `key = (arg.to, arg.amount)`, are borrowed. What `key`, `sequence`, `first_incomplete`, `created_at` and `fingerprint` say must come
 /// from an argument; `scope` and `lane` may also call a function that looks at the caller.
 ///
 /// | option | meaning | default |
@@ -29,8 +29,8 @@ use proc_macro::TokenStream;
 /// | `key = EXPR` | the request id: any `Key`; `None` runs the call without deduplication. `key = args`: all arguments by value | this or `sequence` |
 /// | `sequence = EXPR` | the request's number in its lane, `u64` or `Option` of one: each number runs once, in order | this or `key` |
 /// | `lane = EXPR` | which of the scope's counters, any `Key`: lanes don't wait for each other | one lane, which is that of `None`, too |
-/// | `window = N` | how many numbers may be under way at a time, in any order, up to 1,024 | 1: strict |
-/// | `acked = EXPR` | the client has received the replies to all numbers below this one, `u64` or `Option`: they may go | none |
+/// | `max_in_flight = N` | how many numbers may be under way at a time, in any order, up to 1,024 | 1: strict |
+/// | `first_incomplete = EXPR` | the client has received the replies to all numbers below this one, `u64` or `Option`: they may go | none |
 /// | `created_at = EXPR` | the client's `Timestamp`, or an `Option` of one: what is older than the window is refused for ever | none |
 /// | `scope = caller \| global \| EXPR` | who shares the key space | `caller` |
 /// | `name = "…"` | the endpoint's name in the identity: keep it when you rename the method. Two methods of one store that have one name trap | the exported name |
@@ -44,7 +44,7 @@ use proc_macro::TokenStream;
 ///
 /// The interface description goes through the `candid` that `idempotency_core` uses: `export_candid!` must be of the same version.
 ///
-/// What may differ between a request and its retry, as the number in `acked` may, must be left out of the fingerprint: list
+/// What may differ between a request and its retry, as the number in `first_incomplete` may, must be left out of the fingerprint: list
 /// what counts, `fingerprint = (arg.to, arg.amount)`.
 ///
 /// # When the interface changes

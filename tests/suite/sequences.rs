@@ -3,9 +3,9 @@
 use crate::common::{Answer, Failure, Fixture, Refusal, gap, ok, refused, used, with_canister};
 use integration_tests::{TEST_CANISTER, user};
 
-fn stream(it: &Fixture<'_>, number: u64, acked: Option<u64>) -> Answer {
+fn stream(it: &Fixture<'_>, number: u64, first_incomplete: Option<u64>) -> Answer {
     it.canister
-        .update(user(1), "stream", (number, acked, "data"))
+        .update(user(1), "stream", (number, first_incomplete, "data"))
         .expect("it answers")
 }
 

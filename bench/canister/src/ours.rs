@@ -18,7 +18,7 @@ const CAPACITY: u64 = 20_000_000;
 thread_local! {
     pub(crate) static STORE: Store<Memory> = Store::new(
         memory(STORE_MEMORY),
-        Policy::new().window(WINDOW).capacity(CAPACITY).capacity_bytes(1 << 36).scopes(CAPACITY).scope_idle(WINDOW),
+        Policy::new().window(WINDOW).capacity(CAPACITY).capacity_bytes(1 << 36).max_counters(CAPACITY).counter_idle(WINDOW),
     );
 }
 

@@ -30,8 +30,8 @@ impl Contestant for Sequences<'_> {
             lane: Identity::of_lane("bench", &scope, &caller, &LaneKey::of(&(number % LANES)))
                 .expect("a caller is a valid scope"),
             number: number / LANES,
-            window: 1,
-            acked: None,
+            max_in_flight: 1,
+            first_incomplete: None,
         };
         Request {
             identity: Identity::of_number(&sequence.lane, sequence.number),
@@ -61,7 +61,7 @@ impl Contestant for Sequences<'_> {
 
     /// Its lanes.
     fn entries(&self) -> u64 {
-        STORE.with(|store| store.stats().scopes)
+        STORE.with(|store| store.stats().counters)
     }
 
     fn stable_pages(&self) -> u64 {

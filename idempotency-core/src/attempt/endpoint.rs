@@ -5,7 +5,7 @@ use crate::{
     error::IdempotencyError,
     identity::{Argument, Compared, Key, LaneKey, LazyFingerprint, RequestKey, Scope},
     runtime,
-    sequence::MAX_WINDOW,
+    sequence::MOST_IN_FLIGHT,
     time::Timestamp,
 };
 use std::marker::PhantomData;
@@ -67,10 +67,10 @@ pub enum RequestId {
         number: u64,
         /// `lane`
         lane: LaneKey,
-        /// `window`
-        window: Window,
-        /// `acked`
-        acked: Option<u64>,
+        /// `max_in_flight`
+        max_in_flight: MaxInFlight,
+        /// `first_incomplete`
+        first_incomplete: Option<u64>,
     },
 }
 
@@ -84,37 +84,37 @@ impl RequestId {
     pub fn of_number(
         number: impl Number,
         lane: LaneKey,
-        window: Window,
-        acked: impl Number,
+        max_in_flight: MaxInFlight,
+        first_incomplete: impl Number,
     ) -> Option<Self> {
         Some(Self::Number {
             number: number.number()?,
             lane,
-            window,
-            acked: acked.number(),
+            max_in_flight,
+            first_incomplete: first_incomplete.number(),
         })
     }
 }
 
-/// `window`: how many numbers may be under way at a time.
-pub type Window = u16;
+/// `max_in_flight`: how many numbers may be under way at a time.
+pub type MaxInFlight = u16;
 
-/// `window = N`, which is evaluated when the method is compiled.
+/// `max_in_flight = N`, which is evaluated when the method is compiled.
 ///
 /// # Panics
-/// If it is not from 1 to [`MAX_WINDOW`].
+/// If it is not from 1 to [`MOST_IN_FLIGHT`].
 #[track_caller]
-pub const fn window(window: Window) -> Window {
+pub const fn max_in_flight(max_in_flight: MaxInFlight) -> MaxInFlight {
     assert!(
-        1 <= window && window <= MAX_WINDOW,
-        "`window` is how many numbers of a sequence may be under way at a time, from 1 (strict) to 1,024"
+        1 <= max_in_flight && max_in_flight <= MOST_IN_FLIGHT,
+        "`max_in_flight` is how many numbers of a sequence may be under way at a time, from 1 (strict) to 1,024"
     );
-    window
+    max_in_flight
 }
 
-/// What `sequence = EXPR` and `acked = EXPR` may be.
+/// What `sequence = EXPR` and `first_incomplete = EXPR` may be.
 #[diagnostic::on_unimplemented(
-    message = "`sequence` and `acked` take a `u64` or an `Option<u64>`, not `{Self}`"
+    message = "`sequence` and `first_incomplete` take a `u64` or an `Option<u64>`, not `{Self}`"
 )]
 pub trait Number {
     /// The number, if there is one.

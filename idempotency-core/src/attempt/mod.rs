@@ -45,8 +45,8 @@ pub use crate::identity::{Compared, LaneKey, RequestKey, Scope};
 pub use candid::candid_method;
 pub use codec::{decode, encode_all, encode_one, map_all, map_one};
 pub use endpoint::{
-    Compare, CreatedAt, Description, Endpoint, Errors, Number, PlainReply, ReplyType, RequestId,
-    Window, window,
+    Compare, CreatedAt, Description, Endpoint, Errors, MaxInFlight, Number, PlainReply, ReplyType,
+    RequestId, max_in_flight,
 };
 #[doc(hidden)]
 pub use idempotency_macros::inspect_methods;
@@ -205,14 +205,14 @@ fn identify<M: Memory, A, R>(
         RequestId::Number {
             number,
             lane,
-            window,
-            acked,
+            max_in_flight,
+            first_incomplete,
         } => {
             let sequence = Sequence {
                 lane: Identity::of_lane(endpoint.name, scope, caller, lane)?,
                 number: *number,
-                window: *window,
-                acked: *acked,
+                max_in_flight: *max_in_flight,
+                first_incomplete: *first_incomplete,
             };
             (Identity::of_number(&sequence.lane, *number), Some(sequence))
         }

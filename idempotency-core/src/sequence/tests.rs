@@ -1,6 +1,6 @@
 //! A lane beside a plain set of the numbers that were used.
 
-use super::{Lane, MAX_WINDOW};
+use super::{Lane, MOST_IN_FLIGHT};
 use crate::{error::IdempotencyError, time::Timestamp};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 /// What a lane stands for.
 #[derive(Debug)]
 struct Model {
-    window: u16,
+    max_in_flight: u16,
     first: u64,
-    acked: u64,
+    first_incomplete: u64,
     used: BTreeSet<u64>,
     /// When the last number began.
     begun: u64,
@@ -19,9 +19,9 @@ struct Model {
 impl Model {
     fn new(floor: u64) -> Self {
         Self {
-            window: 1,
+            max_in_flight: 1,
             first: floor,
-            acked: floor,
+            first_incomplete: floor,
             used: BTreeSet::new(),
             begun: 0,
         }
@@ -38,7 +38,7 @@ impl Model {
     }
 
     fn next(&self) -> u64 {
-        match self.window {
+        match self.max_in_flight {
             1 => self.first,
             _ => self.first_unused(),
         }
@@ -46,7 +46,7 @@ impl Model {
 
     fn admit(&self, number: u64) -> Result<(), IdempotencyError> {
         let expected = self.next();
-        let end = u128::from(expected) + u128::from(self.window);
+        let end = u128::from(expected) + u128::from(self.max_in_flight);
         if self.is_used(number) {
             Err(IdempotencyError::SequenceTooOld { expected })
         } else if u128::from(number) >= end || number == u64::MAX {
@@ -57,28 +57,29 @@ impl Model {
     }
 
     fn begin(&mut self, number: u64, now: u64) {
-        if self.window > 1 {
+        if self.max_in_flight > 1 {
             self.first = self.first_unused();
         }
         self.used.insert(number);
         self.begun = now;
     }
 
-    fn with_window(&mut self, window: u16) {
-        if self.window > 1 && window == 1 {
+    fn with_max_in_flight(&mut self, max_in_flight: u16) {
+        if self.max_in_flight > 1 && max_in_flight == 1 {
             self.first = self.first_unused();
         }
-        self.window = window;
+        self.max_in_flight = max_in_flight;
     }
 
     /// The number that a strict lane waits for, and since when.
     fn stuck(&self) -> Option<(u64, u64)> {
-        (self.window == 1 && self.used.contains(&self.first)).then_some((self.first, self.begun))
+        (self.max_in_flight == 1 && self.used.contains(&self.first))
+            .then_some((self.first, self.begun))
     }
 
     /// A strict lane waits for its number, and no other.
     fn end(&mut self, number: u64) {
-        if self.window > 1 || number == self.first {
+        if self.max_in_flight > 1 || number == self.first {
             self.first = self.first_unused();
         }
     }
@@ -88,7 +89,7 @@ impl Model {
 enum Op {
     /// A number that far from the next one, and what comes of it if it may run.
     Use(i64, Fate),
-    Window(u16),
+    MaxInFlight(u16),
     /// All below a number that far from the next one were received.
     Acked(i64),
     Store,
@@ -106,10 +107,10 @@ enum Fate {
     Freed,
 }
 
-fn windows() -> impl Strategy<Value = u16> {
+fn limits() -> impl Strategy<Value = u16> {
     prop_oneof![
-        prop::sample::select(vec![1, 1, 2, 3, 63, 64, 65, 128, MAX_WINDOW]),
-        1..=MAX_WINDOW
+        prop::sample::select(vec![1, 1, 2, 3, 63, 64, 65, 128, MOST_IN_FLIGHT]),
+        1..=MOST_IN_FLIGHT
     ]
 }
 
@@ -126,17 +127,17 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let offset = prop_oneof![4 => Just(0), 4 => 0..4i64, 4 => 0..70i64, 1 => -70..1_100i64];
     let op = prop_oneof![
         40 => (offset, fate).prop_map(|(offset, fate)| Op::Use(offset, fate)),
-        1 => windows().prop_map(Op::Window),
+        1 => limits().prop_map(Op::MaxInFlight),
         3 => (-3..3i64).prop_map(Op::Acked),
         1 => Just(Op::Store),
     ];
     prop::collection::vec(op, 1..300)
 }
 
-fn check(floor: u64, window: u16, ops: &[Op]) -> Result<(), TestCaseError> {
-    let mut lane = Lane::new(floor).with_window(window);
+fn check(floor: u64, max_in_flight: u16, ops: &[Op]) -> Result<(), TestCaseError> {
+    let mut lane = Lane::new(floor).with_max_in_flight(max_in_flight);
     let mut model = Model {
-        window,
+        max_in_flight,
         ..Model::new(floor)
     };
     let mut pending = vec![];
@@ -177,14 +178,15 @@ fn check(floor: u64, window: u16, ops: &[Op]) -> Result<(), TestCaseError> {
                     }
                 }
             }
-            Op::Window(window) => {
-                lane = lane.with_window(window);
-                model.with_window(window);
+            Op::MaxInFlight(max_in_flight) => {
+                lane = lane.with_max_in_flight(max_in_flight);
+                model.with_max_in_flight(max_in_flight);
             }
             Op::Acked(offset) => {
                 let received = model.next().saturating_add_signed(offset);
-                let expected = (model.acked < received.min(model.first)).then_some(model.acked);
-                model.acked += u64::from(expected.is_some());
+                let expected = (model.first_incomplete < received.min(model.first))
+                    .then_some(model.first_incomplete);
+                model.first_incomplete += u64::from(expected.is_some());
                 prop_assert_eq!(lane.let_go(received), expected);
             }
             Op::Store => lane = Lane::from_tally(&lane.to_tally()),
@@ -216,10 +218,10 @@ proptest! {
     #[test]
     fn a_lane_is_a_set_of_numbers(
         floor in prop_oneof![Just(0), 0..200u64, u64::MAX - 1_200..=u64::MAX],
-        window in windows(),
+        max_in_flight in limits(),
         ops in ops(),
     ) {
-        check(floor, window, &ops)?;
+        check(floor, max_in_flight, &ops)?;
     }
 }
 
@@ -235,19 +237,27 @@ const NOW: Timestamp = Timestamp::from_nanos(7);
 
 #[test]
 fn each_window_takes_as_many_numbers_as_it_is_wide() {
-    for window in [1, 2, 63, 64, 65, 1_023, MAX_WINDOW] {
-        let mut lane = Lane::new(0).with_window(window);
-        let width = u64::from(window);
+    for max_in_flight in [1, 2, 63, 64, 65, 1_023, MOST_IN_FLIGHT] {
+        let mut lane = Lane::new(0).with_max_in_flight(max_in_flight);
+        let width = u64::from(max_in_flight);
         for number in (0..width).rev() {
-            assert_eq!(lane.admit(number), Ok(()), "{number} of {window}");
-            assert_eq!(lane.admit(number + width), gap(0), "{number} of {window}");
+            assert_eq!(lane.admit(number), Ok(()), "{number} of {max_in_flight}");
+            assert_eq!(
+                lane.admit(number + width),
+                gap(0),
+                "{number} of {max_in_flight}"
+            );
             if number > 0 {
                 lane.begin(number, NOW);
-                assert_eq!(lane.admit(number), too_old(0), "{number} of {window}");
+                assert_eq!(
+                    lane.admit(number),
+                    too_old(0),
+                    "{number} of {max_in_flight}"
+                );
             }
         }
         // All but the first are used: it was lost, and now comes.
-        assert_eq!(lane.admit(width), gap(0), "{window}");
+        assert_eq!(lane.admit(width), gap(0), "{max_in_flight}");
         lane.begin(0, NOW);
         lane.end(0);
         assert_eq!(lane.next(), width);
@@ -260,14 +270,14 @@ fn each_window_takes_as_many_numbers_as_it_is_wide() {
 
 #[test]
 fn the_numbers_end_before_the_last_one() {
-    for window in [1, 2, 64, MAX_WINDOW] {
-        let mut lane = Lane::new(u64::MAX - 2).with_window(window);
+    for max_in_flight in [1, 2, 64, MOST_IN_FLIGHT] {
+        let mut lane = Lane::new(u64::MAX - 2).with_max_in_flight(max_in_flight);
         for number in [u64::MAX - 2, u64::MAX - 1] {
             lane.begin(number, NOW);
             lane.end(number);
         }
         // A floor above it could not be told.
-        assert_eq!(lane.admit(u64::MAX), gap(u64::MAX), "{window}");
+        assert_eq!(lane.admit(u64::MAX), gap(u64::MAX), "{max_in_flight}");
         assert_eq!(lane.admit(u64::MAX - 1), too_old(u64::MAX));
         assert_eq!(lane.unused_from(), u64::MAX);
     }
@@ -276,7 +286,7 @@ fn the_numbers_end_before_the_last_one() {
 /// A lane that was forgotten and begins anew may still see a number end that ran before.
 #[test]
 fn a_strict_lane_waits_for_its_own_number() {
-    let mut lane = Lane::new(5).with_window(1);
+    let mut lane = Lane::new(5).with_max_in_flight(1);
     lane.begin(5, NOW);
     lane.end(3);
     assert_eq!(lane.admit(6), gap(5));

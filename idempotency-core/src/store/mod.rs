@@ -112,7 +112,7 @@ pub struct Stats {
     /// with a [`Policy::retention`] of more than fourteen windows.
     pub oldest_expiry: Option<Timestamp>,
     /// Lanes of sequence numbers and scopes with a quota that are known.
-    pub scopes: u64,
+    pub counters: u64,
     /// How many times a fresh heap (an install or upgrade) has opened the store.
     pub incarnation: u64,
 }
@@ -190,7 +190,7 @@ impl<M: Memory> Store<M> {
             bytes: inner.bytes(&self.policy, inner.reserved()),
             capacity_bytes: self.policy.capacity_bytes,
             oldest_expiry: inner.slices.front().map(Slice::until),
-            scopes: inner.tallies.entries,
+            counters: inner.tallies.entries,
             incarnation: inner.segments.header.incarnation,
         }
     }

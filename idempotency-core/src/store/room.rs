@@ -49,7 +49,7 @@ pub(super) fn most_pages(policy: &Policy) -> u64 {
     let requests = policy.capacity.min(policy.capacity_bytes / RECORD_BYTES);
     let bytes = (policy.capacity_bytes)
         .saturating_add(requests.saturating_mul(MOST_INDEX_BYTES))
-        .saturating_add(policy.scopes.saturating_mul(MOST_SCOPE_BYTES));
+        .saturating_add(policy.max_counters.saturating_mul(MOST_SCOPE_BYTES));
     let time = policy.reach().saturating_add(nanos(policy.retention));
     let slices = (time / slice_length(policy) + 3).min(MAX_SLICES.into());
     // Each has two chains, whose last segments may be all but empty.

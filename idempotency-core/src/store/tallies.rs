@@ -29,7 +29,7 @@ const STEPS_IN_REACH: u64 = 32;
 /// That of its lane, and that of its scope.
 pub(super) const TALLIES_OF_A_REQUEST: u64 = 2;
 
-/// Replies that are let go when a request with `acked` is recorded: more than it adds.
+/// Replies that are let go when a request with `first_incomplete` is recorded: more than it adds.
 const LET_GO_AT_A_TIME: u32 = 2;
 
 /// How much of a tally is read at first: all of it but for lanes that are very wide.
@@ -94,9 +94,12 @@ impl<M: Memory> Contents<M> {
                 lane.end(sequence.number);
             }
             // Nobody has received a reply that is yet to be made.
-            let acked = sequence.acked.map(|acked| acked.min(sequence.number));
+            let first_incomplete = sequence
+                .first_incomplete
+                .map(|first_incomplete| first_incomplete.min(sequence.number));
             for _ in 0..LET_GO_AT_A_TIME {
-                let number = acked.and_then(|acked| lane.let_go(acked));
+                let number =
+                    first_incomplete.and_then(|first_incomplete| lane.let_go(first_incomplete));
                 if let Some(number) = number {
                     self.let_go(&Identity::of_number(&sequence.lane, number))?;
                 }
@@ -371,8 +374,8 @@ impl<M: Memory> Contents<M> {
         let first = self.segments.header.first_tallies;
         let slices = &mut self.tallies.slices;
         // Where idle ones must make room, those that are in use part from them in time.
-        let is_tight = policy.evicts_idle_scopes
-            && self.tallies.entries + TALLIES_OF_A_REQUEST > policy.scopes
+        let is_tight = policy.evicts_idle_counters
+            && self.tallies.entries + TALLIES_OF_A_REQUEST > policy.max_counters
             && slices.len() < usize::from(MAX_TALLY_SLICES / 2);
         let is_late_enough = slices.back().is_some_and(|last| {
             let is_old = last.oldest.saturating_add(policy.reach()) < now.as_nanos();
@@ -412,10 +415,11 @@ impl<M: Memory> Contents<M> {
                 new += u64::from(self.find_tally(&tally)?.is_none());
             }
             let oldest = self.tallies.slices.front();
-            let Some(oldest) = oldest.filter(|_| self.tallies.entries + new > policy.scopes) else {
+            let Some(oldest) = oldest.filter(|_| self.tallies.entries + new > policy.max_counters)
+            else {
                 return Ok(());
             };
-            let until = match policy.evicts_idle_scopes {
+            let until = match policy.evicts_idle_counters {
                 true => oldest.counts_until,
                 false => oldest.until,
             };

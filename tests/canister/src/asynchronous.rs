@@ -122,7 +122,7 @@ async fn work_in_order_forgetfully(number: u64, plan: Plan) -> Answer {
     work_on("work_in_order_forgetfully", plan).await
 }
 
-#[idempotent(store = LANES, sequence = number, window = 64)]
+#[idempotent(store = LANES, sequence = number, max_in_flight = 64)]
 #[ic_cdk::update]
 async fn work_pipelined(number: u64, plan: Plan) -> Answer {
     work_on("work_pipelined", plan).await

@@ -17,7 +17,7 @@ fn say_inspected(key: Option<Vec<u8>>, created_at: Option<u64>, text: String) ->
     Ok(format!("{}: {text}", ran("say_inspected")))
 }
 
-#[idempotent(store = LANES, sequence = number, window = 64)]
+#[idempotent(store = LANES, sequence = number, max_in_flight = 64)]
 #[ic_cdk::update]
 fn step_inspected(number: u64, text: String) -> Answer {
     Ok(format!("{}: {text}", ran("step_inspected")))

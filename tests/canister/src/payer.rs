@@ -27,7 +27,7 @@ struct Payment {
     number: u64,
     amount: u64,
     /// The payer has the receipts of all payments with lower numbers.
-    acked: u64,
+    first_incomplete: u64,
 }
 
 thread_local! {
@@ -64,12 +64,12 @@ async fn send_open(receiver: Principal, is_bounded: bool) -> u64 {
         let entries = open.iter();
         entries.map(|entry| entry.into_pair()).collect()
     });
-    let acked = open.first().map_or(0, |(number, _)| *number);
+    let first_incomplete = open.first().map_or(0, |(number, _)| *number);
     let calls = open.into_iter().map(|(number, amount)| async move {
         let payment = Payment {
             number,
             amount,
-            acked,
+            first_incomplete,
         };
         if send(receiver, payment, is_bounded).await.is_some() {
             OPEN.with_borrow_mut(|open| open.remove(&number));
@@ -89,12 +89,12 @@ async fn send(receiver: Principal, payment: Payment, is_bounded: bool) -> Option
     answer.candid::<Result<u64, Failure>>().ok()?.ok()
 }
 
-/// Takes a payment; its receipt is what was received in all. What a retry must repeat is the amount: `acked` may have moved on.
+/// Takes a payment; its receipt is what was received in all. What a retry must repeat is the amount: `first_incomplete` may have moved on.
 #[idempotent(
     store = LANES,
     sequence = payment.number,
-    window = 256,
-    acked = payment.acked,
+    max_in_flight = 256,
+    first_incomplete = payment.first_incomplete,
     fingerprint = payment.amount
 )]
 #[ic_cdk::update]

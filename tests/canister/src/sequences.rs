@@ -55,10 +55,10 @@ fn step_and_fail(number: u64, fails: bool) -> Answer {
     Ok(format!("{number}: done"))
 }
 
-/// The fingerprint leaves `acked` out: by the time of a retry more replies may have arrived.
-#[idempotent(store = LANES, sequence = number, window = 64, acked = acked, fingerprint = text)]
+/// The fingerprint leaves `first_incomplete` out: by the time of a retry more replies may have arrived.
+#[idempotent(store = LANES, sequence = number, max_in_flight = 64, first_incomplete = first_incomplete, fingerprint = text)]
 #[ic_cdk::update]
-fn stream(number: u64, acked: Option<u64>, text: String) -> Answer {
+fn stream(number: u64, first_incomplete: Option<u64>, text: String) -> Answer {
     answer("stream", &text)
 }
 

@@ -67,7 +67,7 @@ thread_local! {
             .window(WINDOW)
             .drift(Duration::from_secs(60))
             .capacity(1_000)
-            .scope_idle(Duration::from_secs(4 * 3600)),
+            .counter_idle(Duration::from_secs(4 * 3600)),
     );
 
     /// A store of which no caller gets more than a share.

@@ -219,7 +219,7 @@ fn policies_that_cannot_work_are_refused() {
             .max_reply_bytes(u32::MAX)
             .capacity_bytes(u64::MAX),
         Policy::new().retention(Duration::MAX),
-        Policy::new().scopes(1),
+        Policy::new().max_counters(1),
         Policy::new().quota(0, 1 << 20),
         Policy::new().quota(10, 1),
     ];

@@ -11,7 +11,7 @@ use crate::{
     error::IdempotencyError,
     identity::Identity,
     policy::Policy,
-    sequence::{MAX_WINDOW, Sequence},
+    sequence::{MOST_IN_FLIGHT, Sequence},
     store::{OpenError, Store},
     time::Timestamp,
 };
@@ -35,7 +35,7 @@ fn policy() -> Policy {
         .window(Duration::from_nanos(WINDOW))
         .drift(Duration::ZERO)
         .max_reply_bytes(1_000)
-        .scopes(2)
+        .max_counters(2)
 }
 
 fn numbered(number: u64) -> Request {
@@ -173,8 +173,8 @@ fn thousands_under_way_in_lanes_end_in_a_memory_that_can_not_grow() {
     let attempts = 20_000;
     let policy = policy()
         .max_reply_bytes(64)
-        .scopes(2 * attempts)
-        .scope_idle(Duration::ZERO)
+        .max_counters(2 * attempts)
+        .counter_idle(Duration::ZERO)
         .quota(1, 64);
     let (store, memory) = managed(policy);
     let request = |number: u64| {
@@ -182,8 +182,8 @@ fn thousands_under_way_in_lanes_end_in_a_memory_that_can_not_grow() {
         let sequence = Sequence {
             lane: lane_of(caller as u8, lane),
             number: 0,
-            window: MAX_WINDOW,
-            acked: None,
+            max_in_flight: MOST_IN_FLIGHT,
+            first_incomplete: None,
         };
         Request {
             identity: Identity::of_number(&sequence.lane, 0),

@@ -146,7 +146,7 @@ impl Model {
             bytes: self.bytes(),
             capacity_bytes: self.policy.capacity_bytes,
             oldest_expiry: (self.slices.first()).map(|slice| Timestamp::from_nanos(slice.until)),
-            scopes: 0,
+            counters: 0,
             incarnation: self.incarnation,
         }
     }

@@ -58,7 +58,7 @@ fn i(arg: Arg) {}
 #[ic_cdk::update]
 fn j(arg: Arg) {}
 
-#[idempotent(store = STORE, sequence = arg.number, acked = Some(7))]
+#[idempotent(store = STORE, sequence = arg.number, first_incomplete = Some(7))]
 #[ic_cdk::update]
 fn k(arg: Arg) {}
 

@@ -50,7 +50,7 @@ fn h(arg: Arg) {}
 #[ic_cdk::update]
 fn i(arg: Arg) {}
 
-#[idempotent(store = STORE, sequence = arg.number, acked = "arg.number")]
+#[idempotent(store = STORE, sequence = arg.number, first_incomplete = "arg.number")]
 #[ic_cdk::update]
 fn j(arg: Arg) {}
 

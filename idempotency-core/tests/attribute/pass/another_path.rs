@@ -22,7 +22,7 @@ mod payments {
         key
     }
 
-    #[idempotent(crate = crate::deps::once, store = STORE, sequence = number, window = super::WINDOW)]
+    #[idempotent(crate = crate::deps::once, store = STORE, sequence = number, max_in_flight = super::WINDOW)]
     #[ic_cdk::update]
     pub fn step(number: u64) -> (u64, u64) {
         (number, number)

@@ -20,7 +20,7 @@ fn pay(core: u64, attempt: String, arguments: u64) -> u64 {
 }
 
 /// Numbers.
-#[idempotent(store = STORE, sequence = std, window = 2)]
+#[idempotent(store = STORE, sequence = std, max_in_flight = 2)]
 #[::ic_cdk::update]
 async fn step(std: u64) -> (u64, u64) {
     (std, std)

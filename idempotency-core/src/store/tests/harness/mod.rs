@@ -145,7 +145,10 @@ impl Reply {
 impl Scale {
     pub(crate) fn policy(&self) -> Policy {
         let policy = if self.has_lanes {
-            Policy::new().scopes(12).quota(6, 1_500).evict_idle_scopes()
+            Policy::new()
+                .max_counters(12)
+                .quota(6, 1_500)
+                .evict_idle_counters()
         } else {
             Policy::new()
         };
@@ -384,8 +387,8 @@ fn count_in<A: Attempts>(store: &Store<TestMemory>, key: u8, request: &mut Reque
     let sequence = Sequence {
         lane,
         number,
-        window: [1, 3, 200][usize::from(key % 3)],
-        acked: Some(next / 2),
+        max_in_flight: [1, 3, 200][usize::from(key % 3)],
+        first_incomplete: Some(next / 2),
     };
     request.identity = Identity::of_number(&lane, number);
     request.counts_in = Some(Box::new(CountsIn {

@@ -44,8 +44,8 @@ impl World {
         let sequence = Sequence {
             lane,
             number: self.store.next_number(&lane).unwrap(),
-            window: 1,
-            acked: None,
+            max_in_flight: 1,
+            first_incomplete: None,
         };
         let now = Timestamp::from_nanos(self.minute * MINUTE);
         match admission::admit(&self.store, &request(caller, sequence, 0), now) {
@@ -125,9 +125,9 @@ fn who_works_is_served_whoever_floods() {
 #[test]
 fn who_opens_lanes_at_will_keeps_out_nobody_who_is_known() {
     for evicts in [false, true] {
-        let policy = policy(10).scopes(500);
+        let policy = policy(10).max_counters(500);
         let policy = if evicts {
-            policy.evict_idle_scopes()
+            policy.evict_idle_counters()
         } else {
             policy
         };

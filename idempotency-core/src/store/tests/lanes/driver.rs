@@ -26,7 +26,7 @@ pub(super) struct Sent {
     pub(super) number: u64,
     pub(super) args: u8,
     pub(super) run: Run,
-    pub(super) acked: Option<u64>,
+    pub(super) first_incomplete: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -107,7 +107,7 @@ impl Driver {
                 args,
                 run,
                 reply_bytes,
-                acked,
+                first_incomplete,
             } => {
                 let next = self.store.next_number(&lane_identity(lane)).ok()?;
                 let from_next = |offset| next.saturating_add_signed(offset);
@@ -124,7 +124,7 @@ impl Driver {
                     number,
                     args,
                     run,
-                    acked: acked.map(from_next),
+                    first_incomplete: first_incomplete.map(from_next),
                 };
                 let answer = self.submit(sent, reply_bytes)?;
                 Some(Happened::Answered(sent, answer))
@@ -177,13 +177,13 @@ impl Driver {
             number,
             args,
             run,
-            acked,
+            first_incomplete,
         } = sent;
         let sequence = Sequence {
             lane: lane_identity(lane),
             number,
-            window: self.config.window(lane),
-            acked,
+            max_in_flight: self.config.window(lane),
+            first_incomplete,
         };
         let request = request(caller_of(lane), sequence, args);
         let ticket = match admission::admit(&self.store, &request, self.now()) {

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::IdempotencyError,
     policy::Policy,
-    sequence::MAX_WINDOW,
+    sequence::MOST_IN_FLIGHT,
     store::{Store, tests::harness::TestMemory},
 };
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn send(driver: &mut Driver, number: u64) -> Answer {
         number,
         args: 0,
         run: Run::Sync,
-        acked: None,
+        first_incomplete: None,
     };
     driver.submit(sent, 8).expect("the memory is not damaged")
 }
@@ -39,7 +39,7 @@ fn answer_to_an_old_request(window: u16, with_floor: bool) -> (Answer, u64) {
     let policy = Policy::new()
         .window(Duration::from_nanos(100))
         .drift(Duration::from_nanos(10))
-        .scope_idle(Duration::ZERO);
+        .counter_idle(Duration::ZERO);
     let memory = TestMemory::new(u64::MAX);
     let mut driver = Driver::open(&memory, Config::new(policy, window)).unwrap();
     for number in 0..5 {
@@ -58,7 +58,7 @@ fn answer_to_an_old_request(window: u16, with_floor: bool) -> (Answer, u64) {
 
 #[test]
 fn an_old_request_of_a_forgotten_lane_does_not_run_again() {
-    for window in [1, 8, MAX_WINDOW] {
+    for window in [1, 8, MOST_IN_FLIGHT] {
         let (answer, expected) = answer_to_an_old_request(window, true);
         assert!(expected >= 5);
         let too_old = IdempotencyError::SequenceTooOld { expected };
@@ -68,7 +68,7 @@ fn an_old_request_of_a_forgotten_lane_does_not_run_again() {
 
 #[test]
 fn without_the_floor_it_would() {
-    for window in [1, 8, MAX_WINDOW] {
+    for window in [1, 8, MOST_IN_FLIGHT] {
         let (answer, expected) = answer_to_an_old_request(window, false);
         assert_eq!(expected, 0);
         assert!(has_run(&answer), "{window}: {answer:?}");
@@ -81,7 +81,7 @@ fn each_time_that_lanes_are_forgotten_the_floor_rises() {
     let policy = Policy::new()
         .window(Duration::from_nanos(100))
         .drift(Duration::from_nanos(10))
-        .scope_idle(Duration::ZERO);
+        .counter_idle(Duration::ZERO);
     let memory = TestMemory::new(u64::MAX);
     let mut driver = Driver::open(&memory, Config::new(policy, 1)).unwrap();
     let mut sent = vec![];

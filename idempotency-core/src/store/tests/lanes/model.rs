@@ -48,7 +48,7 @@ struct Lane {
     window: u16,
     /// Every number below was used.
     first: u64,
-    acked: u64,
+    first_incomplete: u64,
     used: BTreeSet<u64>,
     /// When the number that began last did so.
     begun: u64,
@@ -107,7 +107,7 @@ impl Lane {
         Self {
             window: 1,
             first: floor,
-            acked: floor,
+            first_incomplete: floor,
             used: BTreeSet::new(),
             begun: 0,
             last_use: 0,
@@ -145,7 +145,7 @@ impl Lane {
 
     fn used_by(&mut self, now: u64, policy: &Policy) {
         self.last_use = now;
-        let idle = policy.scope_idle.as_nanos() as u64;
+        let idle = policy.counter_idle.as_nanos() as u64;
         self.kept_until = now + idle.max(2 * reach(policy));
         self.never_evicted_until = now + reach(policy);
     }
@@ -299,7 +299,8 @@ impl Model {
         let most = 128 + u64::from(MAX_REPLY_BYTES);
         let is_full = entries >= capacity || bytes + most > capacity_bytes;
         let has_no_memory = driver.memory.refused_grows.get() > 0;
-        let has_no_scope = newcomers > 0 && self.known() + newcomers > self.config.policy.scopes;
+        let has_no_scope =
+            newcomers > 0 && self.known() + newcomers > self.config.policy.max_counters;
         prop_assert!(
             is_full || has_no_memory || has_no_scope,
             "there is room for {newcomers} beside {}",
@@ -349,13 +350,13 @@ impl Model {
             lane.first = lane.first_unused();
         }
         for _ in 0..2 {
-            if lane.acked < lane.first
-                && sent
-                    .acked
-                    .is_some_and(|acked| lane.acked < acked.min(sent.number))
+            if lane.first_incomplete < lane.first
+                && sent.first_incomplete.is_some_and(|first_incomplete| {
+                    lane.first_incomplete < first_incomplete.min(sent.number)
+                })
             {
-                let key = (sent.lane, lane.acked);
-                lane.acked += 1;
+                let key = (sent.lane, lane.first_incomplete);
+                lane.first_incomplete += 1;
                 if (self.outcomes.get(&key)).is_some_and(|outcome| outcome.has_ended()) {
                     self.outcomes.remove(&key);
                 }
@@ -426,7 +427,7 @@ impl Model {
     ) -> Result<(), TestCaseError> {
         let policy = self.config.policy;
         let known_before = self.known();
-        let is_under_pressure = newcomers > 0 && known_before + newcomers > policy.scopes;
+        let is_under_pressure = newcomers > 0 && known_before + newcomers > policy.max_counters;
         let floor = driver.store.sequence_floor();
         prop_assert!(floor >= self.floor);
         prop_assert!(floor <= self.highest + MOST_ABOVE, "the floor has run off");
@@ -442,7 +443,7 @@ impl Model {
                 prop_assert_eq!(next, lane.expected());
                 continue;
             }
-            let may_be_evicted = policy.evicts_idle_scopes
+            let may_be_evicted = policy.evicts_idle_counters
                 && is_under_pressure
                 && lane.never_evicted_until < self.now;
             prop_assert!(
@@ -463,7 +464,7 @@ impl Model {
             .collect();
         let known = self.known();
         // One more where the scope was forgotten of what ran for so long, and has a reply now.
-        let most = known_before.max(policy.scopes) + ended_late;
+        let most = known_before.max(policy.max_counters) + ended_late;
         prop_assert!(known <= most, "{known} are known");
         Ok(())
     }

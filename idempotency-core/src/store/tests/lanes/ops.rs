@@ -38,15 +38,15 @@ impl From<Seed> for Config {
             .capacity([1_000, 12, 40, 100][usize::from(capacity) % 4])
             .capacity_bytes([1_000_000, 30_000][usize::from(capacity) / 4 % 2])
             .max_reply_bytes(MAX_REPLY_BYTES)
-            .scopes([100, 4, 6, 9][usize::from(scopes) % 4])
-            .scope_idle(Duration::from_nanos(
+            .max_counters([100, 4, 6, 9][usize::from(scopes) % 4])
+            .counter_idle(Duration::from_nanos(
                 [0, 300, 1_000, 20_000][usize::from(idle) % 4],
             ));
         let policy = match flags % 4 {
             0 => policy,
-            1 => policy.evict_idle_scopes(),
+            1 => policy.evict_idle_counters(),
             2 => policy.quota(6, 2_000),
-            _ => policy.evict_idle_scopes().quota(20, 3_000),
+            _ => policy.evict_idle_counters().quota(20, 3_000),
         };
         Self {
             policy,
@@ -92,7 +92,7 @@ pub(super) enum Op {
         run: Run,
         reply_bytes: usize,
         /// All numbers below one that is so far from the next were received.
-        acked: Option<i64>,
+        first_incomplete: Option<i64>,
     },
     /// Ends the running attempt that comes so late among those.
     End {
@@ -120,7 +120,7 @@ pub(super) enum Op {
 impl From<Seed> for Op {
     /// Zeros make the plainest operation: what shrinking strives for.
     fn from(seed: Seed) -> Self {
-        let [kind, lane, place, a, b, run, reply, acked] = seed;
+        let [kind, lane, place, a, b, run, reply, first_incomplete] = seed;
         let reply_bytes = 8 + if reply < 200 {
             usize::from(reply) % 60
         } else {
@@ -143,10 +143,10 @@ impl From<Seed> for Op {
                     _ => Run::Released,
                 },
                 reply_bytes,
-                acked: match acked % 8 {
+                first_incomplete: match first_incomplete % 8 {
                     0..=3 => None,
-                    4..=6 => Some(-i64::from(acked / 64)),
-                    _ => Some(i64::from(acked)),
+                    4..=6 => Some(-i64::from(first_incomplete / 64)),
+                    _ => Some(i64::from(first_incomplete)),
                 },
             },
             18 => Self::Free {

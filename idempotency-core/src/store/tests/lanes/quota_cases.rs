@@ -192,7 +192,7 @@ fn as_many_bytes_are_taken_as_the_quota_says() {
 #[test]
 fn what_runs_on_counts_for_as_long_as_it_is_remembered() {
     for reply in [Some([7; 65].as_slice()), None] {
-        let mut world = World::open(policy().scope_idle(Duration::ZERO));
+        let mut world = World::open(policy().counter_idle(Duration::ZERO));
         let begun = world.begin(1, 0);
         world.now += WINDOW;
         world.store.evict(world.now(), u32::MAX).unwrap();
@@ -202,7 +202,7 @@ fn what_runs_on_counts_for_as_long_as_it_is_remembered() {
             world.store.evict(world.now(), u32::MAX).unwrap();
             assert_eq!(world.taken(1), (0, 0));
         }
-        assert_eq!(world.store.stats().scopes, 0);
+        assert_eq!(world.store.stats().counters, 0);
         match reply {
             Some(reply) => world.complete(&begun, Some(reply)),
             None => {
@@ -241,9 +241,9 @@ fn a_shorter_window_forgets_no_charge() {
     const LONG: u64 = 100_000;
     let long = policy()
         .window(Duration::from_nanos(LONG))
-        .scopes(2)
-        .scope_idle(Duration::ZERO)
-        .evict_idle_scopes();
+        .max_counters(2)
+        .counter_idle(Duration::ZERO)
+        .evict_idle_counters();
     let mut world = World::open(long);
     for key in 0..4 {
         world.record(1, key, 1);
@@ -270,7 +270,7 @@ fn a_scope_that_is_used_under_a_shorter_window_forgets_no_charge() {
     const LONG: u64 = 100_000;
     let long = policy()
         .window(Duration::from_nanos(LONG))
-        .scope_idle(Duration::ZERO);
+        .counter_idle(Duration::ZERO);
     let mut world = World::open(long);
     for key in 0..3 {
         world.record(1, key, 1);
@@ -287,7 +287,7 @@ fn a_scope_that_is_used_under_a_shorter_window_forgets_no_charge() {
 /// What lies with requests of a longer window is held for as long as they, and its scope known for as long as that.
 #[test]
 fn a_scope_is_known_for_as_long_as_what_it_is_charged_for() {
-    let policy = policy().scope_idle(Duration::ZERO);
+    let policy = policy().counter_idle(Duration::ZERO);
     let mut world = World::open(Policy {
         window: Duration::from_nanos(100_000),
         quota: None,

@@ -10,7 +10,7 @@ use crate::{
     error::IdempotencyError,
     policy::Policy,
     quota::Usage,
-    sequence::MAX_WINDOW,
+    sequence::MOST_IN_FLIGHT,
     store::tests::{config, harness::TestMemory, seeds},
     time::Timestamp,
 };
@@ -41,7 +41,7 @@ fn send(driver: &mut Driver, caller: u8, reply_bytes: usize) -> Answer {
         number,
         args: 0,
         run: Run::Sync,
-        acked: None,
+        first_incomplete: None,
     };
     (driver.submit(sent, reply_bytes)).expect("the memory is not damaged")
 }
@@ -94,7 +94,7 @@ proptest! {
             .capacity(callers * ENTRIES)
             .capacity_bytes(callers * (ENTRIES * 128 + REPLY_BYTES));
         let memory = TestMemory::new(u64::MAX);
-        let mut driver = Driver::open(&memory, Config::new(policy, MAX_WINDOW)).unwrap();
+        let mut driver = Driver::open(&memory, Config::new(policy, MOST_IN_FLIGHT)).unwrap();
         for op in seeds.into_iter().map(Op::from) {
             if matches!(op, Op::Upgrade(_) | Op::Limit { .. }) {
                 continue;
@@ -153,7 +153,7 @@ fn a_quota_is_used_up_and_comes_back() {
 
 #[test]
 fn who_comes_new_is_told_when_he_may_push_out_an_idle_lane() {
-    let policy = windowed(600).scopes(2).evict_idle_scopes();
+    let policy = windowed(600).max_counters(2).evict_idle_counters();
     let memory = TestMemory::new(u64::MAX);
     let mut driver = Driver::open(&memory, Config::new(policy, 1)).unwrap();
     for caller in [0, 1] {

@@ -19,7 +19,7 @@ fn policy() -> Policy {
     Policy::new()
         .window(Duration::from_nanos(WINDOW))
         .drift(Duration::ZERO)
-        .scope_idle(Duration::from_nanos(IDLE))
+        .counter_idle(Duration::from_nanos(IDLE))
 }
 
 fn open(window: u16) -> Driver {
@@ -38,7 +38,7 @@ fn send(driver: &mut Driver, number: u64, run: Run) -> Answer {
         number,
         args: 0,
         run,
-        acked: None,
+        first_incomplete: None,
     };
     driver.submit(sent, 8).expect("the memory is not damaged")
 }

@@ -7,7 +7,7 @@ thread_local! {
 
 const WIDE: u16 = 2_000;
 
-#[idempotent(store = STORE, sequence = key, window = WIDE)]
+#[idempotent(store = STORE, sequence = key, max_in_flight = WIDE)]
 #[ic_cdk::update]
 fn pay(key: u64) {}
 
