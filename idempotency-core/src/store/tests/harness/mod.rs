@@ -6,7 +6,7 @@ mod damage;
 mod memory;
 
 pub(crate) use damage::{Patch, any_image};
-pub(crate) use memory::TestMemory;
+pub(crate) use memory::{PAGE_BYTES, TestMemory};
 
 use super::library::{
     IdempotencyError, OpenError, Policy, Stats, Store, Timestamp,

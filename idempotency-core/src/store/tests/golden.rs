@@ -1,0 +1,422 @@
+//! Golden dumps: the memory of a store as each released layout wrote it, opened and looked through by today's code.
+//!
+//! `layouts/N.hex` is the memory that layout version N made of [`story`], and `layouts/N.txt` what the store said of it then. They are written
+//! once, with the release of a layout, by hand:
+//!
+//! ```text
+//! UPDATE_LAYOUT=1 cargo test -p idempotency-core --lib store::tests::golden
+//! ```
+
+use super::{
+    ground,
+    harness::{PAGE_BYTES, TestMemory},
+};
+use crate::{
+    admission::{self, CountsIn, Decision, Request, Ticket},
+    identity::{
+        Argument, Compared, Fingerprint, Fingerprinted, Identity, LaneKey, LazyFingerprint,
+        RequestKey, Scope,
+    },
+    policy::Policy,
+    quota::Usage,
+    sequence::Sequence,
+    store::{Attempt, State, Store},
+    time::Timestamp,
+};
+use candid::Principal;
+use std::{fmt::Write as _, fs, path::PathBuf, time::Duration};
+
+/// The layout that this code writes.
+const VERSION: u8 = 2;
+
+const HOUR: u64 = 3_600_000_000_000;
+const START: u64 = 1_700_000_000_000_000_000;
+
+/// When the last heap of the story goes away.
+const END: u64 = START + 4 * HOUR;
+
+const KEYS: u64 = 1_000;
+const LANES: [(u64, u16); 3] = [(1, 1), (2, 1), (3, 64)];
+
+fn at(nanos: u64) -> Timestamp {
+    Timestamp::from_nanos(nanos)
+}
+
+fn policy() -> Policy {
+    Policy::new()
+        .window(Duration::from_nanos(HOUR))
+        .retention(Duration::from_nanos(HOUR))
+        .max_reply_bytes(100_000)
+        .capacity_bytes(900_000)
+        .drop_replies()
+        .max_counters(100)
+        .counter_idle(Duration::from_nanos(HOUR))
+        .quota(2_000, 1 << 20)
+}
+
+fn caller(number: u64) -> Principal {
+    Principal::from_slice(&number.to_le_bytes())
+}
+
+/// From 900 on all bits that the index goes by are equal: nodes of all levels, and buckets that go on in others.
+fn key(number: u64) -> Identity {
+    if number >= 900 {
+        return ground(number);
+    }
+    let key = RequestKey::of(&number).unwrap();
+    Identity::new("pay", &Scope::Caller, &caller(number % 3), &key).unwrap()
+}
+
+fn scope(number: u64) -> Identity {
+    Identity::of_scope("pay", &Scope::Caller, &caller(number)).unwrap()
+}
+
+fn lane(number: u64) -> Identity {
+    Identity::of_lane(
+        "order",
+        &Scope::Caller,
+        &caller(number),
+        &LaneKey::of(&number),
+    )
+    .unwrap()
+}
+
+/// Every third was compared by a part of its argument, every fifth by nothing.
+fn fingerprint(number: u64) -> Fingerprint {
+    let bytes = candid::encode_one(number).unwrap();
+    let compared = match number {
+        _ if number.is_multiple_of(3) => Compared::chosen(&number),
+        _ if number.is_multiple_of(5) => Compared::Nothing,
+        _ => Compared::Argument,
+    };
+    LazyFingerprint::new(&Argument::new(&bytes), compared, None, &Scope::Caller).fingerprint()
+}
+
+fn request(number: u64, created_at: Option<u64>) -> Request {
+    Request {
+        identity: key(number),
+        fingerprint: fingerprint(number),
+        created_at: created_at.map(at),
+        counts_in: Some(Box::new(CountsIn {
+            sequence: None,
+            scope: Some(scope(number % 3)),
+        })),
+    }
+}
+
+fn numbered(
+    lane_number: u64,
+    max_in_flight: u16,
+    number: u64,
+    first_incomplete: Option<u64>,
+) -> Request {
+    let sequence = Sequence {
+        lane: lane(lane_number),
+        number,
+        max_in_flight,
+        first_incomplete,
+    };
+    Request {
+        identity: Identity::of_number(&sequence.lane, number),
+        fingerprint: fingerprint(number),
+        created_at: None,
+        counts_in: Some(Box::new(CountsIn {
+            sequence: Some(sequence),
+            scope: Some(scope(lane_number)),
+        })),
+    }
+}
+
+fn admitted(store: &Store<TestMemory>, request: &Request, now: u64) -> Ticket {
+    match admission::admit(store, request, at(now)) {
+        Decision::Execute(ticket) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn execute(store: &Store<TestMemory>, request: &Request, now: u64, reply: &[u8]) {
+    let ticket = admitted(store, request, now);
+    store.record(&ticket, reply).unwrap();
+}
+
+fn begin(store: &Store<TestMemory>, request: &Request, now: u64) -> (Ticket, Attempt) {
+    let ticket = admitted(store, request, now);
+    let attempt = store.begin(&ticket).unwrap();
+    (ticket, attempt)
+}
+
+fn reply(number: u64, length: u64) -> Vec<u8> {
+    vec![number as u8; length as usize]
+}
+
+/// Everything that leaves a trace in the memory happens: in two heaps, over four hours.
+fn story(memory: &TestMemory) {
+    let store = Store::open(memory.clone(), policy(), at(START)).unwrap();
+    // Forgotten before the end: slots and segments that are used again, and a floor of lanes.
+    for number in 0..300 {
+        execute(
+            &store,
+            &request(number, None),
+            START + number,
+            &reply(number, number % 70),
+        );
+    }
+    execute(&store, &numbered(9, 8, 6, None), START, b"forgotten");
+    let store = Store::open(memory.clone(), policy(), at(START + 3 * HOUR)).unwrap();
+    assert!(
+        store
+            .evict(at(START + 3 * HOUR + HOUR / 2), u32::MAX)
+            .unwrap()
+            > 1
+    );
+    let begun = START + 3 * HOUR + HOUR / 2;
+    for number in (300..500).chain(900..960) {
+        let now = begun + number * 1_000_000_000;
+        let created_at = number.is_multiple_of(4).then(|| now - 1_000_000_000);
+        execute(
+            &store,
+            &request(number, created_at),
+            now,
+            &reply(number, number % 90),
+        );
+    }
+    let now = begun + 1_000 * 1_000_000_000;
+    for (number, length) in [(700, 65), (701, 3_000), (702, 70_000), (703, 100_000)] {
+        execute(&store, &request(number, None), now, &reply(number, length));
+    }
+    // The replies of the oldest partition that has any make room.
+    for number in 710..716 {
+        execute(
+            &store,
+            &request(number, None),
+            now + HOUR / 4,
+            &reply(number, 60_000),
+        );
+    }
+    let now = END - HOUR / 8;
+    let (ticket, attempt) = begin(&store, &request(720, None), now);
+    assert!(
+        store
+            .complete(&ticket, attempt, Some(b"async"), at(now + 1))
+            .unwrap()
+    );
+    let (ticket, attempt) = begin(&store, &request(721, None), now);
+    assert!(
+        store
+            .complete(&ticket, attempt, Some(&reply(721, 5_000)), at(now + 1))
+            .unwrap()
+    );
+    let (ticket, attempt) = begin(&store, &request(722, None), now);
+    assert!(store.complete(&ticket, attempt, None, at(now + 1)).unwrap());
+    let (ticket, attempt) = begin(&store, &request(723, None), now);
+    assert!(store.interrupt(&ticket, attempt, at(now + 1)).unwrap());
+    let (ticket, attempt) = begin(&store, &request(724, None), now);
+    assert!(store.release(&ticket, attempt).unwrap());
+    begin(&store, &request(725, None), now);
+    begin(&store, &request(726, None), now);
+    // A strict lane that is stuck, one that goes on, and one with gaps and with replies that its client has received.
+    let floor = store.sequence_floor();
+    execute(&store, &numbered(1, 1, floor, None), now, b"first");
+    begin(&store, &numbered(1, 1, floor + 1, None), now);
+    for number in 0..3 {
+        execute(
+            &store,
+            &numbered(2, 1, floor + number, None),
+            now,
+            &reply(number, 10),
+        );
+    }
+    for number in [0, 1, 2, 3, 7, 40] {
+        execute(
+            &store,
+            &numbered(3, 64, floor + number, Some(floor + number / 2)),
+            now,
+            &reply(number, 80),
+        );
+    }
+}
+
+/// What a store says of all that the story is about.
+fn answers(store: &Store<TestMemory>) -> String {
+    let mut text = String::new();
+    let stats = store.stats();
+    writeln!(
+        text,
+        "{} requests, {} bytes, {} counters, first expiry {:?}, floor {}, sequence floor {}",
+        stats.entries,
+        stats.bytes,
+        stats.counters,
+        stats.oldest_expiry.map(Timestamp::as_nanos),
+        store.floor().as_nanos(),
+        store.sequence_floor()
+    )
+    .unwrap();
+    for number in 0..KEYS {
+        answer(&mut text, store, &format!("request {number}"), &key(number));
+    }
+    for (number, _) in LANES {
+        let next = store.next_number(&lane(number)).unwrap();
+        writeln!(text, "lane {number}: goes on with {next}").unwrap();
+        for sequence in 0..100 {
+            let name = format!("lane {number}, number {sequence}");
+            answer(
+                &mut text,
+                store,
+                &name,
+                &Identity::of_number(&lane(number), sequence),
+            );
+        }
+    }
+    for number in 0..4 {
+        let (usage, is_known): (Usage, bool) = store.usage(&scope(number), at(END)).unwrap();
+        writeln!(text, "scope {number}: {is_known}, {:?}", usage.taken(END)).unwrap();
+    }
+    text
+}
+
+fn answer(text: &mut String, store: &Store<TestMemory>, name: &str, identity: &Identity) {
+    let Some(record) = store.lookup(identity).unwrap() else {
+        return;
+    };
+    let state = match &record.state {
+        State::Pending(attempt) => format!(
+            "pending, attempt {} of heap {}",
+            attempt.number, attempt.incarnation
+        ),
+        State::Interrupted => "interrupted".to_owned(),
+        State::Done(reply) => {
+            let is_uniform = reply.windows(2).all(|pair| pair[0] == pair[1]);
+            match is_uniform {
+                true => format!("done, {} bytes of {:?}", reply.len(), reply.first()),
+                false => format!("done, {:?}", String::from_utf8_lossy(reply)),
+            }
+        }
+        State::ReplyDropped => "done, reply dropped".to_owned(),
+    };
+    let digest = |digest: Option<crate::identity::Digest>| {
+        digest.map(|digest| u128::from_be_bytes(digest.bytes()))
+    };
+    let (argument, chosen) = (
+        digest(record.fingerprint.argument),
+        digest(record.fingerprint.chosen),
+    );
+    let until = store
+        .guaranteed_until(identity)
+        .unwrap()
+        .map(Timestamp::as_nanos);
+    writeln!(
+        text,
+        "{name}: {state}; since {}, until {until:?}; {argument:x?} {chosen:x?}",
+        record.since.as_nanos()
+    )
+    .unwrap();
+}
+
+fn file(version: u8, extension: &str) -> PathBuf {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/tests/layouts");
+    PathBuf::from(directory).join(format!("{version}.{extension}"))
+}
+
+const LINE_BYTES: usize = 32;
+
+/// Bytes as lines of an address and 32 bytes. A line stands for all that follow and are equal.
+fn dump(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let mut last: &[u8] = &[];
+    for (index, line) in bytes.chunks(LINE_BYTES).enumerate() {
+        if line != last {
+            write!(text, "{:08x} ", index * LINE_BYTES).unwrap();
+            for byte in line {
+                write!(text, "{byte:02x}").unwrap();
+            }
+            text.push('\n');
+        }
+        last = line;
+    }
+    writeln!(text, "{:08x}", bytes.len()).unwrap();
+    text
+}
+
+fn load(text: &str) -> TestMemory {
+    let mut bytes = vec![];
+    let mut last = vec![];
+    for line in text.lines() {
+        let (address, content) = line.split_once(' ').unwrap_or((line, ""));
+        let address = usize::from_str_radix(address, 16).unwrap();
+        while bytes.len() < address {
+            bytes.extend_from_slice(&last);
+        }
+        last = (0..content.len() / 2)
+            .map(|index| u8::from_str_radix(&content[2 * index..2 * index + 2], 16).unwrap())
+            .collect();
+        bytes.extend_from_slice(&last);
+    }
+    assert!(bytes.len().is_multiple_of(PAGE_BYTES));
+    let memory = TestMemory::new(u64::MAX);
+    memory.edit(|content| *content = bytes);
+    memory
+}
+
+fn opened(memory: &TestMemory) -> Store<TestMemory> {
+    Store::open(memory.clone(), policy(), at(END)).unwrap()
+}
+
+#[test]
+fn stores_of_released_layouts_are_opened_and_go_on() {
+    if std::env::var_os("UPDATE_LAYOUT").is_some() {
+        let memory = TestMemory::new(u64::MAX);
+        story(&memory);
+        memory.edit(|bytes| fs::write(file(VERSION, "hex"), dump(bytes)).unwrap());
+        fs::write(file(VERSION, "txt"), answers(&opened(&memory))).unwrap();
+    }
+    for version in [2] {
+        let dump = fs::read_to_string(file(version, "hex")).unwrap();
+        let expected = fs::read_to_string(file(version, "txt")).unwrap();
+        let memory = load(&dump);
+        assert_eq!(answers(&opened(&memory)), expected, "version {version}");
+        // Again, as this version has written it.
+        assert_eq!(
+            answers(&opened(&memory)),
+            expected,
+            "version {version}, written by this one"
+        );
+        goes_on(&opened(&memory));
+    }
+}
+
+/// Whatever wrote the store: retries are answered, new requests run, and in the end all is forgotten.
+fn goes_on(store: &Store<TestMemory>) {
+    let retry = |number| admission::admit(store, &request(number, None), at(END));
+    assert_eq!(retry(450), Decision::Replay(reply(450, 0)));
+    assert!(retry(714) == Decision::Replay(reply(714, 60_000)));
+    assert!(matches!(retry(725), Decision::Refuse(_)));
+    // Without those of which nothing is compared: a fingerprint alone matches nothing then.
+    let numbers = || (800..900).filter(|number: &u64| !number.is_multiple_of(5));
+    for number in numbers() {
+        execute(
+            store,
+            &request(number, None),
+            END + number,
+            &reply(number, 100),
+        );
+    }
+    for number in numbers() {
+        let answer = admission::admit(store, &request(number, None), at(END + 1_000));
+        assert_eq!(answer, Decision::Replay(reply(number, 100)));
+    }
+    let next = store.next_number(&lane(3)).unwrap();
+    execute(store, &numbered(3, 64, next, None), END, b"next");
+    store.evict(at(END + 10 * HOUR), u32::MAX).unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.entries, stats.counters, stats.bytes), (0, 0, 0));
+    execute(store, &request(300, None), END + 10 * HOUR, b"anew");
+}
+
+/// Today's code tells the same story: a difference says that a rule was changed, and not only the layout.
+#[test]
+fn the_story_is_still_told_alike() {
+    let memory = TestMemory::new(u64::MAX);
+    story(&memory);
+    let expected = fs::read_to_string(file(VERSION, "txt")).unwrap();
+    assert_eq!(answers(&opened(&memory)), expected);
+}
