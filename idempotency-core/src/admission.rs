@@ -3,12 +3,13 @@
 use crate::{
     error::IdempotencyError,
     identity::{Fingerprint, Fingerprinted, Identity},
-    quota::Usage,
     sequence::{Lane, Sequence},
-    store::{Head, Record, State, Store},
+    store::{Counted, Head, Lookup, Record, State, Store, TicketCounters},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
+
+pub use crate::store::Ticket;
 
 /// A request as admission sees it: hashed, and frozen before the function sees its arguments.
 #[derive(Clone, Debug)]
@@ -19,13 +20,6 @@ pub struct Request<F = Fingerprint> {
     pub fingerprint: F,
     /// When the client made it, by the client's clock.
     pub created_at: Option<Timestamp>,
-    /// What else it counts in. Most requests have nothing, and one is copied often.
-    pub counts_in: Option<Box<CountsIn>>,
-}
-
-/// The counters that a request is checked against before it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CountsIn {
     /// Its place in its lane, where it is identified by its number: then `identity` is [`Identity::of_number`].
     pub sequence: Option<Sequence>,
     /// Whose quota it counts against, as [`Identity::of_scope`] gives it; needed where the policy has a quota.
@@ -41,32 +35,6 @@ pub enum Decision {
     Refuse(IdempotencyError),
     /// Execute it. There is room for its record.
     Execute(Ticket),
-}
-
-/// The right to execute a request, and what to record it under.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    pub(crate) head: Head,
-    pub(crate) expires_at: Timestamp,
-    /// Most requests have none, and a ticket is copied often.
-    pub(crate) counted: Option<Box<Counted>>,
-}
-
-impl Ticket {
-    pub(crate) fn lane(&self) -> Option<&(Sequence, Lane)> {
-        self.counted.as_ref()?.lane.as_ref()
-    }
-
-    pub(crate) fn usage(&self) -> Option<&(Identity, Usage)> {
-        self.counted.as_ref()?.usage.as_ref()
-    }
-}
-
-/// What else must be written when a request is recorded, as it was when the request was admitted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counted {
-    pub(crate) lane: Option<(Sequence, Lane)>,
-    pub(crate) usage: Option<(Identity, Usage)>,
 }
 
 /// Decides on `request` at time `now`.
@@ -98,88 +66,116 @@ pub fn admit<M: Memory, F: Fingerprinted>(
     request: &Request<F>,
     now: Timestamp,
 ) -> Decision {
-    let decided = find(store, request).and_then(|found| match found {
-        Found::Record(record) => Ok(known(store, record, &request.fingerprint, now)),
-        Found::Stuck { since } => Err(IdempotencyError::OutcomeUnknown { since }),
-        Found::Nothing(lane) => new(store, request, lane, now).map(Decision::Execute),
-    });
+    let decided = match request.sequence {
+        None => admit_key(store, request, now),
+        Some(sequence) => admit_number(store, request, sequence, now),
+    };
     decided.unwrap_or_else(Decision::Refuse)
 }
 
 /// Whether a message can succeed, for `canister_inspect_message`: the error of a request that is not remembered and will never
 /// run. Reads at most two records.
+///
+/// # Errors
+/// What the method would answer with.
 pub fn foresee<M: Memory>(
     store: &Store<M>,
-    request: &Request<()>,
+    identity: &Identity,
+    sequence: Option<Sequence>,
+    created_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), IdempotencyError> {
-    let lane = match find(store, request)? {
-        Found::Record(_) | Found::Stuck { .. } => return Ok(()),
-        Found::Nothing(lane) => lane,
+    let lane = match sequence {
+        None => None,
+        Some(sequence) => {
+            let lane = lane(store, &sequence)?.counter;
+            if lane.stuck_since(sequence.number).is_some() {
+                return Ok(());
+            }
+            Some((lane, sequence.number))
+        }
     };
-    in_window(store, request.created_at, now)?;
-    match lane.map_or(Ok(()), |lane| lane.admit()) {
+    if let Lookup::Known(_) = store.lookup(identity)? {
+        return Ok(());
+    }
+    in_window(store, created_at, now)?;
+    match lane.map_or(Ok(()), |(lane, number)| lane.admit(number)) {
         // What is missing may come before this message runs.
         Err(IdempotencyError::SequenceGap { .. }) => Ok(()),
         admitted => admitted,
     }
 }
 
-/// What is known of a request.
-enum Found {
-    Record(Record),
-    /// No record any more, but its lane waits for it.
-    Stuck {
-        since: Timestamp,
-    },
-    /// No record, and the lane of its number if it has one.
-    Nothing(Option<Box<InLane>>),
-}
-
-/// A number and its lane, as that is or would begin.
-struct InLane {
-    sequence: Sequence,
-    lane: Lane,
-    is_new: bool,
-}
-
-impl InLane {
-    fn admit(&self) -> Result<(), IdempotencyError> {
-        self.lane.admit(self.sequence.number)
-    }
-}
-
 #[inline]
-fn find<M: Memory, F>(store: &Store<M>, request: &Request<F>) -> Result<Found, IdempotencyError> {
-    let sequence = request.counts_in.as_ref().and_then(|it| it.sequence);
-    let lane = match sequence {
-        None => None,
-        Some(sequence) => {
-            let known = store.lane(&sequence.lane)?;
-            let is_new = known.is_none();
-            let lane = known
-                .unwrap_or_else(|| Lane::new(store.sequence_floor()))
-                .with_max_in_flight(sequence.max_in_flight);
-            Some(Box::new(InLane {
-                sequence,
-                lane,
-                is_new,
-            }))
-        }
+fn admit_key<M: Memory, F: Fingerprinted>(
+    store: &Store<M>,
+    request: &Request<F>,
+    now: Timestamp,
+) -> Result<Decision, IdempotencyError> {
+    let place = match store.lookup(&request.identity)? {
+        Lookup::Known(record) => return Ok(known(store, record, &request.fingerprint, now)),
+        Lookup::Unknown(vacant) => vacant,
     };
+    in_window(store, request.created_at, now)?;
+    let counters = match store.policy().quota.and(request.scope) {
+        None => None,
+        Some(scope) => Some(counters(store, None, Some(scope), now)?),
+    };
+    store.make_room(now)?;
+    Ok(Decision::Execute(Ticket {
+        head: head(request, now),
+        expires_at: store.policy().expires_at(request.created_at, now),
+        place: Some(place),
+        counters,
+    }))
+}
+
+fn admit_number<M: Memory, F: Fingerprinted>(
+    store: &Store<M>,
+    request: &Request<F>,
+    sequence: Sequence,
+    now: Timestamp,
+) -> Result<Decision, IdempotencyError> {
+    let lane = lane(store, &sequence)?;
     // A number that its lane has not used has no record.
-    if let Some(it) = &lane
-        && !it.lane.has_used(it.sequence.number)
-    {
-        return Ok(Found::Nothing(lane));
+    if lane.counter.has_used(sequence.number) {
+        if let Lookup::Known(record) = store.lookup(&request.identity)? {
+            return Ok(known(store, record, &request.fingerprint, now));
+        }
+        if let Some(since) = lane.counter.stuck_since(sequence.number) {
+            return Err(IdempotencyError::OutcomeUnknown { since });
+        }
     }
-    if let Some(record) = store.lookup(&request.identity)? {
-        return Ok(Found::Record(record));
+    in_window(store, request.created_at, now)?;
+    lane.counter.admit(sequence.number)?;
+    let scope = store.policy().quota.and(request.scope);
+    let counters = counters(store, Some((sequence, lane)), scope, now)?;
+    store.make_room(now)?;
+    Ok(Decision::Execute(Ticket {
+        head: head(request, now),
+        expires_at: store.policy().expires_at(request.created_at, now),
+        place: None,
+        counters: Some(counters),
+    }))
+}
+
+fn head<F: Fingerprinted>(request: &Request<F>, now: Timestamp) -> Head {
+    Head {
+        identity: request.identity,
+        fingerprint: request.fingerprint.fingerprint(),
+        since: now,
     }
-    let stuck_since = (lane.as_ref()).and_then(|it| it.lane.stuck_since(it.sequence.number));
-    Ok(match stuck_since {
-        Some(since) => Found::Stuck { since },
-        None => Found::Nothing(lane),
+}
+
+/// The lane of a number, as the endpoint wants it now.
+fn lane<M: Memory>(
+    store: &Store<M>,
+    sequence: &Sequence,
+) -> Result<Counted<Lane>, IdempotencyError> {
+    let Counted { counter, entry } = store.lane(&sequence.lane)?;
+    Ok(Counted {
+        counter: counter.with_max_in_flight(sequence.max_in_flight),
+        entry,
     })
 }
 
@@ -209,31 +205,6 @@ fn known<M: Memory>(
     }
 }
 
-// A ticket that is handed from function to function is copied each time.
-#[inline]
-fn new<M: Memory, F: Fingerprinted>(
-    store: &Store<M>,
-    request: &Request<F>,
-    lane: Option<Box<InLane>>,
-    now: Timestamp,
-) -> Result<Ticket, IdempotencyError> {
-    in_window(store, request.created_at, now)?;
-    let counted = match &request.counts_in {
-        None => None,
-        Some(counts_in) => Some(counted(store, counts_in, lane, now)?),
-    };
-    store.make_room(now)?;
-    Ok(Ticket {
-        counted,
-        head: Head {
-            identity: request.identity,
-            fingerprint: request.fingerprint.fingerprint(),
-            since: now,
-        },
-        expires_at: store.policy().expires_at(request.created_at, now),
-    })
-}
-
 /// Whether a request that is not remembered is young enough not to have been forgotten, and not too young.
 fn in_window<M: Memory>(
     store: &Store<M>,
@@ -252,30 +223,26 @@ fn in_window<M: Memory>(
     Ok(())
 }
 
-/// What is known of the request's lane and scope, if it may be executed as far as they go. There is room for them.
-fn counted<M: Memory>(
+/// The counters of a request, if it may be executed as far as its scope goes. There is room for them.
+fn counters<M: Memory>(
     store: &Store<M>,
-    counts_in: &CountsIn,
-    lane: Option<Box<InLane>>,
+    lane: Option<(Sequence, Counted<Lane>)>,
+    scope: Option<Identity>,
     now: Timestamp,
-) -> Result<Box<Counted>, IdempotencyError> {
-    let mut counted = Box::<Counted>::default();
-    let mut has_new = false;
-    if let Some(lane) = lane {
-        lane.admit()?;
-        has_new |= lane.is_new;
-        counted.lane = Some((lane.sequence, lane.lane));
+) -> Result<Box<TicketCounters>, IdempotencyError> {
+    let mut counters = Box::new(TicketCounters { lane, usage: None });
+    if let Some((quota, scope)) = store.policy().quota.zip(scope) {
+        let usage = store.usage(&scope, now)?;
+        usage.counter.admit(&quota, store.policy())?;
+        counters.usage = Some((scope, usage));
     }
-    if let Some((quota, scope)) = store.policy().quota.zip(counts_in.scope) {
-        let (usage, is_known) = store.usage(&scope, now)?;
-        has_new |= !is_known;
-        usage.admit(&quota, store.policy())?;
-        counted.usage = Some((scope, usage));
+    let lane = counters.lane.as_ref();
+    let lane = lane.map(|(sequence, lane)| (sequence.lane, lane.is_new()));
+    let usage = counters.usage.as_ref();
+    let usage = usage.map(|(scope, usage)| (*scope, usage.is_new()));
+    let both = lane.iter().chain(&usage);
+    if both.clone().any(|(_, is_new)| *is_new) {
+        store.make_room_for_counters(both.map(|(identity, _)| *identity), now)?;
     }
-    if has_new {
-        let lane = counted.lane.iter().map(|(sequence, _)| sequence.lane);
-        let scope = counted.usage.iter().map(|(scope, _)| *scope);
-        store.make_room_for_tallies(lane.chain(scope), now)?;
-    }
-    Ok(counted)
+    Ok(counters)
 }

@@ -6,7 +6,7 @@
 //! The variants follow the status codes of the IETF draft `draft-ietf-httpapi-idempotency-key-header` and OASIS
 //! Repeatable Requests. The docs of the type are for clients: candid exports them with the interface.
 
-use crate::{store::Damaged, time::Timestamp};
+use crate::{table::Damaged, time::Timestamp};
 use candid::CandidType;
 use serde::Deserialize;
 use std::fmt;

@@ -85,7 +85,8 @@ mod timer {
                 identity: Identity([key; 24]),
                 fingerprint: Fingerprint::default(),
                 created_at: None,
-                counts_in: None,
+                sequence: None,
+                scope: None,
             };
             match admission::admit(store, &request, at(now)) {
                 Decision::Execute(ticket) => store.record(&ticket, b"x").unwrap(),

@@ -86,6 +86,7 @@ mod quota;
 mod runtime;
 pub mod sequence;
 pub mod store;
+mod table;
 mod time;
 
 pub use error::IdempotencyError;

@@ -65,13 +65,13 @@ impl Usage {
         }
     }
 
-    /// From a tally, without what has expired.
-    pub(crate) fn from_tally(tally: &[u8], now: Timestamp) -> Self {
+    /// From the body of a counter, without what has expired.
+    pub(crate) fn from_bytes(bytes: &[u8], now: Timestamp) -> Self {
         let number = |bytes: &[u8]| {
             let digits = bytes.iter().rev();
             digits.fold(0, |all, byte| all << 8 | u64::from(*byte))
         };
-        let buckets = tally.chunks_exact(BUCKET_BYTES).map(|bytes| Bucket {
+        let buckets = bytes.chunks_exact(BUCKET_BYTES).map(|bytes| Bucket {
             end: number(&bytes[..8]),
             entries: number(&bytes[8..12]) as u32,
             units: number(&bytes[12..]) as u32,
@@ -90,15 +90,15 @@ impl Usage {
     }
 
     /// Always of the same length, so that it can be overwritten where it lies.
-    pub(crate) fn to_tally(&self) -> Vec<u8> {
-        let mut tally = Vec::with_capacity(BUCKETS * BUCKET_BYTES);
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(BUCKETS * BUCKET_BYTES);
         for bucket in &self.buckets {
-            tally.extend_from_slice(&bucket.end.to_le_bytes());
-            tally.extend_from_slice(&bucket.entries.to_le_bytes());
-            tally.extend_from_slice(&bucket.units.to_le_bytes());
+            bytes.extend_from_slice(&bucket.end.to_le_bytes());
+            bytes.extend_from_slice(&bucket.entries.to_le_bytes());
+            bytes.extend_from_slice(&bucket.units.to_le_bytes());
         }
-        tally.resize(BUCKETS * BUCKET_BYTES, 0);
-        tally
+        bytes.resize(BUCKETS * BUCKET_BYTES, 0);
+        bytes
     }
 
     /// The requests and the bytes of replies that it is charged for at a time, if nothing happens until then.

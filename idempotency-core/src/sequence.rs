@@ -96,8 +96,8 @@ impl Lane {
         self
     }
 
-    pub(crate) fn from_tally(tally: &[u8]) -> Self {
-        let mut fields = tally.chunks_exact(8).map(|field| {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        let mut fields = bytes.chunks_exact(8).map(|field| {
             field
                 .iter()
                 .rev()
@@ -113,7 +113,7 @@ impl Lane {
         }
     }
 
-    pub(crate) fn to_tally(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let fields = [
             self.max_in_flight.into(),
             self.first,

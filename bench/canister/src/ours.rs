@@ -51,7 +51,8 @@ impl Contestant for Ours {
             identity,
             fingerprint: self.fingerprint,
             created_at: None,
-            counts_in: None,
+            sequence: None,
+            scope: None,
         }
     }
 

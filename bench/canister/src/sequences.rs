@@ -8,7 +8,7 @@ use bench_work::LANES;
 use candid::Principal;
 use idempotency_core::{
     Timestamp,
-    admission::{CountsIn, Request},
+    admission::Request,
     identity::{Identity, LaneKey, Scope},
     sequence::Sequence,
 };
@@ -35,10 +35,8 @@ impl Contestant for Sequences<'_> {
         };
         Request {
             identity: Identity::of_number(&sequence.lane, sequence.number),
-            counts_in: Some(Box::new(CountsIn {
-                sequence: Some(sequence),
-                scope: None,
-            })),
+            sequence: Some(sequence),
+            scope: None,
             ..self.0.request(number)
         }
     }

@@ -1,14 +1,8 @@
 //! `inspect!`: what can't succeed is refused before consensus, by one replica and without a certificate. So it is never
 //! more than a saving: the method decides anew, and nothing here may change what it decides.
 
-use super::{Endpoint, identify};
-use crate::{
-    admission::{self, Request},
-    error::IdempotencyError,
-    identity::Argument,
-    runtime,
-    store::Store,
-};
+use super::{Endpoint, Identified, identify};
+use crate::{admission, error::IdempotencyError, identity::Argument, runtime, store::Store};
 use ic_stable_structures::Memory;
 use std::thread::LocalKey;
 
@@ -49,7 +43,7 @@ pub fn inspect<M: Memory, A, R>(
         return Ok(());
     };
     let description = (endpoint.describe)(&args);
-    let Some((identity, counts_in)) = identify(
+    let Some(identified) = identify(
         store,
         endpoint,
         &description,
@@ -59,11 +53,10 @@ pub fn inspect<M: Memory, A, R>(
     else {
         return Ok(());
     };
-    let request = Request {
-        identity,
-        fingerprint: (),
-        created_at: description.created_at,
-        counts_in,
-    };
-    store.with(|store| admission::foresee(store, &request, now))
+    store.with(|store| {
+        let Identified {
+            identity, sequence, ..
+        } = identified;
+        admission::foresee(store, &identity, sequence, description.created_at, now)
+    })
 }

@@ -53,7 +53,7 @@ pub use idempotency_macros::inspect_methods;
 pub use inspection::{Inspect, first_inspected, inspect};
 
 use crate::{
-    admission::{self, CountsIn, Decision, Request, Ticket},
+    admission::{self, Decision, Request, Ticket},
     error::IdempotencyError,
     eviction,
     identity::{Argument, Identity},
@@ -151,7 +151,11 @@ fn begin<M: Memory, A, R>(
     };
     let description = (endpoint.describe)(&args);
     let argument = Argument::new(&bytes);
-    let (identity, counts_in) = match identify(store, endpoint, &description, &argument, &caller) {
+    let Identified {
+        identity,
+        sequence,
+        scope,
+    } = match identify(store, endpoint, &description, &argument, &caller) {
         Ok(Some(identified)) => identified,
         Ok(None) => return paid(endpoint, Begun::Unrecorded(args)),
         Err(error) => return Begun::Answer(endpoint.refusal(error)),
@@ -161,7 +165,8 @@ fn begin<M: Memory, A, R>(
         identity,
         fingerprint,
         created_at: description.created_at,
-        counts_in,
+        sequence,
+        scope,
     };
     match store.with(|store| admission::admit(store, &request, now)) {
         Decision::Replay(reply) => Begun::Answer(endpoint.replayed(reply)),
@@ -177,8 +182,12 @@ fn malformed(endpoint: &str, error: &candid::Error) -> String {
     )
 }
 
-/// A request's name, and the counters that it is checked against.
-type Identified = (Identity, Option<Box<CountsIn>>);
+/// A request's name, and what its counters are known by.
+struct Identified {
+    identity: Identity,
+    sequence: Option<Sequence>,
+    scope: Option<Identity>,
+}
 
 /// Names a request; `None` if it has no key and needs none. Whoever names one must be told from others.
 fn identify<M: Memory, A, R>(
@@ -217,18 +226,15 @@ fn identify<M: Memory, A, R>(
             (Identity::of_number(&sequence.lane, *number), Some(sequence))
         }
     };
-    let has_quota = store.with(|store| store.policy().quota.is_some());
-    if sequence.is_none() && !has_quota {
-        return Ok(Some((identity, None)));
-    }
-    let scope = match has_quota {
+    let scope = match store.with(|store| store.policy().quota.is_some()) {
         true => Some(Identity::of_scope(endpoint.name, scope, caller)?),
         false => None,
     };
-    Ok(Some((
+    Ok(Some(Identified {
         identity,
-        Some(Box::new(CountsIn { sequence, scope })),
-    )))
+        sequence,
+        scope,
+    }))
 }
 
 /// What is to run, once it is paid for.

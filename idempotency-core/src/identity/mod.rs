@@ -155,17 +155,9 @@ const CHOSEN: u8 = 8;
 pub struct Identity(pub(crate) [u8; 24]);
 
 impl Identity {
-    /// The first 8 bytes: the store's index goes by the first 36 bits of them.
-    pub(crate) fn head(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
-    }
-
-    /// The other 16 bytes.
-    pub(crate) fn tail(&self) -> [u8; 16] {
-        let mut tail = [0; 16];
-        tail.copy_from_slice(&self.0[8..]);
-        tail
+    /// As the store's table knows it.
+    pub(crate) fn name(&self) -> &[u8; 24] {
+        &self.0
     }
 
     /// The identity of `key` at `endpoint` in `scope`, or the error that says what is wrong with the key.

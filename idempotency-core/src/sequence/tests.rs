@@ -189,7 +189,7 @@ fn check(floor: u64, max_in_flight: u16, ops: &[Op]) -> Result<(), TestCaseError
                 model.first_incomplete += u64::from(expected.is_some());
                 prop_assert_eq!(lane.let_go(received), expected);
             }
-            Op::Store => lane = Lane::from_tally(&lane.to_tally()),
+            Op::Store => lane = Lane::from_bytes(&lane.to_bytes()),
         }
         prop_assert_eq!(lane.next(), model.next());
         for number in [model.first, model.first.saturating_add(1)] {
@@ -197,7 +197,7 @@ fn check(floor: u64, max_in_flight: u16, ops: &[Op]) -> Result<(), TestCaseError
             let since = stuck.map(|(_, since)| Timestamp::from_nanos(since));
             prop_assert_eq!(lane.stuck_since(number), since);
         }
-        prop_assert_eq!(&lane, &Lane::from_tally(&lane.to_tally()));
+        prop_assert_eq!(&lane, &Lane::from_bytes(&lane.to_bytes()));
         let unused_from = model
             .used
             .last()

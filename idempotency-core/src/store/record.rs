@@ -3,7 +3,8 @@
 //! ```text
 //! offset  bytes  field
 //!      0      1  state: 1 pending, 2 interrupted, 3 done, 4 done with the reply dropped; +64: what a retry must have in
-//!                common was chosen; +128: it began as pending, and has room for a body of 64 bytes, which its end overwrites
+//!                common was chosen; +128: it began as pending, and has room for a body of 64 bytes, which its end overwrites; other bits are
+//!                for other kinds of rows
 //!      1      3  length of the body
 //!      4      8  since / executed at, ns
 //!     12     16  digest of the argument, or zeros if nothing of it is compared
@@ -11,15 +12,15 @@
 //!     44  0, 16  digest of what was chosen
 //!      …      …  body: of a pending record incarnation and attempt, 8 bytes each; of a done one the reply, or, if it and
 //!                the digest before it are over 64 bytes, 8 bytes that say where it lies: address in 40 bits, and in 24 how
-//!                often its slice had given up replies before. Padded to a multiple of 4
+//!                often its partition had given up replies before. Padded to a multiple of 4
 //!      …      4  zeros, until the next record overwrites them
 //! ```
 //!
 //! Integers are little-endian.
 
-use super::{error::Damaged, header::take, slice::TERMINATOR};
 use crate::{
     identity::{Digest, Fingerprint, Identity},
+    table::{BlobPlace, Damaged, Family, Kind, Row, RowBytes, TERMINATOR, tail, take},
     time::Timestamp,
 };
 
@@ -44,12 +45,6 @@ const FLAGS: u8 = HAS_CHOSEN | HAS_ROOM;
 const DIGEST_BYTES: usize = 16;
 const ATTEMPT_BYTES: usize = 16;
 
-/// Of a place: the memory ends at 2^37.
-const ADDRESS_BITS: u32 = 40;
-
-/// How often a slice can give up its replies.
-pub(super) const MOST_DROPS: u32 = (1 << (64 - ADDRESS_BITS)) - 1;
-
 /// What is known of a request from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -66,6 +61,17 @@ pub(crate) struct Record {
     /// When its execution began.
     pub(crate) since: Timestamp,
     pub(crate) state: State,
+}
+
+impl Record {
+    /// What was known from the start of the request with this identity.
+    pub(super) fn head(&self, identity: Identity) -> Head {
+        Head {
+            identity,
+            fingerprint: self.fingerprint,
+            since: self.since,
+        }
+    }
 }
 
 /// How far a request has come, with a reply as `B`.
@@ -123,10 +129,10 @@ impl Head {
     /// state can be written over it. `place` is that of a reply that lies elsewhere.
     pub(super) fn write(
         &self,
-        bytes: &mut [u8; RecordBytes::MOST],
+        bytes: &mut RowBytes,
         state: State<&[u8]>,
         has_room: bool,
-        place: Option<Place>,
+        place: Option<BlobPlace>,
     ) -> usize {
         let attempt;
         let body = match state {
@@ -143,14 +149,14 @@ impl Head {
         let Fingerprint { argument, chosen } = self.fingerprint;
         bytes[4..12].copy_from_slice(&self.since.as_nanos().to_le_bytes());
         bytes[12..28].copy_from_slice(&argument.map_or([0; DIGEST_BYTES], Digest::bytes));
-        bytes[28..FIXED_BYTES].copy_from_slice(&self.identity.tail());
+        bytes[28..FIXED_BYTES].copy_from_slice(&tail(self.identity.name()));
         let mut end = FIXED_BYTES;
         if let Some(chosen) = chosen {
             bytes[0] |= HAS_CHOSEN;
             end += DIGEST_BYTES;
             bytes[FIXED_BYTES..end].copy_from_slice(&chosen.bytes());
         }
-        let place = place.map(Place::bytes);
+        let place = place.map(BlobPlace::bytes);
         let body = place.as_ref().map_or(body, <[u8; 8]>::as_slice);
         bytes[end..end + body.len()].copy_from_slice(body);
         let end = end + body.len();
@@ -168,50 +174,29 @@ impl Head {
     }
 }
 
-/// Where a reply lies that is not in its record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) address: u64,
-    /// How often the slice had given up its replies when this one was written. Those before have gone.
-    pub(super) drops: u32,
-}
-
-impl Place {
-    fn bytes(self) -> [u8; 8] {
-        (u64::from(self.drops) << ADDRESS_BITS | self.address).to_le_bytes()
-    }
-
-    fn from_bytes(bytes: [u8; 8]) -> Self {
-        let both = u64::from_le_bytes(bytes);
-        Self {
-            address: both & ((1 << ADDRESS_BITS) - 1),
-            drops: (both >> ADDRESS_BITS) as u32,
-        }
-    }
-}
-
 /// A record as it lies in memory, with what follows it.
 #[derive(Clone, Copy)]
 pub(super) struct RecordBytes<'a>(&'a [u8]);
 
 impl<'a> RecordBytes<'a> {
-    /// Most bytes that a record takes, the zeros after it included.
-    pub(super) const MOST: usize = MOST_LENGTH + TERMINATOR;
-
-    /// The record at the beginning of `bytes` and its length without the zeros; `None` at the end of a log.
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<(Self, usize)> {
-        bytes.get(..FIXED_BYTES)?;
+    /// The record at the beginning of `bytes`.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Damaged> {
         let record = Self(bytes);
-        let inline = match record.body_bytes() {
-            _ if record.0[0] & HAS_ROOM != 0 => MOST_LENGTH - record.body_place(),
-            long if long > inline_bytes(record.has_chosen()) => 8,
-            short => short,
-        };
-        let length = (record.body_place() + inline).next_multiple_of(4);
-        (matches!(record.state(), 1..=4) && bytes.len() >= length).then_some((record, length))
+        let is_whole = bytes.len() >= FIXED_BYTES && bytes.len() >= record.length();
+        is_whole.then_some(record).ok_or(Damaged)
     }
 
-    pub(super) fn state(&self) -> u8 {
+    /// In bytes, without the zeros after it.
+    fn length(&self) -> usize {
+        let inline = match self.body_bytes() {
+            _ if self.0[0] & HAS_ROOM != 0 => MOST_LENGTH - self.body_place(),
+            long if long > inline_bytes(self.has_chosen()) => 8,
+            short => short,
+        };
+        (self.body_place() + inline).next_multiple_of(4)
+    }
+
+    fn state(&self) -> u8 {
         self.0[0] & !FLAGS
     }
 
@@ -223,30 +208,31 @@ impl<'a> RecordBytes<'a> {
         FIXED_BYTES + if self.has_chosen() { DIGEST_BYTES } else { 0 }
     }
 
-    pub(super) fn has_tail(&self, tail: &[u8; 16]) -> bool {
-        self.0[28..FIXED_BYTES] == *tail
+    fn tail(&self) -> [u8; 16] {
+        let mut rest = &self.0[28..];
+        take(&mut rest)
     }
 
-    pub(super) fn since(&self) -> u64 {
+    fn since(&self) -> u64 {
         let mut rest = &self.0[4..];
         u64::from_le_bytes(take(&mut rest))
     }
 
-    pub(super) fn body_bytes(&self) -> usize {
+    fn body_bytes(&self) -> usize {
         u32::from_le_bytes([self.0[1], self.0[2], self.0[3], 0]) as usize
     }
 
     /// Where a reply lies that is not in the record.
-    pub(super) fn reply_place(&self) -> Option<Place> {
+    fn reply_place(&self) -> Option<BlobPlace> {
         let mut body = &self.0[self.body_place()..];
         (self.body_bytes() > inline_bytes(self.has_chosen()))
-            .then(|| Place::from_bytes(take(&mut body)))
+            .then(|| BlobPlace::from_bytes(take(&mut body)))
     }
 
     /// The record, with a reply that lies elsewhere as `read_reply` gives it.
     pub(super) fn record(
         &self,
-        read_reply: impl FnOnce(Place, usize) -> Result<State, Damaged>,
+        read_reply: impl FnOnce(BlobPlace, usize) -> Result<State, Damaged>,
     ) -> Result<Record, Damaged> {
         let mut rest = &self.0[4..];
         let since = Timestamp::from_nanos(u64::from_le_bytes(take(&mut rest)));
@@ -273,5 +259,69 @@ impl<'a> RecordBytes<'a> {
             since,
             state,
         })
+    }
+}
+
+/// Requests, and what the store counts of each partition of them.
+pub(super) struct Requests;
+
+/// In the header's table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    /// Bytes of the replies that lie outside of records.
+    pub(super) reply_bytes: u64,
+    /// Requests whose records it holds for nothing: they were released.
+    pub(super) released: u32,
+    /// How often its replies were given up for want of room.
+    pub(super) drops: u32,
+}
+
+impl From<[u64; 2]> for Totals {
+    fn from([reply_bytes, both]: [u64; 2]) -> Self {
+        Self {
+            reply_bytes,
+            released: both as u32,
+            drops: (both >> 32) as u32,
+        }
+    }
+}
+
+impl From<Totals> for [u64; 2] {
+    fn from(totals: Totals) -> Self {
+        let both = u64::from(totals.released) | u64::from(totals.drops) << 32;
+        [totals.reply_bytes, both]
+    }
+}
+
+impl Family for Requests {
+    const INDEX: usize = 0;
+    const KIND: Kind = Kind::REQUEST;
+    const MOST_PARTITIONS: u16 = 512;
+    const TABLE: u64 = 4_096;
+    const MOST_BYTES: usize = MOST_LENGTH + TERMINATOR;
+    const FIRST_READ: usize = Self::MOST_BYTES;
+    type Own = Totals;
+
+    #[inline]
+    fn row(bytes: &[u8]) -> Result<Option<Row>, Damaged> {
+        let record = RecordBytes(bytes);
+        match bytes.first() {
+            None | Some(0) => return Ok(None),
+            Some(_) if !matches!(record.state(), 1..=4) => return Err(Damaged),
+            Some(_) if bytes.len() < FIXED_BYTES => return Ok(None),
+            Some(_) => {}
+        }
+        let length = record.length();
+        // Its place lies at its end.
+        let blob = match bytes.len() < length {
+            true => None,
+            false => record.reply_place(),
+        };
+        Ok(Some(Row {
+            length,
+            time: record.since(),
+            tail: record.tail(),
+            blob: blob.map(|place| (place, record.body_bytes())),
+        }))
     }
 }

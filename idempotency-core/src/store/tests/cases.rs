@@ -36,7 +36,8 @@ pub(super) fn request(key: u8, args: u8, created_at: Option<Timestamp>) -> Reque
         )
         .fingerprint(),
         created_at,
-        counts_in: None,
+        sequence: None,
+        scope: None,
     }
 }
 
@@ -81,8 +82,8 @@ fn many_identities_are_found_and_forgotten_and_their_room_is_used_again() {
                 "{number} in round {round}"
             );
         }
-        let slices = window / 100 + 2;
-        assert!(store.stats().entries <= (slices + 1) * per_round);
+        let partitions = window / 100 + 2;
+        assert!(store.stats().entries <= (partitions + 1) * per_round);
         if round == 40 {
             pages = memory.size();
         }
@@ -196,15 +197,61 @@ fn other_versions_and_damage_are_told_apart() {
     let memory = TestMemory::new(u64::MAX);
     let now = Timestamp::from_nanos(START);
     drop(Store::open(memory.clone(), Policy::new(), now).unwrap());
-    for found in [0, 1, 3] {
+    for found in [0, 1, 4] {
         memory.write(7, &[found]);
         let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
-        assert_eq!(error, OpenError::UnknownVersion { found, known: 2 });
+        assert_eq!(error, OpenError::UnknownVersion { found, known: 3 });
     }
-    memory.write(7, &[2]);
-    memory.write(40, &u32::MAX.to_le_bytes());
+    memory.write(7, &[3]);
+    memory.write(48, &u32::MAX.to_le_bytes());
     let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
     assert_eq!(error, OpenError::Damaged);
+}
+
+/// A later version may note what an earlier one can do without, and what it can't.
+#[test]
+fn features_that_are_not_known_are_ignored_or_refused_as_they_say() {
+    let memory = TestMemory::new(u64::MAX);
+    let now = Timestamp::from_nanos(START);
+    let open = || Store::open(memory.clone(), Policy::new(), now);
+    execute(&open().unwrap(), &request(1, 0, None), START, b"x");
+    memory.write(80, &[0xFF; 8]);
+    let store = open().unwrap();
+    assert!(matches!(
+        admission::admit(&store, &request(1, 0, None), now),
+        Decision::Replay(_)
+    ));
+    memory.write(88, &[0, 4]);
+    let refused = open().unwrap_err();
+    assert_eq!(refused, OpenError::UnknownFeatures { found: 1 << 10 });
+    // The later version is deployed again: nothing was lost.
+    memory.write(88, &[0, 0]);
+    let mut features = [0; 8];
+    memory.read(80, &mut features);
+    assert_eq!(features, [0xFF; 8]);
+    assert_eq!(open().unwrap().stats().entries, 1);
+}
+
+/// It is not the end of the log: what lies behind it would be lost.
+#[test]
+fn a_row_of_an_unknown_kind_is_no_end_of_a_log() {
+    let memory = TestMemory::new(u64::MAX);
+    let now = Timestamp::from_nanos(START);
+    let store = Store::open(memory.clone(), Policy::new(), now).unwrap();
+    execute(&store, &request(1, 0, None), START, b"x");
+    drop(store);
+    let mut end = 0;
+    memory.edit(|bytes| {
+        // Behind the one record is the end of the log.
+        let record = (0..bytes.len()).find(|at| bytes[*at..].starts_with(&[3, 1, 0, 0, 64, 66]));
+        end = record.unwrap() + 48;
+        bytes[end] = 3 | 1 << 3;
+    });
+    let opened = Store::open(memory.clone(), Policy::new(), now);
+    assert_eq!(opened.unwrap_err(), OpenError::Damaged);
+    memory.edit(|bytes| bytes[end] = 0);
+    let store = Store::open(memory, Policy::new(), now).unwrap();
+    assert_eq!(store.stats().entries, 1);
 }
 
 #[test]

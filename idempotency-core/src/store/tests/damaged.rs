@@ -15,9 +15,11 @@ use crate::{
 use ic_stable_structures::Memory;
 use proptest::prelude::*;
 
-/// Where the header has the pages in use and the number of slices, in words after magic and version.
-const PAGES_WORD: usize = (40 - 8) / 4;
-const SLICES_WORD: usize = (60 - 8) / 4;
+/// Where the header has the pages in use, the number of partitions, and the features that must be known, in words after magic
+/// and version.
+const PAGES_WORD: usize = (48 - 8) / 4;
+const PARTITIONS_WORD: usize = (68 - 8) / 4;
+const FEATURES_WORD: usize = (88 - 8) / 4;
 
 /// Words of which some lead to a page, some may, and some lead nowhere.
 fn words() -> impl Strategy<Value = u32> {
@@ -63,9 +65,10 @@ proptest! {
     ) {
         let mut words = words;
         words.iter_mut().filter(|word| **word < 20).for_each(|word| *word %= u32::from(pages));
-        // Most numbers of pages and of slices are refused at once, which other tests show.
+        // Most numbers of pages and of partitions are refused at once, which other tests show.
         words[PAGES_WORD] = words[PAGES_WORD] % u32::from(pages) + 1;
-        words[SLICES_WORD] = (words[SLICES_WORD] % 4) << 16;
+        words[PARTITIONS_WORD] = (words[PARTITIONS_WORD] % 4) << 16;
+        words[FEATURES_WORD..FEATURES_WORD + 2].fill(0);
         let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
         let memory = any_image(pages.into(), &bytes);
         let chapter = Chapter::new(scale, true, &patches, &after);

@@ -7,7 +7,7 @@ use super::{
     lanes::{lane_of, scope_identity_of},
 };
 use crate::{
-    admission::{self, CountsIn, Decision, Request},
+    admission::{self, Decision, Request},
     error::IdempotencyError,
     identity::Identity,
     policy::Policy,
@@ -166,7 +166,7 @@ fn where_growing_traps_nothing_has_happened_and_retries_are_answered() {
     execute(&store, &last, START + 2 * WINDOW, &[7; 1_000]);
 }
 
-/// Each ends in a lane and a quota of its own, whose tallies lie in a slice that is no longer the newest.
+/// Each ends in a lane and a quota of its own, whose counters lie in a partition that is no longer the newest.
 #[test]
 #[cfg_attr(miri, ignore = "it would take an hour")]
 fn thousands_under_way_in_lanes_end_in_a_memory_that_can_not_grow() {
@@ -187,10 +187,8 @@ fn thousands_under_way_in_lanes_end_in_a_memory_that_can_not_grow() {
         };
         Request {
             identity: Identity::of_number(&sequence.lane, 0),
-            counts_in: Some(Box::new(CountsIn {
-                sequence: Some(sequence),
-                scope: Some(scope_identity_of(number)),
-            })),
+            sequence: Some(sequence),
+            scope: Some(scope_identity_of(number)),
             ..request(0, 0, None)
         }
     };
@@ -203,7 +201,7 @@ fn thousands_under_way_in_lanes_end_in_a_memory_that_can_not_grow() {
         .collect();
     memory.limit(memory.size());
     for (number, (ticket, attempt)) in running.iter().enumerate() {
-        // Over most of a window, in which several slices of tallies begin.
+        // Over most of a window, in which several partitions of counters begin.
         let now = at(START + WINDOW / 2 + WINDOW / 2 * number as u64 / attempts);
         let done = store.complete(ticket, *attempt, Some(&[7; 64]), now);
         assert_eq!(done, Ok(true), "{number}");

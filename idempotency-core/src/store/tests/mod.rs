@@ -15,9 +15,9 @@ mod growth;
 mod harness;
 mod lanes;
 mod model;
+mod partitions;
 mod properties;
 mod running;
-mod slices;
 
 use super::Store;
 use crate::{

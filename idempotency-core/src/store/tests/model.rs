@@ -14,7 +14,7 @@ pub(super) struct Model {
     policy: Policy,
     now: u64,
     /// By expiry; each with the last instant of its records.
-    slices: Vec<Slice>,
+    partitions: Vec<Partition>,
     /// Running, and not recorded any more.
     overdue: Vec<Record>,
     incarnation: u64,
@@ -28,7 +28,7 @@ pub(super) struct Model {
 }
 
 #[derive(Clone)]
-struct Slice {
+struct Partition {
     until: u64,
     /// Requests that did nothing, whose records stay until it goes.
     released: u64,
@@ -71,7 +71,7 @@ impl Model {
         Self {
             policy,
             now: START,
-            slices: vec![],
+            partitions: vec![],
             overdue: vec![],
             incarnation: 1,
             floor: 0,
@@ -145,14 +145,17 @@ impl Model {
             capacity: self.policy.capacity,
             bytes: self.bytes(),
             capacity_bytes: self.policy.capacity_bytes,
-            oldest_expiry: (self.slices.first()).map(|slice| Timestamp::from_nanos(slice.until)),
+            oldest_expiry: (self.partitions.first())
+                .map(|partition| Timestamp::from_nanos(partition.until)),
             counters: 0,
             incarnation: self.incarnation,
         }
     }
 
     fn records(&self) -> impl Iterator<Item = &Record> {
-        self.slices.iter().flat_map(|slice| &slice.records)
+        self.partitions
+            .iter()
+            .flat_map(|partition| &partition.records)
     }
 
     fn entries(&self) -> u64 {
@@ -174,7 +177,11 @@ impl Model {
         let held = self
             .records()
             .map(|record| 128 + record.state.reply_bytes(&record.request));
-        let released: u64 = self.slices.iter().map(|slice| slice.released).sum();
+        let released: u64 = self
+            .partitions
+            .iter()
+            .map(|partition| partition.released)
+            .sum();
         held.sum::<u64>() + 128 * released
     }
 
@@ -188,33 +195,33 @@ impl Model {
         self.entries() < self.policy.capacity && bytes <= self.policy.capacity_bytes
     }
 
-    /// The slice for what expires at a time.
-    fn slice_for(&mut self, expires_at: u64) -> &mut Slice {
+    /// The partition for what expires at a time.
+    fn partition_for(&mut self, expires_at: u64) -> &mut Partition {
         let found = self
-            .slices
+            .partitions
             .iter()
-            .position(|slice| slice.until >= expires_at);
+            .position(|partition| partition.until >= expires_at);
         let position = found.unwrap_or_else(|| {
             let reach = (self.policy.window + self.policy.drift * 2).as_nanos() as u64;
             // Nothing is retained here for so long that the table were too short for it.
             let length = (reach / 32).max(1);
             let until = expires_at.div_ceil(length) * length;
-            if self.slices.len() < 512 {
-                self.slices.push(Slice {
+            if self.partitions.len() < 512 {
+                self.partitions.push(Partition {
                     until,
                     released: 0,
                     records: vec![],
                 });
             } else {
-                self.slices.last_mut().unwrap().until = until;
+                self.partitions.last_mut().unwrap().until = until;
             }
-            self.slices.len() - 1
+            self.partitions.len() - 1
         });
-        &mut self.slices[position]
+        &mut self.partitions[position]
     }
 
     fn forget_oldest(&mut self) {
-        for record in self.slices.remove(0).records {
+        for record in self.partitions.remove(0).records {
             assert!(
                 record.expires_at < self.now,
                 "a record is given up within its window"
@@ -230,9 +237,9 @@ impl Model {
         let retention = self.policy.retention.as_nanos() as u64;
         for _ in 0..most {
             if self
-                .slices
+                .partitions
                 .first()
-                .is_none_or(|slice| slice.until + retention >= now)
+                .is_none_or(|partition| partition.until + retention >= now)
             {
                 return;
             }
@@ -242,14 +249,17 @@ impl Model {
 
     fn drop_oldest_replies(&mut self) -> bool {
         let is_long = |record: &Record| record.state.reply_bytes(&record.request) > 0;
-        let Some(slice) = self
-            .slices
+        let Some(partition) = self
+            .partitions
             .iter_mut()
-            .find(|slice| slice.records.iter().any(is_long))
+            .find(|partition| partition.records.iter().any(is_long))
         else {
             return false;
         };
-        let long = slice.records.iter_mut().filter(|record| is_long(record));
+        let long = partition
+            .records
+            .iter_mut()
+            .filter(|record| is_long(record));
         long.for_each(|record| record.state = State::Dropped);
         true
     }
@@ -302,7 +312,10 @@ impl Model {
                 }
                 self.failures -= 1;
             }
-            let oldest = self.slices.first().map_or(now, |slice| slice.until);
+            let oldest = self
+                .partitions
+                .first()
+                .map_or(now, |partition| partition.until);
             if oldest < now {
                 self.forget_oldest();
             } else if !(has_entries && self.policy.drops_replies && self.drop_oldest_replies()) {
@@ -320,7 +333,7 @@ impl Model {
             + request.created_at.map_or(now, |at| {
                 at.as_nanos() + self.policy.drift.as_nanos() as u64
             });
-        self.slice_for(expires_at).records.push(Record {
+        self.partition_for(expires_at).records.push(Record {
             request,
             expires_at,
             since: now,
@@ -332,15 +345,15 @@ impl Model {
     fn end(&mut self, number: usize, state: Option<State>) -> bool {
         let owned =
             |record: &Record| matches!(record.state, State::Running(_, owner) if owner == number);
-        for slice in &mut self.slices {
-            let Some(index) = slice.records.iter().position(owned) else {
+        for partition in &mut self.partitions {
+            let Some(index) = partition.records.iter().position(owned) else {
                 continue;
             };
             match state {
-                Some(state) => slice.records[index].state = state,
+                Some(state) => partition.records[index].state = state,
                 None => {
-                    slice.records.remove(index);
-                    slice.released += 1;
+                    partition.records.remove(index);
+                    partition.released += 1;
                 }
             }
             return true;
@@ -356,7 +369,7 @@ impl Model {
         };
         if self.has_room(self.running()) && !self.has_no_memory {
             let expires_at = self.now + self.policy.window.as_nanos() as u64;
-            self.slice_for(expires_at).records.push(Record {
+            self.partition_for(expires_at).records.push(Record {
                 expires_at,
                 state,
                 ..record

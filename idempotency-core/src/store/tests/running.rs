@@ -6,7 +6,7 @@ use super::{
     hashed,
 };
 use crate::{
-    admission::{self, CountsIn, Decision, Request, Ticket},
+    admission::{self, Decision, Request, Ticket},
     error::IdempotencyError,
     identity::{Identity, Scope},
     policy::Policy,
@@ -117,10 +117,8 @@ fn what_runs_past_its_window_counts_against_no_quota() {
     let store = open(policy().quota(1, 1_000));
     let scope = Identity::of_scope("pay", &Scope::Caller, &Principal::from_slice(&[1])).unwrap();
     let counted = |number| Request {
-        counts_in: Some(Box::new(CountsIn {
-            sequence: None,
-            scope: Some(scope),
-        })),
+        sequence: None,
+        scope: Some(scope),
         ..numbered(number)
     };
     let (ticket, attempt) = begin(&store, &counted(1), START);
@@ -148,10 +146,8 @@ fn an_async_request_counts_once() {
     let scope = Identity::of_scope("pay", &Scope::Caller, &Principal::from_slice(&[1])).unwrap();
     for number in 0..=entries {
         let counted = Request {
-            counts_in: Some(Box::new(CountsIn {
-                sequence: None,
-                scope: Some(scope),
-            })),
+            sequence: None,
+            scope: Some(scope),
             ..numbered(number)
         };
         let decision = answer(&store, &counted, START);
@@ -162,7 +158,7 @@ fn an_async_request_counts_once() {
         let attempt = store.begin(&ticket).unwrap();
         let done = store.complete(&ticket, attempt, Some(&[1; 1_000]), at(START));
         assert_eq!(done, Ok(true));
-        let usage = store.usage(&scope, at(START)).unwrap().0;
+        let usage = store.usage(&scope, at(START)).unwrap().counter;
         assert_eq!(usage.taken(START), (number + 1, (number + 1) * 1_024));
     }
     panic!("more than the quota were taken");

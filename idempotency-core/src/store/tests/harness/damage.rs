@@ -5,7 +5,7 @@ use super::{
     memory::{PAGE_BYTES, TestMemory},
 };
 
-/// The header, the table of tallies and as much of that of slices as is used at first, and what lies between them.
+/// The header, the table of counters and as much of that of partitions as is used at first, and what lies between them.
 const HEADER_BYTES: usize = 4_096 + 40 * 64;
 
 const MAGIC_BYTES: usize = 8;
@@ -238,7 +238,7 @@ impl Value {
 /// A memory of `pages` pages that begins as a store does, and goes on with `rest`.
 pub(crate) fn any_image(pages: u64, rest: &[u8]) -> TestMemory {
     let memory = TestMemory::new(pages + 100);
-    let start = [b"IDMPTCY\x02", rest].concat();
+    let start = [b"IDMPTCY\x03", rest].concat();
     memory.edit(|bytes| {
         *bytes = vec![0; pages as usize * PAGE_BYTES];
         let length = start.len().min(bytes.len());

@@ -10,7 +10,7 @@ pub(crate) use memory::{PAGE_BYTES, TestMemory};
 
 use super::library::{
     IdempotencyError, OpenError, Policy, Stats, Store, Timestamp,
-    admission::{self, CountsIn, Decision, Request, Ticket},
+    admission::{self, Decision, Request, Ticket},
     identity::{Argument, Compared, Fingerprint, Fingerprinted, Identity, LazyFingerprint, Scope},
     sequence::Sequence,
 };
@@ -363,7 +363,8 @@ pub(crate) fn request<A: Attempts>(
         identity: A::identity(key),
         fingerprint: fingerprint(args, created_at),
         created_at,
-        counts_in: None,
+        sequence: None,
+        scope: None,
     }
 }
 
@@ -391,10 +392,8 @@ fn count_in<A: Attempts>(store: &Store<TestMemory>, key: u8, request: &mut Reque
         first_incomplete: Some(next / 2),
     };
     request.identity = Identity::of_number(&lane, number);
-    request.counts_in = Some(Box::new(CountsIn {
-        sequence: Some(sequence),
-        scope: Some(A::identity(100 + key % 10)),
-    }));
+    request.sequence = Some(sequence);
+    request.scope = Some(A::identity(100 + key % 10));
     Some(())
 }
 

@@ -11,20 +11,22 @@ use crate::store::tests::{
 };
 use proptest::prelude::*;
 
-/// Of the header: from the number of the oldest slice to that of the live slices of tallies; and the table of those.
-const FIELDS: std::ops::Range<usize> = 60..76;
-const TABLE: std::ops::Range<usize> = 8_192..8_192 + 16 * 56;
+/// Of the header: from the number of the oldest partition to that of the live partitions of counters; and the table of those.
+const FIELDS: std::ops::Range<usize> = 68..76;
+const TABLE: std::ops::Range<usize> = 256..256 + 16 * 64;
 
-/// Where the header has the pages in use and the two numbers of live slices, in words after magic and version.
-const PAGES_WORD: usize = (40 - 8) / 4;
-const SLICES_WORD: usize = (60 - 8) / 4;
-const TALLIES_WORD: usize = (72 - 8) / 4;
+/// Where the header has the pages in use, the two numbers of live partitions, and the features that must be known, in words after
+/// magic and version.
+const PAGES_WORD: usize = (48 - 8) / 4;
+const PARTITIONS_WORD: usize = (68 - 8) / 4;
+const COUNTERS_WORD: usize = (72 - 8) / 4;
+const FEATURES_WORD: usize = (88 - 8) / 4;
 
 #[derive(Clone, Debug)]
 enum Damage {
     Any(Patch),
-    /// Bytes of what the header says of tallies.
-    Tallies {
+    /// Bytes of what the header says of counters.
+    Counters {
         at: usize,
         bytes: Vec<u8>,
     },
@@ -34,7 +36,7 @@ impl Damage {
     fn apply(&self, memory: &TestMemory) {
         match self {
             Self::Any(patch) => patch.apply(memory),
-            Self::Tallies { at, bytes } => memory.edit(|memory| {
+            Self::Counters { at, bytes } => memory.edit(|memory| {
                 if let Some(place) = memory.get_mut(*at..*at + bytes.len()) {
                     place.copy_from_slice(bytes);
                 }
@@ -51,10 +53,10 @@ fn damages(most: usize) -> impl Strategy<Value = Vec<Damage>> {
         Just(vec![0; 8]),
         Just(vec![u8::MAX; 8]),
     ];
-    let tallies =
-        (prop_oneof![FIELDS, TABLE], bytes).prop_map(|(at, bytes)| Damage::Tallies { at, bytes });
+    let counters =
+        (prop_oneof![FIELDS, TABLE], bytes).prop_map(|(at, bytes)| Damage::Counters { at, bytes });
     let any = any::<Seed>().prop_map(|seed| Damage::Any(seed.into()));
-    prop::collection::vec(prop_oneof![any, tallies], 0..=most)
+    prop::collection::vec(prop_oneof![any, counters], 0..=most)
 }
 
 fn ops(most: usize) -> impl Strategy<Value = Vec<Op>> {
@@ -91,7 +93,7 @@ proptest! {
             damage.apply(&memory);
         }
         if let Ok(mut driver) = Driver::open(&memory, config) {
-            // What the tallies say of times is as old as it was.
+            // What the counters say of times is as old as it was.
             driver.now = now;
             apply_all(&mut driver, &after);
         }
@@ -127,9 +129,10 @@ proptest! {
         let mut words = words;
         words.iter_mut().filter(|word| **word < 20).for_each(|word| *word %= u32::from(pages));
         words[PAGES_WORD] = words[PAGES_WORD] % u32::from(pages) + 1;
-        for slices in [SLICES_WORD, TALLIES_WORD] {
-            words[slices] = (words[slices] % 4) << 16;
+        for partitions in [PARTITIONS_WORD, COUNTERS_WORD] {
+            words[partitions] = (words[partitions] % 4) << 16;
         }
+        words[FEATURES_WORD..FEATURES_WORD + 2].fill(0);
         let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
         let memory = any_image(pages.into(), &bytes);
         for damage in &damages {

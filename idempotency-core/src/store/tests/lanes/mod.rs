@@ -20,7 +20,7 @@ mod stuck;
 
 use super::harness::fingerprint;
 use crate::{
-    admission::{CountsIn, Request},
+    admission::Request,
     identity::{Identity, LaneKey, Scope},
     sequence::Sequence,
 };
@@ -59,9 +59,7 @@ fn request(caller: u8, sequence: Sequence, args: u8) -> Request {
         identity: Identity::of_number(&sequence.lane, sequence.number),
         fingerprint: fingerprint(args, None),
         created_at: None,
-        counts_in: Some(Box::new(CountsIn {
-            sequence: Some(sequence),
-            scope: Some(scope_identity(caller)),
-        })),
+        sequence: Some(sequence),
+        scope: Some(scope_identity(caller)),
     }
 }

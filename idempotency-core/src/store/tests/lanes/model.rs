@@ -11,8 +11,13 @@ use super::{
     scope_identity,
 };
 use crate::{
-    error::IdempotencyError, identity::Identity, policy::Policy, quota::Usage, sequence::FreedLane,
-    store::Stats, time::Timestamp,
+    error::IdempotencyError,
+    identity::Identity,
+    policy::Policy,
+    quota::Usage,
+    sequence::FreedLane,
+    store::{Counted, Stats},
+    time::Timestamp,
 };
 use proptest::prelude::*;
 use std::{
@@ -83,7 +88,7 @@ pub(super) fn reach(policy: &Policy) -> u64 {
     (policy.window + 2 * policy.drift).as_nanos() as u64
 }
 
-fn usage(driver: &Driver, caller: u8, at: Timestamp) -> (Usage, bool) {
+fn usage(driver: &Driver, caller: u8, at: Timestamp) -> Counted<Usage> {
     driver.store.usage(&scope_identity(caller), at).unwrap()
 }
 
@@ -91,8 +96,9 @@ fn usage(driver: &Driver, caller: u8, at: Timestamp) -> (Usage, bool) {
 fn held_until(driver: &Driver, key: (LaneNumber, u64), expires_at: u64) -> u64 {
     guaranteed_until(driver, key).unwrap_or_else(|| {
         let mut inner = driver.store.inner.borrow_mut();
-        let slice = inner.slice_for(Timestamp::from_nanos(expires_at), driver.store.policy());
-        inner.until(slice).unwrap().as_nanos()
+        let partition =
+            inner.partition_for(Timestamp::from_nanos(expires_at), driver.store.policy());
+        inner.until(partition).unwrap().as_nanos()
     })
 }
 
@@ -428,12 +434,12 @@ impl Model {
         let policy = self.config.policy;
         let known_before = self.known();
         let is_under_pressure = newcomers > 0 && known_before + newcomers > policy.max_counters;
-        let floor = driver.store.sequence_floor();
+        let floor = driver.store.inner.borrow().sequence_floor();
         prop_assert!(floor >= self.floor);
         prop_assert!(floor <= self.highest + MOST_ABOVE, "the floor has run off");
         for number in 0..LANES {
             let identity = lane_identity(number);
-            let is_known = driver.store.lane(&identity).unwrap().is_some();
+            let is_known = !driver.store.lane(&identity).unwrap().is_new();
             let next = driver.store.next_number(&identity).unwrap();
             let Some(lane) = self.lanes.get(&number) else {
                 prop_assert!(!is_known && next == floor);
@@ -460,7 +466,7 @@ impl Model {
         self.floor = floor;
         self.highest = self.highest.max(floor);
         self.scopes = (0..CALLERS)
-            .filter(|caller| usage(driver, *caller, driver.now()).1)
+            .filter(|caller| !usage(driver, *caller, driver.now()).is_new())
             .collect();
         let known = self.known();
         // One more where the scope was forgotten of what ran for so long, and has a reply now.
@@ -498,7 +504,7 @@ impl Model {
     fn check_quotas(&self, driver: &Driver) -> Result<(), TestCaseError> {
         for caller in 0..CALLERS {
             let now = driver.now();
-            let taken = usage(driver, caller, now).0.taken(now.as_nanos());
+            let taken = usage(driver, caller, now).counter.taken(now.as_nanos());
             let (held, [least, most]) = (self.held(caller), self.taken(caller));
             prop_assert!(
                 held.0 <= taken.0 && held.1 <= taken.1,
@@ -527,7 +533,12 @@ impl Model {
             most.0 >= quota.entries || most.1 + u64::from(MAX_REPLY_BYTES) > quota.reply_bytes,
             "only {most:?} is taken of {quota:?}"
         );
-        let admitted = |at: Timestamp| usage(driver, caller, at).0.admit(&quota, policy).is_ok();
+        let admitted = |at: Timestamp| {
+            usage(driver, caller, at)
+                .counter
+                .admit(&quota, policy)
+                .is_ok()
+        };
         let before = Timestamp::from_nanos(retry_after.as_nanos() - 1);
         let nothing_runs = !self.counted(caller).any(Outcome::is_running);
         let is_soon = before == driver.now() && !nothing_runs;

@@ -2,7 +2,7 @@
 
 use super::scope_identity;
 use crate::{
-    admission::{self, CountsIn, Decision, Request, Ticket},
+    admission::{self, Decision, Request, Ticket},
     error::IdempotencyError,
     identity::{Fingerprint, Identity, Scope},
     policy::Policy,
@@ -59,10 +59,8 @@ impl World {
             identity: hashed(key),
             fingerprint: Fingerprint::default(),
             created_at: None,
-            counts_in: Some(Box::new(CountsIn {
-                sequence: None,
-                scope: Some(scope),
-            })),
+            sequence: None,
+            scope: Some(scope),
         };
         admission::admit(&self.store, &request, self.now())
     }
@@ -95,11 +93,8 @@ impl World {
 
     /// Requests and bytes of replies that a caller is charged for.
     fn taken(&self, caller: u8) -> (u64, u64) {
-        let (usage, _) = self
-            .store
-            .usage(&scope_identity(caller), self.now())
-            .unwrap();
-        usage.taken(self.now)
+        let usage = self.store.usage(&scope_identity(caller), self.now());
+        usage.unwrap().counter.taken(self.now)
     }
 
     fn is_over_quota(&self, caller: u8) -> bool {
@@ -152,7 +147,7 @@ fn each_request_counts_once_and_with_its_reply() {
         assert_eq!(world.taken(1), (2, SHORT + reply_bytes), "{fate:?}");
         world.upgrade(policy());
         assert_eq!(world.taken(1), (2, SHORT + reply_bytes), "{fate:?}");
-        // Window, a thirty-second for its slice and a sixth for its bucket.
+        // Window, a thirty-second for its partition and a sixth for its bucket.
         world.now += WINDOW + WINDOW / 32 + WINDOW / 6 + 2;
         assert_eq!(world.taken(1), (0, 0), "{fate:?}");
     }

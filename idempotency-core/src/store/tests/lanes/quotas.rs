@@ -63,11 +63,11 @@ proptest! {
         for (wait, window, percent, bytes, is_async) in requests {
             now += wait;
             let policy = windowed(window);
-            // A slice is kept for up to a thirty-second longer than any request in it.
+            // A partition is kept for up to a thirty-second longer than any request in it.
             let reach = policy.reach() + policy.reach() / 32;
             let until = now + reach * percent / 100;
             let at = Timestamp::from_nanos(until);
-            usage = Usage::from_tally(&usage.to_tally(), Timestamp::from_nanos(now));
+            usage = Usage::from_bytes(&usage.to_bytes(), Timestamp::from_nanos(now));
             if is_async {
                 let counted_until = usage.add(at, 0, &policy);
                 prop_assert!(counted_until >= until);
@@ -78,7 +78,7 @@ proptest! {
             charges.count(now, until, 1, bytes, &policy);
             prop_assert!(usage.counts_until() >= until);
             for later in [now, now + 1, now + reach / 7, until, until + 1, usage.counts_until()] {
-                let usage = Usage::from_tally(&usage.to_tally(), Timestamp::from_nanos(later));
+                let usage = Usage::from_bytes(&usage.to_bytes(), Timestamp::from_nanos(later));
                 let (taken, [least, most]) = (usage.taken(later), charges.at(later));
                 prop_assert!(least.0 <= taken.0 && least.1 <= taken.1);
                 prop_assert!(taken.0 <= most.0 && taken.1 <= most.1);
@@ -146,7 +146,7 @@ fn a_quota_is_used_up_and_comes_back() {
     };
     assert_eq!(served(&mut driver), ENTRIES);
     assert!(matches!(send(&mut driver, 1, 8), Answer::Executed(_)));
-    // Window and drift, a thirty-second for its slice and a sixth for its bucket.
+    // Window and drift, a thirty-second for its partition and a sixth for its bucket.
     driver.now += 620 + 620 / 32 + 620 / 6 + 2;
     assert_eq!(served(&mut driver), ENTRIES);
 }

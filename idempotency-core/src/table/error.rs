@@ -17,6 +17,11 @@ pub enum OpenError {
         /// The layout version that this library reads and writes.
         known: u8,
     },
+    /// The memory holds a store with features that this version of the library does not know, and must not ignore.
+    UnknownFeatures {
+        /// A bit for each of them.
+        found: u64,
+    },
     /// The memory begins as a store, and its header contradicts itself.
     Damaged,
     /// The memory could not grow to hold an empty store.
@@ -59,6 +64,10 @@ impl fmt::Display for OpenError {
             Self::UnknownVersion { found, known } => write!(
                 f,
                 "the store was written in layout version {found}, this library knows version {known}; deploy the version of the library that wrote it, or a later one"
+            ),
+            Self::UnknownFeatures { found } => write!(
+                f,
+                "the store has features that this library does not know, {found:#x}; deploy the version of the library that wrote it, or a later one"
             ),
             Self::Damaged => write!(
                 f,

@@ -2,8 +2,8 @@
 
 use super::{
     error::Damaged,
-    header::take,
-    segments::{CHAIN_BYTES, FIRST_SEGMENT, SEGMENT_BYTES, Segments, address},
+    layout::{FIRST_SEGMENT, SEGMENT_BYTES, take},
+    segments::{CHAIN_BYTES, Segments, address},
 };
 use ic_stable_structures::Memory;
 
@@ -15,19 +15,19 @@ const READ_BYTES: usize = 1_024;
 
 /// A chain of segments that is appended to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Chain {
-    pub(super) head: u32,
-    pub(super) tail: u32,
+pub(crate) struct Chain {
+    pub(crate) head: u32,
+    pub(crate) tail: u32,
     /// Bytes of the tail in use, its chain bytes included.
-    pub(super) used: u32,
-    pub(super) segments: u32,
+    pub(crate) used: u32,
+    pub(crate) segments: u32,
 }
 
 impl Chain {
     /// Its size in a table.
-    pub(super) const BYTES: usize = 14;
+    pub(crate) const BYTES: usize = 14;
 
-    pub(super) fn room(&self) -> u64 {
+    pub(crate) fn room(&self) -> u64 {
         if self.tail == 0 {
             0
         } else {
@@ -35,7 +35,7 @@ impl Chain {
         }
     }
 
-    pub(super) fn extend<M: Memory>(&mut self, segments: &mut Segments<M>) -> Result<(), Damaged> {
+    pub(crate) fn extend<M: Memory>(&mut self, segments: &mut Segments<M>) -> Result<(), Damaged> {
         let segment = segments.take_for_chain(self.tail)?;
         if self.head == 0 {
             self.head = segment;
@@ -46,7 +46,7 @@ impl Chain {
         Ok(())
     }
 
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         address(self.tail) + u64::from(self.used)
     }
 
@@ -62,13 +62,13 @@ impl Chain {
     }
 
     /// The charged page that it has reached.
-    pub(super) fn page(&self) -> u64 {
+    pub(crate) fn page(&self) -> u64 {
         self.end() / CHARGED_PAGE
     }
 
     /// Brings the end of the log, as a table knew it earlier, to where it is now. `parse` is shown what lies there and gives
     /// the length of the first record, or `None` at the end; a record takes at most `most` bytes.
-    pub(super) fn find_end<M: Memory>(
+    pub(crate) fn find_end<M: Memory>(
         &mut self,
         segments: &Segments<M>,
         most: usize,
@@ -96,7 +96,7 @@ impl Chain {
         }
     }
 
-    pub(super) fn from_bytes(rest: &mut &[u8]) -> Self {
+    pub(crate) fn from_bytes(rest: &mut &[u8]) -> Self {
         let (head, tail) = (take(rest), take(rest));
         // Both are below 2^24: the number of segments, and a segment's size.
         let ([a, b, c], [d, e, f]) = (take(rest), take(rest));
@@ -108,7 +108,7 @@ impl Chain {
         }
     }
 
-    pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..4].copy_from_slice(&self.head.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.tail.to_le_bytes());
@@ -117,7 +117,7 @@ impl Chain {
         bytes
     }
 
-    pub(super) fn give_back<M: Memory>(self, segments: &mut Segments<M>) {
+    pub(crate) fn give_back<M: Memory>(self, segments: &mut Segments<M>) {
         segments.give_back(self.head, self.tail, self.segments);
     }
 }

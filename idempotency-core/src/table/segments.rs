@@ -3,38 +3,34 @@
 //! A segment is a page of 64 KiB with a number. Those of a chain begin with the number of the next (0 ends it), so that
 //! giving back a chain of any length is two writes. Page 0 is the header, page 1 the root of the index.
 
-use super::{error::Damaged, header::Header};
+use super::{
+    error::Damaged,
+    header::Header,
+    layout::{FIRST_SEGMENT, MOST_PAGES, SEGMENT_BYTES},
+};
 use ic_stable_structures::Memory;
 
-pub(super) const SEGMENT_BYTES: u64 = 65_536;
-
-/// Pages before it are the header and the root.
-pub(super) const FIRST_SEGMENT: u32 = 2;
-
 /// Bytes before the data of a segment in a chain: the next one's number, and 4 that are not used.
-pub(super) const CHAIN_BYTES: u64 = 8;
+pub(crate) const CHAIN_BYTES: u64 = 8;
 
 /// Growing costs the MemoryManager a rewrite of its own header, so it is done for many pages at a time.
 const GROW_PAGES: u64 = 16;
 
-/// 128 GiB: as far as the addresses in the index reach.
-pub(super) const MOST_PAGES: u64 = 1 << 21;
-
-pub(super) struct Segments<M> {
-    pub(super) memory: M,
-    pub(super) header: Header,
+pub(crate) struct Segments<M> {
+    pub(crate) memory: M,
+    pub(crate) header: Header,
     /// Whether the memory is grown when pages are needed. If not, it was when the store was opened.
-    pub(super) may_grow: bool,
+    pub(crate) may_grow: bool,
 }
 
 impl<M: Memory> Segments<M> {
-    pub(super) fn write_header(&self) {
+    pub(crate) fn write_header(&self) {
         self.header.write(&self.memory);
     }
 
     /// Whether `bytes` bytes lie in segments that are in use, or were: what is read from memory may say anything.
     #[inline]
-    pub(super) fn check(&self, at: u64, bytes: usize) -> Result<(), Damaged> {
+    pub(crate) fn check(&self, at: u64, bytes: usize) -> Result<(), Damaged> {
         let end = at.saturating_add(bytes as u64);
         if at >= address(FIRST_SEGMENT) && end <= address(self.header.pages) {
             Ok(())
@@ -43,21 +39,21 @@ impl<M: Memory> Segments<M> {
         }
     }
 
-    pub(super) fn read<const N: usize>(&self, at: u64) -> Result<[u8; N], Damaged> {
+    pub(crate) fn read<const N: usize>(&self, at: u64) -> Result<[u8; N], Damaged> {
         let mut bytes = [0; N];
         self.read_into(at, &mut bytes)?;
         Ok(bytes)
     }
 
     #[inline]
-    pub(super) fn read_into(&self, at: u64, bytes: &mut [u8]) -> Result<(), Damaged> {
+    pub(crate) fn read_into(&self, at: u64, bytes: &mut [u8]) -> Result<(), Damaged> {
         self.check(at, bytes.len())?;
         self.memory.read(at, bytes);
         Ok(())
     }
 
     /// Grows the memory to so many pages when a store is opened; `false` if it can't grow that far.
-    pub(super) fn grow_to(&self, pages: u64) -> bool {
+    pub(crate) fn grow_to(&self, pages: u64) -> bool {
         let missing = pages.saturating_sub(self.memory.size());
         missing == 0 || self.memory.grow(missing) >= 0
     }
@@ -70,12 +66,12 @@ impl<M: Memory> Segments<M> {
     }
 
     /// Whether `segments` more can be taken without growing.
-    pub(super) fn has(&self, segments: u64) -> bool {
+    pub(crate) fn has(&self, segments: u64) -> bool {
         self.unused() >= segments
     }
 
     /// Makes sure that `segments` more can be taken; `false` if the memory can't grow that far.
-    pub(super) fn reserve(&self, segments: u64) -> bool {
+    pub(crate) fn reserve(&self, segments: u64) -> bool {
         let unused = self.unused();
         if unused >= segments {
             return true;
@@ -88,7 +84,7 @@ impl<M: Memory> Segments<M> {
     }
 
     /// A segment whose content may be anything. [`reserve`](Self::reserve) has made sure of it.
-    pub(super) fn take(&mut self) -> Result<u32, Damaged> {
+    pub(crate) fn take(&mut self) -> Result<u32, Damaged> {
         let segment = self.header.free_head;
         if segment != 0 {
             let next = u32::from_le_bytes(self.read(address(segment))?);
@@ -112,7 +108,7 @@ impl<M: Memory> Segments<M> {
     }
 
     /// A segment to begin a chain or to follow `previous`.
-    pub(super) fn take_for_chain(&mut self, previous: u32) -> Result<u32, Damaged> {
+    pub(crate) fn take_for_chain(&mut self, previous: u32) -> Result<u32, Damaged> {
         let segment = self.take()?;
         // The next one's number, and the end of the data.
         self.memory
@@ -123,12 +119,12 @@ impl<M: Memory> Segments<M> {
         Ok(segment)
     }
 
-    pub(super) fn next_in_chain(&self, segment: u32) -> Result<u32, Damaged> {
+    pub(crate) fn next_in_chain(&self, segment: u32) -> Result<u32, Damaged> {
         Ok(u32::from_le_bytes(self.read(address(segment))?))
     }
 
     /// Gives back a chain of `segments` segments; the caller writes the header.
-    pub(super) fn give_back(&mut self, head: u32, tail: u32, segments: u32) {
+    pub(crate) fn give_back(&mut self, head: u32, tail: u32, segments: u32) {
         if head != 0 {
             self.memory
                 .write(address(tail), &self.header.free_head.to_le_bytes());
@@ -138,6 +134,6 @@ impl<M: Memory> Segments<M> {
     }
 }
 
-pub(super) fn address(segment: u32) -> u64 {
+pub(crate) fn address(segment: u32) -> u64 {
     u64::from(segment) * SEGMENT_BYTES
 }

@@ -1,4 +1,4 @@
-//! Slices: what is kept past its window, a full table, and numbers that come round.
+//! Partitions: what is kept past its window, a full table, and numbers that come round.
 
 use super::{
     cases::{execute, request},
@@ -10,7 +10,8 @@ use crate::{
     error::IdempotencyError,
     identity::Identity,
     policy::Policy,
-    store::{Store, header::MAX_SLICES},
+    store::{Store, record::Requests},
+    table::Family,
     time::Timestamp,
 };
 use std::time::Duration;
@@ -90,7 +91,7 @@ fn what_there_is_room_for_is_retained_for_as_long_as_the_policy_says() {
     assert!(store.stats().entries <= 33 * 24);
 }
 
-/// A slice lives for no longer than its requests must, however long the table is full of what is retained.
+/// A partition lives for no longer than its requests must, however long the table is full of what is retained.
 #[test]
 fn a_full_table_gives_up_what_it_retains() {
     let window = 60 * MINUTE;
@@ -105,12 +106,12 @@ fn a_full_table_gives_up_what_it_retains() {
         let until = store.guaranteed_until(&hashed(number)).unwrap().unwrap();
         assert!(until <= at(now + window + window / 8));
     }
-    // Sixty times the window, in slices of an eighth of it.
+    // Sixty times the window, in partitions of an eighth of it.
     let held = store.stats().entries;
     assert!((600..=650).contains(&held), "{held}");
 }
 
-/// Each time that the window is made a slice longer, the next request begins one.
+/// Each time that the window is made a partition longer, the next request begins one.
 #[test]
 fn a_full_table_in_which_nothing_has_expired_forgets_nothing() {
     let memory = TestMemory::new(u64::MAX);
@@ -119,12 +120,12 @@ fn a_full_table_in_which_nothing_has_expired_forgets_nothing() {
             .drift(Duration::ZERO)
             .window(Duration::from_nanos(window))
     };
-    let most = u64::from(MAX_SLICES);
+    let most = u64::from(Requests::MOST_PARTITIONS);
     let mut window = 1_000;
     for number in 0..most {
         let store = open(&memory, policy(window), START);
         execute(&store, &numbered(number), START, b"x");
-        assert_eq!(store.inner.borrow().slices.len() as u64, number + 1);
+        assert_eq!(store.inner.borrow().requests.len() as u64, number + 1);
         window += window / 16;
     }
     let store = open(&memory, policy(2 * window), START);
@@ -136,7 +137,7 @@ fn a_full_table_in_which_nothing_has_expired_forgets_nothing() {
     }
 }
 
-/// A slot that nobody needed since leads into a slice that has the number of its own, where its record still lies.
+/// A slot that nobody needed since leads into a partition that has the number of its own, where its record still lies.
 #[test]
 #[cfg_attr(miri, ignore = "it would take an hour")]
 fn a_slot_of_the_last_round_of_numbers_leads_nowhere() {
@@ -149,7 +150,7 @@ fn a_slot_of_the_last_round_of_numbers_leads_nowhere() {
         identity: Identity([key as u8; 24]),
         ..request(0, 0, None)
     };
-    // Slices are written over from their beginnings on: so it lies behind others.
+    // Partitions are written over from their beginnings on: so it lies behind others.
     for number in 0..100 {
         execute(&store, &numbered(number), START, b"others");
     }
@@ -158,7 +159,9 @@ fn a_slot_of_the_last_round_of_numbers_leads_nowhere() {
     for later in 1..=NUMBERS + 40 {
         let now = START + later;
         execute(&store, &keyed(100 + later % 40), now, b"new");
-        let first = store.inner.borrow().segments.header.first_slice;
+        let inner = store.inner.borrow();
+        let first = inner.requests.oldest_number(inner.header());
+        drop(inner);
         refound |= later > 40 && first == 0;
         let answer = admission::admit(&store, &keyed(0), at(now));
         let is_kept = later <= 32;

@@ -1,0 +1,194 @@
+//! Requests: room for them, their records, and their end.
+
+use super::{
+    Store,
+    contents::Running,
+    record::{Attempt, Record, State},
+    records::Ended,
+    ticket::Ticket,
+};
+use crate::{
+    error::IdempotencyError,
+    identity::Identity,
+    table::{Damaged, Entry, Vacant},
+    time::Timestamp,
+};
+use ic_stable_structures::Memory;
+use std::time::Duration;
+
+/// What a store knows of a request.
+pub(crate) enum Lookup {
+    Known(Record),
+    /// Nothing; where its record would be found.
+    Unknown(Vacant),
+}
+
+impl<M: Memory> Store<M> {
+    /// What is known of a request.
+    pub(crate) fn lookup(&self, identity: &Identity) -> Result<Lookup, Damaged> {
+        let mut inner = self.inner()?;
+        Ok(match inner.find(identity)? {
+            Entry::Occupied(_, record) => Lookup::Known(record),
+            Entry::Vacant(vacant) => match inner.overdue.get(identity) {
+                Some(record) => Lookup::Known(record.clone()),
+                None => Lookup::Unknown(vacant),
+            },
+        })
+    }
+
+    /// Requests created before this may have been executed and forgotten.
+    pub(crate) fn floor(&self) -> Timestamp {
+        self.inner.borrow().floor()
+    }
+
+    /// Whether an attempt belongs to this heap: those of earlier heaps can't go on.
+    pub(crate) fn is_running(&self, attempt: Attempt) -> bool {
+        self.inner.borrow().is_of_this_heap(attempt)
+    }
+
+    /// Makes sure that one more record with the largest reply fits. Gives up one expired partition, and more only if there is no
+    /// room otherwise.
+    ///
+    /// # Errors
+    /// `Full`, with the time at which to try again, or `StoreDamaged`.
+    pub(crate) fn make_room(&self, now: Timestamp) -> Result<(), IdempotencyError> {
+        self.evict(now, 1)?;
+        let policy = &self.policy;
+        let mut inner = self.inner()?;
+        loop {
+            let running = inner.reserved();
+            let oldest = inner.first_expiry().unwrap_or(now);
+            let has_expired = oldest < now;
+            // A full table has a place for one more partition when it gives up one.
+            if (inner.has_place_for_partition() || !has_expired)
+                && inner.has_room(policy, running)
+                && inner.reserve_segments(policy)
+            {
+                return Ok(());
+            }
+            if has_expired {
+                inner.forget_oldest();
+                continue;
+            }
+            let has_entries = inner.requests.rows < policy.capacity;
+            if has_entries && policy.drops_replies && inner.drop_oldest_replies() {
+                continue;
+            }
+            // What is running may end at any time, and need no more room for its reply.
+            let may_have_room_soon = running > 0 && inner.has_room(policy, 0);
+            let until = if may_have_room_soon { now } else { oldest };
+            let retry_after = until.plus(Duration::from_nanos(1));
+            return Err(IdempotencyError::Full { retry_after });
+        }
+    }
+
+    /// Records an attempt before it runs. [`make_room`](Self::make_room) has found room for it.
+    pub(crate) fn begin(&self, ticket: &Ticket) -> Result<Attempt, Damaged> {
+        let mut inner = self.inner()?;
+        inner.attempts += 1;
+        let attempt = Attempt {
+            incarnation: inner.header().incarnation,
+            number: inner.attempts,
+        };
+        let charge = inner.count(ticket, 0, false, &self.policy)?;
+        let partition = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
+        let running = Running {
+            head: ticket.head,
+            partition,
+            charge,
+        };
+        inner.running.insert(attempt.number, running);
+        Ok(attempt)
+    }
+
+    /// Records an executed request and its reply in one go, as [`admit`](crate::admission::admit) has allowed it in the
+    /// same message.
+    ///
+    /// # Errors
+    /// [`Damaged`]: then the message must trap, or the request can run again.
+    pub fn record(&self, ticket: &Ticket, reply: &[u8]) -> Result<(), Damaged> {
+        let mut inner = self.inner()?;
+        inner.count(ticket, reply.len() as u64, true, &self.policy)?;
+        inner.insert(ticket, State::Done(reply), &self.policy)?;
+        Ok(())
+    }
+
+    /// The attempt ended with this reply, or with one that is not to be held. `false`, and nothing changes, if the record
+    /// is not (or no longer) this attempt's.
+    pub(crate) fn complete(
+        &self,
+        ticket: &Ticket,
+        attempt: Attempt,
+        reply: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Result<bool, Damaged> {
+        let mut inner = self.inner()?;
+        let counted_until = inner.counted_until(attempt);
+        let (state, policy) = (reply.map_or(State::ReplyDropped, State::Done), &self.policy);
+        let ended = inner.end(ticket, attempt, state, now, policy)?;
+        if ended == Ended::NotItsOwn {
+            return Ok(false);
+        }
+        inner.end_in_lane(ticket, now, policy)?;
+        if let Ended::Recorded(partition) = ended {
+            let reply_bytes = reply.map_or(0, <[u8]>::len) as u64;
+            inner.end_in_quota(ticket, counted_until, partition, reply_bytes, now, policy)?;
+        }
+        Ok(true)
+    }
+
+    /// The attempt was interrupted; as [`complete`](Self::complete).
+    pub(crate) fn interrupt(
+        &self,
+        ticket: &Ticket,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Result<bool, Damaged> {
+        let mut inner = self.inner()?;
+        let counted_until = inner.counted_until(attempt);
+        let ended = inner.end(ticket, attempt, State::Interrupted, now, &self.policy)?;
+        if let Ended::Recorded(partition) = ended {
+            inner.end_in_quota(ticket, counted_until, partition, 0, now, &self.policy)?;
+        }
+        Ok(ended != Ended::NotItsOwn)
+    }
+
+    /// The attempt did nothing and is forgotten, in the message in which it began; as [`complete`](Self::complete).
+    pub(crate) fn release(&self, ticket: &Ticket, attempt: Attempt) -> Result<bool, Damaged> {
+        let mut inner = self.inner()?;
+        let is_released = inner.release(&ticket.head, attempt)?;
+        if is_released {
+            inner.release_in_lane(ticket, &self.policy)?;
+        }
+        Ok(is_released)
+    }
+
+    /// Gives up partitions of counters that have been idle, and partitions whose records have all expired and been retained, for
+    /// as long as the policy says: the oldest first, no more than `most`. How many it gave up. Each costs the same, however many
+    /// records it holds.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn evict(&self, now: Timestamp, most: u32) -> Result<u32, Damaged> {
+        let mut inner = self.inner()?;
+        let mut evicted = inner.forget_idle_counters(now, most);
+        let is_over = |expiry: Timestamp| expiry.plus(self.policy.retention) < now;
+        while evicted < most && inner.first_expiry().is_some_and(is_over) {
+            inner.forget_oldest();
+            evicted += 1;
+        }
+        Ok(evicted)
+    }
+
+    /// The first instant at which something can be evicted.
+    #[cfg(feature = "timers")]
+    pub(crate) fn next_eviction(&self) -> Option<Timestamp> {
+        let inner = self.inner.borrow();
+        let requests = inner.first_expiry();
+        let requests = requests.map(|expiry| expiry.plus(self.policy.retention));
+        let counters = inner.counters.oldest();
+        let counters = counters.map(|oldest| Timestamp::from_nanos(oldest.until));
+        let first = requests.into_iter().chain(counters).min()?;
+        Some(first.plus(Duration::from_nanos(1)))
+    }
+}

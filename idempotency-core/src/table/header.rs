@@ -1,0 +1,179 @@
+//! The first page of a memory: what it is, and where everything else lies.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      7  magic "IDMPTCY"
+//!      7      1  layout version, 3
+//!      8      8  incarnation: how many heaps have opened this memory
+//!     16    4×8  words of the layer above
+//!     48      4  pages in use, this one and the root of the index included
+//!     52      4  first free segment, 0 if none; each names the next
+//!     56      4  number of free segments
+//!     60      4  segment that the index takes nodes and buckets from, 0 if none
+//!     64      4  units of 64 bytes taken from it
+//!     68    2×4  of each family of partitions: number of the oldest, and how many live
+//!     80      8  features that a version which does not know them may ignore
+//!     88      8  features that a version which does not know them must refuse
+//!    256  16×64  table of the counters' partitions: partition n is entry n mod 16
+//!   4096 512×64  table of the requests' partitions: partition n is entry n mod 512
+//! ```
+//!
+//! Integers are little-endian. What is written often lies in one 4 KiB page, as the IC charges for each.
+//!
+//! # Versions
+//! Version N of the layout opens a memory of version N − 1 and makes it one of version N; what is older, newer, or has a feature
+//! that must be refused is [`OpenError`], and unchanged. Whoever adds a kind of rows or a meaning of bytes sets a feature.
+//! `version2.rs` reads what version 2 wrote otherwise.
+
+use super::{
+    error::OpenError,
+    layout::{FAMILIES, FIRST_SEGMENT, Live, MOST_PAGES, NUMBERS, UNITS_IN_SEGMENT, take},
+};
+use ic_stable_structures::Memory;
+
+const MAGIC: &[u8; 7] = b"IDMPTCY";
+const VERSION: u8 = 3;
+const BYTES: usize = 76;
+const INCARNATION_AT: u64 = 8;
+const FEATURES_AT: u64 = 80;
+
+/// Words that the layer above has in the header.
+pub(crate) const WORDS: usize = 4;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) incarnation: u64,
+    /// What the layer above keeps here.
+    pub(crate) words: [u64; WORDS],
+    pub(crate) pages: u32,
+    pub(crate) free_head: u32,
+    pub(crate) free_count: u32,
+    pub(crate) index_segment: u32,
+    pub(crate) index_units: u32,
+    /// The live partitions of each family.
+    pub(crate) live: [Live; FAMILIES],
+}
+
+/// Which layout a memory has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// It was never used.
+    None,
+    Two,
+    Today,
+}
+
+impl Header {
+    /// The incarnation as it stands in a memory that is open.
+    pub(crate) fn read_incarnation(memory: &impl Memory) -> u64 {
+        let mut bytes = [0; 8];
+        memory.read(INCARNATION_AT, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Of a memory that was never used.
+    pub(super) fn new() -> Self {
+        Self {
+            pages: FIRST_SEGMENT,
+            ..Self::default()
+        }
+    }
+
+    /// Which layout a memory has.
+    pub(super) fn version(memory: &impl Memory) -> Result<Version, OpenError> {
+        if memory.size() == 0 {
+            return Ok(Version::None);
+        }
+        let mut found = [0; 8];
+        memory.read(0, &mut found);
+        if &found[..7] != MAGIC {
+            return Err(OpenError::Foreign { found });
+        }
+        match found[7] {
+            VERSION => Ok(Version::Today),
+            2 => Ok(Version::Two),
+            found => Err(OpenError::UnknownVersion {
+                found,
+                known: VERSION,
+            }),
+        }
+    }
+
+    /// The header of a memory that has today's layout.
+    pub(super) fn read(memory: &impl Memory) -> Result<Self, OpenError> {
+        let mut features = [0; 16];
+        memory.read(FEATURES_AT, &mut features);
+        // This version knows none of either.
+        let [_, found] = words(&mut features.as_slice());
+        if found != 0 {
+            return Err(OpenError::UnknownFeatures { found });
+        }
+        let mut bytes = [0; BYTES];
+        memory.read(0, &mut bytes);
+        let mut rest = &bytes[8..];
+        let rest = &mut rest;
+        Ok(Self {
+            incarnation: u64::from_le_bytes(take(rest)),
+            words: words(rest),
+            pages: u32::from_le_bytes(take(rest)),
+            free_head: u32::from_le_bytes(take(rest)),
+            free_count: u32::from_le_bytes(take(rest)),
+            index_segment: u32::from_le_bytes(take(rest)),
+            index_units: u32::from_le_bytes(take(rest)),
+            live: [(); FAMILIES].map(|()| Live {
+                first: u16::from_le_bytes(take(rest)),
+                count: u16::from_le_bytes(take(rest)),
+            }),
+        })
+    }
+
+    /// Whether it does not contradict itself, in a memory of so many pages with at most so many live partitions of each family.
+    pub(super) fn is_plausible(&self, size: u64, most: [u16; FAMILIES]) -> bool {
+        let is_segment = |segment| segment == 0 || (FIRST_SEGMENT..self.pages).contains(&segment);
+        let is_list = (self.free_head == 0) == (self.free_count == 0);
+        let are_live = |(live, most): (&Live, u16)| live.count <= most && live.first <= NUMBERS;
+        self.pages >= FIRST_SEGMENT
+            && u64::from(self.pages) <= size.min(MOST_PAGES)
+            && self.live.iter().zip(most).all(are_live)
+            && self.incarnation < u64::MAX
+            && is_list
+            && self.free_count < self.pages
+            && self.index_units <= UNITS_IN_SEGMENT
+            && is_segment(self.free_head)
+            && is_segment(self.index_segment)
+    }
+
+    pub(super) fn write(&self, memory: &impl Memory) {
+        let mut bytes = [0; BYTES];
+        bytes[..7].copy_from_slice(MAGIC);
+        bytes[7] = VERSION;
+        bytes[8..16].copy_from_slice(&self.incarnation.to_le_bytes());
+        for (place, word) in bytes[16..48].chunks_exact_mut(8).zip(self.words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        let words = [
+            self.pages,
+            self.free_head,
+            self.free_count,
+            self.index_segment,
+            self.index_units,
+        ];
+        for (place, word) in bytes[48..68].chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        for (place, live) in bytes[68..].chunks_exact_mut(4).zip(self.live) {
+            place[..2].copy_from_slice(&live.first.to_le_bytes());
+            place[2..].copy_from_slice(&live.count.to_le_bytes());
+        }
+        memory.write(0, &bytes);
+    }
+
+    /// Writes which features a memory has: none. When it is made, or comes from an earlier version.
+    pub(super) fn write_features(memory: &impl Memory) {
+        memory.write(FEATURES_AT, &[0; 16]);
+    }
+}
+
+fn words<const N: usize>(rest: &mut &[u8]) -> [u64; N] {
+    [(); N].map(|()| u64::from_le_bytes(take(rest)))
+}

@@ -1,0 +1,459 @@
+//! Where each row lies: a trie over the hash bits of names.
+//!
+//! ```text
+//! root    page 1: 256 nodes of 64 children, chosen by the first 8 bits; a child by the next 6
+//! node    128 bytes: 32 children of 4 bytes, chosen by the next 5 bits; up to four nodes below the root
+//! bucket  256 bytes: 25 slots of 10 bytes; then 1 byte: bits of its node that all its slots share; 1 byte unused;
+//!         4 bytes: a bucket to go on with, where no bits are left to split by
+//! child   0: nothing here; else the address / 64 × 2, + 1 if it is a node
+//! slot    80 bits: see `slot.rs`
+//! ```
+//!
+//! A slot whose partition is gone is free: forgetting touches no bucket. A full bucket splits in two; neighbouring children
+//! of a node share a bucket until it does. So no call pays for a resize. The root is kept on the heap too, 64 KiB however
+//! many rows there are: a look-up reads one node at most below some twenty million, and a bucket, and an insert writes
+//! one slot.
+//!
+//! An attacker who grinds names with equal bits makes a path deeper, by one node for 5 bits more. When all 34 bits are
+//! equal that nodes go by, which takes 2^34 hashes for each slot, buckets are chained, 25 slots each.
+
+use super::{
+    bucket::{DEPTH_AT, NEXT_AT, Passed, SLOTS, has_hash, next_bucket, put},
+    error::Damaged,
+    kind::{Family, Name, head},
+    layout::{BUCKET_BYTES, Bucket, FAMILIES, Live, SEGMENT_BYTES, UNIT_BYTES, UNITS_IN_SEGMENT},
+    segments::{Segments, address},
+    slot::{FREED, HASH_BITS, SLOT_BYTES, Slot, hash_at, leads_to},
+};
+use ic_stable_structures::Memory;
+
+const ROOT: u64 = SEGMENT_BYTES;
+const ROOT_BITS: u32 = 8;
+/// The root's nodes are wider: their children are on the heap.
+const LEVEL_BITS: [u32; 5] = [6, 5, 5, 5, 5];
+const LOWEST: u8 = LEVEL_BITS.len() as u8 - 1;
+
+const NODE_BYTES: usize = 128;
+
+/// Nodes and buckets that one insert may take: one for each bit, and a last one.
+const MOST_BLOCKS: u64 = (HASH_BITS + LEVEL_BITS.len() as u32) as u64;
+
+/// Most bytes that one insert may take for them.
+pub(crate) const MOST_BYTES: u64 = MOST_BLOCKS * BUCKET_BYTES as u64;
+
+/// Segments that one insert may take for them.
+pub(crate) const MOST_SEGMENTS: u64 = MOST_BYTES.div_ceil(SEGMENT_BYTES) + 1;
+
+/// What a name is looked up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bits {
+    root: u32,
+    hash: u32,
+}
+
+impl Bits {
+    fn of(name: &Name) -> Self {
+        let first = head(name);
+        Self {
+            root: (first >> (64 - ROOT_BITS)) as u32,
+            hash: (first >> (64 - ROOT_BITS - HASH_BITS)) as u32 & ((1 << HASH_BITS) - 1),
+        }
+    }
+
+    /// The child of a node on `level`.
+    fn child(self, level: u8) -> u8 {
+        ((self.hash >> shift(level)) % (1 << LEVEL_BITS[usize::from(level)])) as u8
+    }
+}
+
+/// How far to the left the bits of a level lie.
+fn shift(level: u8) -> u32 {
+    HASH_BITS - LEVEL_BITS[..=usize::from(level)].iter().sum::<u32>()
+}
+
+/// Where a way through the trie ends. Addresses are in units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Path {
+    /// The bucket, or 0 where there is none yet.
+    bucket: u32,
+    /// The node above, and which of its children leads here.
+    node: u32,
+    child: u8,
+    level: u8,
+}
+
+impl Path {
+    fn bucket_at(self) -> u64 {
+        u64::from(self.bucket) * UNIT_BYTES
+    }
+
+    fn node_at(self) -> u64 {
+        u64::from(self.node) * UNIT_BYTES
+    }
+
+    fn child_at(self) -> u64 {
+        self.node_at() + 4 * u64::from(self.child)
+    }
+}
+
+/// A name that the index does not hold, and where its slot would stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Vacant {
+    bits: Bits,
+    path: Path,
+    /// The changes of the index until then: it is right until the next.
+    changes: u64,
+}
+
+/// A slot, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Occupied {
+    at: u64,
+    pub(crate) slot: Slot,
+    /// The changes of the index until then: it is right until the next.
+    changes: u64,
+}
+
+/// The place of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Occupied(Occupied),
+    Vacant(Vacant),
+}
+
+/// The index, with what of it is kept on the heap.
+pub(crate) struct Index {
+    /// As it lies in memory.
+    root: Vec<u8>,
+    /// The bucket that was read last, as copies cost more than a look, and its address in units, or 0 when it may have changed.
+    content: Bucket,
+    content_of: u32,
+    /// How often slots were added, changed or freed, by themselves or with their partition.
+    changes: u64,
+}
+
+impl Index {
+    pub(super) fn read<M: Memory>(segments: &Segments<M>) -> Self {
+        let mut root = vec![0; SEGMENT_BYTES as usize];
+        segments.memory.read(ROOT, &mut root);
+        Self {
+            root,
+            content: [0; BUCKET_BYTES],
+            content_of: 0,
+            changes: 0,
+        }
+    }
+
+    /// Rows were forgotten: slots that were found may lead nowhere now.
+    pub(super) fn outdate_places(&mut self) {
+        self.changes += 1;
+    }
+
+    /// Whether a place that was found is still right.
+    pub(super) fn is_current(&self, place: &Place) -> bool {
+        let (Place::Occupied(Occupied { changes, .. }) | Place::Vacant(Vacant { changes, .. })) =
+            place;
+        *changes == self.changes
+    }
+
+    /// The place of a name: the first slot for which `is_it` says yes, or where a new one would stand.
+    pub(super) fn find<F: Family, M: Memory>(
+        &mut self,
+        segments: &Segments<M>,
+        name: &Name,
+        mut is_it: impl FnMut(Slot) -> Result<bool, Damaged>,
+    ) -> Result<Place, Damaged> {
+        let (bits, live) = (Bits::of(name), &segments.header.live);
+        let path = self.descend(segments, bits)?;
+        let mut chained: Bucket;
+        let (mut at, mut bucket) = (path.bucket_at(), &self.content);
+        let mut passed = Passed::new(at);
+        while at != 0 {
+            if has_hash(bucket, bits.hash) {
+                for index in 0..SLOTS {
+                    if hash_at(bucket, index) == bits.hash && leads_to::<F>(bucket, index, live) {
+                        let slot = Slot::read(bucket, index);
+                        if is_it(slot)? {
+                            return Ok(Place::Occupied(Occupied {
+                                at: at + (index * SLOT_BYTES) as u64,
+                                slot,
+                                changes: self.changes,
+                            }));
+                        }
+                    }
+                }
+            }
+            at = next_bucket(segments, bucket, &mut passed)?;
+            if at != 0 {
+                chained = segments.read(at)?;
+                bucket = &chained;
+            }
+        }
+        Ok(Place::Vacant(Vacant {
+            bits,
+            path,
+            changes: self.changes,
+        }))
+    }
+
+    /// The place of a name that is known to be new.
+    pub(super) fn vacant<M: Memory>(
+        &mut self,
+        segments: &Segments<M>,
+        name: &Name,
+    ) -> Result<Vacant, Damaged> {
+        let bits = Bits::of(name);
+        Ok(Vacant {
+            bits,
+            path: self.descend(segments, bits)?,
+            changes: self.changes,
+        })
+    }
+
+    /// Adds a slot. [`Segments::reserve`] has made sure that there is room for [`MOST_SEGMENTS`].
+    pub(super) fn insert<F: Family, M: Memory>(
+        &mut self,
+        segments: &mut Segments<M>,
+        vacant: &Vacant,
+        address: u64,
+        partition: u16,
+    ) -> Result<(), Damaged> {
+        let bits = vacant.bits;
+        let slot = Slot {
+            address,
+            kind: F::KIND,
+            partition,
+            hash: bits.hash,
+        };
+        let mut path = vacant.path;
+        if vacant.changes != self.changes {
+            path = self.descend(segments, bits)?;
+        } else if path.bucket != self.content_of {
+            self.read_bucket(segments, path.bucket)?;
+        }
+        self.changes += 1;
+        let live = segments.header.live;
+        for _ in 0..MOST_BLOCKS {
+            if path.bucket == 0 {
+                return self.begin(segments, path, slot);
+            }
+            if put(segments, &live, path.bucket_at(), &self.content, slot) {
+                self.content_of = 0;
+                return Ok(());
+            }
+            if !self.split(segments, path)? {
+                return self.chain(segments, path, &live, slot);
+            }
+            path = self.descend(segments, bits)?;
+        }
+        Err(Damaged)
+    }
+
+    /// Has a slot lead to another row.
+    pub(super) fn replace<M: Memory>(
+        &mut self,
+        segments: &Segments<M>,
+        Occupied { at, slot, .. }: Occupied,
+        address: u64,
+        partition: u16,
+    ) {
+        let slot = Slot {
+            address,
+            partition,
+            ..slot
+        };
+        self.write_slot(segments, at, slot);
+    }
+
+    /// Frees a slot.
+    pub(super) fn remove<M: Memory>(&mut self, segments: &Segments<M>, occupied: Occupied) {
+        // Not all zeros: that would say that the slots after it were never used.
+        self.write_slot(segments, occupied.at, FREED);
+    }
+
+    fn write_slot<M: Memory>(&mut self, segments: &Segments<M>, at: u64, slot: Slot) {
+        self.content_of = 0;
+        self.changes += 1;
+        segments.memory.write(at, &slot.bytes());
+    }
+
+    #[inline]
+    fn descend<M: Memory>(&mut self, segments: &Segments<M>, bits: Bits) -> Result<Path, Damaged> {
+        let (mut level, mut child) = (0, bits.child(0));
+        let node = bits.root << (LEVEL_BITS[0] + 2);
+        let mut node_at = ROOT + u64::from(node);
+        let at = node as usize + 4 * usize::from(child);
+        let mut number = match self.root[at..].first_chunk() {
+            Some(child) => u32::from_le_bytes(*child),
+            None => return Err(Damaged),
+        };
+        while number % 2 == 1 {
+            if level == LOWEST {
+                return Err(Damaged);
+            }
+            level += 1;
+            child = bits.child(level);
+            node_at = u64::from(number / 2) * UNIT_BYTES;
+            number = u32::from_le_bytes(segments.read(node_at + 4 * u64::from(child))?);
+        }
+        let bucket = number / 2;
+        if bucket == 0 && level > 0 {
+            // Only the root has children that lead nowhere.
+            return Err(Damaged);
+        }
+        self.read_bucket(segments, bucket)?;
+        Ok(Path {
+            bucket,
+            node: (node_at / UNIT_BYTES) as u32,
+            child,
+            level,
+        })
+    }
+
+    #[inline]
+    fn read_bucket<M: Memory>(
+        &mut self,
+        segments: &Segments<M>,
+        bucket: u32,
+    ) -> Result<(), Damaged> {
+        self.content_of = bucket;
+        match bucket {
+            0 => Ok(()),
+            bucket => segments.read_into(u64::from(bucket) * UNIT_BYTES, &mut self.content),
+        }
+    }
+
+    /// The first bucket of one of the root's nodes, which all its children share.
+    fn begin<M: Memory>(
+        &mut self,
+        segments: &mut Segments<M>,
+        path: Path,
+        slot: Slot,
+    ) -> Result<(), Damaged> {
+        let bucket = take(segments, BUCKET_BYTES)?;
+        let mut content = [0; BUCKET_BYTES];
+        content[..SLOT_BYTES].copy_from_slice(&slot.bytes());
+        segments.memory.write(bucket, &content);
+        self.write_children(
+            segments,
+            path.node_at(),
+            child_of(bucket, false),
+            1 << LEVEL_BITS[0],
+        );
+        Ok(())
+    }
+
+    /// Splits a full bucket in two, putting a node above it first if its node has no bits left; `false` if none has.
+    fn split<M: Memory>(
+        &mut self,
+        segments: &mut Segments<M>,
+        path: Path,
+    ) -> Result<bool, Damaged> {
+        let (bucket, level) = (path.bucket_at(), usize::from(path.level));
+        let (depth, bits) = (u32::from(self.content[DEPTH_AT]), LEVEL_BITS[level]);
+        if depth > bits {
+            return Err(Damaged);
+        }
+        if depth == bits {
+            if path.level == LOWEST {
+                return Ok(false);
+            }
+            let below = take(segments, NODE_BYTES)?;
+            let children = child_of(bucket, false).to_le_bytes().repeat(NODE_BYTES / 4);
+            segments.memory.write(below, &children);
+            segments.memory.write(bucket + DEPTH_AT as u64, &[0]);
+            self.write_children(segments, path.child_at(), child_of(below, true), 1);
+            return Ok(true);
+        }
+        // The bit by which the slots part: the first of this level that they do not all share.
+        let bit = 1 << (shift(path.level) + bits - depth - 1);
+        let mut halves = [[0; BUCKET_BYTES]; 2];
+        let mut filled = [0; 2];
+        for index in 0..SLOTS {
+            let slot = Slot::read(&self.content, index);
+            let half = usize::from(slot.hash & bit != 0);
+            let at = filled[half] * SLOT_BYTES;
+            halves[half][at..at + SLOT_BYTES].copy_from_slice(&slot.bytes());
+            filled[half] += 1;
+        }
+        let upper = take(segments, BUCKET_BYTES)?;
+        for (bucket, mut half) in [bucket, upper].into_iter().zip(halves) {
+            half[DEPTH_AT] = depth as u8 + 1;
+            segments.memory.write(bucket, &half);
+        }
+        // Of the children that share the bucket, which lie side by side, the upper half gets the new one.
+        let sharing = 1 << (bits - depth);
+        let first = usize::from(path.child) / sharing * sharing + sharing / 2;
+        self.write_children(
+            segments,
+            path.node_at() + 4 * first as u64,
+            child_of(upper, false),
+            sharing / 2,
+        );
+        Ok(true)
+    }
+
+    /// Puts a slot into the buckets that go on from a full one that can't be split.
+    fn chain<M: Memory>(
+        &mut self,
+        segments: &mut Segments<M>,
+        path: Path,
+        live: &[Live; FAMILIES],
+        slot: Slot,
+    ) -> Result<(), Damaged> {
+        let (mut bucket, mut content) = (path.bucket_at(), self.content);
+        self.content_of = 0;
+        let mut passed = Passed::new(bucket);
+        loop {
+            let next = next_bucket(segments, &content, &mut passed)?;
+            if next == 0 {
+                let next = take(segments, BUCKET_BYTES)?;
+                let mut fresh = [0; BUCKET_BYTES];
+                fresh[..SLOT_BYTES].copy_from_slice(&slot.bytes());
+                segments.memory.write(next, &fresh);
+                let child = child_of(next, false).to_le_bytes();
+                segments.memory.write(bucket + NEXT_AT as u64, &child);
+                return Ok(());
+            }
+            bucket = next;
+            content = segments.read(bucket)?;
+            if put(segments, live, bucket, &content, slot) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Has `count` children from the one at `at` on lead to the same place.
+    fn write_children<M: Memory>(
+        &mut self,
+        segments: &Segments<M>,
+        at: u64,
+        child: u32,
+        count: usize,
+    ) {
+        let children = child.to_le_bytes().repeat(count);
+        segments.memory.write(at, &children);
+        if at < ROOT + SEGMENT_BYTES {
+            let at = (at - ROOT) as usize;
+            self.root[at..at + children.len()].copy_from_slice(&children);
+        }
+    }
+}
+
+fn child_of(address: u64, is_node: bool) -> u32 {
+    (address / UNIT_BYTES) as u32 * 2 + u32::from(is_node)
+}
+
+/// The address of a node or bucket of `bytes` bytes that nothing else uses.
+fn take<M: Memory>(segments: &mut Segments<M>, bytes: usize) -> Result<u64, Damaged> {
+    let units = bytes as u32 / UNIT_BYTES as u32;
+    let header = &segments.header;
+    if header.index_segment == 0 || header.index_units + units > UNITS_IN_SEGMENT {
+        let segment = segments.take()?;
+        (segments.header.index_segment, segments.header.index_units) = (segment, 0);
+    }
+    let taken = segments.header.index_units;
+    segments.header.index_units += units;
+    segments.write_header();
+    Ok(address(segments.header.index_segment) + u64::from(taken) * UNIT_BYTES)
+}

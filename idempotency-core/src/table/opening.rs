@@ -1,0 +1,85 @@
+//! Opening a memory, whichever layout it has.
+
+use super::{
+    blobs::Place,
+    error::{Damaged, OpenError},
+    header::{Header, Version, WORDS},
+    kind::Family,
+    layout::FAMILIES,
+    partition::Partitions,
+    rows::Table,
+    segments::Segments,
+    version2,
+};
+use ic_stable_structures::Memory;
+
+/// A memory that is being opened. Nothing has been written to it.
+pub(crate) struct Opening<M: Memory> {
+    segments: Segments<M>,
+    found: Version,
+}
+
+impl<M: Memory> Opening<M> {
+    /// Of what `memory` holds, or of nothing if it was never used. `most_partitions` of each family may live; `pages` says how many pages there
+    /// must be, given whether the memory is new.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the memory is unchanged but for its size.
+    pub(crate) fn read(
+        memory: M,
+        may_grow: bool,
+        most_partitions: [u16; FAMILIES],
+        pages: impl FnOnce(bool) -> u64,
+    ) -> Result<Self, OpenError> {
+        let found = Header::version(&memory)?;
+        let header = match found {
+            Version::None => Header::new(),
+            Version::Two => version2::header(&memory),
+            Version::Today => Header::read(&memory)?,
+        };
+        let is_new = found == Version::None;
+        if !is_new && !header.is_plausible(memory.size(), most_partitions) {
+            return Err(OpenError::Damaged);
+        }
+        let segments = Segments {
+            memory,
+            header,
+            may_grow,
+        };
+        if !segments.grow_to(pages(is_new)) {
+            return Err(OpenError::OutOfMemory);
+        }
+        Ok(Self { segments, found })
+    }
+
+    /// Its header, as the heap before has left it.
+    pub(crate) fn header(&self) -> &Header {
+        &self.segments.header
+    }
+
+    /// The partitions of a family. `blob` is told of each blob that their table does not count yet.
+    pub(crate) fn partitions<F: Family>(
+        &self,
+        blob: impl FnMut(&mut F::Own, Place, usize),
+    ) -> Result<Partitions<F>, Damaged> {
+        Partitions::open(&self.segments, self.found, blob)
+    }
+
+    /// Opens it for a new heap, with these words of the layer above. The partitions are those that were read from it.
+    pub(crate) fn open<A: Family, B: Family>(
+        mut self,
+        words: [u64; WORDS],
+        families: (&Partitions<A>, &Partitions<B>),
+    ) -> Table<M> {
+        let Self { segments, found } = &mut self;
+        if *found != Version::Today {
+            Header::write_features(&segments.memory);
+            families.0.write_all(segments);
+            families.1.write_all(segments);
+        }
+        segments.header.incarnation += 1;
+        segments.header.words = words;
+        segments.write_header();
+        Table::new(self.segments)
+    }
+}

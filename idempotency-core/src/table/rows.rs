@@ -1,0 +1,217 @@
+//! Rows by name: found, added, written over and forgotten.
+
+use super::{
+    error::Damaged,
+    index::{Index, Occupied, Place, Vacant},
+    kind::{Family, Name, tail},
+    layout::{ROW_BYTES, RowBytes, SEGMENT_BYTES},
+    partition::{Partition, Partitions},
+    segments::Segments,
+};
+use ic_stable_structures::Memory;
+
+/// A name's place: occupied by a row, of which `T` was read, or vacant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry<T> {
+    Occupied(Occupied, T),
+    Vacant(Vacant),
+}
+
+impl<T> Entry<T> {
+    /// What was read of the row.
+    pub(crate) fn occupied(self) -> Option<(Occupied, T)> {
+        match self {
+            Self::Occupied(occupied, read) => Some((occupied, read)),
+            Self::Vacant(_) => None,
+        }
+    }
+
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Entry<U> {
+        match self {
+            Self::Occupied(occupied, read) => Entry::Occupied(occupied, change(read)),
+            Self::Vacant(vacant) => Entry::Vacant(vacant),
+        }
+    }
+
+    fn place(&self) -> Place {
+        match self {
+            Self::Occupied(occupied, _) => Place::Occupied(*occupied),
+            Self::Vacant(vacant) => Place::Vacant(*vacant),
+        }
+    }
+}
+
+/// All that a memory holds but the partitions, which stand with whoever knows what is in them.
+pub(crate) struct Table<M: Memory> {
+    pub(crate) segments: Segments<M>,
+    index: Index,
+    /// The row that is read or put together: clearing room for each would cost as much as filling it. It means nothing between calls.
+    scratch: RowBytes,
+}
+
+/// What is done with the name of a row that is added.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Link {
+    /// It is a new one.
+    Insert(Vacant),
+    /// It led to a row elsewhere, which counts no more.
+    Replace(Occupied),
+}
+
+/// A row as it was put together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Composed {
+    /// Its bytes, without the zeros after it.
+    pub(crate) length: usize,
+    /// Whether its partition was changed in a way that its table must know.
+    pub(crate) must_write: bool,
+}
+
+impl<M: Memory> Table<M> {
+    pub(super) fn new(segments: Segments<M>) -> Self {
+        Self {
+            index: Index::read(&segments),
+            segments,
+            scratch: [0; ROW_BYTES],
+        }
+    }
+
+    /// Whether what was found is still so.
+    pub(crate) fn is_current<T>(&self, entry: &Entry<T>) -> bool {
+        self.index.is_current(&entry.place())
+    }
+
+    /// Looks a name up; `read` is shown its row.
+    pub(crate) fn find<F: Family, T>(
+        &mut self,
+        partitions: &Partitions<F>,
+        name: &Name,
+        read: impl FnOnce(&Segments<M>, Occupied, &[u8]) -> Result<T, Damaged>,
+    ) -> Result<Entry<T>, Damaged> {
+        let Self {
+            segments,
+            index,
+            scratch,
+        } = self;
+        let (tail, mut length) = (tail(name), 0);
+        let place = index.find::<F, M>(segments, name, |slot| {
+            // A row does not go beyond its segment, which may be the last.
+            let room = (SEGMENT_BYTES - slot.address % SEGMENT_BYTES) as usize;
+            length = room.min(F::FIRST_READ);
+            segments.read_into(slot.address, &mut scratch[..length])?;
+            let Some(row) = F::row(&scratch[..length])? else {
+                return Ok(false);
+            };
+            let partition = partitions.get(&segments.header, slot.partition);
+            let oldest = partition.map_or(u64::MAX, |partition| partition.oldest);
+            if row.tail != tail || row.time < oldest || row.length > room {
+                return Ok(false);
+            }
+            if row.length > length {
+                let rest = scratch.get_mut(length..row.length).ok_or(Damaged)?;
+                segments.read_into(slot.address + length as u64, rest)?;
+                length = row.length;
+            }
+            Ok(true)
+        })?;
+        match place {
+            Place::Occupied(occupied) => {
+                let read = read(segments, occupied, &scratch[..length])?;
+                Ok(Entry::Occupied(occupied, read))
+            }
+            Place::Vacant(vacant) => Ok(Entry::Vacant(vacant)),
+        }
+    }
+
+    /// The place of a name that is known to be new.
+    pub(crate) fn vacant(&mut self, name: &Name) -> Result<Vacant, Damaged> {
+        self.index.vacant(&self.segments, name)
+    }
+
+    /// Appends a row with a time to a partition, and its blob if it has one. `compose` puts it together: it gets the partition, and the address
+    /// of the blob.
+    pub(crate) fn add<F: Family>(
+        &mut self,
+        partitions: &mut Partitions<F>,
+        number: u16,
+        (time, blob): (u64, Option<&[u8]>),
+        link: Link,
+        compose: impl FnOnce(&mut RowBytes, &mut Partition<F::Own>, Option<u64>) -> Composed,
+    ) -> Result<(), Damaged> {
+        let Self {
+            segments,
+            index,
+            scratch,
+        } = self;
+        partitions.change(segments, number, |partition, segments| {
+            let blob = match blob {
+                Some(blob) => Some(partition.append_blob(segments, blob)?),
+                None => None,
+            };
+            let Composed { length, must_write } = compose(scratch, partition, blob);
+            partition.append(
+                segments,
+                scratch,
+                length,
+                time,
+                |segments, address| match link {
+                    Link::Insert(vacant) => {
+                        index.insert::<F, M>(segments, &vacant, address, number)
+                    }
+                    Link::Replace(occupied) => {
+                        index.replace(segments, occupied, address, number);
+                        Ok(())
+                    }
+                },
+            )?;
+            Ok(must_write)
+        })?;
+        if let Link::Replace(Occupied { slot, .. }) = link {
+            partitions.forget_row(segments, slot.partition, |_| ());
+        }
+        Ok(())
+    }
+
+    /// Writes a row over another one that is as long or longer, as [`add`](Self::add) does.
+    pub(crate) fn overwrite<F: Family>(
+        &mut self,
+        partitions: &mut Partitions<F>,
+        Occupied { slot, .. }: Occupied,
+        blob: Option<&[u8]>,
+        compose: impl FnOnce(&mut RowBytes, &mut Partition<F::Own>, Option<u64>) -> Composed,
+    ) -> Result<(), Damaged> {
+        let Self {
+            segments, scratch, ..
+        } = self;
+        partitions.change(segments, slot.partition, |partition, segments| {
+            let blob = match blob {
+                Some(blob) => Some(partition.append_blob(segments, blob)?),
+                None => None,
+            };
+            let Composed { length, must_write } = compose(scratch, partition, blob);
+            segments.check(slot.address, length)?;
+            segments.memory.write(slot.address, &scratch[..length]);
+            Ok(must_write)
+        })
+    }
+
+    /// Forgets a row: its bytes go with its partition, to which `note` may be written.
+    pub(crate) fn remove<F: Family>(
+        &mut self,
+        partitions: &mut Partitions<F>,
+        occupied: Occupied,
+        note: impl FnOnce(&mut F::Own),
+    ) {
+        self.index.remove(&self.segments, occupied);
+        partitions.forget_row(&self.segments, occupied.slot.partition, note);
+    }
+
+    /// Forgets the oldest partition with all its rows; the caller writes the header.
+    pub(crate) fn forget_oldest<F: Family>(
+        &mut self,
+        partitions: &mut Partitions<F>,
+    ) -> Option<Partition<F::Own>> {
+        self.index.outdate_places();
+        partitions.forget_oldest(&mut self.segments)
+    }
+}
