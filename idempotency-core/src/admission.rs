@@ -5,6 +5,7 @@ use crate::{
     identity::{Fingerprint, Fingerprinted, Identity},
     sequence::{Lane, Sequence},
     store::{Counted, Head, Lookup, Record, State, Store, TicketCounters},
+    table::Vacant,
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -66,11 +67,33 @@ pub fn admit<M: Memory, F: Fingerprinted>(
     request: &Request<F>,
     now: Timestamp,
 ) -> Decision {
-    let decided = match request.sequence {
-        None => admit_key(store, request, now),
-        Some(sequence) => admit_number(store, request, sequence, now),
+    let verdict = match request.sequence {
+        None => judge_key(store, request, now),
+        Some(sequence) => judge_number(store, request, sequence, now),
     };
-    decided.unwrap_or_else(Decision::Refuse)
+    match verdict {
+        Ok(Verdict::Again(reply)) => Decision::Replay(reply),
+        // Made where it stays: a ticket is dear to move.
+        Ok(Verdict::New(place, counters)) => Decision::Execute(Ticket {
+            head: Head {
+                identity: request.identity,
+                fingerprint: request.fingerprint.fingerprint(),
+                since: now,
+            },
+            expires_at: store.policy().expires_at(request.created_at, now),
+            place,
+            counters,
+        }),
+        Err(error) => Decision::Refuse(error),
+    }
+}
+
+/// What is to be done with a request that is not refused.
+enum Verdict {
+    /// It has this reply.
+    Again(Vec<u8>),
+    /// It may run: where its record goes, and its counters if it has any.
+    New(Vacant, Option<Box<TicketCounters>>),
 }
 
 /// Whether a message can succeed, for `canister_inspect_message`: the error of a request that is not remembered and will never
@@ -106,15 +129,16 @@ pub fn foresee<M: Memory>(
     }
 }
 
-#[inline]
-fn admit_key<M: Memory, F: Fingerprinted>(
+fn judge_key<M: Memory, F: Fingerprinted>(
     store: &Store<M>,
     request: &Request<F>,
     now: Timestamp,
-) -> Result<Decision, IdempotencyError> {
+) -> Result<Verdict, IdempotencyError> {
     let place = match store.lookup(&request.identity)? {
-        Lookup::Known(record) => return Ok(known(store, record, &request.fingerprint, now)),
-        Lookup::Unknown(vacant) => vacant,
+        Lookup::Known(record) => {
+            return known(store, record, &request.fingerprint, now).map(Verdict::Again);
+        }
+        Lookup::Unknown(place) => place,
     };
     in_window(store, request.created_at, now)?;
     let counters = match store.policy().quota.and(request.scope) {
@@ -122,25 +146,20 @@ fn admit_key<M: Memory, F: Fingerprinted>(
         Some(scope) => Some(counters(store, None, Some(scope), now)?),
     };
     store.make_room(now)?;
-    Ok(Decision::Execute(Ticket {
-        head: head(request, now),
-        expires_at: store.policy().expires_at(request.created_at, now),
-        place: Some(place),
-        counters,
-    }))
+    Ok(Verdict::New(place, counters))
 }
 
-fn admit_number<M: Memory, F: Fingerprinted>(
+fn judge_number<M: Memory, F: Fingerprinted>(
     store: &Store<M>,
     request: &Request<F>,
     sequence: Sequence,
     now: Timestamp,
-) -> Result<Decision, IdempotencyError> {
+) -> Result<Verdict, IdempotencyError> {
     let lane = lane(store, &sequence)?;
     // A number that its lane has not used has no record.
     if lane.counter.has_used(sequence.number) {
         if let Lookup::Known(record) = store.lookup(&request.identity)? {
-            return Ok(known(store, record, &request.fingerprint, now));
+            return known(store, record, &request.fingerprint, now).map(Verdict::Again);
         }
         if let Some(since) = lane.counter.stuck_since(sequence.number) {
             return Err(IdempotencyError::OutcomeUnknown { since });
@@ -151,20 +170,7 @@ fn admit_number<M: Memory, F: Fingerprinted>(
     let scope = store.policy().quota.and(request.scope);
     let counters = counters(store, Some((sequence, lane)), scope, now)?;
     store.make_room(now)?;
-    Ok(Decision::Execute(Ticket {
-        head: head(request, now),
-        expires_at: store.policy().expires_at(request.created_at, now),
-        place: None,
-        counters: Some(counters),
-    }))
-}
-
-fn head<F: Fingerprinted>(request: &Request<F>, now: Timestamp) -> Head {
-    Head {
-        identity: request.identity,
-        fingerprint: request.fingerprint.fingerprint(),
-        since: now,
-    }
+    Ok(Verdict::New(Vacant::SOMEWHERE, Some(counters)))
 }
 
 /// The lane of a number, as the endpoint wants it now.
@@ -179,29 +185,27 @@ fn lane<M: Memory>(
     })
 }
 
+/// The reply of a request that is known, or why it has none.
+#[inline]
 fn known<M: Memory>(
     store: &Store<M>,
     record: Record,
     fingerprint: &impl Fingerprinted,
     now: Timestamp,
-) -> Decision {
+) -> Result<Vec<u8>, IdempotencyError> {
     if !fingerprint.matches(&record.fingerprint) {
-        return Decision::Refuse(IdempotencyError::KeyReused);
+        return Err(IdempotencyError::KeyReused);
     }
     let since = record.since;
     match record.state {
-        State::Done(reply) => Decision::Replay(reply),
-        State::ReplyDropped => {
-            Decision::Refuse(IdempotencyError::ReplyDropped { executed_at: since })
-        }
+        State::Done(reply) => Ok(reply),
+        State::ReplyDropped => Err(IdempotencyError::ReplyDropped { executed_at: since }),
         State::Pending(attempt)
             if store.is_running(attempt) && !store.policy().is_overdue(since, now) =>
         {
-            Decision::Refuse(IdempotencyError::InProgress { since })
+            Err(IdempotencyError::InProgress { since })
         }
-        State::Pending(_) | State::Interrupted => {
-            Decision::Refuse(IdempotencyError::OutcomeUnknown { since })
-        }
+        State::Pending(_) | State::Interrupted => Err(IdempotencyError::OutcomeUnknown { since }),
     }
 }
 

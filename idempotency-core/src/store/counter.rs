@@ -15,7 +15,7 @@
 
 use crate::{
     identity::Identity,
-    table::{Damaged, Family, Kind, Row, RowBytes, TERMINATOR, tail, take},
+    table::{BlobPlace, Damaged, Family, Kind, Row, RowBytes, TERMINATOR, tail, take},
     time::Timestamp,
 };
 
@@ -138,7 +138,10 @@ impl Family for Counters {
             length: (FIXED_BYTES + body_bytes).next_multiple_of(4),
             time: last_use(bytes),
             tail: take(&mut tail),
-            blob: None,
         }))
+    }
+
+    fn blob(_: &[u8]) -> Option<(BlobPlace, usize)> {
+        None
     }
 }

@@ -40,10 +40,15 @@ impl<M: Memory> Contents<M> {
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Entry<(Kept, T)>, Damaged> {
         let (table, counters) = (&mut self.table, &self.counters);
-        table.find(counters, identity.name(), |_, _, bytes| {
-            let (kept, body) = counter::read(bytes)?;
-            Ok((kept, read(body)))
-        })
+        table.find(
+            counters,
+            identity.name(),
+            |_, place, bytes| {
+                let (kept, body) = counter::read(bytes)?;
+                Ok(Entry::Occupied(place, (kept, read(body))))
+            },
+            Entry::Vacant,
+        )
     }
 
     fn counter_entry(&mut self, identity: &Identity) -> Result<Entry<Kept>, Damaged> {
@@ -100,7 +105,15 @@ impl<M: Memory> Contents<M> {
             Entry::Occupied(occupied, _) => Link::Replace(occupied),
             Entry::Vacant(vacant) => Link::Insert(vacant),
         };
-        table.add(counters, number, (now.as_nanos(), None), link, compose)
+        let name = identity.name();
+        table.add(
+            counters,
+            number,
+            name,
+            (now.as_nanos(), None),
+            link,
+            compose,
+        )
     }
 
     /// Changes what is known in a counter, which is no use of it: it is overwritten where it lies.

@@ -6,8 +6,8 @@
 //!   same 1/32 of window and drift (up to 1/8 where much is retained).
 //! - A *counter* (`counter.rs`, `counters.rs`) is what is kept of a lane or a scope from one request to the next, in partitions by last
 //!   use.
-//! - *Contents* (`contents.rs`) are all of these together. In one place (`records.rs`) a record changes its state, and in one (`charges.rs`) the
-//!   counters that go with it.
+//! - *Contents* (`contents.rs`) are all of these together. In one place (`transitions.rs`) records change, and in one (`charges.rs`) the
+//!   counters that go with them.
 //! - A [`Ticket`] is what admission allows; the store carries it out.
 //! - How much memory there must be is in `room.rs`.
 //!
@@ -30,11 +30,12 @@ mod records;
 mod requests;
 mod room;
 mod ticket;
+mod transitions;
 
 pub use crate::table::{Damaged, OpenError};
 pub use record::Attempt;
 pub(crate) use record::{Head, Record, State};
-pub(crate) use requests::Lookup;
+pub(crate) use records::Lookup;
 pub use ticket::Ticket;
 pub(crate) use ticket::{Counted, TicketCounters};
 

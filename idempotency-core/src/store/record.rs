@@ -63,17 +63,6 @@ pub(crate) struct Record {
     pub(crate) state: State,
 }
 
-impl Record {
-    /// What was known from the start of the request with this identity.
-    pub(super) fn head(&self, identity: Identity) -> Head {
-        Head {
-            identity,
-            fingerprint: self.fingerprint,
-            since: self.since,
-        }
-    }
-}
-
 /// How far a request has come, with a reply as `B`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State<B = Vec<u8>> {
@@ -174,16 +163,14 @@ impl Head {
     }
 }
 
-/// A record as it lies in memory, with what follows it.
+/// A record as it lies in memory: it is as long as it says.
 #[derive(Clone, Copy)]
 pub(super) struct RecordBytes<'a>(&'a [u8]);
 
 impl<'a> RecordBytes<'a> {
-    /// The record at the beginning of `bytes`.
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Damaged> {
-        let record = Self(bytes);
-        let is_whole = bytes.len() >= FIXED_BYTES && bytes.len() >= record.length();
-        is_whole.then_some(record).ok_or(Damaged)
+    /// The record that is the whole of `bytes`.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
     }
 
     /// In bytes, without the zeros after it.
@@ -311,17 +298,16 @@ impl Family for Requests {
             Some(_) if bytes.len() < FIXED_BYTES => return Ok(None),
             Some(_) => {}
         }
-        let length = record.length();
-        // Its place lies at its end.
-        let blob = match bytes.len() < length {
-            true => None,
-            false => record.reply_place(),
-        };
         Ok(Some(Row {
-            length,
+            length: record.length(),
             time: record.since(),
             tail: record.tail(),
-            blob: blob.map(|place| (place, record.body_bytes())),
         }))
+    }
+
+    fn blob(bytes: &[u8]) -> Option<(BlobPlace, usize)> {
+        let record = RecordBytes(bytes);
+        let place = record.reply_place()?;
+        Some((place, record.body_bytes()))
     }
 }

@@ -3,37 +3,18 @@
 use super::{
     Store,
     contents::Running,
-    record::{Attempt, Record, State},
-    records::Ended,
+    record::{Attempt, State},
+    records::{Ended, Lookup},
     ticket::Ticket,
 };
-use crate::{
-    error::IdempotencyError,
-    identity::Identity,
-    table::{Damaged, Entry, Vacant},
-    time::Timestamp,
-};
+use crate::{error::IdempotencyError, identity::Identity, table::Damaged, time::Timestamp};
 use ic_stable_structures::Memory;
 use std::time::Duration;
-
-/// What a store knows of a request.
-pub(crate) enum Lookup {
-    Known(Record),
-    /// Nothing; where its record would be found.
-    Unknown(Vacant),
-}
 
 impl<M: Memory> Store<M> {
     /// What is known of a request.
     pub(crate) fn lookup(&self, identity: &Identity) -> Result<Lookup, Damaged> {
-        let mut inner = self.inner()?;
-        Ok(match inner.find(identity)? {
-            Entry::Occupied(_, record) => Lookup::Known(record),
-            Entry::Vacant(vacant) => match inner.overdue.get(identity) {
-                Some(record) => Lookup::Known(record.clone()),
-                None => Lookup::Unknown(vacant),
-            },
-        })
+        self.inner()?.lookup(identity)
     }
 
     /// Requests created before this may have been executed and forgotten.
@@ -156,7 +137,7 @@ impl<M: Memory> Store<M> {
     /// The attempt did nothing and is forgotten, in the message in which it began; as [`complete`](Self::complete).
     pub(crate) fn release(&self, ticket: &Ticket, attempt: Attempt) -> Result<bool, Damaged> {
         let mut inner = self.inner()?;
-        let is_released = inner.release(&ticket.head, attempt)?;
+        let is_released = inner.release(&ticket.head.identity, attempt)?;
         if is_released {
             inner.release_in_lane(ticket, &self.policy)?;
         }

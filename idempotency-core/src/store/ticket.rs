@@ -14,8 +14,8 @@ use crate::{
 pub struct Ticket {
     pub(crate) head: Head,
     pub(crate) expires_at: Timestamp,
-    /// Where its record goes, if it was looked for.
-    pub(crate) place: Option<Vacant>,
+    /// Where its record goes.
+    pub(crate) place: Vacant,
     /// What else must be written, in a box: most requests have none, and moving as many bytes as it has would cost more than a box.
     pub(crate) counters: Option<Box<TicketCounters>>,
 }

@@ -96,13 +96,27 @@ impl Path {
     }
 }
 
-/// A name that the index does not hold, and where its slot would stand.
+/// Where the slot of a name would stand that the index does not hold. It is small, as it is moved often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vacant {
-    bits: Bits,
-    path: Path,
-    /// The changes of the index until then: it is right until the next.
-    changes: u64,
+    bucket: u32,
+    node: u32,
+    level: u8,
+    changes: Option<Changes>,
+}
+
+/// How often the index had changed when a place was found: the place is right until the next change. It is used in the message in which it
+/// was found, or found anew, so the number may come round.
+type Changes = u32;
+
+impl Vacant {
+    /// Of a name that is known to be new, and was not looked for.
+    pub(crate) const SOMEWHERE: Self = Self {
+        bucket: 0,
+        node: 0,
+        level: 0,
+        changes: None,
+    };
 }
 
 /// A slot, and where it stands.
@@ -110,8 +124,7 @@ pub(crate) struct Vacant {
 pub(crate) struct Occupied {
     at: u64,
     pub(crate) slot: Slot,
-    /// The changes of the index until then: it is right until the next.
-    changes: u64,
+    changes: Changes,
 }
 
 /// The place of a name.
@@ -129,7 +142,7 @@ pub(crate) struct Index {
     content: Bucket,
     content_of: u32,
     /// How often slots were added, changed or freed, by themselves or with their partition.
-    changes: u64,
+    changes: Changes,
 }
 
 impl Index {
@@ -146,14 +159,20 @@ impl Index {
 
     /// Rows were forgotten: slots that were found may lead nowhere now.
     pub(super) fn outdate_places(&mut self) {
-        self.changes += 1;
+        self.has_changed();
+    }
+
+    fn has_changed(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
     }
 
     /// Whether a place that was found is still right.
     pub(super) fn is_current(&self, place: &Place) -> bool {
-        let (Place::Occupied(Occupied { changes, .. }) | Place::Vacant(Vacant { changes, .. })) =
-            place;
-        *changes == self.changes
+        let changes = match place {
+            Place::Occupied(occupied) => Some(occupied.changes),
+            Place::Vacant(vacant) => vacant.changes,
+        };
+        changes == Some(self.changes)
     }
 
     /// The place of a name: the first slot for which `is_it` says yes, or where a new one would stand.
@@ -190,48 +209,40 @@ impl Index {
             }
         }
         Ok(Place::Vacant(Vacant {
-            bits,
-            path,
-            changes: self.changes,
+            bucket: path.bucket,
+            node: path.node,
+            level: path.level,
+            changes: Some(self.changes),
         }))
-    }
-
-    /// The place of a name that is known to be new.
-    pub(super) fn vacant<M: Memory>(
-        &mut self,
-        segments: &Segments<M>,
-        name: &Name,
-    ) -> Result<Vacant, Damaged> {
-        let bits = Bits::of(name);
-        Ok(Vacant {
-            bits,
-            path: self.descend(segments, bits)?,
-            changes: self.changes,
-        })
     }
 
     /// Adds a slot. [`Segments::reserve`] has made sure that there is room for [`MOST_SEGMENTS`].
     pub(super) fn insert<F: Family, M: Memory>(
         &mut self,
         segments: &mut Segments<M>,
-        vacant: &Vacant,
+        (name, vacant): (&Name, Vacant),
         address: u64,
         partition: u16,
     ) -> Result<(), Damaged> {
-        let bits = vacant.bits;
+        let bits = Bits::of(name);
         let slot = Slot {
             address,
             kind: F::KIND,
             partition,
             hash: bits.hash,
         };
-        let mut path = vacant.path;
-        if vacant.changes != self.changes {
+        let mut path = Path {
+            bucket: vacant.bucket,
+            node: vacant.node,
+            child: bits.child(vacant.level),
+            level: vacant.level,
+        };
+        if vacant.changes != Some(self.changes) {
             path = self.descend(segments, bits)?;
         } else if path.bucket != self.content_of {
             self.read_bucket(segments, path.bucket)?;
         }
-        self.changes += 1;
+        self.has_changed();
         let live = segments.header.live;
         for _ in 0..MOST_BLOCKS {
             if path.bucket == 0 {
@@ -273,7 +284,7 @@ impl Index {
 
     fn write_slot<M: Memory>(&mut self, segments: &Segments<M>, at: u64, slot: Slot) {
         self.content_of = 0;
-        self.changes += 1;
+        self.has_changed();
         segments.memory.write(at, &slot.bytes());
     }
 
@@ -370,10 +381,10 @@ impl Index {
         let mut halves = [[0; BUCKET_BYTES]; 2];
         let mut filled = [0; 2];
         for index in 0..SLOTS {
-            let slot = Slot::read(&self.content, index);
-            let half = usize::from(slot.hash & bit != 0);
-            let at = filled[half] * SLOT_BYTES;
-            halves[half][at..at + SLOT_BYTES].copy_from_slice(&slot.bytes());
+            let half = usize::from(hash_at(&self.content, index) & bit != 0);
+            let (from, to) = (index * SLOT_BYTES, filled[half] * SLOT_BYTES);
+            let slot = &self.content[from..from + SLOT_BYTES];
+            halves[half][to..to + SLOT_BYTES].copy_from_slice(slot);
             filled[half] += 1;
         }
         let upper = take(segments, BUCKET_BYTES)?;

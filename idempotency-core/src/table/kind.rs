@@ -44,6 +44,9 @@ pub(crate) trait Family {
     /// # Errors
     /// [`Damaged`] if it is no row of this family.
     fn row(bytes: &[u8]) -> Result<Option<Row>, Damaged>;
+
+    /// What lies outside of the row that is the whole of `bytes`, and how many bytes that has.
+    fn blob(bytes: &[u8]) -> Option<(Place, usize)>;
 }
 
 /// What the table must know of a row.
@@ -55,8 +58,6 @@ pub(crate) struct Row {
     pub(crate) time: u64,
     /// The end of its name.
     pub(crate) tail: [u8; 16],
-    /// What lies outside of it, and how many bytes that has.
-    pub(crate) blob: Option<(Place, usize)>,
 }
 
 /// The name of a row: a hash, whose first 36 bits are its place in the index.

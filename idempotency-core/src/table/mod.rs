@@ -54,3 +54,4 @@ pub(crate) use layout::{FIRST_SEGMENT, MOST_PAGES, RowBytes, SEGMENT_BYTES, TERM
 pub(crate) use opening::Opening;
 pub(crate) use partition::{Partition, Partitions};
 pub(crate) use rows::{Composed, Entry, Link, Table};
+pub(crate) use segments::Segments;

@@ -106,7 +106,7 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
         time: u64,
         link: impl FnOnce(&mut Segments<M>, u64) -> Result<(), Damaged>,
     ) -> Result<(), Damaged> {
-        // The zeros after it must fit, too.
+        // The zeros
         if self.log.room() < (length + TERMINATOR) as u64 {
             self.log.extend(segments)?;
         }
@@ -132,12 +132,12 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
             let Some(row) = F::row(rest)? else {
                 return Ok(None);
             };
-            if rest.len() < row.length {
+            let Some(bytes) = rest.get(..row.length) else {
                 return Ok(None);
-            }
+            };
             self.rows = self.rows.saturating_add(1);
             self.oldest = self.oldest.min(row.time);
-            if let Some((place, length)) = row.blob {
+            if let Some((place, length)) = F::blob(bytes) {
                 blob(&mut self.own, place, length);
                 blobs::skip(&mut self.blobs, segments, place.address, length)?;
             }

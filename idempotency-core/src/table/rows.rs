@@ -81,13 +81,16 @@ impl<M: Memory> Table<M> {
         self.index.is_current(&entry.place())
     }
 
-    /// Looks a name up; `read` is shown its row.
+    /// Looks a name up. `occupied` is shown its row, `vacant` is told that there is none: what they return is made where it stays, as
+    /// moving a record costs as much as reading it.
+    #[inline]
     pub(crate) fn find<F: Family, T>(
         &mut self,
         partitions: &Partitions<F>,
         name: &Name,
-        read: impl FnOnce(&Segments<M>, Occupied, &[u8]) -> Result<T, Damaged>,
-    ) -> Result<Entry<T>, Damaged> {
+        occupied: impl FnOnce(&Segments<M>, Occupied, &[u8]) -> Result<T, Damaged>,
+        vacant: impl FnOnce(Vacant) -> T,
+    ) -> Result<T, Damaged> {
         let Self {
             segments,
             index,
@@ -99,7 +102,8 @@ impl<M: Memory> Table<M> {
             let room = (SEGMENT_BYTES - slot.address % SEGMENT_BYTES) as usize;
             length = room.min(F::FIRST_READ);
             segments.read_into(slot.address, &mut scratch[..length])?;
-            let Some(row) = F::row(&scratch[..length])? else {
+            // A slot to what is no row.
+            let Ok(Some(row)) = F::row(&scratch[..length]) else {
                 return Ok(false);
             };
             let partition = partitions.get(&segments.header, slot.partition);
@@ -107,33 +111,26 @@ impl<M: Memory> Table<M> {
             if row.tail != tail || row.time < oldest || row.length > room {
                 return Ok(false);
             }
-            if row.length > length {
+            if length < row.length {
                 let rest = scratch.get_mut(length..row.length).ok_or(Damaged)?;
                 segments.read_into(slot.address + length as u64, rest)?;
-                length = row.length;
             }
+            length = row.length;
             Ok(true)
         })?;
         match place {
-            Place::Occupied(occupied) => {
-                let read = read(segments, occupied, &scratch[..length])?;
-                Ok(Entry::Occupied(occupied, read))
-            }
-            Place::Vacant(vacant) => Ok(Entry::Vacant(vacant)),
+            Place::Occupied(place) => occupied(segments, place, &scratch[..length]),
+            Place::Vacant(place) => Ok(vacant(place)),
         }
     }
 
-    /// The place of a name that is known to be new.
-    pub(crate) fn vacant(&mut self, name: &Name) -> Result<Vacant, Damaged> {
-        self.index.vacant(&self.segments, name)
-    }
-
-    /// Appends a row with a time to a partition, and its blob if it has one. `compose` puts it together: it gets the partition, and the address
+    /// Appends a row with a name and a time to a partition, and its blob if it has one. `compose` puts it together: it gets the partition, and the address
     /// of the blob.
     pub(crate) fn add<F: Family>(
         &mut self,
         partitions: &mut Partitions<F>,
         number: u16,
+        name: &Name,
         (time, blob): (u64, Option<&[u8]>),
         link: Link,
         compose: impl FnOnce(&mut RowBytes, &mut Partition<F::Own>, Option<u64>) -> Composed,
@@ -156,7 +153,7 @@ impl<M: Memory> Table<M> {
                 time,
                 |segments, address| match link {
                     Link::Insert(vacant) => {
-                        index.insert::<F, M>(segments, &vacant, address, number)
+                        index.insert::<F, M>(segments, (name, vacant), address, number)
                     }
                     Link::Replace(occupied) => {
                         index.replace(segments, occupied, address, number);

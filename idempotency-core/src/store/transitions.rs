@@ -1,0 +1,149 @@
+//! How records change: here and nowhere else, one by one or with their partition.
+//!
+//! ```text
+//! absent ──► pending ──► done │ interrupted │ done, reply dropped ──► absent, with its partition
+//!    └──────────────────► done                        ▲                  ▲
+//!                          └── with its partition ────┘   released ──────┘
+//! ```
+
+use super::{
+    contents::Contents,
+    record::{Attempt, Head, Record, State, Totals},
+};
+use crate::table::{
+    BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowBytes, Vacant,
+};
+use ic_stable_structures::Memory;
+
+/// A record as it is written, with the reply that has no place in it.
+#[derive(Clone, Copy)]
+struct Writing<'a> {
+    head: &'a Head,
+    state: State<&'a [u8]>,
+    has_room: bool,
+    blob: Option<&'a [u8]>,
+}
+
+impl<'a> Writing<'a> {
+    fn new(head: &'a Head, state: State<&'a [u8]>, has_room: bool) -> Self {
+        let blob = match state {
+            State::Done(reply) if !head.holds(reply.len()) => Some(reply),
+            _ => None,
+        };
+        Self {
+            head,
+            state,
+            has_room,
+            blob,
+        }
+    }
+
+    fn blob_bytes(&self) -> u64 {
+        self.blob.map_or(0, <[u8]>::len) as u64
+    }
+
+    #[inline]
+    /// Puts the record together, given the address of the blob, and counts the blob in its partition; the record's length.
+    fn compose(&self, bytes: &mut RowBytes, totals: &mut Totals, address: Option<u64>) -> usize {
+        totals.reply_bytes += self.blob_bytes();
+        let drops = totals.drops;
+        let place = address.map(|address| BlobPlace { address, drops });
+        let l = self.head.write(bytes, self.state, self.has_room, place);
+        l
+    }
+}
+
+impl<M: Memory> Contents<M> {
+    /// A request begins, or has been executed: its record is added to a partition.
+    pub(super) fn add_record(
+        &mut self,
+        head: &Head,
+        place: Vacant,
+        number: u16,
+        state: State<&[u8]>,
+    ) -> Result<(), Damaged> {
+        let writing = Writing::new(head, state, matches!(state, State::Pending(_)));
+        let (name, row) = (head.identity.name(), (head.since.as_nanos(), writing.blob));
+        let (table, requests) = (&mut self.table, &mut self.requests);
+        let compose = |bytes: &mut _, partition: &mut Partition<Totals>, at| Composed {
+            length: writing.compose(bytes, &mut partition.own, at),
+            must_write: false,
+        };
+        table.add(requests, number, name, row, Link::Insert(place), compose)?;
+        self.reply_bytes += writing.blob_bytes();
+        Ok(())
+    }
+
+    /// A pending request has ended: its record is written over.
+    pub(super) fn settle_record(
+        &mut self,
+        head: &Head,
+        occupied: Occupied,
+        state: State<&[u8]>,
+    ) -> Result<(), Damaged> {
+        let writing = Writing::new(head, state, true);
+        let (table, requests) = (&mut self.table, &mut self.requests);
+        let compose =
+            |bytes: &mut _, partition: &mut Partition<Totals>, at: Option<u64>| Composed {
+                length: writing.compose(bytes, &mut partition.own, at),
+                // Opening a store reads records on from the table's place, and this one may lie before it.
+                must_write: at.is_some(),
+            };
+        table.overwrite(requests, occupied, writing.blob, compose)?;
+        self.reply_bytes += writing.blob_bytes();
+        Ok(())
+    }
+
+    /// A request is forgotten before its time: it did nothing, or its client has the reply.
+    pub(super) fn release_record(&mut self, occupied: Occupied) {
+        self.released += 1;
+        self.table.remove(&mut self.requests, occupied, |totals| {
+            totals.released = totals.released.saturating_add(1);
+        });
+    }
+
+    /// Gives up the oldest partition. What of it is still running is remembered on the heap, until it ends: forgetting it would let
+    /// it run twice.
+    pub(super) fn forget_oldest(&mut self) {
+        let incarnation = self.header().incarnation;
+        let oldest = self.requests.oldest_number(self.header());
+        let overdue = self
+            .running
+            .extract_if(.., |_, running| running.partition == oldest);
+        self.overdue.extend(overdue.map(|(number, running)| {
+            let attempt = Attempt {
+                incarnation,
+                number,
+            };
+            let record = Record {
+                fingerprint: running.head.fingerprint,
+                since: running.head.since,
+                state: State::Pending(attempt),
+            };
+            (running.head.identity, record)
+        }));
+        let Some(partition) = self.table.forget_oldest(&mut self.requests) else {
+            return;
+        };
+        let totals = partition.own;
+        self.released = self.released.saturating_sub(totals.released.into());
+        self.reply_bytes = self.reply_bytes.saturating_sub(totals.reply_bytes);
+        self.table.segments.write_header();
+    }
+
+    /// Gives up the replies of the oldest partition that has any outside of its records; the ids stay.
+    pub(super) fn drop_oldest_replies(&mut self) -> bool {
+        let mut dropped = 0;
+        let segments = &mut self.table.segments;
+        let is_dropped = self.requests.drop_blobs(segments, |totals| {
+            let can_drop = totals.reply_bytes > 0 && totals.drops < MOST_DROPS;
+            if can_drop {
+                dropped = std::mem::take(&mut totals.reply_bytes);
+                totals.drops += 1;
+            }
+            can_drop
+        });
+        self.reply_bytes = self.reply_bytes.saturating_sub(dropped);
+        is_dropped
+    }
+}
