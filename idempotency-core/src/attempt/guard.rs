@@ -59,3 +59,60 @@ impl<R: Runtime, S: StoreAccess> Drop for Guard<R, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        admission::{Decision, Request, admit},
+        attempt::tests::{ic::TestStore, native::Native},
+        identity::{Fingerprint, Identity},
+        policy::Policy,
+        store::{State, Store},
+        time::Timestamp,
+    };
+    use ic_stable_structures::VectorMemory;
+
+    const START: Timestamp = Timestamp::from_nanos(0);
+
+    /// G5: whatever becomes of an attempt, the record of a later one stays as that leaves it.
+    #[test]
+    fn g5_an_attempt_that_is_over_does_not_touch_a_later_ones_record() {
+        type End = fn(Guard<Native, TestStore>) -> Result<(), Damaged>;
+        let ends: [End; 3] = [
+            |stale| stale.complete(b"stale"),
+            |stale| stale.release(),
+            |stale| {
+                drop(stale);
+                Ok(())
+            },
+        ];
+        for end in ends {
+            let store = Store::open(VectorMemory::default(), Policy::new(), START).unwrap();
+            let request = Request {
+                identity: Identity([7; 24]),
+                fingerprint: Fingerprint::default(),
+                created_at: None,
+                counts_in: None,
+            };
+            let Decision::Execute(ticket) = admit(&store, &request, START) else {
+                panic!("it is new");
+            };
+            let store = TestStore::new(store);
+            let begin = || Guard::begin(Native::default(), store.clone(), ticket.clone()).unwrap();
+            let state =
+                || store.with(|store| store.lookup(&request.identity).unwrap().unwrap().state);
+
+            let stale = begin();
+            store
+                .with(|store| store.release(&ticket, stale.attempt))
+                .unwrap();
+            let later = begin();
+            let pending = State::Pending(later.attempt);
+            end(stale).unwrap();
+            assert_eq!(state(), pending);
+            later.complete(b"later").unwrap();
+            assert_eq!(state(), State::Done(b"later".to_vec()));
+        }
+    }
+}

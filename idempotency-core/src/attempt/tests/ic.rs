@@ -97,7 +97,7 @@ pub(super) struct Ic {
 impl Ic {
     pub(super) fn new(policy: Policy) -> Self {
         Self {
-            canister: Canister::install(policy.clone()),
+            canister: Canister::install(policy),
             policy,
             history: vec![],
         }
@@ -169,7 +169,7 @@ impl Ic {
 
     /// The canister as it was before the present event.
     fn again(&self) -> Canister {
-        let mut canister = Canister::install(self.policy.clone());
+        let mut canister = Canister::install(self.policy);
         for (event, course) in &self.history {
             canister.handle(event, course);
         }
@@ -341,8 +341,8 @@ impl Canister {
 impl Heap {
     /// A fresh heap opens its store, as `init` and `post_upgrade` do.
     fn new(memory: &VectorMemory, policy: &Policy, ic: &Native) -> Self {
-        let store = Store::open(memory.clone(), policy.clone(), ic.time());
-        let store = TestStore(Rc::new(store.expect("the memory is sound")));
+        let store = Store::open(memory.clone(), *policy, ic.time());
+        let store = TestStore::new(store.expect("the memory is sound"));
         eviction::open(ic, &store);
         Self {
             store,
@@ -368,7 +368,13 @@ impl Heap {
 
 /// The way to the store of a heap.
 #[derive(Clone)]
-pub(super) struct TestStore(Rc<Store<VectorMemory>>);
+pub(in super::super) struct TestStore(Rc<Store<VectorMemory>>);
+
+impl TestStore {
+    pub(in super::super) fn new(store: Store<VectorMemory>) -> Self {
+        Self(Rc::new(store))
+    }
+}
 
 impl StoreAccess for TestStore {
     type Memory = VectorMemory;

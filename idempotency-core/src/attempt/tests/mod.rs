@@ -7,8 +7,8 @@ mod cuts;
 mod endpoints;
 mod handles;
 
-mod ic;
-mod native;
+pub(super) mod ic;
+pub(super) mod native;
 
 use crate::{error::IdempotencyError, policy::Policy};
 use candid::Principal;

@@ -15,7 +15,7 @@ use std::{
 
 /// What the present message sees of the IC, and does to it. Clones are the same.
 #[derive(Clone, Default)]
-pub(super) struct Native(Rc<Present>);
+pub(in super::super) struct Native(Rc<Present>);
 
 #[derive(Default)]
 struct Present {
