@@ -25,7 +25,7 @@ use std::marker::PhantomData;
 /// | `scope = global` | `endpoint!(order)` |
 /// | `lane = EXPR`, too | `.lane(&value)` after that |
 ///
-/// What it leads to is described at [`Handle`](crate::attempt::Handle).
+/// What it leads to is described at [`Handle`].
 ///
 /// ```
 /// use candid::Principal;

@@ -117,9 +117,9 @@ fn g4_what_is_neither_dropped_nor_woken_is_unknown_after_the_window() {
     ic.pass(Duration::from_nanos(1));
     let again = ic.call(call(Method::Keep, 7, plan));
     assert_eq!(refusal(&ic, again), Some(SINCE_START));
-    // Also when its record has been evicted.
+    // Also when a timer has evicted its record.
     ic.pass(10 * WINDOW);
-    assert_eq!(ic.stats().entries, 0);
+    assert_eq!(ic.stats().entries, u64::from(!cfg!(feature = "timers")));
     let again = ic.call(call(Method::Keep, 7, plan));
     assert_eq!(refusal(&ic, again), Some(SINCE_START));
     assert_eq!(ic.effects()[&(7, 0)], 1);
@@ -146,6 +146,22 @@ fn g4_an_error_after_an_await_is_kept() {
     let again = ic.call(call(Method::Forget, 8, fails(1)));
     assert_eq!(reply(&ic, again), Err(Failure::Own));
     assert_eq!(ic.effects()[&(8, 0)], 1);
+}
+
+/// G5: an answer that comes when the window is over still ends its own attempt, and a retry gets its reply.
+#[test]
+fn g5_an_attempt_that_ends_late_records_its_end() {
+    let mut ic = ic();
+    let first = ic.call(call(Method::Keep, 7, awaits(1)));
+    ic.pass(10 * WINDOW);
+    assert_eq!(ic.stats().entries, u64::from(!cfg!(feature = "timers")));
+    let between = ic.call(call(Method::Keep, 7, awaits(1)));
+    assert_eq!(refusal(&ic, between), Some(SINCE_START));
+    ic.answer(first, 5);
+    let again = ic.call(call(Method::Keep, 7, awaits(1)));
+    assert_eq!(reply(&ic, first), Ok(5));
+    assert_eq!(ic.outcome(again), ic.outcome(first));
+    assert_eq!(ic.effects()[&(7, 0)], 1);
 }
 
 /// G15: answers may come in any order, and each wakes the call that it is for.

@@ -3,10 +3,10 @@
 
 use super::{
     call,
-    endpoints::Plan,
+    endpoints::{Failure, Plan},
     ic,
     ic::{Call, CallNumber, Ic, Method, Outcome},
-    refusal, user,
+    refusal, reply, user,
 };
 use crate::error::IdempotencyError;
 use proptest::prelude::*;
@@ -213,11 +213,12 @@ proptest! {
             prop_assert_eq!(ic.waiting(), model.waiting.keys().copied().collect::<Vec<_>>());
         }
         // Each reply adds up the answers to its own call.
-        for known in model.known.values() {
-            if let Known::Done(number) = known
-                && let Ok(sum) = super::reply(&ic, *number)
-            {
-                prop_assert_eq!(sum % (*number as u64).max(1), 0);
+        for (key, known) in model.known {
+            let Plan { awaits, fails, .. } = PLANS[key as usize];
+            if let Known::Done(number) = known {
+                let sum = u64::from(awaits) * number as u64;
+                let expected = if fails { Err(Failure::Own) } else { Ok(sum) };
+                prop_assert_eq!(reply(&ic, number), expected);
             }
         }
     }

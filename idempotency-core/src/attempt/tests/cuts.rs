@@ -2,7 +2,7 @@
 
 use super::{
     WINDOW, awaits, call,
-    endpoints::{Failure, Plan},
+    endpoints::Plan,
     ic,
     ic::{Ic, Method, Outcome},
     refusal,
@@ -209,24 +209,4 @@ fn whatever_cuts_a_call_off_nothing_runs_twice_unasked() {
             }
         }
     }
-}
-
-/// G5, G6: an answer that comes when the window is over, and the record is gone, still ends its own attempt; a retry gets its reply.
-#[test]
-fn g5_an_attempt_that_ends_late_records_its_end() {
-    let mut ic = ic();
-    let first = ic.call(call(Method::Keep, KEY, awaits(1)));
-    ic.pass(10 * WINDOW);
-    assert_eq!(ic.stats().entries, 0);
-    let between = ic.call(call(Method::Keep, KEY, awaits(1)));
-    assert!(matches!(
-        refusal(&ic, between),
-        Some(IdempotencyError::OutcomeUnknown { .. })
-    ));
-    ic.answer(first, 5);
-    let again = ic.call(call(Method::Keep, KEY, awaits(1)));
-    assert_eq!(ic.outcome(again), ic.outcome(first));
-    assert_ne!(super::reply(&ic, again), Err(Failure::Own));
-    assert_eq!(ic.effects()[&(KEY, 0)], 1);
-    ic.pass(Duration::from_secs(1));
 }

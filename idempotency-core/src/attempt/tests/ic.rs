@@ -143,6 +143,7 @@ impl Ic {
     }
 
     /// How many timers are set.
+    #[cfg(feature = "timers")]
     pub(super) fn timers(&self) -> usize {
         self.canister.ic.timers()
     }

@@ -90,6 +90,7 @@ impl Native {
     }
 
     /// How many timers are set.
+    #[cfg(feature = "timers")]
     pub(super) fn timers(&self) -> usize {
         self.0.timers.borrow().len()
     }
