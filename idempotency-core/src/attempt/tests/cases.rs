@@ -1,10 +1,10 @@
 //! One test for each rule of what becomes of a call that is cut off.
 
 use super::{
-    WINDOW, awaits, call,
+    POLICY, WINDOW, awaits, call,
     endpoints::{Failure, Plan},
     ic,
-    ic::{Call, Method},
+    ic::{Call, CallNumber, Ic, Method},
     refusal, reject, reply, user,
 };
 use crate::{error::IdempotencyError, time::Timestamp};
@@ -31,6 +31,32 @@ fn g3_a_sync_method_that_traps_leaves_nothing() {
     let again = ic.call(call(Method::Sync, 7, awaits(0)));
     assert_eq!(reply(&ic, done), Ok(0));
     assert_eq!(ic.outcome(again), ic.outcome(done));
+    assert_eq!(ic.effects()[&(7, 0)], 1);
+}
+
+/// G3: what can't be recorded has not happened.
+#[test]
+fn g3_a_reply_that_is_too_large_undoes_a_sync_method() {
+    let mut ic = Ic::new(POLICY.max_reply_bytes(1));
+    let first = ic.call(call(Method::Sync, 7, awaits(0)));
+    assert!(reject(&ic, first).starts_with("ReplyTooLarge"));
+    assert!(ic.effects().is_empty());
+    assert_eq!(ic.stats().entries, 0);
+}
+
+/// G4: what has happened is recorded, also where there is no room for the reply.
+#[test]
+fn g4_a_reply_that_is_too_large_is_dropped_after_an_await() {
+    let mut ic = Ic::new(POLICY.max_reply_bytes(1));
+    let first = ic.call(call(Method::Keep, 7, awaits(1)));
+    ic.answer(first, 5);
+    assert_eq!(reply(&ic, first), Ok(5));
+    let again = ic.call(call(Method::Keep, 7, awaits(1)));
+    let executed_at = Timestamp::from_nanos(0);
+    assert_eq!(
+        refusal(&ic, again),
+        Some(IdempotencyError::ReplyDropped { executed_at })
+    );
     assert_eq!(ic.effects()[&(7, 0)], 1);
 }
 
@@ -176,7 +202,7 @@ fn g15_each_answer_reaches_its_own_call() {
 }
 
 /// A call of an old heap whose answer leads to a call of the new one, which stands at the same address: the old one and the new.
-fn answer_from_before_an_upgrade(old: Call, new: Call) -> (super::ic::Ic, [usize; 2]) {
+fn answer_from_before_an_upgrade(old: Call, new: Call) -> (Ic, [CallNumber; 2]) {
     let mut ic = ic();
     let old = ic.call(old);
     ic.upgrade();

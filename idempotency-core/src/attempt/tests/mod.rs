@@ -17,17 +17,11 @@ use ic::{Call, CallNumber, Ic, Method, Outcome};
 use std::time::Duration;
 
 const WINDOW: Duration = Duration::from_secs(3_600);
-const DRIFT: Duration = Duration::from_secs(60);
-const MOST_REPLY_BYTES: u32 = 1_000;
+
+const POLICY: Policy = Policy::new().window(WINDOW).capacity(100);
 
 fn ic() -> Ic {
-    let policy = Policy::new()
-        .window(WINDOW)
-        .drift(DRIFT)
-        .capacity(100)
-        .max_reply_bytes(MOST_REPLY_BYTES)
-        .capacity_bytes(1 << 20);
-    Ic::new(policy)
+    Ic::new(POLICY)
 }
 
 fn user(number: u8) -> Principal {
