@@ -103,8 +103,7 @@ enum Verdict {
 /// What the method would answer with.
 pub fn foresee<M: Memory>(
     store: &Store<M>,
-    identity: &Identity,
-    sequence: Option<Sequence>,
+    (identity, sequence): (&Identity, Option<Sequence>),
     created_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), IdempotencyError> {

@@ -1,51 +1,62 @@
 //! Forgetting what has expired, a bounded amount at a time.
 //!
-//! Records that expire within the same 1/32 of window and drift (up to 1/8 where much is retained) make a slice,
-//! and are forgotten together; that costs the same for one record and for a million. Two ways lead there, either of which is
-//! enough: each new request gives up one expired slice at most before it runs, and a timer gives up the rest while nobody calls.
-//! The timer sleeps until the oldest slice has expired and is not set while the store is empty. What has expired and is not
-//! yet forgotten is still answered from: eviction only makes room.
+//! Records that expire within the same 1/32 of window and drift (up to 1/8 where much is retained) lie in one partition and are
+//! forgotten together. That costs the same for one record and for a million. It happens in two places, and either is
+//! enough: each new request drops at most one expired partition before it runs, and a timer drops the rest while nobody calls.
+//! The timer is set for the time at which the oldest partition expires. While the store is empty no timer is set. A record that
+//! has expired still answers retries until it is forgotten: eviction only makes room.
 
-use crate::{runtime, store::Store, time::Timestamp};
+use crate::{
+    access::StoreAccess,
+    runtime::{Canister, Runtime},
+    store::Store,
+    time::Timestamp,
+};
 use ic_stable_structures::Memory;
 use std::thread::LocalKey;
 
-/// Opens the store and sets its eviction timer: the one line for `init` and `post_upgrade`.
+/// Opens the store and sets its eviction timer: call it in `init` and in `post_upgrade`.
 ///
-/// Without it a store is opened by the first request that needs it, and works. With it, an upgrade whose memory or policy
-/// does not fit is undone at once, and an idle canister forgets what has expired.
+/// A store also works without this call: its first request opens it. With the call, an upgrade traps at once if the memory or
+/// the policy does not fit, and is undone; and a canister that nobody calls forgets what has expired.
 ///
 /// # Panics
 /// As [`Store::new`].
 pub fn install<M: Memory>(store: &'static LocalKey<Store<M>>) {
-    store.with(|_| ());
-    schedule(store, runtime::time());
+    open(&Canister, &store);
 }
 
-/// Sets the timer for the next expiry, unless it is set for that or an earlier time.
-pub(crate) fn schedule<M: Memory>(store: &'static LocalKey<Store<M>>, now: Timestamp) {
+/// As [`install`], on any runtime.
+pub(crate) fn open(runtime: &impl Runtime, store: &impl StoreAccess) {
+    store.with(|_| ());
+    schedule(runtime, store, runtime.time());
+}
+
+/// Sets the timer for the next expiry, unless it is already set for that time or an earlier one.
+pub(crate) fn schedule(runtime: &impl Runtime, store: &impl StoreAccess, now: Timestamp) {
     #[cfg(feature = "timers")]
-    timer::set(store, now);
+    timer::set(runtime, store, now);
     #[cfg(not(feature = "timers"))]
-    let _ = (store, now);
+    let _ = (runtime, store, now);
 }
 
 #[cfg(feature = "timers")]
 mod timer {
-    use crate::{runtime, store::Store, time::Timestamp};
+    use crate::{access::StoreAccess, runtime::Runtime, store::Store, time::Timestamp};
     use ic_stable_structures::Memory;
-    use std::{thread::LocalKey, time::Duration};
+    use std::time::Duration;
 
-    pub(super) fn set<M: Memory>(store: &'static LocalKey<Store<M>>, now: Timestamp) {
+    pub(super) fn set(runtime: &impl Runtime, store: &impl StoreAccess, now: Timestamp) {
         if let Some(delay) = store.with(|store| to_be_set(store, now)) {
-            runtime::after(delay, move || run(store));
+            let (later, its) = (runtime.clone(), store.clone());
+            runtime.after(delay, move || run(&later, &its));
         }
     }
 
-    /// In what time a timer must run that is not set yet. From now on it is taken for set.
+    /// After what delay a timer must run, if none is set for that time. From now on it counts as set.
     fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Duration> {
         let due = store.next_eviction()?.max(now);
-        // A time in the past is that of a run that trapped: it will not come.
+        // The timer of a time that has passed has run and trapped; it does not run again.
         let is_set = (store.timer.get()).is_some_and(|set| now <= set && set <= due);
         (!is_set).then(|| {
             store.timer.set(Some(due));
@@ -53,16 +64,16 @@ mod timer {
         })
     }
 
-    fn run<M: Memory>(store: &'static LocalKey<Store<M>>) {
-        let now = runtime::time();
+    fn run(runtime: &impl Runtime, store: &impl StoreAccess) {
+        let now = runtime.time();
         let evicted = store.with(|store| {
             store.timer.set(None);
-            // There are 512 slices at most, and each costs a few thousand instructions.
+            // There are at most 512 partitions, and each costs a few thousand instructions.
             store.evict(now, u32::MAX)
         });
-        // A damaged store refuses requests, and is not tried again here.
+        // A damaged store refuses requests, and no timer is set for it again.
         if evicted.is_ok() {
-            set(store, now);
+            set(runtime, store, now);
         }
     }
 
@@ -94,7 +105,7 @@ mod timer {
             }
         }
 
-        /// A trap undoes what a run had noted, too.
+        /// The trap also undoes that the run counted as over.
         #[test]
         fn a_timer_that_trapped_is_set_again() {
             let policy = Policy::new()
@@ -107,7 +118,7 @@ mod timer {
             execute(&store, 2, 50);
             assert_eq!(to_be_set(&store, at(50)), None);
             assert_eq!(to_be_set(&store, at(321)), None);
-            // It did not come.
+            // It has trapped.
             let again = to_be_set(&store, at(330));
             assert_eq!(again, Some(Duration::ZERO));
             assert_eq!(to_be_set(&store, at(330)), None);

@@ -7,20 +7,14 @@
 //! of the user's takes the place of a pattern. Paths begin with `::` or come from the user.
 
 use crate::{
-    attribute::{Errors, Fingerprint, Key, Options, Scope},
-    expression::{self, by_reference, occurring},
+    attribute::{Key, Options},
+    description::{description, description_name, site},
+    expression::{self, occurring},
     method::{Method, exports},
 };
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{
-    Error, Expr, ItemFn, Path, Token, ext::IdentExt as _, parse::Parser, punctuated::Punctuated,
-};
-
-/// Where what is emitted comes from: its local names are not the user's.
-fn site() -> Span {
-    Span::mixed_site()
-}
+use syn::{Error, ItemFn, ext::IdentExt as _};
 
 /// On an error the function stays, without what would export it, so that nothing but the error is reported.
 pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -103,26 +97,6 @@ fn check(options: &Options, method: &Method) -> Result<(), Error> {
     Ok(())
 }
 
-/// The constant that describes the method. `inspect!` finds it beside the function, and its name is what the compiler says to
-/// be missing if the function has no attribute.
-fn description_name(function: &Ident) -> Ident {
-    format_ident!("__idempotent_attribute_of_{}", function.unraw())
-}
-
-fn description(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
-    let conditions = method.attributes("cfg");
-    let name = description_name(&method.function.sig.ident);
-    let visibility = &method.function.vis;
-    let (types, reply) = (&method.types, method.return_type());
-    let endpoint = endpoint(options, method, core);
-    quote_spanned! {site()=>
-        #(#conditions)*
-        #[doc(hidden)]
-        #[allow(clippy::all, clippy::pedantic, non_upper_case_globals, private_interfaces, unused_parens)]
-        #visibility const #name: #core::Endpoint<(#(#types,)*), #reply> = #endpoint;
-    }
-}
-
 /// What the IC and `candid` see.
 ///
 /// It stands in a trait, because that is what an `impl` must not contain: there the compiler says that it belongs outside,
@@ -195,193 +169,7 @@ fn entry(options: &Options, method: &Method, core: &TokenStream) -> TokenStream 
         #[#update(name = #exported_name, manual_reply = true, hidden = true, #(#passed_on),*)]
         #[allow(clippy::all, clippy::pedantic, unused_parens)]
         #asyncness fn #entry() {
-            #core::#call(&#store, &#description, |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
-        }
-    }
-}
-
-/// `CORE; a, b::c`: the first of the functions' methods that the message is for says.
-pub(crate) fn inspect(tokens: TokenStream) -> TokenStream {
-    let parse = |input: syn::parse::ParseStream<'_>| {
-        let core: Path = input.parse()?;
-        input.parse::<Token![;]>()?;
-        Ok((
-            core,
-            Punctuated::<Path, Token![,]>::parse_terminated(input)?,
-        ))
-    };
-    let (core, mut functions) = match parse.parse2(tokens) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let text = format!(
-                "{error}; write the functions that have `#[idempotent]`, as in `inspect!(transfer, approve)`"
-            );
-            return Error::new(error.span(), text).to_compile_error();
-        }
-    };
-    for function in &mut functions {
-        if let Some(last) = function.segments.last_mut() {
-            last.ident = description_name(&last.ident);
-        }
-    }
-    let functions = functions.iter();
-    quote!(#core::attempt::first_inspected(&[#(&#functions),*]))
-}
-
-fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
-    let (types, reply) = (&method.types, method.return_type());
-    let method_name = method.exported_name();
-    let name = options.name.as_ref().unwrap_or(&method_name);
-    let (required, anonymous) = (options.required, options.anonymous);
-    let errors = match options.errors {
-        Some(Errors::Keep) => quote!(Keep),
-        Some(Errors::Forget) => quote!(Forget),
-        None if method.is_async() => quote!(Keep),
-        None => quote!(Forget),
-    };
-    let cycles = or(&options.cycles, quote!(0));
-    let store = &options.store;
-    let describe = describe(options, method, core);
-    let compare = compare(options, method, core);
-    let site = site();
-    let decode = match &method.update.decode_with {
-        None => quote!(#core::decode),
-        Some(path) => {
-            let decoded = quote_spanned!(site=> #path(__idempotent_bytes.to_vec()));
-            let decoded = match types.len() {
-                1 => quote!((#decoded,)),
-                _ => decoded,
-            };
-            quote_spanned!(site=> |__idempotent_bytes| ::core::result::Result::Ok(#decoded))
-        }
-    };
-    let encode = match (&method.update.encode_with, method.reply_values()) {
-        (Some(path), 0) => quote!(|()| ::core::result::Result::Ok(#path())),
-        (Some(path), _) => quote_spanned! {site=>
-            |__idempotent_reply| ::core::result::Result::Ok(#path(__idempotent_reply))
-        },
-        (None, 0 | 1) => quote!(#core::encode_one),
-        (None, _) => quote!(#core::encode_all),
-    };
-    let on_replay = match &options.on_replay {
-        None => quote!(::core::option::Option::None),
-        Some(map) => {
-            let all = match method.reply_values() {
-                0 | 1 => quote!(map_one),
-                _ => quote!(map_all),
-            };
-            quote_spanned! {site=>
-                ::core::option::Option::Some(
-                    |__idempotent_bytes| #core::#all::<#reply>(__idempotent_bytes, #map)
-                )
-            }
-        }
-    };
-    let max_in_flight = (options.max_in_flight.iter()).map(
-        |max_in_flight| quote!(const _: #core::MaxInFlight = #core::max_in_flight(#max_in_flight);),
-    );
-    quote_spanned! {site=>
-        {
-            // Evaluated whether the method is called or not, so that `cargo check` says it.
-            #(#max_in_flight)*
-            #core::Endpoint::<(#(#types,)*), #reply> {
-                method: #method_name,
-                name: #name,
-                required: #required,
-                anonymous: #anonymous,
-                errors: #core::Errors::#errors,
-                decode: #decode,
-                describe: #describe,
-                compare: #compare,
-                encode: #encode,
-                is_error: |__idempotent_reply| {
-                    use #core::PlainReply as _;
-                    (&#core::ReplyType::<#reply>::NEW).is_error(__idempotent_reply)
-                },
-                refuse: |__idempotent_error| {
-                    use #core::PlainReply as _;
-                    (&#core::ReplyType::<#reply>::NEW).refuse(__idempotent_error)
-                },
-                on_replay: #on_replay,
-                cycles: #cycles,
-                inspect: |__idempotent_endpoint| #core::inspect(&#store, __idempotent_endpoint),
-            }
-        }
-    }
-}
-
-fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
-    let patterns = &method.patterns;
-    let site = site();
-    let id = match &options.key {
-        Some(Key::Args) => {
-            quote!(::core::option::Option::Some(#core::RequestId::Arguments))
-        }
-        Some(Key::Expression(key)) => {
-            let key = by_reference(key);
-            quote!(#core::RequestId::of_key(&(#key)))
-        }
-        None => {
-            let sequence = &options.sequence;
-            let lane = match &options.lane {
-                Some(lane) => {
-                    let lane = by_reference(lane);
-                    quote!(#core::LaneKey::of(&(#lane)))
-                }
-                None => quote!(<#core::LaneKey as ::core::default::Default>::default()),
-            };
-            let max_in_flight = or(&options.max_in_flight, quote!(1));
-            let first_incomplete = or(
-                &options.first_incomplete,
-                quote!(::core::option::Option::None::<::core::primitive::u64>),
-            );
-            quote!(#core::RequestId::of_number(#sequence, #lane, const { #max_in_flight }, #first_incomplete))
-        }
-    };
-    let created_at = match &options.created_at {
-        None => quote!(::core::option::Option::None),
-        Some(created_at) => quote!(#core::CreatedAt::timestamp(#created_at)),
-    };
-    let scope = match &options.scope {
-        Scope::Caller => quote!(#core::Scope::Caller),
-        Scope::Global => quote!(#core::Scope::Global),
-        Scope::Expression(scope) => {
-            let scope = by_reference(scope);
-            quote!(#core::Scope::of(&(#scope)))
-        }
-    };
-    quote_spanned! {site=>
-        |__idempotent_arguments| {
-            #[allow(unused_variables)]
-            let (#(#patterns,)*) = __idempotent_arguments;
-            #core::Description { id: #id, created_at: #created_at, scope: #scope }
-        }
-    }
-}
-
-/// An option's expression, or what stands for it.
-fn or(option: &Option<Expr>, default: TokenStream) -> TokenStream {
-    option.as_ref().map_or(default, ToTokens::to_token_stream)
-}
-
-fn compare(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
-    let patterns = &method.patterns;
-    match &options.fingerprint {
-        // Arguments that are not the same are another request then.
-        Fingerprint::Args if matches!(options.key, Some(Key::Args)) => {
-            quote!(#core::Compare::Nothing)
-        }
-        Fingerprint::Args => quote!(#core::Compare::Arguments),
-        Fingerprint::Off => quote!(#core::Compare::Nothing),
-        Fingerprint::Expression(value) => {
-            let value = by_reference(value);
-            quote_spanned! {site()=>
-                #core::Compare::Expression(|__idempotent_arguments| {
-                    #[allow(unused_variables)]
-                    let (#(#patterns,)*) = __idempotent_arguments;
-                    #core::Compared::chosen(&(#value))
-                })
-            }
+            #core::#call(&#store, &#description.endpoint, |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
         }
     }
 }
@@ -389,6 +177,7 @@ fn compare(options: &Options, method: &Method, core: &TokenStream) -> TokenStrea
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lookup::{handle, inspect};
 
     /// With `crate = …` the user's crate need not know the core, nor candid, by any other path.
     #[test]
@@ -434,5 +223,7 @@ mod tests {
         }
         let inspected = inspect(quote!(deps::once; pay, other::refund)).to_string();
         assert!(inspected.starts_with("deps :: once :: attempt :: first_inspected"));
+        let handle = handle(quote!(deps::once; other::refund)).to_string();
+        assert!(handle.starts_with("deps :: once :: attempt :: Handle"));
     }
 }

@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod attribute;
+mod description;
 mod expand;
 mod expression;
+mod lookup;
 mod method;
 
 use proc_macro::TokenStream;
@@ -71,5 +73,11 @@ pub fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
 /// What `idempotency_core::inspect!` passes on: the path of the core, `;`, and the functions.
 #[proc_macro]
 pub fn inspect_methods(tokens: TokenStream) -> TokenStream {
-    expand::inspect(tokens.into()).into()
+    lookup::inspect(tokens.into()).into()
+}
+
+/// What `idempotency_core::endpoint!` passes on: the path of the core, `;`, and the function.
+#[proc_macro]
+pub fn handle_of(tokens: TokenStream) -> TokenStream {
+    lookup::handle(tokens.into()).into()
 }

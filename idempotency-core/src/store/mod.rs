@@ -39,7 +39,12 @@ pub(crate) use records::Lookup;
 pub use ticket::Ticket;
 pub(crate) use ticket::{Counted, TicketCounters};
 
-use crate::{identity::Identity, policy::Policy, runtime, time::Timestamp};
+use crate::{
+    identity::Identity,
+    policy::Policy,
+    runtime::{Canister, Runtime as _},
+    time::Timestamp,
+};
 use candid::CandidType;
 use contents::Contents;
 use ic_stable_structures::Memory;
@@ -105,7 +110,7 @@ impl<M: Memory> Store<M> {
                  store with `Store::open(memory, policy, Timestamp::from_nanos(0))`"
             );
         }
-        Self::open(memory, policy, runtime::time())
+        Self::open(memory, policy, Canister.time())
             .unwrap_or_else(|error| panic!("idempotency: {error}"))
     }
 
