@@ -66,7 +66,7 @@ pub enum IdempotencyError {
     /// `created_at` is so old that the canister may have forgotten the request (412), so it does not run it. Find out
     /// whether it ran before you create it anew.
     TooOld,
-    /// `created_at` is too far ahead of the canister's clock (412). Check its unit, which is nanoseconds, and your clock.
+    /// `created_at` is too far ahead of the canister's clock (412). Check its unit and your clock.
     CreatedInFuture {
         /// The canister's time.
         now: Timestamp,
