@@ -25,8 +25,8 @@ use candid::CandidType;
 use serde::Deserialize;
 use std::fmt;
 
-/// Why a request was refused. The canister has changed nothing. Times are in nanoseconds since the UNIX epoch; the numbers
-/// in parentheses are the HTTP status codes with the same meaning.
+/// Why this call did not run the method. It has changed nothing in the canister. Times are in nanoseconds since the UNIX
+/// epoch; the numbers in parentheses are the HTTP status codes with the same meaning.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdempotencyError {
