@@ -6,7 +6,12 @@
 //! The timer sleeps until the oldest slice has expired and is not set while the store is empty. What has expired and is not
 //! yet forgotten is still answered from: eviction only makes room.
 
-use crate::{runtime, store::Store, time::Timestamp};
+use crate::{
+    access::StoreAccess,
+    runtime::{Canister, Runtime},
+    store::Store,
+    time::Timestamp,
+};
 use ic_stable_structures::Memory;
 use std::thread::LocalKey;
 
@@ -18,27 +23,33 @@ use std::thread::LocalKey;
 /// # Panics
 /// As [`Store::new`].
 pub fn install<M: Memory>(store: &'static LocalKey<Store<M>>) {
+    open(&Canister, &store);
+}
+
+/// As [`install`], on any runtime.
+pub(crate) fn open(runtime: &impl Runtime, store: &impl StoreAccess) {
     store.with(|_| ());
-    schedule(store, runtime::time());
+    schedule(runtime, store, runtime.time());
 }
 
 /// Sets the timer for the next expiry, unless it is set for that or an earlier time.
-pub(crate) fn schedule<M: Memory>(store: &'static LocalKey<Store<M>>, now: Timestamp) {
+pub(crate) fn schedule(runtime: &impl Runtime, store: &impl StoreAccess, now: Timestamp) {
     #[cfg(feature = "timers")]
-    timer::set(store, now);
+    timer::set(runtime, store, now);
     #[cfg(not(feature = "timers"))]
-    let _ = (store, now);
+    let _ = (runtime, store, now);
 }
 
 #[cfg(feature = "timers")]
 mod timer {
-    use crate::{runtime, store::Store, time::Timestamp};
+    use crate::{access::StoreAccess, runtime::Runtime, store::Store, time::Timestamp};
     use ic_stable_structures::Memory;
-    use std::{thread::LocalKey, time::Duration};
+    use std::time::Duration;
 
-    pub(super) fn set<M: Memory>(store: &'static LocalKey<Store<M>>, now: Timestamp) {
+    pub(super) fn set(runtime: &impl Runtime, store: &impl StoreAccess, now: Timestamp) {
         if let Some(delay) = store.with(|store| to_be_set(store, now)) {
-            runtime::after(delay, move || run(store));
+            let (later, its) = (runtime.clone(), store.clone());
+            runtime.after(delay, move || run(&later, &its));
         }
     }
 
@@ -53,8 +64,8 @@ mod timer {
         })
     }
 
-    fn run<M: Memory>(store: &'static LocalKey<Store<M>>) {
-        let now = runtime::time();
+    fn run(runtime: &impl Runtime, store: &impl StoreAccess) {
+        let now = runtime.time();
         let evicted = store.with(|store| {
             store.timer.set(None);
             // There are 512 slices at most, and each costs a few thousand instructions.
@@ -62,7 +73,7 @@ mod timer {
         });
         // A damaged store refuses requests, and is not tried again here.
         if evicted.is_ok() {
-            set(store, now);
+            set(runtime, store, now);
         }
     }
 

@@ -17,6 +17,7 @@
 //! Everything but `runtime` is plain Rust over [`ic_stable_structures::Memory`] and takes the time as an argument.
 #![forbid(unsafe_code)]
 
+mod access;
 pub mod admission;
 pub mod attempt;
 pub mod error;

@@ -1,59 +1,95 @@
-//! The only file that touches ic0.
+//! What the library asks of the Internet Computer and tells it, as a trait. This is the only file that touches ic0.
+//!
+//! A canister has [`Canister`]. Tests have their own (`attempt/tests/ic.rs`), which suspends, traps and upgrades where the test says.
 
 use crate::time::Timestamp;
 use candid::Principal;
 
-pub(crate) fn time() -> Timestamp {
-    Timestamp::from_nanos(ic_cdk::api::time())
+/// The Internet Computer, as the message that is being executed sees it.
+pub(crate) trait Runtime: Clone + 'static {
+    /// The time at which the message executes.
+    fn time(&self) -> Timestamp;
+
+    /// Who made the call that the message belongs to.
+    fn caller(&self) -> Principal;
+
+    /// Until when the caller waits for the answer, in ns; 0 if it waits for as long as it takes, as users do. A cleanup callback
+    /// must not ask.
+    fn deadline(&self) -> u64;
+
+    /// The instructions that the call has used so far, in this message and in earlier ones.
+    fn instructions_of_call(&self) -> u64;
+
+    /// The call's argument. Only the call's first message has it.
+    fn argument(&self) -> Vec<u8>;
+
+    /// The method that the message is for.
+    fn method_name(&self) -> String;
+
+    /// The cycles that came with the call and are not accepted yet.
+    fn cycles_available(&self) -> u128;
+
+    /// Takes cycles that came with the call.
+    fn accept_cycles(&self, cycles: u128);
+
+    /// Answers the call.
+    fn reply(&self, bytes: &[u8]);
+
+    /// Undoes the message. The client is told `idempotency:` and the text.
+    fn trap(&self, text: &str) -> !;
+
+    /// Runs `task` in a message of its own after `delay`.
+    #[cfg(feature = "timers")]
+    fn after(&self, delay: std::time::Duration, task: impl FnOnce() + 'static);
 }
 
-pub(crate) fn caller() -> Principal {
-    ic_cdk::api::msg_caller()
-}
+/// The runtime of a canister.
+#[derive(Clone, Copy)]
+pub(crate) struct Canister;
 
-/// Until when the caller waits for an answer, in ns; 0 if it waits for good, as users do. Not to be had in a cleanup.
-pub(crate) fn deadline() -> u64 {
-    ic_cdk::api::msg_deadline().map_or(0, u64::from)
-}
+impl Runtime for Canister {
+    fn time(&self) -> Timestamp {
+        Timestamp::from_nanos(ic_cdk::api::time())
+    }
 
-/// The instructions that this call has used so far, in this message and earlier ones.
-pub(crate) fn instructions_of_call() -> u64 {
-    ic_cdk::api::call_context_instruction_counter()
-}
+    fn caller(&self) -> Principal {
+        ic_cdk::api::msg_caller()
+    }
 
-pub(crate) fn argument() -> Vec<u8> {
-    ic_cdk::api::msg_arg_data()
-}
+    fn deadline(&self) -> u64 {
+        ic_cdk::api::msg_deadline().map_or(0, u64::from)
+    }
 
-pub(crate) fn method_name() -> String {
-    ic_cdk::api::msg_method_name()
-}
+    fn instructions_of_call(&self) -> u64 {
+        ic_cdk::api::call_context_instruction_counter()
+    }
 
-/// Calls from outside have no cycles, and their callers are no canisters: those' principals are 10 bytes long and end in 1.
-pub(crate) fn is_called_by_canister() -> bool {
-    let caller = caller();
-    let bytes = caller.as_slice();
-    bytes.len() == 10 && bytes.last() == Some(&1)
-}
+    fn argument(&self) -> Vec<u8> {
+        ic_cdk::api::msg_arg_data()
+    }
 
-pub(crate) fn cycles_available() -> u128 {
-    ic_cdk::api::msg_cycles_available()
-}
+    fn method_name(&self) -> String {
+        ic_cdk::api::msg_method_name()
+    }
 
-pub(crate) fn accept_cycles(cycles: u128) {
-    ic_cdk::api::msg_cycles_accept(cycles);
-}
+    fn cycles_available(&self) -> u128 {
+        ic_cdk::api::msg_cycles_available()
+    }
 
-pub(crate) fn reply(bytes: &[u8]) {
-    ic_cdk::api::msg_reply(bytes);
-}
+    fn accept_cycles(&self, cycles: u128) {
+        ic_cdk::api::msg_cycles_accept(cycles);
+    }
 
-pub(crate) fn trap(text: &str) -> ! {
-    ic_cdk::api::trap(text)
-}
+    fn reply(&self, bytes: &[u8]) {
+        ic_cdk::api::msg_reply(bytes);
+    }
 
-/// Runs `task` in a message of its own after `delay`.
-#[cfg(feature = "timers")]
-pub(crate) fn after(delay: std::time::Duration, task: impl FnOnce() + 'static) {
-    ic_cdk_timers::set_timer(delay, async move { task() });
+    fn trap(&self, text: &str) -> ! {
+        ic_cdk::api::trap(format!("idempotency: {text}"))
+    }
+
+    #[cfg(feature = "timers")]
+    fn after(&self, delay: std::time::Duration, task: impl FnOnce() + 'static) {
+        ic_cdk_timers::set_timer(delay, async move { task() });
+    }
 }

@@ -53,7 +53,7 @@ macro_rules! one_argument {
         #[test]
         fn one_argument_of_any_name() {
             $({
-                let endpoint = &one::$name::__idempotent_attribute_of_method;
+                let endpoint = &one::$name::__idempotent_attribute_of_method.endpoint;
                 let [one, another] = [7, 8].map(|value| described(endpoint, (value,)));
                 assert_ne!(one[0], another[0], stringify!($name));
                 assert_ne!(one[1], another[1], stringify!($name));
@@ -185,11 +185,11 @@ mod several {
 
     #[test]
     fn each_of_several_arguments_counts() {
-        counts(&__idempotent_attribute_of_all, 0);
-        counts(&__idempotent_attribute_of_listed, 0);
-        counts(&__idempotent_attribute_of_listed, 1);
-        counts(&__idempotent_attribute_of_numbered, 0);
-        counts(&__idempotent_attribute_of_numbered, 1);
+        counts(&__idempotent_attribute_of_all.endpoint, 0);
+        counts(&__idempotent_attribute_of_listed.endpoint, 0);
+        counts(&__idempotent_attribute_of_listed.endpoint, 1);
+        counts(&__idempotent_attribute_of_numbered.endpoint, 0);
+        counts(&__idempotent_attribute_of_numbered.endpoint, 1);
     }
 }
 
@@ -251,14 +251,14 @@ mod collisions {
 
     #[test]
     fn names_of_the_users_change_nothing() {
-        let endpoint_of_fn = &__idempotent_attribute_of_fn;
+        let endpoint_of_fn = &__idempotent_attribute_of_fn.endpoint;
         let first = described(endpoint_of_fn, (7, "a".to_string()));
         assert_ne!(first[0], described(endpoint_of_fn, (8, "a".to_string()))[0]);
         let other = described(endpoint_of_fn, (7, "b".to_string()));
         assert_ne!(first[0], other[0]);
         assert_ne!(first[1], other[1]);
         assert_eq!(endpoint_of_fn.method, "r#fn", "as ic-cdk names it");
-        let endpoint_of_async = &__idempotent_attribute_of_async;
+        let endpoint_of_async = &__idempotent_attribute_of_async.endpoint;
         assert_ne!(
             described(endpoint_of_async, (7,)),
             described(endpoint_of_async, (8,))
@@ -332,22 +332,22 @@ mod fields {
         ];
         for (endpoint, part, counting) in [
             (
-                &__idempotent_attribute_of_in_tuples,
+                &__idempotent_attribute_of_in_tuples.endpoint,
                 0,
                 [true, true, true, true, false],
             ),
             (
-                &__idempotent_attribute_of_in_tuples,
+                &__idempotent_attribute_of_in_tuples.endpoint,
                 1,
                 [false, false, false, false, true],
             ),
             (
-                &__idempotent_attribute_of_alone,
+                &__idempotent_attribute_of_alone.endpoint,
                 0,
                 [true, false, false, false, true],
             ),
             (
-                &__idempotent_attribute_of_alone,
+                &__idempotent_attribute_of_alone.endpoint,
                 1,
                 [false, true, false, true, false],
             ),
@@ -365,7 +365,7 @@ mod fields {
     #[test]
     fn times_and_numbers_may_be_references() {
         let at = |created_at| {
-            (__idempotent_attribute_of_dereferenced.describe)(&(1, "a".into(), created_at))
+            (__idempotent_attribute_of_dereferenced.endpoint.describe)(&(1, "a".into(), created_at))
         };
         assert_eq!(at(None).created_at, None);
         assert_eq!(
@@ -373,7 +373,7 @@ mod fields {
             Some(Timestamp::from_secs(1))
         );
         let args = (1, Some(2), Timestamp::from_secs(3), transfer());
-        let described = (__idempotent_attribute_of_references.describe)(&args);
+        let described = (__idempotent_attribute_of_references.endpoint.describe)(&args);
         assert_eq!(described.created_at, Some(Timestamp::from_secs(3)));
         assert!(described.id.is_some());
     }

@@ -14,7 +14,10 @@ use crate::{
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
-    Error, Expr, ItemFn, Path, Token, ext::IdentExt as _, parse::Parser, punctuated::Punctuated,
+    Error, Expr, ItemFn, Path, Token,
+    ext::IdentExt as _,
+    parse::{ParseStream, Parser},
+    punctuated::Punctuated,
 };
 
 /// Where what is emitted comes from: its local names are not the user's.
@@ -103,8 +106,8 @@ fn check(options: &Options, method: &Method) -> Result<(), Error> {
     Ok(())
 }
 
-/// The constant that describes the method. `inspect!` finds it beside the function, and its name is what the compiler says to
-/// be missing if the function has no attribute.
+/// The constant that describes the method. `inspect!` and `endpoint!` find it beside the function, and its name is what the
+/// compiler says to be missing if the function has no attribute.
 fn description_name(function: &Ident) -> Ident {
     format_ident!("__idempotent_attribute_of_{}", function.unraw())
 }
@@ -115,11 +118,31 @@ fn description(options: &Options, method: &Method, core: &TokenStream) -> TokenS
     let visibility = &method.function.vis;
     let (types, reply) = (&method.types, method.return_type());
     let endpoint = endpoint(options, method, core);
+    let store = &options.store;
+    let scope = match &options.scope {
+        Scope::Caller => quote!(PerCaller),
+        Scope::Global => quote!(Shared),
+        Scope::Expression(_) => quote!(PerValue),
+    };
+    let (id_type, id) = match (&options.key, &options.lane) {
+        (Some(Key::Args), _) => (
+            quote!(KeyedByArguments<(#(#types,)*)>),
+            quote!(KeyedByArguments::NEW),
+        ),
+        (Some(Key::Expression(_)), _) => (quote!(Keyed), quote!(Keyed)),
+        (None, None) => (quote!(Numbered), quote!(Numbered)),
+        (None, Some(_)) => (quote!(NumberedInLanes), quote!(NumberedInLanes)),
+    };
     quote_spanned! {site()=>
         #(#conditions)*
         #[doc(hidden)]
         #[allow(clippy::all, clippy::pedantic, non_upper_case_globals, private_interfaces, unused_parens)]
-        #visibility const #name: #core::Endpoint<(#(#types,)*), #reply> = #endpoint;
+        #visibility const #name: #core::Attribute<(#(#types,)*), #reply, #core::#scope, #core::#id_type> = #core::Attribute {
+            endpoint: #endpoint,
+            store: &#store,
+            scope: #core::#scope,
+            id: #core::#id,
+        };
     }
 }
 
@@ -195,37 +218,67 @@ fn entry(options: &Options, method: &Method, core: &TokenStream) -> TokenStream 
         #[#update(name = #exported_name, manual_reply = true, hidden = true, #(#passed_on),*)]
         #[allow(clippy::all, clippy::pedantic, unused_parens)]
         #asyncness fn #entry() {
-            #core::#call(&#store, &#description, |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
+            #core::#call(&#store, &#description.endpoint, |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
         }
     }
 }
 
 /// `CORE; a, b::c`: the first of the functions' methods that the message is for says.
 pub(crate) fn inspect(tokens: TokenStream) -> TokenStream {
-    let parse = |input: syn::parse::ParseStream<'_>| {
+    let described = described(tokens, |input| {
+        Punctuated::<Path, Token![,]>::parse_terminated(input)
+    });
+    match described {
+        Ok((core, descriptions)) => {
+            let descriptions = descriptions.iter();
+            quote!(#core::attempt::first_inspected(&[#(&#descriptions),*]))
+        }
+        Err(error) => hinted(
+            &error,
+            "write the functions that have `#[idempotent]`, as in `inspect!(transfer, approve)`",
+        ),
+    }
+}
+
+/// `CORE; a`: the handle of the function's endpoint.
+pub(crate) fn handle(tokens: TokenStream) -> TokenStream {
+    let described = described(tokens, |input| {
+        let function = input.parse::<Path>()?;
+        Ok(Punctuated::<Path, Token![,]>::from_iter([function]))
+    });
+    match described {
+        Ok((core, descriptions)) => {
+            let description = descriptions.iter();
+            quote!(#core::attempt::Handle::new(#(&#description)*))
+        }
+        Err(error) => hinted(
+            &error,
+            "write one function that has `#[idempotent]`, as in `endpoint!(transfer)`",
+        ),
+    }
+}
+
+/// `CORE; FUNCTIONS`: the path of the core, and those of the constants that describe the functions.
+fn described(
+    tokens: TokenStream,
+    functions: fn(ParseStream<'_>) -> syn::Result<Punctuated<Path, Token![,]>>,
+) -> syn::Result<(Path, Punctuated<Path, Token![,]>)> {
+    let parse = |input: ParseStream<'_>| {
         let core: Path = input.parse()?;
         input.parse::<Token![;]>()?;
-        Ok((
-            core,
-            Punctuated::<Path, Token![,]>::parse_terminated(input)?,
-        ))
+        Ok((core, functions(input)?))
     };
-    let (core, mut functions) = match parse.parse2(tokens) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let text = format!(
-                "{error}; write the functions that have `#[idempotent]`, as in `inspect!(transfer, approve)`"
-            );
-            return Error::new(error.span(), text).to_compile_error();
-        }
-    };
+    let (core, mut functions) = parse.parse2(tokens)?;
     for function in &mut functions {
         if let Some(last) = function.segments.last_mut() {
             last.ident = description_name(&last.ident);
         }
     }
-    let functions = functions.iter();
-    quote!(#core::attempt::first_inspected(&[#(&#functions),*]))
+    Ok((core, functions))
+}
+
+fn hinted(error: &Error, hint: &str) -> TokenStream {
+    Error::new(error.span(), format!("{error}; {hint}")).to_compile_error()
 }
 
 fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStream {
@@ -240,7 +293,6 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
         None => quote!(Forget),
     };
     let cycles = or(&options.cycles, quote!(0));
-    let store = &options.store;
     let describe = describe(options, method, core);
     let compare = compare(options, method, core);
     let site = site();
@@ -304,7 +356,6 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
                 },
                 on_replay: #on_replay,
                 cycles: #cycles,
-                inspect: |__idempotent_endpoint| #core::inspect(&#store, __idempotent_endpoint),
             }
         }
     }
@@ -434,5 +485,7 @@ mod tests {
         }
         let inspected = inspect(quote!(deps::once; pay, other::refund)).to_string();
         assert!(inspected.starts_with("deps :: once :: attempt :: first_inspected"));
+        let handle = handle(quote!(deps::once; other::refund)).to_string();
+        assert!(handle.starts_with("deps :: once :: attempt :: Handle"));
     }
 }

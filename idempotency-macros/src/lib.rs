@@ -22,3 +22,9 @@ pub fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
 pub fn inspect_methods(tokens: TokenStream) -> TokenStream {
     expand::inspect(tokens.into()).into()
 }
+
+/// What `idempotency_core::endpoint!` passes on: the path of the core, `;`, and the function.
+#[proc_macro]
+pub fn handle_of(tokens: TokenStream) -> TokenStream {
+    expand::handle(tokens.into()).into()
+}

@@ -131,7 +131,7 @@ fn all_callers_share_a_global_lane() {
         for caller in 1..4 {
             let next: u64 = it
                 .canister
-                .query(user(caller), "next_sequence_together", ("step_together",))
+                .query(user(caller), "next_sequence_together", ())
                 .expect("it answers");
             assert_eq!(next, 2);
         }
@@ -151,6 +151,10 @@ fn an_account_has_a_lane_whoever_calls() {
         assert_eq!(step(2, "theirs", 1), gap(0));
         assert_eq!(step(2, "theirs", 0), ok("3: hi of theirs"));
         assert_eq!(step(2, "ours", 0), ok("1: hi of ours"));
+        for (account, next) in [("ours", 2u64), ("theirs", 1)] {
+            let said = it.canister.query(user(3), "next_sequence_of", (account,));
+            assert_eq!(said, Ok(next), "{account}");
+        }
     });
 }
 

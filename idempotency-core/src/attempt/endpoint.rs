@@ -1,10 +1,9 @@
-//! A method as its attribute describes it, and how its types meet the library.
+//! A method as its attribute describes it: plain values and functions, which know neither a store nor the IC.
 
 use super::codec::Encoded;
 use crate::{
     error::IdempotencyError,
     identity::{Argument, Compared, Key, LaneKey, LazyFingerprint, RequestKey, Scope},
-    runtime,
     sequence::MOST_IN_FLIGHT,
     time::Timestamp,
 };
@@ -39,8 +38,6 @@ pub struct Endpoint<A, R> {
     pub on_replay: Option<fn(&[u8]) -> Encoded>,
     /// `cycles`: what a canister pays for an execution, with or without a key.
     pub cycles: u128,
-    /// Whether the message can succeed.
-    pub inspect: fn(&Self) -> Result<(), IdempotencyError>,
 }
 
 /// What the attribute's expressions say of one call.
@@ -179,43 +176,37 @@ impl<A, R> Endpoint<A, R> {
         LazyFingerprint::new(argument, compared, *created_at, scope)
     }
 
-    pub(super) fn encoded(&self, reply: R) -> (Vec<u8>, bool) {
+    /// The reply's bytes and whether it is an `Err`; or the text of a trap.
+    pub(super) fn encoded(&self, reply: R) -> Result<(Vec<u8>, bool), String> {
         let is_error = (self.is_error)(&reply);
-        (self.encode(reply), is_error)
+        Ok((self.encode(reply)?, is_error))
     }
 
-    fn encode(&self, reply: R) -> Vec<u8> {
-        (self.encode)(reply).unwrap_or_else(|error| {
-            trap(&format!(
-                "the reply of {} does not encode: {error:#}",
-                self.name
-            ))
-        })
+    fn encode(&self, reply: R) -> Result<Vec<u8>, String> {
+        (self.encode)(reply)
+            .map_err(|error| format!("the reply of {} does not encode: {error:#}", self.name))
     }
 
-    pub(super) fn refusal(&self, error: IdempotencyError) -> Vec<u8> {
+    /// The bytes that tell the client of an error; or the text of a trap, if the reply's type has no place for one.
+    pub(super) fn refusal(&self, error: IdempotencyError) -> Result<Vec<u8>, String> {
         match (self.refuse)(error) {
             Ok(reply) => self.encode(reply),
-            Err(error) => trap(&error.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
-    pub(super) fn replayed(&self, reply: Vec<u8>) -> Vec<u8> {
+    /// What a retry is answered with, of the bytes of the first reply; or the text of a trap.
+    pub(super) fn replayed(&self, reply: Vec<u8>) -> Result<Vec<u8>, String> {
         let Some(on_replay) = self.on_replay else {
-            return reply;
+            return Ok(reply);
         };
-        on_replay(&reply).unwrap_or_else(|error| {
-            trap(&format!(
+        on_replay(&reply).map_err(|error| {
+            format!(
                 "on_replay of {} can't read the reply of the first call: {error:#}; keep the reply's type compatible",
                 self.name
-            ))
+            )
         })
     }
-}
-
-/// A stable text for methods whose reply type has no place for an error. A trap changes nothing.
-pub(super) fn trap(text: &str) -> ! {
-    runtime::trap(&format!("idempotency: {text}"))
 }
 
 /// What `created_at = EXPR` may be.
@@ -289,7 +280,7 @@ impl<R> PlainReply<R> for ReplyType<R> {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Fingerprinted;
+    use crate::{attempt::codec, identity::Fingerprinted};
 
     const ENDPOINT: Endpoint<(u64,), ()> = Endpoint {
         method: "pay",
@@ -297,15 +288,14 @@ mod tests {
         required: false,
         anonymous: false,
         errors: Errors::Keep,
-        decode: crate::attempt::decode,
+        decode: codec::decode,
         describe: |_| unreachable!("the test describes the call"),
         compare: Compare::Expression(|args| Compared::chosen(&args.0)),
-        encode: crate::attempt::encode_one,
+        encode: codec::encode_one,
         is_error: |_| false,
         refuse: Err,
         on_replay: None,
         cycles: 0,
-        inspect: |_| Ok(()),
     };
 
     /// With those of a caller's own scope an attacker could pass off a request of his in a shared one.

@@ -1,69 +1,90 @@
-//! `inspect!`: what can't succeed is refused before consensus, by one replica and without a certificate. So it is never
-//! more than a saving: the method decides anew, and nothing here may change what it decides.
+//! `inspect!`: a message that can't succeed is refused before consensus, by one replica and without a certificate. That only
+//! saves cycles: the method decides again, and nothing here may change what it decides.
 
-use super::{Endpoint, identify};
+use super::{attribute::Attribute, request::identify};
 use crate::{
-    admission::{self, Request},
+    admission::Request,
     error::IdempotencyError,
     identity::Argument,
-    runtime,
-    store::Store,
+    runtime::{Canister, Runtime},
+    time::Timestamp,
 };
-use ic_stable_structures::Memory;
-use std::thread::LocalKey;
+use candid::Principal;
 
 /// Decoding takes up to some thousand instructions a byte, and a message is inspected within 200 million.
 const MOST_ARGUMENT_BYTES: usize = 16 << 10;
 
+/// A message as it is inspected.
+#[derive(Debug)]
+pub struct Message {
+    caller: Principal,
+    argument: Vec<u8>,
+    now: Timestamp,
+}
+
 /// An endpoint that can look at a message.
 pub trait Inspect {
-    /// Whether the message can succeed; `None` if it is another method's.
-    fn inspect(&self, method: &str) -> Option<Result<(), IdempotencyError>>;
+    /// The exported name of its method.
+    fn method(&self) -> &'static str;
+
+    /// Whether a message for the method can succeed.
+    fn inspect(&self, message: &Message) -> Result<(), IdempotencyError>;
 }
 
-impl<A, R> Inspect for Endpoint<A, R> {
-    fn inspect(&self, method: &str) -> Option<Result<(), IdempotencyError>> {
-        (self.method == method).then(|| (self.inspect)(self))
+impl<A, R, S, I> Inspect for Attribute<A, R, S, I> {
+    fn method(&self) -> &'static str {
+        self.endpoint.method
+    }
+
+    fn inspect(&self, message: &Message) -> Result<(), IdempotencyError> {
+        let Message {
+            caller,
+            argument,
+            now,
+        } = message;
+        if argument.len() > MOST_ARGUMENT_BYTES {
+            return Ok(());
+        }
+        // The method itself tells a client that its argument does not decode.
+        let Ok(args) = (self.endpoint.decode)(argument) else {
+            return Ok(());
+        };
+        let description = (self.endpoint.describe)(&args);
+        let argument = Argument::new(argument);
+        // Quotas are not looked at: what counts against them may have expired when the message runs.
+        let has_quota = false;
+        let Some((identity, counts_in)) =
+            identify(&self.endpoint, &description, &argument, caller, has_quota)?
+        else {
+            return Ok(());
+        };
+        let request = Request {
+            identity,
+            fingerprint: (),
+            created_at: description.created_at,
+            counts_in,
+        };
+        self.store.foresee(&request, *now)
     }
 }
 
-/// What the first of the endpoints says that the message is for. Other methods are let through.
+/// What the first of the endpoints says that the message is for. Messages for other methods are let through.
 pub fn first_inspected(endpoints: &[&dyn Inspect]) -> Result<(), IdempotencyError> {
-    let method = runtime::method_name();
-    let mut said = (endpoints.iter()).filter_map(|endpoint| endpoint.inspect(&method));
-    said.next().unwrap_or(Ok(()))
+    inspected(&Canister, endpoints)
 }
 
-/// Whether the message can succeed.
-pub fn inspect<M: Memory, A, R>(
-    store: &'static LocalKey<Store<M>>,
-    endpoint: &Endpoint<A, R>,
+/// As [`first_inspected`], on any runtime.
+pub(super) fn inspected(
+    runtime: &impl Runtime,
+    endpoints: &[&dyn Inspect],
 ) -> Result<(), IdempotencyError> {
-    let (caller, now) = (runtime::caller(), runtime::time());
-    let argument = runtime::argument();
-    if argument.len() > MOST_ARGUMENT_BYTES {
-        return Ok(());
-    }
-    // What does not decode is told so by the method.
-    let Ok(args) = (endpoint.decode)(&argument) else {
+    let method = runtime.method_name();
+    let Some(endpoint) = (endpoints.iter()).find(|endpoint| endpoint.method() == method) else {
         return Ok(());
     };
-    let description = (endpoint.describe)(&args);
-    let Some((identity, counts_in)) = identify(
-        store,
-        endpoint,
-        &description,
-        &Argument::new(&argument),
-        &caller,
-    )?
-    else {
-        return Ok(());
-    };
-    let request = Request {
-        identity,
-        fingerprint: (),
-        created_at: description.created_at,
-        counts_in,
-    };
-    store.with(|store| admission::foresee(store, &request, now))
+    endpoint.inspect(&Message {
+        caller: runtime.caller(),
+        argument: runtime.argument(),
+        now: runtime.time(),
+    })
 }

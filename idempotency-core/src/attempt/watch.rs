@@ -8,8 +8,7 @@
 //! those it had is not the one that is called for. It traps, in the callback and again in the cleanup, so that the IC
 //! undoes both: what ic-cdk has taken from the attempt is back in its place when the right answer comes.
 
-use super::endpoint::trap;
-use crate::runtime;
+use crate::runtime::Runtime;
 use candid::Principal;
 use std::{
     future::{Future, poll_fn},
@@ -18,9 +17,9 @@ use std::{
 };
 
 /// Runs a future and tells whether it was ever suspended, that is, whether this is still its first message.
-pub(super) async fn watch<F: Future>(future: F) -> (F::Output, bool) {
+pub(super) async fn watch<R: Runtime, F: Future>(runtime: R, future: F) -> (F::Output, bool) {
     let mut future = pin!(future);
-    let mut suspension = Suspension::default();
+    let mut suspension = Suspension::new(runtime);
     poll_fn(move |context| {
         suspension.end();
         match future.as_mut().poll(context) {
@@ -35,36 +34,40 @@ pub(super) async fn watch<F: Future>(future: F) -> (F::Output, bool) {
 }
 
 /// Whether an attempt is suspended, in which call, and whether it ever was.
-#[derive(Default)]
-struct Suspension {
+struct Suspension<R: Runtime> {
+    runtime: R,
     call: Option<Call>,
     has_been: bool,
 }
 
-impl Suspension {
+impl<R: Runtime> Suspension<R> {
+    fn new(runtime: R) -> Self {
+        Self {
+            runtime,
+            call: None,
+            has_been: false,
+        }
+    }
+
     fn begin(&mut self) {
-        self.call = Some(Call {
-            caller: runtime::caller(),
-            deadline: runtime::deadline(),
-            instructions: runtime::instructions_of_call(),
-        });
+        self.call = Some(Call::present(&self.runtime));
         self.has_been = true;
     }
 
     fn end(&mut self) {
         if let Some(call) = self.call.take()
-            && (call.is_surely_another() || call.deadline != runtime::deadline())
+            && (call.is_surely_another(&self.runtime) || call.deadline != self.runtime.deadline())
         {
-            refuse();
+            refuse(&self.runtime);
         }
     }
 }
 
 /// The attempt is done away with: ic-cdk does so in the cleanup that follows a trap.
-impl Drop for Suspension {
+impl<R: Runtime> Drop for Suspension<R> {
     fn drop(&mut self) {
-        if self.call.as_ref().is_some_and(Call::is_surely_another) {
-            refuse();
+        if (self.call.as_ref()).is_some_and(|call| call.is_surely_another(&self.runtime)) {
+            refuse(&self.runtime);
         }
     }
 }
@@ -79,15 +82,23 @@ struct Call {
 }
 
 impl Call {
-    /// Whether this message belongs to another call. If not, it may still do.
-    fn is_surely_another(&self) -> bool {
-        self.caller != runtime::caller() || runtime::instructions_of_call() < self.instructions
+    fn present(runtime: &impl Runtime) -> Self {
+        Self {
+            caller: runtime.caller(),
+            deadline: runtime.deadline(),
+            instructions: runtime.instructions_of_call(),
+        }
+    }
+
+    /// Whether the present message belongs to another call. If not, it may still do.
+    fn is_surely_another(&self, runtime: &impl Runtime) -> bool {
+        self.caller != runtime.caller() || runtime.instructions_of_call() < self.instructions
     }
 }
 
 /// The reject goes to the client of the old call.
-fn refuse() -> ! {
-    trap(
+fn refuse(runtime: &impl Runtime) -> ! {
+    runtime.trap(
         "CutOff: an upgrade cut this call off while it waited for an answer; its outcome is unknown",
     )
 }

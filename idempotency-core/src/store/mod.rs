@@ -63,7 +63,7 @@ use crate::{
     identity::Identity,
     policy::Policy,
     quota::Usage,
-    runtime,
+    runtime::{Canister, Runtime as _},
     sequence::{FreedLane, Lane},
     time::Timestamp,
 };
@@ -136,7 +136,7 @@ impl<M: Memory> Store<M> {
                  store with `Store::open(memory, policy, Timestamp::from_nanos(0))`"
             );
         }
-        Self::open(memory, policy, runtime::time())
+        Self::open(memory, policy, Canister.time())
             .unwrap_or_else(|error| panic!("idempotency: {error}"))
     }
 
@@ -258,7 +258,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// The number with which a lane goes on: every number below was used, or never can be. Where a strict lane's last number
-    /// has not ended, or its outcome is unknown, that one.
+    /// has not ended, or its outcome is unknown, that one. [`endpoint!`](crate::endpoint) calls it for an endpoint's lane.
     ///
     /// # Errors
     /// [`Damaged`].
@@ -272,33 +272,7 @@ impl<M: Memory> Store<M> {
     /// found, and does nothing to a lane that waits for another number: to repeat the call is safe. What began in this heap
     /// and has not ended may still be running, however long ago that was, and is left alone: upgrade the canister first.
     ///
-    /// ```
-    /// use candid::Principal;
-    /// use ic_stable_structures::DefaultMemoryImpl;
-    /// use idempotency_core::{Store, identity::{Identity, LaneKey, Scope}, sequence::FreedLane};
-    ///
-    /// thread_local! {
-    ///     static ORDERS: Store<DefaultMemoryImpl> = /* as the endpoint has it */
-    /// #       Store::new(DefaultMemoryImpl::default(), Default::default());
-    /// }
-    ///
-    /// /// After somebody has found out whether order `number` of `client` was placed.
-    /// #[ic_cdk::update(guard = "is_operator")]
-    /// fn free_orders_of(client: Principal, number: u64) -> FreedLane {
-    ///     // As the attribute of `order` says: its name, its `scope`, and its `lane` if it has one.
-    ///     let lane = Identity::of_lane("order", &Scope::Caller, &client, &LaneKey::default()).expect("a principal is no long key");
-    ///     let freed = ORDERS.with(|orders| orders.free_lane(&lane, number));
-    ///     freed.unwrap_or_else(|damaged| ic_cdk::trap(damaged.to_string()))
-    /// }
-    ///
-    /// fn is_operator() -> Result<(), String> {
-    ///     match ic_cdk::api::is_controller(&ic_cdk::api::msg_caller()) {
-    ///         true => Ok(()),
-    ///         false => Err("only controllers".into()),
-    ///     }
-    /// }
-    /// # fn main() {}
-    /// ```
+    /// `endpoint!(order).of(client).free_lane(number)` calls it for an endpoint's lane: see [`endpoint!`](crate::endpoint).
     ///
     /// # Errors
     /// [`Damaged`].

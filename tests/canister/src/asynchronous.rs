@@ -11,7 +11,7 @@ use idempotency_core::idempotent;
 
 /// What an endpoint does before and after its await.
 #[derive(CandidType, Clone, Copy, Debug, Deserialize, PartialEq)]
-enum Plan {
+pub(crate) enum Plan {
     /// Awaits a call to itself and answers.
     Answer,
     /// Answers without awaiting.
@@ -112,19 +112,19 @@ async fn work_shared(key: u64, plan: Plan) -> Answer {
 
 #[idempotent(store = LANES, sequence = number)]
 #[ic_cdk::update]
-async fn work_in_order(number: u64, plan: Plan) -> Answer {
+pub(crate) async fn work_in_order(number: u64, plan: Plan) -> Answer {
     work_on("work_in_order", plan).await
 }
 
 #[idempotent(store = LANES, sequence = number, errors = forget)]
 #[ic_cdk::update]
-async fn work_in_order_forgetfully(number: u64, plan: Plan) -> Answer {
+pub(crate) async fn work_in_order_forgetfully(number: u64, plan: Plan) -> Answer {
     work_on("work_in_order_forgetfully", plan).await
 }
 
 #[idempotent(store = LANES, sequence = number, max_in_flight = 64)]
 #[ic_cdk::update]
-async fn work_pipelined(number: u64, plan: Plan) -> Answer {
+pub(crate) async fn work_pipelined(number: u64, plan: Plan) -> Answer {
     work_on("work_pipelined", plan).await
 }
 

@@ -1,13 +1,14 @@
 //! Endpoints whose requests are numbered instead of named.
 
 use crate::{
-    Answer, Failure,
+    Answer, Failure, asynchronous,
     state::{LANES, ran},
 };
 use candid::Principal;
 use idempotency_core::{
-    Timestamp, idempotent,
-    identity::{Identity, LaneKey, Scope},
+    IdempotencyError, Timestamp,
+    attempt::{Handle, Numbered, PerCaller},
+    endpoint, idempotent,
     sequence::FreedLane,
 };
 
@@ -66,23 +67,30 @@ fn stream(number: u64, first_incomplete: Option<u64>, text: String) -> Answer {
 /// have one, whatever `lane` is.
 #[ic_cdk::query]
 fn next_sequence(endpoint: String, lane: u64) -> u64 {
-    next_number(&endpoint, &Scope::Caller, ic_cdk::api::msg_caller(), lane)
+    let caller = ic_cdk::api::msg_caller();
+    let next = match &*endpoint {
+        "step_in_lane" => endpoint!(step_in_lane).of(caller).lane(&lane).next_number(),
+        _ => in_order(&endpoint).of(caller).next_number(),
+    };
+    or_trap(next)
 }
 
 /// As `next_sequence`, of the lane that all callers share.
 #[ic_cdk::query]
-fn next_sequence_together(endpoint: String) -> u64 {
-    next_number(&endpoint, &Scope::Global, ic_cdk::api::msg_caller(), 0)
+fn next_sequence_together() -> u64 {
+    or_trap(endpoint!(step_together).next_number())
+}
+
+/// As `next_sequence`, of an account's lane.
+#[ic_cdk::query]
+fn next_sequence_of(account: String) -> u64 {
+    or_trap(endpoint!(step_of).of(&account).next_number())
 }
 
 /// Frees a caller's lane, for an operator.
 #[ic_cdk::update(guard = "is_controller")]
 fn free_lane(endpoint: String, caller: Principal, number: u64) -> FreedLane {
-    let lane = Identity::of_lane(&endpoint, &Scope::Caller, &caller, &LaneKey::default())
-        .expect("a caller's name is not too long");
-    LANES
-        .with(|store| store.free_lane(&lane, number))
-        .unwrap_or_else(|damaged| ic_cdk::trap(damaged.to_string()))
+    or_trap(in_order(&endpoint).of(caller).free_lane(number))
 }
 
 fn is_controller() -> Result<(), String> {
@@ -92,14 +100,20 @@ fn is_controller() -> Result<(), String> {
     }
 }
 
-fn next_number(endpoint: &str, scope: &Scope, caller: Principal, lane: u64) -> u64 {
-    let lane = match endpoint {
-        "step_in_lane" => LaneKey::of(&lane),
-        _ => LaneKey::default(),
-    };
-    let lane = Identity::of_lane(endpoint, scope, &caller, &lane)
-        .expect("a caller's name is not too long");
-    LANES
-        .with(|store| store.next_number(&lane))
-        .unwrap_or_else(|damaged| ic_cdk::trap(damaged.to_string()))
+/// The endpoints where each caller has one lane.
+fn in_order(endpoint: &str) -> Handle<PerCaller, Numbered> {
+    match endpoint {
+        "step" => endpoint!(step),
+        "step_dated" => endpoint!(step_dated),
+        "step_and_fail" => endpoint!(step_and_fail),
+        "stream" => endpoint!(stream),
+        "work_in_order" => endpoint!(asynchronous::work_in_order),
+        "work_in_order_forgetfully" => endpoint!(asynchronous::work_in_order_forgetfully),
+        "work_pipelined" => endpoint!(asynchronous::work_pipelined),
+        _ => ic_cdk::trap(format!("{endpoint} has no lane for each caller")),
+    }
+}
+
+fn or_trap<T>(said: Result<T, IdempotencyError>) -> T {
+    said.unwrap_or_else(|error| ic_cdk::trap(error.to_string()))
 }

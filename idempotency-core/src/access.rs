@@ -1,0 +1,78 @@
+//! How a store is reached: through the thread-local variable that holds it.
+//!
+//! An attempt outlives messages, and so it keeps the way to its store and not the store. A test may have another way, to a store
+//! that it opens anew at an upgrade.
+
+use crate::{
+    admission::{self, Request},
+    error::IdempotencyError,
+    identity::Identity,
+    sequence::FreedLane,
+    store::{Damaged, Store},
+    time::Timestamp,
+};
+use ic_stable_structures::Memory;
+use std::thread::LocalKey;
+
+/// A way to a store.
+pub(crate) trait StoreAccess: Clone + 'static {
+    /// Where the store lives.
+    type Memory: Memory;
+
+    /// Works on the store.
+    fn with<T>(&self, work: impl FnOnce(&Store<Self::Memory>) -> T) -> T;
+}
+
+impl<M: Memory> StoreAccess for &'static LocalKey<Store<M>> {
+    type Memory = M;
+
+    fn with<T>(&self, work: impl FnOnce(&Store<M>) -> T) -> T {
+        LocalKey::with(self, work)
+    }
+}
+
+/// What an endpoint's constant can do with its store. It does not name the type of the memory, which the attribute can't see.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`store` is a thread-local `Store`, not a `{Self}`",
+    note = "write `thread_local! {{ static PAYMENTS: Store<Memory> = Store::new(memory, policy); }}` and `store = PAYMENTS`"
+)]
+pub trait AnyStore {
+    /// [`admission::foresee`]
+    fn foresee(
+        &'static self,
+        request: &Request<()>,
+        now: Timestamp,
+    ) -> Result<(), IdempotencyError>;
+
+    /// [`Store::next_number`]
+    fn next_number(&'static self, lane: &Identity) -> Result<u64, Damaged>;
+
+    /// [`Store::free_lane`]
+    fn free_lane(&'static self, lane: &Identity, number: u64) -> Result<FreedLane, Damaged>;
+
+    /// [`Store::guaranteed_until`]
+    fn guaranteed_until(&'static self, identity: &Identity) -> Result<Option<Timestamp>, Damaged>;
+}
+
+impl<M: Memory> AnyStore for LocalKey<Store<M>> {
+    fn foresee(
+        &'static self,
+        request: &Request<()>,
+        now: Timestamp,
+    ) -> Result<(), IdempotencyError> {
+        self.with(|store| admission::foresee(store, request, now))
+    }
+
+    fn next_number(&'static self, lane: &Identity) -> Result<u64, Damaged> {
+        self.with(|store| store.next_number(lane))
+    }
+
+    fn free_lane(&'static self, lane: &Identity, number: u64) -> Result<FreedLane, Damaged> {
+        self.with(|store| store.free_lane(lane, number))
+    }
+
+    fn guaranteed_until(&'static self, identity: &Identity) -> Result<Option<Timestamp>, Damaged> {
+        self.with(|store| store.guaranteed_until(identity))
+    }
+}

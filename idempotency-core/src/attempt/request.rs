@@ -1,0 +1,65 @@
+//! How the store knows a request: its identity, and the counters that it is checked against.
+
+use super::endpoint::{Description, Endpoint, RequestId};
+use crate::{
+    admission::CountsIn,
+    error::IdempotencyError,
+    identity::{Argument, Identity, RequestKey},
+    sequence::Sequence,
+};
+use candid::Principal;
+
+/// A request's name, and the counters that it is checked against.
+pub(super) type Identified = (Identity, Option<Box<CountsIn>>);
+
+/// Names a request; `None` if it has no key and needs none. Whoever names one must be told from others.
+///
+/// `has_quota`: whether the store counts what a scope takes.
+pub(super) fn identify<A, R>(
+    endpoint: &Endpoint<A, R>,
+    description: &Description,
+    argument: &Argument<'_>,
+    caller: &Principal,
+    has_quota: bool,
+) -> Result<Option<Identified>, IdempotencyError> {
+    let is_nobody = *caller == Principal::anonymous() && !endpoint.anonymous;
+    let id = match &description.id {
+        None if !endpoint.required => return Ok(None),
+        _ if is_nobody => return Err(IdempotencyError::AnonymousRefused),
+        None => return Err(IdempotencyError::MissingKey),
+        Some(id) => id,
+    };
+    let scope = &description.scope;
+    let (identity, sequence) = match id {
+        RequestId::Key(key) => (Identity::new(endpoint.name, scope, caller, key)?, None),
+        RequestId::Arguments => {
+            let key = RequestKey::of_argument(argument);
+            (Identity::new(endpoint.name, scope, caller, &key)?, None)
+        }
+        RequestId::Number {
+            number,
+            lane,
+            max_in_flight,
+            first_incomplete,
+        } => {
+            let sequence = Sequence {
+                lane: Identity::of_lane(endpoint.name, scope, caller, lane)?,
+                number: *number,
+                max_in_flight: *max_in_flight,
+                first_incomplete: *first_incomplete,
+            };
+            (Identity::of_number(&sequence.lane, *number), Some(sequence))
+        }
+    };
+    if sequence.is_none() && !has_quota {
+        return Ok(Some((identity, None)));
+    }
+    let scope = match has_quota {
+        true => Some(Identity::of_scope(endpoint.name, scope, caller)?),
+        false => None,
+    };
+    Ok(Some((
+        identity,
+        Some(Box::new(CountsIn { sequence, scope })),
+    )))
+}

@@ -1,0 +1,116 @@
+//! The methods of the canister that the tests cut off. What one does is said by its argument.
+
+use super::{ic::TestStore, native::Native};
+use crate::{
+    attempt::{
+        codec,
+        endpoint::{Compare, Description, Endpoint, Errors, RequestId},
+        serve::{serve, serve_async},
+    },
+    error::IdempotencyError,
+    identity::Scope,
+    runtime::Runtime as _,
+};
+use candid::{CandidType, Deserialize};
+
+/// What a request has its method do. The work has an effect before the first await, and one after each.
+#[derive(CandidType, Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// How many times it awaits.
+    pub(super) awaits: u8,
+    /// In which segment it traps, after the effect: 0 is before the first await.
+    pub(super) traps_in: Option<u8>,
+    /// What it holds traps when it is dropped in a cleanup.
+    pub(super) traps_in_cleanup: bool,
+    /// It ends with an `Err`.
+    pub(super) fails: bool,
+}
+
+/// The error of the methods.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Their own.
+    Own,
+    /// The library's.
+    Idempotency(IdempotencyError),
+}
+
+/// What the awaited answers add up to: so it shows who was given whose.
+pub(super) type Answer = Result<u64, Failure>;
+
+/// All callers share the keys.
+const fn endpoint(errors: Errors) -> Endpoint<(u64, Plan), Answer> {
+    Endpoint {
+        method: "work",
+        name: "work",
+        required: true,
+        anonymous: false,
+        errors,
+        decode: codec::decode,
+        describe: |(key, _)| Description {
+            id: RequestId::of_key(key),
+            created_at: None,
+            scope: Scope::Global,
+        },
+        compare: Compare::Arguments,
+        encode: codec::encode_one,
+        is_error: Result::is_err,
+        refuse: |error| Ok(Err(Failure::Idempotency(error))),
+        on_replay: None,
+        cycles: 0,
+    }
+}
+
+const KEEP: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Keep);
+const FORGET: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Forget);
+
+/// The sync method.
+pub(super) fn call(ic: &Native, store: &TestStore) {
+    serve(ic, store, &FORGET, |(key, plan)| {
+        ic.effect(key, 0);
+        if plan.traps_in == Some(0) {
+            ic.trap("planned");
+        }
+        end(plan, 0)
+    });
+}
+
+/// The async methods.
+pub(super) async fn call_async(ic: Native, store: TestStore, is_kept: bool) {
+    let endpoint = if is_kept { &KEEP } else { &FORGET };
+    let its = ic.clone();
+    serve_async(ic, store, endpoint, |(key, plan)| work(its, key, plan)).await;
+}
+
+async fn work(ic: Native, key: u64, plan: Plan) -> Answer {
+    let _held = plan.traps_in_cleanup.then(|| TrapsInCleanup(ic.clone()));
+    let mut sum = 0;
+    for segment in 0..=plan.awaits {
+        if segment > 0 {
+            sum += ic.outcall().await;
+        }
+        ic.effect(key, segment);
+        if plan.traps_in == Some(segment) {
+            ic.trap("planned");
+        }
+    }
+    end(plan, sum)
+}
+
+fn end(plan: Plan, sum: u64) -> Answer {
+    match plan.fails {
+        true => Err(Failure::Own),
+        false => Ok(sum),
+    }
+}
+
+struct TrapsInCleanup(Native);
+
+impl Drop for TrapsInCleanup {
+    fn drop(&mut self) {
+        // Natively a trap unwinds, which a second one must not interrupt.
+        if self.0.is_cleaning_up() && !std::thread::panicking() {
+            self.0.trap("planned, in the cleanup");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The runtime of tests.
+
+use crate::{runtime::Runtime, time::Timestamp};
+use candid::Principal;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::poll_fn,
+    mem,
+    panic::resume_unwind,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
+
+/// What the present message sees of the IC, and does to it. Clones are the same.
+#[derive(Clone, Default)]
+pub(in super::super) struct Native(Rc<Present>);
+
+#[derive(Default)]
+struct Present {
+    now: Cell<u64>,
+    stage: Cell<Stage>,
+    message: RefCell<Option<Message>>,
+    reply: RefCell<Option<Vec<u8>>>,
+    timers: RefCell<Vec<Timer>>,
+    effects: RefCell<Effects>,
+}
+
+/// A message of a call.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    pub(super) caller: Principal,
+    /// Until when the caller waits, ns; 0 for as long as it takes.
+    pub(super) deadline: u64,
+    /// The instructions that the call has used.
+    pub(super) instructions: u64,
+    pub(super) method: &'static str,
+    pub(super) argument: Vec<u8>,
+}
+
+/// What kind of message is executed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// `init`, `post_upgrade`, or a timer's message.
+    #[default]
+    Timer,
+    /// A call's first message, or its inspection.
+    First,
+    /// A callback, with the answer to what was awaited.
+    Callback(u64),
+    /// The callback that follows a trap in another one.
+    Cleanup,
+}
+
+/// When a timer runs, ns, and what.
+type Timer = (u64, Box<dyn FnOnce()>);
+
+/// How many times which segment of which request's work was executed, and its effect stands.
+pub(super) type Effects = BTreeMap<(u64, u8), u32>;
+
+/// What unwinds when a message traps, with its text.
+pub(super) struct Trap(pub(super) String);
+
+impl Native {
+    /// A message begins.
+    pub(super) fn enter(&self, stage: Stage, message: Message) {
+        self.0.stage.set(stage);
+        self.0.message.replace(Some(message));
+    }
+
+    /// What the message was answered with, when it has ended.
+    pub(super) fn take_reply(&self) -> Option<Vec<u8>> {
+        self.0.reply.take()
+    }
+
+    /// Time passes.
+    pub(super) fn pass(&self, time: Duration) {
+        self.0.now.set(self.0.now.get() + time.as_nanos() as u64);
+    }
+
+    /// A timer whose time has come, and whose message begins.
+    pub(super) fn due(&self) -> Option<Box<dyn FnOnce()>> {
+        let mut timers = self.0.timers.borrow_mut();
+        let due = timers
+            .iter()
+            .position(|(due, _)| *due <= self.0.now.get())?;
+        self.0.stage.set(Stage::Timer);
+        Some(timers.remove(due).1)
+    }
+
+    /// How many timers are set.
+    pub(super) fn timers(&self) -> usize {
+        self.0.timers.borrow().len()
+    }
+
+    /// At an upgrade; no destructor runs.
+    pub(super) fn forget_timers(&self) {
+        self.0.timers.take().into_iter().for_each(mem::forget);
+    }
+
+    /// Calls somebody, and awaits the answer.
+    pub(super) async fn outcall(&self) -> u64 {
+        let mut is_made = false;
+        poll_fn(|_| match (is_made, self.0.stage.get()) {
+            (true, Stage::Callback(answer)) => Poll::Ready(answer),
+            (true, stage) => panic!("woken in {stage:?}"),
+            (false, _) => {
+                is_made = true;
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// Does something that a repetition would do again.
+    pub(super) fn effect(&self, key: u64, segment: u8) {
+        let mut effects = self.0.effects.borrow_mut();
+        *effects.entry((key, segment)).or_default() += 1;
+    }
+
+    pub(super) fn effects(&self) -> Effects {
+        self.0.effects.borrow().clone()
+    }
+
+    /// Whether the message is a cleanup callback.
+    pub(super) fn is_cleaning_up(&self) -> bool {
+        self.0.stage.get() == Stage::Cleanup
+    }
+
+    fn of_message<T>(&self, look: impl FnOnce(&Message) -> T) -> T {
+        let message = self.0.message.borrow();
+        look(message.as_ref().expect("the message is of a call"))
+    }
+}
+
+impl Runtime for Native {
+    fn time(&self) -> Timestamp {
+        Timestamp::from_nanos(self.0.now.get())
+    }
+
+    fn caller(&self) -> Principal {
+        self.of_message(|message| message.caller)
+    }
+
+    fn deadline(&self) -> u64 {
+        assert!(!self.is_cleaning_up(), "a cleanup can't ask for it");
+        self.of_message(|message| message.deadline)
+    }
+
+    fn instructions_of_call(&self) -> u64 {
+        self.of_message(|message| message.instructions)
+    }
+
+    fn argument(&self) -> Vec<u8> {
+        assert_eq!(self.0.stage.get(), Stage::First, "a callback has none");
+        self.of_message(|message| message.argument.clone())
+    }
+
+    fn method_name(&self) -> String {
+        self.of_message(|message| message.method.to_owned())
+    }
+
+    fn cycles_available(&self) -> u128 {
+        0
+    }
+
+    fn accept_cycles(&self, _: u128) {}
+
+    fn reply(&self, bytes: &[u8]) {
+        let before = self.0.reply.replace(Some(bytes.to_vec()));
+        assert_eq!(before, None, "a call is answered once");
+    }
+
+    fn trap(&self, text: &str) -> ! {
+        resume_unwind(Box::new(Trap(text.to_owned())))
+    }
+
+    #[cfg(feature = "timers")]
+    fn after(&self, delay: Duration, task: impl FnOnce() + 'static) {
+        let due = self.0.now.get() + delay.as_nanos() as u64;
+        self.0.timers.borrow_mut().push((due, Box::new(task)));
+    }
+}

@@ -1,0 +1,6 @@
+use idempotency_core::endpoint;
+
+fn main() {
+    endpoint!("pay");
+    endpoint!(pay, step);
+}
