@@ -9,10 +9,10 @@
 //!
 //! # How this type may change
 //! It stands in replies. There candid lets nobody add a case: a client that was built before the case existed can't decode
-//! a reply that carries it. So within one major version of this crate
-//! - no case is added or removed, in Rust and in candid: a new kind of refusal is an
-//!   [`Other`](IdempotencyError::Other) with a `code` of its own;
-//! - a case may get more fields, in candid each an `opt`. Old clients ignore them.
+//! a reply that carries it, whatever version the canister has. So
+//! - no version adds a case: a new kind of refusal is an [`Other`](IdempotencyError::Other) with a `code` of its own;
+//! - a later version may add fields to a case, in candid each an `opt`. Old clients ignore them. In Rust that is a breaking
+//!   change.
 //!
 //! | `code` of `Other` | meaning |
 //! |---|---|
