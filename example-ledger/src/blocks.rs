@@ -14,7 +14,7 @@ use crate::{
 /// A transaction as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
-    /// What was done.
+    /// What it did.
     pub effect: Effect,
     /// The caller's memo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,52 +29,52 @@ pub struct Block {
 /// What a transaction did, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// New tokens.
+    /// The minting account made new tokens.
     Mint {
-        /// Who received them.
+        /// The account that received them.
         to: AccountKey,
-        /// How many.
+        /// The number of tokens, in the smallest unit.
         amount: u128,
     },
-    /// Tokens taken out of the supply.
+    /// Tokens were taken out of the supply.
     Burn {
-        /// Whose they were.
+        /// The account that held them.
         from: AccountKey,
-        /// Who used an allowance for it.
+        /// The account whose allowance was used, if one was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         spender: Option<AccountKey>,
-        /// How many.
+        /// The number of tokens, in the smallest unit.
         amount: u128,
     },
-    /// Tokens that changed hands.
+    /// Tokens were transferred.
     Transfer {
-        /// Who paid.
+        /// The account that paid.
         from: AccountKey,
-        /// Who received.
+        /// The account that received.
         to: AccountKey,
-        /// Who used an allowance for it.
+        /// The account whose allowance was used, if one was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         spender: Option<AccountKey>,
-        /// How much arrived.
+        /// The amount that arrived.
         amount: u128,
-        /// How much was burned for it.
+        /// The fee, which was burned.
         fee: u128,
     },
-    /// An allowance set.
+    /// An allowance was set.
     Approve {
-        /// Who pays.
+        /// The account that pays.
         from: AccountKey,
-        /// Who may draw.
+        /// The account that may spend.
         spender: AccountKey,
-        /// How much.
+        /// The allowance.
         amount: u128,
-        /// What it had to be before.
+        /// The allowance that the caller expected before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expected_allowance: Option<u128>,
         /// From when on it can't be used.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<u64>,
-        /// How much was burned for it.
+        /// The fee, which was burned.
         fee: u128,
     },
 }

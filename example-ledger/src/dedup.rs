@@ -1,11 +1,11 @@
-//! Everything the ledger says to `idempotency-core`: what makes two transactions the same one, and what the answers of
-//! the library are called in ICRC-1 and ICRC-2.
+//! How the ledger uses `idempotency-core`: what makes two transactions the same one, and which errors of ICRC-1 and ICRC-2
+//! stand for those of the library.
 //!
-//! ICRC-1 calls two transactions the same if the caller and all fields of the argument are, `created_at_time` among
-//! them; without `created_at_time` there is no deduplication. So the fields *are* the key, as the client sent them: an
-//! account without a subaccount and the same account with one of 32 zeros make two transactions, as a fee left out and
-//! the same fee given do. They are listed one by one: a field added to the argument later changes no key until it is
-//! added here.
+//! In ICRC-1 two transactions are the same if the caller and all fields of the argument are equal, `created_at_time`
+//! included; without `created_at_time` there is no deduplication. So the fields *are* the key, as the client sent them: an
+//! account without a subaccount and the same account with a subaccount of 32 zeros make two transactions, and so do a fee
+//! that is left out and the same fee that is given. The keys list the fields one by one, so that a field which is added to
+//! an argument later changes no key until it is added here.
 
 use candid::{Nat, Principal};
 use idempotency_core::{
@@ -30,7 +30,7 @@ pub(crate) fn policy() -> Policy {
         .capacity(CAPACITY)
 }
 
-/// The library takes no bare numbers for times.
+/// `created_at_time` with its unit, which is nanoseconds.
 pub(crate) fn timestamp(created_at_time: Option<u64>) -> Option<Timestamp> {
     created_at_time.map(Timestamp::from_nanos)
 }
@@ -88,8 +88,8 @@ fn optional<T>(field: &Option<T>) -> Option<Field<'_, T>> {
     field.as_ref().map(Field)
 }
 
-/// A field of any length: it is the ledger that says what is too long, in its own words. A key takes no part over
-/// [`MAX_KEY_BYTES`], so the field is cut into parts of just that length; a shorter one ends it.
+/// A field of any length, as the ledger itself refuses fields that are too long, with errors of its own. A part of a key has
+/// at most [`MAX_KEY_BYTES`], so the field is cut into parts of just that length; a shorter part ends it.
 struct Field<'a, T>(&'a T);
 
 impl Key for Field<'_, ByteBuf> {
@@ -112,19 +112,22 @@ fn write_parts(mut rest: &[u8], key: &mut KeyWriter) {
     key.bytes(rest);
 }
 
-/// What a repeated transaction is answered: the standards want an error that names the first one.
+/// The answer to a repeated transaction: in the standards that is an error which names the first one.
 pub(crate) fn duplicate<E: LedgerError>(first: Result<Nat, E>) -> Result<Nat, E> {
     first.and_then(|index| Err(E::duplicate(index)))
 }
 
-/// The `error_code` of everything the library refuses and the standards have no variant for.
+/// The `error_code` of every refusal of the library for which the standards have no variant. The message begins with the
+/// name of the refusal.
 const IDEMPOTENCY_CODE: u64 = 100;
 
 fn refused<E: LedgerError>(error: IdempotencyError) -> E {
     match error {
         IdempotencyError::TooOld => E::too_old(),
         IdempotencyError::CreatedInFuture { now } => E::created_in_future(now.as_nanos()),
-        IdempotencyError::Full { .. } => E::temporarily_unavailable(),
+        IdempotencyError::Full { .. } | IdempotencyError::QuotaExceeded { .. } => {
+            E::temporarily_unavailable()
+        }
         other => E::generic(IDEMPOTENCY_CODE, other.to_string()),
     }
 }
@@ -174,13 +177,19 @@ mod tests {
             refused(IdempotencyError::Full { retry_after: later }),
             TransferError::TemporarilyUnavailable
         );
-        let other = IdempotencyError::StoreDamaged;
-        assert_eq!(
-            refused(other.clone()),
-            TransferError::GenericError {
-                error_code: IDEMPOTENCY_CODE.into(),
-                message: other.to_string()
-            }
-        );
+        let of_a_later_version = IdempotencyError::Other {
+            code: 7,
+            message: "parked".into(),
+            retry_after: None,
+        };
+        for other in [IdempotencyError::StoreDamaged, of_a_later_version] {
+            assert_eq!(
+                refused(other.clone()),
+                TransferError::GenericError {
+                    error_code: IDEMPOTENCY_CODE.into(),
+                    message: other.to_string()
+                }
+            );
+        }
     }
 }

@@ -1,149 +1,149 @@
-//! Why the ledger says no: the errors of ICRC-1 and ICRC-2, and the reasons those standards have no variant for.
+//! Why the ledger refuses a request: the errors of ICRC-1 and ICRC-2, and the reasons for which they have no variant.
 
 use candid::{CandidType, Nat};
 use idempotency_core::IdempotencyError;
 use serde::Deserialize;
 use thiserror::Error;
 
-/// Why `icrc1_transfer` was refused.
+/// Why the ledger refused a call of `icrc1_transfer`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum TransferError {
-    /// The fee given is not the ledger's.
+    /// The fee in the argument is not the ledger's fee.
     BadFee {
-        /// The fee to give instead.
+        /// The ledger's fee.
         expected_fee: Nat,
     },
-    /// Too little to burn.
+    /// The amount is less than the smallest amount that can be burned.
     BadBurn {
-        /// The least that can be burned.
+        /// The smallest amount that can be burned.
         min_burn_amount: Nat,
     },
-    /// The account holds less than amount and fee.
+    /// The balance of the account is less than amount and fee together.
     InsufficientFunds {
-        /// What it holds.
+        /// The balance of the account.
         balance: Nat,
     },
-    /// Created before the deduplication window.
+    /// `created_at_time` is before the deduplication window.
     TooOld,
-    /// Created later than the ledger's clock allows.
+    /// `created_at_time` is too far ahead of the ledger's clock.
     CreatedInFuture {
-        /// The ledger's clock, in nanoseconds.
+        /// The time of the ledger's clock, in nanoseconds since the UNIX epoch.
         ledger_time: u64,
     },
-    /// Done already.
+    /// The ledger has executed the same transaction before.
     Duplicate {
-        /// The transaction that did it.
+        /// The index of that transaction.
         duplicate_of: Nat,
     },
-    /// Nothing has happened; try again later.
+    /// The ledger can't execute the transaction at present and has changed nothing. Send it again later.
     TemporarilyUnavailable,
-    /// Anything else.
+    /// Any other reason.
     GenericError {
-        /// The number of the reason.
+        /// A number that stands for the reason.
         error_code: Nat,
         /// The reason, for people.
         message: String,
     },
 }
 
-/// Why `icrc2_approve` was refused.
+/// Why the ledger refused a call of `icrc2_approve`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum ApproveError {
-    /// The fee given is not the ledger's.
+    /// The fee in the argument is not the ledger's fee.
     BadFee {
-        /// The fee to give instead.
+        /// The ledger's fee.
         expected_fee: Nat,
     },
-    /// The account holds less than the fee.
+    /// The balance of the account is less than the fee.
     InsufficientFunds {
-        /// What it holds.
+        /// The balance of the account.
         balance: Nat,
     },
-    /// The allowance is not the expected one.
+    /// The allowance is not `expected_allowance`.
     AllowanceChanged {
-        /// The allowance as it is.
+        /// The present allowance.
         current_allowance: Nat,
     },
-    /// The allowance would have expired already.
+    /// `expires_at` is in the past.
     Expired {
-        /// The ledger's clock, in nanoseconds.
+        /// The time of the ledger's clock, in nanoseconds since the UNIX epoch.
         ledger_time: u64,
     },
-    /// Created before the deduplication window.
+    /// `created_at_time` is before the deduplication window.
     TooOld,
-    /// Created later than the ledger's clock allows.
+    /// `created_at_time` is too far ahead of the ledger's clock.
     CreatedInFuture {
-        /// The ledger's clock, in nanoseconds.
+        /// The time of the ledger's clock, in nanoseconds since the UNIX epoch.
         ledger_time: u64,
     },
-    /// Done already.
+    /// The ledger has executed the same transaction before.
     Duplicate {
-        /// The transaction that did it.
+        /// The index of that transaction.
         duplicate_of: Nat,
     },
-    /// Nothing has happened; try again later.
+    /// The ledger can't execute the transaction at present and has changed nothing. Send it again later.
     TemporarilyUnavailable,
-    /// Anything else.
+    /// Any other reason.
     GenericError {
-        /// The number of the reason.
+        /// A number that stands for the reason.
         error_code: Nat,
         /// The reason, for people.
         message: String,
     },
 }
 
-/// Why `icrc2_transfer_from` was refused.
+/// Why the ledger refused a call of `icrc2_transfer_from`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum TransferFromError {
-    /// The fee given is not the ledger's.
+    /// The fee in the argument is not the ledger's fee.
     BadFee {
-        /// The fee to give instead.
+        /// The ledger's fee.
         expected_fee: Nat,
     },
-    /// Too little to burn.
+    /// The amount is less than the smallest amount that can be burned.
     BadBurn {
-        /// The least that can be burned.
+        /// The smallest amount that can be burned.
         min_burn_amount: Nat,
     },
-    /// The account holds less than amount and fee.
+    /// The balance of the account is less than amount and fee together.
     InsufficientFunds {
-        /// What it holds.
+        /// The balance of the account.
         balance: Nat,
     },
-    /// The allowance is less than amount and fee.
+    /// The allowance is less than amount and fee together.
     InsufficientAllowance {
-        /// What is left of it.
+        /// The present allowance.
         allowance: Nat,
     },
-    /// Created before the deduplication window.
+    /// `created_at_time` is before the deduplication window.
     TooOld,
-    /// Created later than the ledger's clock allows.
+    /// `created_at_time` is too far ahead of the ledger's clock.
     CreatedInFuture {
-        /// The ledger's clock, in nanoseconds.
+        /// The time of the ledger's clock, in nanoseconds since the UNIX epoch.
         ledger_time: u64,
     },
-    /// Done already.
+    /// The ledger has executed the same transaction before.
     Duplicate {
-        /// The transaction that did it.
+        /// The index of that transaction.
         duplicate_of: Nat,
     },
-    /// Nothing has happened; try again later.
+    /// The ledger can't execute the transaction at present and has changed nothing. Send it again later.
     TemporarilyUnavailable,
-    /// Anything else.
+    /// Any other reason.
     GenericError {
-        /// The number of the reason.
+        /// A number that stands for the reason.
         error_code: Nat,
         /// The reason, for people.
         message: String,
     },
 }
 
-/// Why `transfer_once` was refused.
+/// Why the ledger refused a call of `transfer_once`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum TransferOnceError {
-    /// The transfer itself.
+    /// The ledger refused the transfer.
     Transfer(TransferError),
-    /// The request id.
+    /// The library refused the request.
     Idempotency(IdempotencyError),
 }
 
@@ -229,16 +229,16 @@ macro_rules! ledger_errors {
 
 ledger_errors!(TransferError, ApproveError, TransferFromError);
 
-/// A request that can never succeed, for a reason the standards have no variant for: answered as `GenericError`.
+/// A request that can never succeed, for a reason for which the standards have no variant. The answer is `GenericError`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// A subaccount of the wrong length.
+    /// A subaccount does not have 32 bytes.
     #[error("a subaccount has exactly 32 bytes, not {length}")]
     BadSubaccount {
         /// Its length.
         length: usize,
     },
-    /// A memo longer than `icrc1:max_memo_length`.
+    /// A memo is longer than `icrc1:max_memo_length`.
     #[error("a memo has at most {max} bytes, not {length}")]
     MemoTooLong {
         /// Its length.
@@ -246,16 +246,16 @@ pub enum Refusal {
         /// The limit.
         max: u16,
     },
-    /// The minting account as the source of an allowance.
+    /// The minting account can't be the source of an allowance.
     #[error("the minting account cannot delegate minting")]
     DelegatedMint,
-    /// A transfer from the minting account to itself.
+    /// The minting account can't transfer to itself.
     #[error("the minting account cannot send tokens to itself")]
     MintToMinter,
-    /// An approval for another account of the same principal.
+    /// An owner can't approve an account of their own.
     #[error("an owner needs no allowance for their own accounts")]
     SelfApproval,
-    /// More tokens than the ledger can count.
+    /// The total supply would be more than the ledger can count.
     #[error("the total supply would exceed what this ledger can count")]
     SupplyOverflow,
 }

@@ -26,17 +26,17 @@ const OWN_METADATA: [&str; 5] = [
     "icrc1:max_memo_length",
 ];
 
-/// The argument of installation and upgrade.
+/// The argument of an installation or upgrade.
 #[derive(CandidType, Deserialize, Clone, Debug)]
 pub enum LedgerArg {
-    /// For a fresh canister.
+    /// The argument of an installation.
     Init(InitArgs),
-    /// For one that has a ledger; none changes nothing.
+    /// The argument of an upgrade; `null` changes nothing.
     Upgrade(Option<UpgradeArgs>),
 }
 
-/// A new ledger: the usual fields of ICRC ledgers, without those for what this one leaves out (archives, an index
-/// canister, a fee collector, feature flags). Candid ignores them if they are sent.
+/// The settings of a new ledger. The fields are those of other ICRC ledgers, without the fields for what this ledger does not
+/// have (archives, an index canister, a fee collector, feature flags). Candid ignores them if they are sent.
 #[derive(CandidType, Deserialize, Clone, Debug)]
 pub struct InitArgs {
     /// `icrc1_name`.
@@ -45,28 +45,28 @@ pub struct InitArgs {
     pub token_symbol: String,
     /// `icrc1_decimals`; 8 if absent.
     pub decimals: Option<u8>,
-    /// `icrc1_fee`, and the least amount to burn.
+    /// `icrc1_fee`, which is also the smallest amount that can be burned.
     pub transfer_fee: Nat,
     /// `icrc1_minting_account`.
     pub minting_account: Account,
-    /// Minted at once.
+    /// The balances that are minted at installation.
     pub initial_balances: Vec<(Account, Nat)>,
-    /// More entries for `icrc1_metadata`, such as `icrc1:logo`.
+    /// Further entries of `icrc1_metadata`, such as `icrc1:logo`.
     pub metadata: Vec<(String, MetadataValue)>,
     /// The longest memo in bytes, at most 256; 32 if absent.
     pub max_memo_length: Option<u16>,
 }
 
-/// What to change in an existing ledger; what is absent stays.
+/// The settings to change in an existing ledger. What is absent stays as it is.
 #[derive(CandidType, Deserialize, Clone, Debug, Default)]
 pub struct UpgradeArgs {
     /// `icrc1_name`.
     pub token_name: Option<String>,
     /// `icrc1_symbol`.
     pub token_symbol: Option<String>,
-    /// `icrc1_fee`, and the least amount to burn.
+    /// `icrc1_fee`, which is also the smallest amount that can be burned.
     pub transfer_fee: Option<Nat>,
-    /// Replaces the entries given before.
+    /// Further entries of `icrc1_metadata`, in place of those that were given before.
     pub metadata: Option<Vec<(String, MetadataValue)>>,
     /// The longest memo in bytes, at most 256.
     pub max_memo_length: Option<u16>,
@@ -75,7 +75,7 @@ pub struct UpgradeArgs {
 /// Why a ledger can't be made, changed or opened.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
-    /// An account or an initial balance is no good.
+    /// An account or an initial balance can't be used.
     #[error("{0}")]
     Refused(#[from] Refusal),
     /// The fee is out of range.
@@ -84,11 +84,11 @@ pub enum ConfigError {
     /// The memo limit is out of range.
     #[error("max_memo_length is at most {MAX_MEMO_LENGTH}")]
     MemoLimitTooLarge,
-    /// A metadata entry the ledger writes itself.
+    /// A metadata entry that the ledger provides itself.
     #[error("the ledger itself provides the metadata entry {0}")]
     OwnMetadata(String),
-    /// A metadata key not of the form ICRC-1 wants.
-    #[error("a metadata key has the form namespace:key, which {0:?} has not")]
+    /// A metadata key that does not have the form of ICRC-1.
+    #[error("a metadata key has the form namespace:key, and {0:?} does not")]
     MetadataKey(String),
     /// The stable memory holds no ledger.
     #[error(

@@ -1,8 +1,8 @@
-//! An ICRC-1 and ICRC-2 ledger whose deduplication is `idempotency-core`, and nothing else.
+//! An ICRC-1 and ICRC-2 ledger that leaves all deduplication to `idempotency-core`.
 //!
-//! Read this file to see what it takes: one [`Store`] among the thread-locals, one line in `init` and `post_upgrade`, and
-//! one attribute above each method that must not run twice. The methods themselves are ordinary functions. What
-//! makes two transactions the same, and what a refusal is called in the standards, is in `dedup`.
+//! This file shows what that takes: one [`Store`] among the thread-locals, one line in `init` and in `post_upgrade`, and one
+//! attribute above each method that must not run twice. The methods themselves are ordinary functions. The module `dedup` says
+//! what makes two transactions the same, and which errors of the standards stand for the refusals of the library.
 
 #![forbid(unsafe_code)]
 
@@ -53,7 +53,7 @@ thread_local! {
 
     static LEDGER: RefCell<Option<Ledger<Memory>>> = const { RefCell::new(None) };
 
-    /// The transactions that must not be done again.
+    /// The transactions that must not be executed again.
     static TRANSACTIONS: Store<Memory> = Store::new(memory(TRANSACTIONS_MEMORY), dedup::policy());
 }
 
@@ -83,10 +83,10 @@ fn post_upgrade(arg: Option<LedgerArg>) {
     }
 }
 
-/// Transfers tokens of the caller. With `created_at_time` a retry is answered `Duplicate`.
+/// Transfers tokens of the caller. With a `created_at_time`, a retry is answered with `Duplicate`.
 ///
-/// The look-up comes before everything else, so a retry of a done transfer is told so even if the fee or the balance
-/// has changed since.
+/// The ledger looks for an earlier transaction before it checks anything else. So the retry of a transfer that was executed is
+/// answered with `Duplicate` even if the fee or the balance has changed since.
 #[idempotent(
     store = TRANSACTIONS,
     key = transfer_key(arg),
@@ -100,7 +100,8 @@ fn icrc1_transfer(arg: TransferArg) -> Result<Nat, TransferError> {
     with_ledger(|ledger| ledger.transfer(time(), msg_caller(), arg)).map(Nat::from)
 }
 
-/// Sets what a spender may draw from an account of the caller. With `created_at_time` a retry is answered `Duplicate`.
+/// Sets the amount that a spender may transfer from an account of the caller. With a `created_at_time`, a retry is answered
+/// with `Duplicate`.
 #[idempotent(
     store = TRANSACTIONS,
     key = approve_key(arg),
@@ -114,7 +115,7 @@ fn icrc2_approve(arg: ApproveArgs) -> Result<Nat, ApproveError> {
     with_ledger(|ledger| ledger.approve(time(), msg_caller(), arg)).map(Nat::from)
 }
 
-/// Transfers tokens of an account the caller has an allowance for. With `created_at_time` a retry is answered
+/// Transfers tokens from an account for which the caller has an allowance. With a `created_at_time`, a retry is answered with
 /// `Duplicate`.
 #[idempotent(
     store = TRANSACTIONS,
@@ -129,8 +130,8 @@ fn icrc2_transfer_from(arg: TransferFromArgs) -> Result<Nat, TransferFromError> 
     with_ledger(|ledger| ledger.transfer_from(time(), msg_caller(), arg)).map(Nat::from)
 }
 
-/// Transfers tokens of the caller once per `request_id`, which no standard has: a retry is answered as the first call
-/// was, and an id that is used for another transfer is refused with `KeyReused`.
+/// Transfers tokens of the caller once for each `request_id`. This method is in no standard. A retry gets the answer of the
+/// first call, and an id that was used for another transfer is refused with `KeyReused`.
 #[idempotent(store = TRANSACTIONS, key = arg.request_id, required)]
 #[update]
 fn transfer_once(arg: TransferOnceArg) -> Result<Nat, TransferOnceError> {
@@ -138,11 +139,11 @@ fn transfer_once(arg: TransferOnceArg) -> Result<Nat, TransferOnceError> {
     Ok(index.into())
 }
 
-/// Refuses before consensus, and without a fee, an anonymous caller of `transfer_once` and a `request_id` that can't be one.
-/// The trap tells the client why.
+/// Refuses, before consensus and at no cost, a call of `transfer_once` whose caller is anonymous or whose `request_id` can't be
+/// used. The trap tells the client why.
 ///
-/// The methods of the standards are not inspected: their clients act upon `TooOld` and `CreatedInFuture`, and so must get
-/// them from the method, certified by the subnet. What is refused here is the word of one replica.
+/// The methods of the standards are not inspected. Their clients act upon `TooOld` and `CreatedInFuture`, and so must get them
+/// from the method, certified by the subnet; a refusal of this function is the word of one replica.
 #[inspect_message]
 fn inspect() {
     match inspect!(transfer_once) {
@@ -151,7 +152,7 @@ fn inspect() {
     }
 }
 
-/// What a spender may still draw from an account.
+/// The amount that a spender may still transfer from an account.
 #[query]
 fn icrc2_allowance(arg: AllowanceArgs) -> Allowance {
     answer(with_ledger(|ledger| ledger.allowance(time(), &arg)))
@@ -169,44 +170,44 @@ fn icrc1_symbol() -> String {
     with_ledger(|ledger| ledger.config().token_symbol.clone())
 }
 
-/// How many decimals the token has.
+/// The number of decimals of the token.
 #[query]
 fn icrc1_decimals() -> u8 {
     with_ledger(|ledger| ledger.config().decimals)
 }
 
-/// What a transfer or an approval costs.
+/// The fee of a transfer or an approval.
 #[query]
 fn icrc1_fee() -> Nat {
     with_ledger(|ledger| ledger.config().transfer_fee.into())
 }
 
-/// Everything above and what the installer added.
+/// The name, the symbol, the decimals and the fee of the token, and the entries that were given at installation or upgrade.
 #[query]
 fn icrc1_metadata() -> Vec<(String, MetadataValue)> {
     with_ledger(|ledger| ledger.config().all_metadata())
 }
 
-/// All tokens there are.
+/// The number of tokens in all accounts, in the smallest unit.
 #[query]
 fn icrc1_total_supply() -> Nat {
     with_ledger(|ledger| ledger.total_supply().into())
 }
 
-/// The account that mints by sending and burns by receiving.
+/// The minting account: a transfer from it makes new tokens, and a transfer to it burns them.
 #[query]
 fn icrc1_minting_account() -> Option<Account> {
     with_ledger(|ledger| Some(ledger.config().minting_account.clone()))
 }
 
-/// What an account holds.
+/// The balance of an account.
 #[query]
 fn icrc1_balance_of(arg: Account) -> Nat {
     let account = answer(AccountKey::try_from(&arg));
     with_ledger(|ledger| ledger.balance(&account).into())
 }
 
-/// The standards this ledger keeps.
+/// The standards that the ledger implements.
 #[query]
 fn icrc1_supported_standards() -> Vec<Standard> {
     [
@@ -226,13 +227,13 @@ fn icrc1_supported_standards() -> Vec<Standard> {
     .into()
 }
 
-/// How many transactions there are: the index of the next one.
+/// The number of transactions, which is the index of the next one.
 #[query]
 fn transaction_count() -> Nat {
     with_ledger(|ledger| ledger.transaction_count().into())
 }
 
-/// The transaction of that index.
+/// The transaction with the given index.
 #[query]
 fn get_transaction(index: Nat) -> Option<Transaction> {
     let index = u64::try_from(&index.0).ok()?;
@@ -254,7 +255,7 @@ fn with_ledger<R>(f: impl FnOnce(&mut Ledger<Memory>) -> R) -> R {
     LEDGER.with_borrow_mut(|ledger| f(ledger.as_mut().expect("opened by init and post_upgrade")))
 }
 
-/// A query has no error to answer with, so an impossible account is a reject.
+/// These queries return no error, so an account that can't exist is a reject.
 fn answer<T>(result: Result<T, Refusal>) -> T {
     result.unwrap_or_else(|refusal| trap(refusal.to_string()))
 }

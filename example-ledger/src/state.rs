@@ -106,22 +106,22 @@ impl<M: Memory> Ledger<M> {
         &self.config
     }
 
-    /// All tokens there are.
+    /// The number of tokens in all accounts, in the smallest unit.
     pub fn total_supply(&self) -> u128 {
         *self.total_supply.get()
     }
 
-    /// What an account holds.
+    /// The balance of an account.
     pub fn balance(&self, account: &AccountKey) -> u128 {
         self.balances.get(account).unwrap_or(0)
     }
 
-    /// How many transactions there are: the index of the next one.
+    /// The number of transactions, which is the index of the next one.
     pub fn transaction_count(&self) -> u64 {
         self.blocks.len()
     }
 
-    /// The transaction of that index.
+    /// The transaction with the given index.
     pub fn transaction(&self, index: u64) -> Option<Transaction> {
         self.blocks.get(index).map(Transaction::from)
     }

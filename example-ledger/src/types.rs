@@ -4,104 +4,104 @@ use candid::{CandidType, Int, Nat, Principal};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
-/// An account: a principal, and which of its 2^256 accounts.
+/// An account: a principal, and the number of one of its 2^256 accounts.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// Who owns it.
     pub owner: Principal,
-    /// 32 bytes; none means all zeros.
+    /// The number, 32 bytes; absent means 32 zeros.
     pub subaccount: Option<ByteBuf>,
 }
 
 /// The argument of `icrc1_transfer`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct TransferArg {
-    /// Which of the caller's accounts pays.
+    /// The subaccount of the caller that pays.
     pub from_subaccount: Option<ByteBuf>,
-    /// Who receives.
+    /// The account that receives.
     pub to: Account,
-    /// How much arrives.
+    /// The amount that arrives, in the smallest unit of the token.
     pub amount: Nat,
-    /// The fee the caller expects.
+    /// The fee that the caller expects; absent means the ledger's fee.
     pub fee: Option<Nat>,
-    /// For the caller's own use.
+    /// Any bytes, for the caller's own use.
     pub memo: Option<ByteBuf>,
-    /// When the caller made this transaction, in nanoseconds: turns deduplication on.
+    /// The time at which the caller made the transaction, in nanoseconds since the UNIX epoch. With it, a retry is recognised.
     pub created_at_time: Option<u64>,
 }
 
 /// The argument of `icrc2_approve`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ApproveArgs {
-    /// Which of the caller's accounts may be drawn from.
+    /// The subaccount of the caller that will pay.
     pub from_subaccount: Option<ByteBuf>,
-    /// Who may draw.
+    /// The account that may spend.
     pub spender: Account,
-    /// How much in all, fees included. Replaces the present allowance.
+    /// The new allowance, fees included. It replaces the present one.
     pub amount: Nat,
-    /// What the caller believes the present allowance to be.
+    /// The present allowance, as the caller knows it. If it is another one, the ledger refuses the request.
     pub expected_allowance: Option<Nat>,
-    /// From when on it can't be used, in nanoseconds.
+    /// The time after which the allowance is zero, in nanoseconds since the UNIX epoch.
     pub expires_at: Option<u64>,
-    /// The fee the caller expects.
+    /// The fee that the caller expects; absent means the ledger's fee.
     pub fee: Option<Nat>,
-    /// For the caller's own use.
+    /// Any bytes, for the caller's own use.
     pub memo: Option<ByteBuf>,
-    /// When the caller made this transaction, in nanoseconds: turns deduplication on.
+    /// The time at which the caller made the transaction, in nanoseconds since the UNIX epoch. With it, a retry is recognised.
     pub created_at_time: Option<u64>,
 }
 
 /// The argument of `icrc2_transfer_from`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct TransferFromArgs {
-    /// Which of the caller's accounts holds the allowance.
+    /// The subaccount of the caller that may spend.
     pub spender_subaccount: Option<ByteBuf>,
-    /// Who pays.
+    /// The account that pays.
     pub from: Account,
-    /// Who receives.
+    /// The account that receives.
     pub to: Account,
-    /// How much arrives.
+    /// The amount that arrives, in the smallest unit of the token.
     pub amount: Nat,
-    /// The fee the caller expects.
+    /// The fee that the caller expects; absent means the ledger's fee.
     pub fee: Option<Nat>,
-    /// For the caller's own use.
+    /// Any bytes, for the caller's own use.
     pub memo: Option<ByteBuf>,
-    /// When the caller made this transaction, in nanoseconds: turns deduplication on.
+    /// The time at which the caller made the transaction, in nanoseconds since the UNIX epoch. With it, a retry is recognised.
     pub created_at_time: Option<u64>,
 }
 
 /// The argument of `icrc2_allowance`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct AllowanceArgs {
-    /// Who pays.
+    /// The account that pays.
     pub account: Account,
-    /// Who may draw.
+    /// The account that may spend.
     pub spender: Account,
 }
 
 /// The answer of `icrc2_allowance`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// How much is left, fees included.
+    /// The amount that may still be spent, fees included.
     pub allowance: Nat,
-    /// From when on it can't be used, in nanoseconds.
+    /// The time after which the allowance is zero, in nanoseconds since the UNIX epoch.
     pub expires_at: Option<u64>,
 }
 
 /// The argument of `transfer_once`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct TransferOnceArg {
-    /// Names this request: the same id is the same transfer, however often it is sent.
+    /// Identifies the request. The ledger executes one transfer for each id, however often the request is sent.
     pub request_id: ByteBuf,
-    /// Which of the caller's accounts pays.
+    /// The subaccount of the caller that pays.
     pub from_subaccount: Option<ByteBuf>,
-    /// Who receives.
+    /// The account that receives.
     pub to: Account,
-    /// How much arrives.
+    /// The amount that arrives, in the smallest unit of the token.
     pub amount: Nat,
-    /// The fee the caller expects.
+    /// The fee that the caller expects; absent means the ledger's fee.
     pub fee: Option<Nat>,
-    /// For the caller's own use.
+    /// Any bytes, for the caller's own use.
     pub memo: Option<ByteBuf>,
 }
 
@@ -136,68 +136,68 @@ pub enum MetadataValue {
 pub struct Standard {
     /// Its name, such as `ICRC-1`.
     pub name: String,
-    /// Where it is written down.
+    /// The address of its text.
     pub url: String,
 }
 
-/// A transaction as the ledger recorded it.
+/// A transaction of the ledger.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// What was done.
+    /// What it did.
     pub operation: Operation,
     /// The caller's memo.
     pub memo: Option<ByteBuf>,
-    /// When the caller made it, in nanoseconds.
+    /// The time at which the caller made it, in nanoseconds since the UNIX epoch.
     pub created_at_time: Option<u64>,
-    /// When the ledger did it, in nanoseconds.
+    /// The time at which the ledger executed it, in nanoseconds since the UNIX epoch.
     pub timestamp: u64,
 }
 
 /// What a transaction did.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// New tokens.
+    /// The minting account made new tokens.
     Mint {
-        /// Who received them.
+        /// The account that received them.
         to: Account,
-        /// How many.
+        /// The number of tokens, in the smallest unit.
         amount: Nat,
     },
-    /// Tokens taken out of the supply.
+    /// Tokens were taken out of the supply.
     Burn {
-        /// Whose they were.
+        /// The account that held them.
         from: Account,
-        /// Who used an allowance for it.
+        /// The account whose allowance was used, if one was.
         spender: Option<Account>,
-        /// How many.
+        /// The number of tokens, in the smallest unit.
         amount: Nat,
     },
-    /// Tokens that changed hands.
+    /// Tokens were transferred.
     Transfer {
-        /// Who paid.
+        /// The account that paid.
         from: Account,
-        /// Who received.
+        /// The account that received.
         to: Account,
-        /// Who used an allowance for it.
+        /// The account whose allowance was used, if one was.
         spender: Option<Account>,
-        /// How much arrived.
+        /// The amount that arrived.
         amount: Nat,
-        /// How much was burned for it.
+        /// The fee, which was burned.
         fee: Nat,
     },
-    /// An allowance set.
+    /// An allowance was set.
     Approve {
-        /// Who pays.
+        /// The account that pays.
         from: Account,
-        /// Who may draw.
+        /// The account that may spend.
         spender: Account,
-        /// How much.
+        /// The allowance.
         amount: Nat,
-        /// What it had to be before.
+        /// The allowance that the caller expected before.
         expected_allowance: Option<Nat>,
-        /// From when on it can't be used, in nanoseconds.
+        /// The time after which the allowance is zero, in nanoseconds since the UNIX epoch.
         expires_at: Option<u64>,
-        /// How much was burned for it.
+        /// The fee, which was burned.
         fee: Nat,
     },
 }

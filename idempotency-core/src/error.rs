@@ -1,85 +1,117 @@
-//! What a client is told when a request is neither executed nor answered with its first reply.
+//! What a client is told when its request does not run and no first reply can be sent again.
 //!
-//! A method that returns `Result<_, E>` with `E: From<IdempotencyError>` answers with the error as its own `Err`; any
+//! A method that returns `Result<_, E>` with `E: From<IdempotencyError>` answers with the error as its own `Err`. Any
 //! other method traps with the text `idempotency: ` and the error's `Display`, which begins with the variant's name.
 //!
-//! The variants follow the status codes of the IETF draft `draft-ietf-httpapi-idempotency-key-header` and OASIS
-//! Repeatable Requests. The docs of the type are for clients: candid exports them with the interface.
+//! The numbers in the docs of the variants are HTTP status codes, as the IETF draft
+//! `draft-ietf-httpapi-idempotency-key-header` uses them. The docs of the type are for clients: candid exports them with
+//! the interface.
+//!
+//! # How this type may change
+//! It stands in replies. There candid lets nobody add a case: a client that was built before the case existed can't decode
+//! a reply that carries it, whatever version the canister has. So
+//! - no version adds a case: a new kind of refusal is an [`Other`](IdempotencyError::Other) with a `code` of its own;
+//! - a later version may add fields to a case, in candid each an `opt`. Old clients ignore them. In Rust that is a breaking
+//!   change.
+//!
+//! | `code` of `Other` | meaning |
+//! |---|---|
+//! | | none is in use yet |
+//!
+//! `tests/wire.rs` shows what today's type makes of replies that a later version may send.
 
 use crate::{table::Damaged, time::Timestamp};
 use candid::CandidType;
 use serde::Deserialize;
 use std::fmt;
 
-/// Why a request was refused. Nothing has changed by it. Times are nanoseconds since the UNIX epoch.
+/// Why this call did not run the method. It has changed nothing in the canister. Times are in nanoseconds since the UNIX
+/// epoch; the numbers in parentheses are the HTTP status codes with the same meaning.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum IdempotencyError {
-    /// The method requires a key and the request has none (400). Send one.
+    /// The method requires a request key, and the request has none (400). Send a key.
     MissingKey,
-    /// The key is empty, or a part of it is longer than `max` bytes (400). Send a shorter one.
+    /// The request key can't be used (400): it is empty, or one of its parts is longer than `max` bytes. Send another key.
     InvalidKey {
-        /// Length of the offending part in bytes.
+        /// The length of the longest part, in bytes.
         length: u64,
-        /// Longest length that is taken, in bytes.
+        /// The greatest length that is allowed, in bytes.
         max: u64,
     },
-    /// The anonymous principal shares its keys with everybody, so it may not send any (401). Call with an identity.
+    /// The anonymous caller may not send a request key (401), because all anonymous callers would share it. Call with an
+    /// identity.
     AnonymousRefused,
-    /// The key was used before for a request with other arguments, which stands as it was (422).
-    /// Use a new key for a new request.
+    /// The key belongs to an earlier request that has other arguments (422). The earlier request is not affected. Use a new
+    /// key for a new request.
     KeyReused,
-    /// The first call with this key is still running (409). Ask again later; don't use another key.
+    /// The first call with this key is still running (409). Send the same request again later, with the same key.
     InProgress {
-        /// When it began.
+        /// The time at which the first call began.
         since: Timestamp,
     },
-    /// The first call with this key was interrupted after it began, by a trap or an upgrade, or has run for longer than
-    /// requests are remembered for. What it has done stands, and it is not run again (409). Find out what happened before you
-    /// send the request under another key.
-    /// A strict lane of sequence numbers stays at it until the canister's operators free it.
+    /// Nobody knows what the first call with this key did (409): a trap or an upgrade interrupted it, or it has run for
+    /// longer than the canister remembers requests. Its effects stand, and the canister does not run it again. Find out what
+    /// it did before you send the request under another key.
+    /// A strict lane of sequence numbers accepts no other number until an operator of the canister frees it.
     OutcomeUnknown {
-        /// When it began.
+        /// The time at which the first call began.
         since: Timestamp,
     },
-    /// The request was executed, and its reply is not held any more (410).
+    /// The request ran, and the canister no longer has its reply (410). Look the result up.
     ReplyDropped {
-        /// When it was executed.
+        /// The time at which the request ran.
         executed_at: Timestamp,
     },
-    /// `created_at` is before the window: whether the request ran can't be told any more, so it does not run (412).
+    /// `created_at` is so old that the canister may have forgotten the request (412), so it does not run it. Find out
+    /// whether it ran before you create it anew.
     TooOld,
-    /// `created_at` is further in the future than clocks may drift (412). Check its unit and your clock.
+    /// `created_at` is too far ahead of the canister's clock (412). Check its unit and your clock.
     CreatedInFuture {
         /// The canister's time.
         now: Timestamp,
     },
-    /// The store holds as many requests as it may (503). Retries of earlier requests are still answered.
+    /// The canister can't remember one more request (503). It still answers retries of earlier requests.
     Full {
-        /// The next record expires at this time. Until then new requests are refused.
+        /// The time after which some requests are forgotten. Send the same request again then.
         retry_after: Timestamp,
     },
-    /// The caller, or whoever shares its scope, has as many requests remembered as one may (429). Retries are still answered.
+    /// The canister remembers as many requests of this caller, or of those who share its quota, as it may (429). It still
+    /// answers retries of earlier requests.
     QuotaExceeded {
-        /// Some of them expire at this time. Until then new requests are refused, unless one that is running ends.
+        /// The time after which some of these requests are forgotten. Send the same request again then.
         retry_after: Timestamp,
     },
-    /// The sequence number was used and its reply is not held any more, or was never used and never can be (410).
+    /// The sequence number can't be used any more (410): a request with this number ran and the canister no longer has its
+    /// reply, or the number was skipped.
     SequenceTooOld {
-        /// The first number of the lane that was not used, or that has not ended.
+        /// The number with which the lane goes on: the lowest one that no request has used, or in a strict lane the one whose
+        /// request has not ended.
         expected: u64,
     },
-    /// The sequence number is too far ahead (409). Send the requests with lower numbers first.
+    /// The sequence number is too far ahead of its lane (409). Send the requests with lower numbers first.
     SequenceGap {
-        /// The first number of the lane that was not used, or that has not ended.
+        /// The number with which the lane goes on: the lowest one that no request has used, or in a strict lane the one whose
+        /// request has not ended.
         expected: u64,
     },
-    /// The canister charges callers that are canisters for each execution, and fewer cycles came with the call (402).
+    /// The caller is a canister and attached fewer cycles than an execution costs (402).
     CyclesRequired {
-        /// Cycles to attach. They come back if the request turns out to be a retry.
+        /// The number of cycles to attach. They are refunded if the request turns out to be a retry.
         cycles: u64,
     },
-    /// The canister's memory of requests is damaged, so it can't be told whether this one ran (500). Tell its operators.
+    /// The canister's memory of requests is damaged (500), so it can't tell whether the request ran. Tell its operators.
     StoreDamaged,
+    /// Any other refusal, so that later versions can report new kinds of refusal to clients that exist today. A client that
+    /// does not know `code` shows `message`, and does not send the request under another key.
+    Other {
+        /// The kind of refusal. A number never changes its meaning.
+        code: u32,
+        /// The reason, for people.
+        message: String,
+        /// The time after which the same request may be sent again, if the canister knows one.
+        retry_after: Option<Timestamp>,
+    },
 }
 
 impl fmt::Display for IdempotencyError {
@@ -97,11 +129,11 @@ impl fmt::Display for IdempotencyError {
             }
             Self::InvalidKey { length, max } => write!(
                 f,
-                "InvalidKey: the request key is {length} bytes long, at most {max} are taken; send a shorter one"
+                "InvalidKey: a part of the request key is {length} bytes long, and at most {max} are allowed; send a shorter one"
             ),
             Self::AnonymousRefused => write!(
                 f,
-                "AnonymousRefused: the anonymous caller can't be told from others; call with an identity"
+                "AnonymousRefused: the anonymous caller may not send a request key; call with an identity"
             ),
             Self::KeyReused => write!(
                 f,
@@ -109,47 +141,48 @@ impl fmt::Display for IdempotencyError {
             ),
             Self::InProgress { since } => write!(
                 f,
-                "InProgress: the first call with this key is still running since {since}; ask again later with the same key"
+                "InProgress: the first call with this key has been running since {since}; send the same request again later"
             ),
             Self::OutcomeUnknown { since } => write!(
                 f,
-                "OutcomeUnknown: the first call with this key began at {since}, and was interrupted or has run for too long; it is not run again, \
-                 find out what it did before you use another key"
+                "OutcomeUnknown: the first call with this key began at {since} and was interrupted, or has run for too long; it \
+                 does not run again; find out what it did before you use another key"
             ),
             Self::ReplyDropped { executed_at } => write!(
                 f,
-                "ReplyDropped: the request was executed at {executed_at} and its reply is not held any more"
+                "ReplyDropped: the request ran at {executed_at}, and its reply is no longer held; look the result up"
             ),
             Self::TooOld => write!(
                 f,
-                "TooOld: created_at is before the window; find out whether the request was executed before you create it anew"
+                "TooOld: created_at is before the window; find out whether the request ran before you create it anew"
             ),
             Self::CreatedInFuture { now } => write!(
                 f,
-                "CreatedInFuture: created_at is in the future of the canister's clock, {now}; check its unit and your clock"
+                "CreatedInFuture: created_at is ahead of the canister's clock, which is at {now}; check its unit and your clock"
             ),
             Self::Full { retry_after } => write!(
                 f,
-                "Full: no more requests can be remembered at present; send it again after {retry_after}"
+                "Full: the canister can't remember one more request; send it again after {retry_after}"
             ),
             Self::QuotaExceeded { retry_after } => write!(
                 f,
-                "QuotaExceeded: as many of your requests are remembered as one caller may have; send it again after \
-                 {retry_after}"
+                "QuotaExceeded: the canister remembers as many of your requests as it may; send it again after {retry_after}"
             ),
             Self::SequenceTooOld { expected } => write!(
                 f,
-                "SequenceTooOld: the number was used, and its reply is not held any more; the lane goes on at {expected}"
+                "SequenceTooOld: the number was used and its reply is no longer held, or it was skipped; the lane goes on at \
+                 {expected}"
             ),
             Self::SequenceGap { expected } => write!(
                 f,
-                "SequenceGap: the number is too far ahead; the lane goes on at {expected}, send that first"
+                "SequenceGap: the number is too far ahead of its lane; send number {expected} first"
             ),
             Self::CyclesRequired { cycles } => write!(
                 f,
-                "CyclesRequired: attach {cycles} cycles; they come back if the request is a retry"
+                "CyclesRequired: attach {cycles} cycles; they are refunded if the request is a retry"
             ),
             Self::StoreDamaged => write!(f, "StoreDamaged: {Damaged}"),
+            Self::Other { code, message, .. } => write!(f, "Other: {message} (code {code})"),
         }
     }
 }

@@ -1,12 +1,13 @@
-//! How long requests are remembered, and how much room they may take.
+//! For how long a store remembers requests, and how much room they may take.
 
 use crate::time::{Timestamp, nanos};
 use std::time::Duration;
 
-/// What a [`Store`](crate::Store) promises and how much it may hold. Build it with [`Policy::new`] and the setters.
+/// For how long a [`Store`](crate::Store) remembers requests, and how much it may hold. Build it with [`Policy::new`] and
+/// the methods below.
 ///
-/// It may change with an upgrade: a longer window or a larger capacity counts at once, a shorter or smaller one takes
-/// nothing back that a record was promised.
+/// An upgrade may change it. A longer window or a larger capacity applies at once. A shorter or smaller one applies to new
+/// requests only: the store keeps every record for as long as it promised when it made the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub(crate) window: Duration,
@@ -31,7 +32,7 @@ pub(crate) struct Quota {
 }
 
 impl Policy {
-    /// 24 hours, 1 minute of drift, 1,000,000 requests in 1 GiB, replies up to 64 KiB.
+    /// The defaults: a window of 24 hours, a drift of 60 seconds, 1,000,000 requests in 1 GiB, replies of up to 64 KiB.
     pub const fn new() -> Self {
         Self {
             window: Duration::from_secs(24 * 60 * 60),
@@ -49,106 +50,114 @@ impl Policy {
         }
     }
 
-    /// For how long a request is remembered: from its `created_at`, or from its execution if it has none.
-    /// Choose more than the five minutes in which the IC itself drops repeated messages. Default: 24 hours.
+    /// The time for which the store remembers a request, counted from its `created_at`, or from its execution if it has none.
+    /// Choose more than 5 minutes: within that time the IC itself drops repeated messages. Default: 24 hours.
     #[must_use]
     pub const fn window(mut self, window: Duration) -> Self {
         self.window = window;
         self
     }
 
-    /// How far a client's clock may be off: a `created_at` up to this far in the future is taken, and the record is kept
-    /// this much longer (ICRC-1 `PERMITTED_DRIFT`). Default: 60 seconds.
+    /// How far a client's clock may differ from the canister's (`PERMITTED_DRIFT` in ICRC-1). A request may have a
+    /// `created_at` that is ahead by this much, and the store keeps a record with a `created_at` longer by this much.
+    /// Default: 60 seconds.
     #[must_use]
     pub const fn drift(mut self, drift: Duration) -> Self {
         self.drift = drift;
         self
     }
 
-    /// Most requests remembered at a time. When it is reached and none has expired, new requests are refused with
-    /// [`Full`](crate::IdempotencyError::Full); retries are still answered. Default: 1,000,000.
+    /// The greatest number of requests that the store remembers at a time. When it is reached and none of them has expired,
+    /// new requests are refused with [`Full`](crate::IdempotencyError::Full); retries are still answered. Default: 1,000,000.
     #[must_use]
     pub const fn capacity(mut self, entries: u64) -> Self {
         self.capacity = entries;
         self
     }
 
-    /// Most bytes that records may take, replies and keys together, counted as in [`Stats`](crate::Stats).
-    /// Room for the largest reply is reserved before a function runs. Default: 1 GiB.
+    /// The greatest number of bytes that the records and replies may take, counted as in [`Stats::bytes`](crate::Stats::bytes).
+    /// Before a function runs, room for a reply of [`max_reply_bytes`](Self::max_reply_bytes) must be free. Default: 1 GiB.
     #[must_use]
     pub const fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.capacity_bytes = bytes;
         self
     }
 
-    /// Largest reply that is remembered, in bytes of candid, at most 16 MiB. A sync function with a larger one traps and nothing has
-    /// happened; an async one has had its effects, so it is remembered without its reply. Default: 64 KiB.
+    /// The length of the longest reply that the store remembers, in bytes of candid; at most 16 MiB. A sync method whose reply
+    /// is longer traps, which undoes all it did. The effects of an async method stand: its first caller gets the reply, and a
+    /// retry gets [`ReplyDropped`](crate::IdempotencyError::ReplyDropped). Default: 64 KiB.
     #[must_use]
     pub const fn max_reply_bytes(mut self, bytes: u32) -> Self {
         self.max_reply_bytes = bytes;
         self
     }
 
-    /// For how much longer records are kept past their window while there is room: a late retry is then answered, and a
-    /// request without `created_at` does not run again. Not a promise: a full store gives them up, and none is kept for longer than
-    /// some sixty windows. Default: none.
+    /// The time for which the store keeps a record beyond its window while there is room, so that it can still answer a late
+    /// retry of a request without `created_at`. This is no promise: a full store drops these records first, and the store
+    /// keeps none for longer than about 60 windows. Default: zero.
     #[must_use]
     pub const fn retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
     }
 
-    /// When `capacity_bytes` is reached, gives up the replies of the oldest requests instead of refusing new ones. The
-    /// requests stay remembered: a retry is told [`ReplyDropped`](crate::IdempotencyError::ReplyDropped). Replies of up
-    /// to 64 bytes are kept in any case. Default: refuses.
+    /// When [`capacity_bytes`](Self::capacity_bytes) is reached, the store drops the replies of the oldest requests instead of
+    /// refusing new requests. It still remembers those requests: a retry gets
+    /// [`ReplyDropped`](crate::IdempotencyError::ReplyDropped). The store always keeps replies of up to 64 bytes.
+    /// Default: it refuses new requests.
     #[must_use]
     pub const fn drop_replies(mut self) -> Self {
         self.drops_replies = true;
         self
     }
 
-    /// Most lanes of sequence numbers, and scopes with a quota, that are known at a time. Besides `capacity_bytes`, a lane takes
-    /// some 80 bytes (and an eighth of its window) and a scope some 180, and as much again for each quarter of
-    /// [`counter_idle`](Self::counter_idle) in which it is used. When it is reached, requests of others are refused with [`Full`](crate::IdempotencyError::Full)
-    /// until one has been idle for [`counter_idle`](Self::counter_idle). Default: 1,000,000.
+    /// The greatest number of counters that the store holds at a time: one for each lane of sequence numbers, and one for each
+    /// scope with a [`quota`](Self::quota). When it is reached, requests that need another counter are refused with
+    /// [`Full`](crate::IdempotencyError::Full) until one has been idle for [`counter_idle`](Self::counter_idle). At least 2.
+    ///
+    /// A counter takes memory beyond [`capacity_bytes`](Self::capacity_bytes): that of a lane about 80 bytes and 1 byte for
+    /// each 8 numbers of its `max_in_flight`, that of a scope about 180 bytes. It takes as much again in each quarter of
+    /// `counter_idle` in which it is used. Default: 1,000,000.
     #[must_use]
     pub const fn max_counters(mut self, counters: u64) -> Self {
         self.max_counters = counters;
         self
     }
 
-    /// For how long a lane is known after its last request, at least; never less than requests are remembered for, which goes
-    /// for scopes with a quota as well. A lane that
-    /// is not known begins above every number that a forgotten one has used. Default: 30 days.
+    /// The shortest time for which the store keeps the counter of a lane after the lane's last request. It is never shorter
+    /// than requests are remembered for. When a lane whose counter was forgotten comes back, it begins above every number that
+    /// any forgotten lane has used. Default: 30 days.
     #[must_use]
     pub const fn counter_idle(mut self, idle: Duration) -> Self {
         self.counter_idle = idle;
         self
     }
 
-    /// When as many lanes and scopes are known as may be, gives up the idlest before their time to make room for new ones:
-    /// never a lane that was used within the time that requests are remembered for, or a scope of which something counts against
-    /// its quota. Default: refuses new ones.
+    /// When [`max_counters`](Self::max_counters) is reached, the store forgets the counters that have been idle for longest to
+    /// make room for new ones. It never forgets the counter of a lane that was used within the time for which requests are
+    /// remembered, nor that of a scope while requests count against its quota. Default: it refuses requests that need another
+    /// counter.
     #[must_use]
     pub const fn evict_idle_counters(mut self) -> Self {
         self.evicts_idle_counters = true;
         self
     }
 
-    /// Most requests of one scope that are remembered at a time, and most bytes of their replies, each rounded up to 64. More
-    /// are refused with [`QuotaExceeded`](crate::IdempotencyError::QuotaExceeded), so no caller can fill the store alone. A
-    /// caller's requests count together over all endpoints of the store, those of another scope at each endpoint.
+    /// The greatest number of requests that the store remembers for one scope at a time, and of bytes that their replies take,
+    /// each reply rounded up to a multiple of 64. More requests are refused with
+    /// [`QuotaExceeded`](crate::IdempotencyError::QuotaExceeded), so that no caller can fill the store alone. With
+    /// `scope = caller` a caller's requests to all endpoints of the store count together; with any other scope each endpoint
+    /// counts by itself.
     ///
-    /// - A request counts for up to a sixth of window and drift longer than its record is certain to be held. After an upgrade
-    ///   that changed the window it may be a sixth of the longer one, and more after several.
-    /// - While it runs it counts with the largest reply, until its record expires. One that ended without a reply, was
-    ///   interrupted or cut off by an upgrade counts with none.
-    /// - An `Err` that a sync method forgets does not count. One that an async method forgets counts as a request without a
-    ///   reply; what a lane's client has acknowledged counts with its reply. Both take room until they expire.
-    /// - A quota that an upgrade sets counts requests from then on. Whose requests are held already is not known, so a scope may
-    ///   hold its quota beside those, until they expire.
+    /// - A request counts from its beginning until its record expires, and up to 1/6 of window and drift longer. After an
+    ///   upgrade that shortens the window, that is up to 1/6 of the longer one, and after several such upgrades more.
+    /// - While a request runs, it counts with a reply of [`max_reply_bytes`](Self::max_reply_bytes), at most until its record
+    ///   expires. If it ends without a reply, or a trap or an upgrade interrupts it, it counts with no reply.
+    /// - A request of a sync method whose `Err` is forgotten does not count. One of an async method counts with no reply until
+    ///   it would have expired. A reply that the client has acknowledged with `first_incomplete` counts until then, too.
+    /// - When an upgrade sets a quota, requests that the store holds already do not count: it does not know whose they are.
     ///
-    /// Each new request reads and writes what its scope takes. Default: none.
+    /// With a quota each new request reads and writes one counter more. Default: none.
     #[must_use]
     pub const fn quota(mut self, entries: u64, reply_bytes: u64) -> Self {
         self.quota = Some(Quota {
@@ -158,40 +167,39 @@ impl Policy {
         self
     }
 
-    /// Takes all memory when the store is opened that it can ever need for `capacity`, `capacity_bytes` and [`max_counters`](Self::max_counters)
-    /// (set that to 2 where there are neither lanes nor quotas), and never grows it later. If the memory can't grow that far,
-    /// install or upgrade is undone.
+    /// The store takes all the memory that it can ever need when it is opened, and never grows later: enough for
+    /// [`capacity`](Self::capacity), [`capacity_bytes`](Self::capacity_bytes) and [`max_counters`](Self::max_counters) (set
+    /// that to 2 if you use neither lanes nor quotas). If the memory can't grow that far, the install or upgrade is undone.
     ///
-    /// Without it a store grows by a megabyte or more at a time. A `VirtualMemory` of a `MemoryManager` traps where the IC
-    /// grants no more, so in a canister that runs out of stable memory each new request traps: nothing has happened then, and
-    /// retries are answered and what is running is completed as ever, but clients are told `grow failed` rather than
-    /// [`Full`](crate::IdempotencyError::Full), nothing that is only retained is given up, and
-    /// [`drop_replies`](Self::drop_replies) counts for `capacity_bytes` alone.
+    /// Without this, a store grows by 1 MiB or more at a time, and a `VirtualMemory` of a `MemoryManager` traps where the IC
+    /// grants no more. A canister that has no stable memory left then traps with `grow failed` on each new request instead of
+    /// answering [`Full`](crate::IdempotencyError::Full), and drops neither retained records nor replies to make room. Nothing
+    /// is lost in either case: the trap undoes the new request, retries are answered, and running calls are completed.
     ///
-    /// The price is storage that is not used yet: the IC charges some 11 billion cycles a day for each GiB, and the default
-    /// policy takes over 2 GiB. Default: grows as requests come.
+    /// The price is storage that is not used yet. The IC charges about 11 billion cycles a day for each GiB, and the default
+    /// policy takes more than 2 GiB. Default: the store grows with its requests.
     #[must_use]
     pub const fn preallocate(mut self) -> Self {
         self.is_preallocated = true;
         self
     }
 
-    /// The longest time, in ns, for which a request can be remembered from now on.
+    /// The longest time, in ns, for which the store can remember a request from now on.
     pub(crate) fn reach(&self) -> u64 {
         nanos(self.window).saturating_add(2 * nanos(self.drift))
     }
 
-    /// The time in ns for which a tally is kept after its last use: longer than any request that it counts.
+    /// The time in ns for which a counter is kept after its last use: longer than any request that it counts.
     pub(crate) fn keep(&self) -> u64 {
         nanos(self.counter_idle).max(2 * self.reach())
     }
 
-    /// Whether an attempt has run for longer than requests are remembered for.
+    /// Whether an attempt has run for longer than the window.
     pub(crate) fn is_overdue(&self, since: Timestamp, now: Timestamp) -> bool {
         since.plus(self.window) < now
     }
 
-    /// The last instant at which a request is remembered, that instant included.
+    /// The last instant at which the store remembers a request.
     pub(crate) fn expires_at(&self, created_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
         match created_at {
             Some(created_at) => created_at.plus(self.window).plus(self.drift),
@@ -215,7 +223,7 @@ impl Policy {
         }
         if self.max_counters < 2 {
             return Err(
-                "max_counters is under 2: a request may need one for its lane and one for its quota",
+                "max_counters is less than 2: a request may need one counter for its lane and one for its quota",
             );
         }
         if (self.quota).is_some_and(|quota| {

@@ -39,6 +39,7 @@ pub struct Sequence {
 
 /// What came of [`Store::free_lane`](crate::Store::free_lane).
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FreedLane {
     /// The number counts as used and never runs again; the lane goes on with the next one.
     Freed {

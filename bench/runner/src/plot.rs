@@ -7,7 +7,7 @@ use crate::{
 use plotters::{coord::Shift, prelude::*};
 
 /// Where it goes, from the root of the workspace.
-pub(crate) const FILE: &str = "docs/store-cost.svg";
+pub(crate) const FILE: &str = "docs/src/store-cost.svg";
 
 const SIZE: (u32, u32) = (1_080, 400);
 const LEGEND_HEIGHT: u32 = 34;

@@ -73,6 +73,7 @@ pub struct Store<M: Memory> {
 
 /// How full a store is.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Requests held.
     pub entries: u64,

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// Why a memory could not be opened as a store. Nothing in it was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The memory holds something else.
     Foreign {
@@ -35,6 +36,7 @@ pub enum OpenError {
 /// rather than taken for a new one. [`IdempotencyError::StoreDamaged`](crate::IdempotencyError::StoreDamaged) tells the
 /// client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Damaged;
 
 impl fmt::Display for Damaged {

@@ -1,0 +1,25 @@
+//! The pages of the book as doctests: each of their Rust blocks must compile. `tests/tables.rs` checks what their tables name.
+
+#![forbid(unsafe_code)]
+
+/// One module for each page with examples.
+#[cfg(doctest)]
+macro_rules! pages {
+    ($($page:ident: $file:literal)*) => {$(
+        #[doc = include_str!(concat!("src/", $file))]
+        mod $page {}
+    )*};
+}
+
+#[cfg(doctest)]
+pages! {
+    adopting: "adopting.md"
+    asynchronous: "async.md"
+    choosing_a_key: "choosing-a-key.md"
+    errors: "errors.md"
+    getting_started: "getting-started.md"
+    policy: "policy.md"
+    sequence_numbers: "sequence-numbers.md"
+    testing: "testing.md"
+    upgrades: "upgrades.md"
+}
