@@ -23,7 +23,7 @@ pub struct Request<F = Fingerprint> {
     pub created_at: Option<Timestamp>,
     /// Its place in its lane, where it is identified by its number: then `identity` is [`Identity::of_number`].
     pub sequence: Option<Sequence>,
-    /// Whose quota it counts against, as [`Identity::of_scope`] gives it; needed where the policy has a quota.
+    /// The scope whose quota it counts against, as [`Identity::of_scope`] gives it. It is needed where the policy has a quota.
     pub scope: Option<Identity>,
 }
 
@@ -56,12 +56,13 @@ pub enum Decision {
 /// | absent | otherwise | execute |
 /// | the store's memory is damaged | any | [`StoreDamaged`](IdempotencyError::StoreDamaged) |
 ///
-/// No call is known to end in any time: a callee may hold one for ever, and a future whose guard traps in the cleanup neither
-/// goes on nor is dropped. So what has run for longer than the window is unknown. When its record expires it counts against no
-/// quota and its room goes to others, and it still does not run again: the heap remembers it until it ends, or the heap does.
+/// There is no time within which a call must end: a callee may hold it for ever, and a future whose guard traps in the cleanup
+/// neither goes on nor is dropped. So a request that has run for longer than the window is unknown. When its record expires, it
+/// no longer counts against a quota and its room goes to other requests. It still does not run again: the heap remembers it
+/// until it ends, or until the heap is gone.
 ///
-/// The look-up comes first, so a retry of something done is answered however late it comes and however full the store
-/// is. Only a request that passes everything else makes the store give up an expired slice.
+/// The look-up comes first, so a retry of a request that was done is answered however late it comes and however full the store
+/// is. Only a request that passes everything else makes the store forget an expired partition.
 pub fn admit<M: Memory, F: Fingerprinted>(
     store: &Store<M>,
     request: &Request<F>,

@@ -1,25 +1,25 @@
-//! What one scope takes of a store: counted exactly when it is added, and let go a little late.
+//! How much of the store one scope takes. A request counts from the moment it begins, and a little longer than it is remembered.
 //!
-//! Requests are forgotten many at a time, and none is looked at then. So what they take is counted by the time at which they
-//! expire, in eight buckets of a sixth of the reach each: a bucket that is over counts no more. A scope is charged for no
-//! less than what the store holds of the requests that were admitted under a quota:
+//! The store forgets many requests at a time without looking at them. So the counter of a scope adds up what its requests take by
+//! the time at which they expire, in eight buckets of 1/6 of the reach each. A bucket whose end is past no longer counts. A scope
+//! is charged for at least what the store holds of the requests that were admitted under a quota:
 //!
 //! | request | counts as |
 //! |---|---|
 //! | running | one request, and room for the largest reply for as long as it is remembered |
 //! | ended with a reply | one request and its reply |
 //! | ended without one, interrupted, or cut off by an upgrade | one request |
-//! | released, as it did nothing | one request: its record lies there until its slice goes, and who could leave as many of those as he likes would fill the memory of all |
+//! | released because it did nothing | one request: its record takes memory until its partition is forgotten, so a caller could fill the memory with such records |
 //!
-//! Nothing is ever taken back: a request is added when it begins, its reply when it ends, and what is reserved for one that
-//! runs is known on the heap alone, so that an upgrade leaves no trace of it.
+//! The counter never subtracts. It adds a request when the request begins, and its reply when it ends. Only the heap knows what is
+//! reserved for a running request, so nothing of that is left after an upgrade.
 //!
-//! What runs on when its record has expired counts no more; when it ends it is remembered, and counts, for another window, if
-//! its scope is within its quota then.
+//! A request that runs on after its record has expired does not count. When it ends, the store remembers it for another window, and
+//! it counts again, if its scope is within its quota then.
 //!
-//! It is charged for more than that in two cases. Of a request that is counted again, as it ran on, both count for up to
-//! a sixth of the reach. And after an upgrade that changed the window
-//! there may be more ends than buckets: then the two that are closest become one, which counts until the later end.
+//! A scope is charged for more than the store holds in two cases. A request that counts again because it ran on may count twice
+//! for up to 1/6 of the reach. And after an upgrade that changed the window there may be more ends than buckets: then the two
+//! closest buckets become one, which counts until the later end.
 
 use crate::{
     error::IdempotencyError,

@@ -1,27 +1,27 @@
-//! Sequence numbers: which numbers of a lane were used, and which may be used next.
+//! Sequence numbers: which numbers of a lane were used, and which may run next.
 //!
-//! A *lane* is a counter of one scope (by default the caller) at one endpoint; with `lane = EXPR` a scope has several. Of
-//! each the store keeps, in some 70 bytes and one bit for each number that may be in flight, the first number that was not used and
-//! which after it were. The replies are records like any other, found by lane and number.
+//! Each scope (by default each caller) has one *lane* at an endpoint; with `lane = EXPR` it has several. The store keeps a
+//! counter for each lane: the first number that was not used, and which of the numbers after it were. That takes about 70 bytes,
+//! and one bit for each number that may be in flight. The replies are records like any other, found by lane and number.
 //!
-//! - *Strict*, `max_in_flight = 1`: exactly the next number runs, and only when the one before has ended. One whose outcome is
-//!   unknown blocks its lane: it stays [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown), also when its record has
+//! - *Strict*, `max_in_flight = 1`: only the next number runs, and only after the one before has ended. A number whose outcome
+//!   is unknown holds up its lane. It stays [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown), even when its record has
 //!   expired, until an operator settles it with [`Store::free_lane`](crate::Store::free_lane) or the lane is forgotten.
-//! - *Pipelined*, `max_in_flight = N`: each number from the first unused one on, and less than N beyond it, runs, in any order.
-//!   One that is lost blocks nobody until all that may be in flight are; one whose outcome is unknown blocks nobody at all, and when its
-//!   record has expired it is a number that was used, like any other.
+//! - *Pipelined*, `max_in_flight = N`: each number from the first unused one on that is less than N beyond it may run, in any
+//!   order. A number that never arrives holds up its lane only when the N − 1 numbers after it are used. A number whose outcome is
+//!   unknown does not hold up its lane; when its record has expired it counts as used, like any other.
 //!
 //! # Forgetting a lane
-//! A counter that begins at 0 again would let every old request run again (as accounts that were reaped and came back did
-//! on a well-known chain). So the store keeps a *floor* for all lanes together, above every number that a forgotten lane has
-//! used, and a lane that is not known begins there. A client asks [`Store::next_number`](crate::Store::next_number) where it
-//! stands.
+//! If a forgotten lane began at 0 again, every old request could run again (this happened to accounts that were deleted and
+//! made again on a well-known chain). So the store keeps one *floor* for all lanes: it is above every number that a forgotten
+//! lane has used, and a lane without a counter begins there. A client asks
+//! [`Store::next_number`](crate::Store::next_number) where its lane goes on.
 
 use crate::{error::IdempotencyError, identity::Identity, time::Timestamp};
 use candid::CandidType;
 use serde::Deserialize;
 
-/// Most numbers of a lane that may be in flight at a time.
+/// The greatest number of numbers of a lane that may be in flight at a time.
 pub const MOST_IN_FLIGHT: u16 = 1_024;
 
 /// A request's place in its lane.
@@ -33,27 +33,27 @@ pub struct Sequence {
     pub number: u64,
     /// How many numbers may be under way at a time: 1 is strict.
     pub max_in_flight: u16,
-    /// The client has received the replies to all numbers below this one, and does not ask for them again.
+    /// The client has the replies to all numbers below this one, and will not send those requests again.
     pub first_incomplete: Option<u64>,
 }
 
-/// What came of [`Store::free_lane`](crate::Store::free_lane).
+/// The result of [`Store::free_lane`](crate::Store::free_lane).
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FreedLane {
-    /// The number counts as used and never runs again; the lane goes on with the next one.
+    /// The number counts as used now and never runs again. The lane goes on with the next number.
     Freed {
-        /// When the number began.
+        /// The time at which the request with this number began.
         since: Timestamp,
     },
-    /// The number is running, and the lane goes on when it has ended. Nothing has changed.
+    /// The request with this number is running. The lane goes on when it has ended. Nothing has changed.
     Running {
-        /// When it began.
+        /// The time at which it began.
         since: Timestamp,
     },
     /// The lane does not wait for this number. Nothing has changed.
     NotStuck {
-        /// The number with which the lane goes on, or for which it waits.
+        /// The number with which the lane goes on, or for whose request it waits.
         next: u64,
     },
 }

@@ -11,15 +11,15 @@ pub const MAX_KEY_BYTES: usize = 256;
 /// Enough for most keys: growing step by step takes longer than allocating too much.
 const USUAL_KEY_BYTES: usize = 128;
 
-/// A value that can stand for a request, a scope or a lane, or be compared in a retry: anything that turns into bytes.
+/// A value that can identify a request, a scope or a lane, or be compared in a retry: anything that can be written as bytes.
 ///
 /// Implemented for integers, text, bytes, principals, options, vectors, maps, sets, tuples of these, and references to them. A
 /// tuple lists several fields: `key = (arg.to, arg.amount)`. Where a value stands alone, `Some(x)` is the same as `x`, and
-/// `None` is no value: a request without a key. So an argument's field may become optional, or required, without a request
-/// becoming another. Inside a tuple `None` is a value like any other, and `Some(x)` differs from `x`.
+/// `None` is no value: a request without a key. So a field of an argument may become optional, or required, and requests stay the
+/// same. Inside a tuple `None` is a value like any other, and `Some(x)` differs from `x`.
 ///
-/// Values with the same candid type are written alike, such as `Nat` and `u128`, or `String` and `&str`; maps and sets in
-/// the order of what is written for their entries, whatever order they are iterated in.
+/// Values of Rust types with the same candid type are written in the same way, such as `Nat` and `u128`, or `String` and `&str`.
+/// The entries of maps and sets are written in one order, whatever order they are iterated in.
 ///
 /// For a type of your own, write its fields:
 ///
@@ -78,8 +78,8 @@ impl KeyWriter {
         writer
     }
 
-    /// Appends one part of the key. A part over [`MAX_KEY_BYTES`] makes the request be refused; what is compared in a retry
-    /// may be longer.
+    /// Appends one part of the key. A request whose key has a part of more than [`MAX_KEY_BYTES`] is refused. A part of a
+    /// fingerprint may be longer.
     pub fn bytes(&mut self, part: &[u8]) {
         self.longest_part = self.longest_part.max(part.len());
         self.content_bytes = self.content_bytes.saturating_add(part.len());

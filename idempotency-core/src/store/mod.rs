@@ -1,6 +1,6 @@
 //! The deduplication store: every remembered request, in stable memory, with nothing to do at an upgrade.
 //!
-//! It keeps its rows in a [table](crate::table), which knows nothing of what they mean:
+//! It keeps its rows in a table (the module `table`), which knows nothing of what they mean:
 //!
 //! - A *record* (`record.rs`) is what is kept of a request: 44 bytes, and a reply of up to 64. A partition holds those that expire within the
 //!   same 1/32 of window and drift (up to 1/8 where much is retained).
@@ -55,10 +55,10 @@ use std::{
     fmt,
 };
 
-/// Every remembered request of one or more endpoints. It lives in a `thread_local!`, as other stable structures do.
+/// Remembers the requests of one or more endpoints. It lives in a `thread_local!`, as other stable structures do.
 ///
-/// It owns the [`Memory`] it is given, for good: give it a `MemoryId` of its own. Of two stores of a heap that have opened one
-/// memory, the first refuses every request from then on as [`Damaged`]. Its heap does not grow with the requests that it holds.
+/// It owns its [`Memory`] for good: give it a `MemoryId` that nothing else uses. If a second store opens the same memory, the
+/// first one refuses every request from then on as [`Damaged`]. The heap that a store takes does not grow with its requests.
 pub struct Store<M: Memory> {
     policy: Policy,
     inner: RefCell<Contents<M>>,
@@ -75,21 +75,22 @@ pub struct Store<M: Memory> {
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Requests held.
+    /// The number of requests that the store holds, expired ones included until they are forgotten.
     pub entries: u64,
-    /// Most requests that may be held.
+    /// The greatest number of requests that it may hold.
     pub capacity: u64,
-    /// Bytes charged: 128 for each request, also one that was released, until its partition goes; its reply if that is over 64
-    /// bytes, and while it runs room for the largest.
+    /// The number of bytes that count against `capacity_bytes`: for each request 128 bytes, and its reply if that is longer
+    /// than 64 bytes; for each running request the longest reply instead. A request whose `Err` was forgotten counts with 128
+    /// bytes until it would have expired.
     pub bytes: u64,
-    /// Most bytes that may be charged.
+    /// The greatest number of bytes that may count.
     pub capacity_bytes: u64,
-    /// When the next requests expire: they are forgotten together, within 1/32 of the window, or up to 1/8
-    /// with a [`Policy::retention`] of more than fourteen windows.
+    /// The time at which the store can forget the oldest requests. It forgets those together that expire within the same 1/32
+    /// of the window, or up to 1/8 with a [`Policy::retention`] of more than 14 windows.
     pub oldest_expiry: Option<Timestamp>,
-    /// Lanes of sequence numbers and scopes with a quota that are known.
+    /// The number of counters that the store holds: one for each lane of sequence numbers and each scope with a quota.
     pub counters: u64,
-    /// How many times a fresh heap (an install or upgrade) has opened the store.
+    /// The number of installations and upgrades after which the store was opened.
     pub incarnation: u64,
 }
 
@@ -102,12 +103,12 @@ impl<M: Memory> Store<M> {
     /// Opens the store in `memory`, or makes a new one if the memory was never used.
     ///
     /// # Panics
-    /// Traps with the [`OpenError`] if the memory can't be opened: an upgrade that would lose the store is undone. Outside a
-    /// canister, that is in a native test, there is no clock: use [`Store::open`] there.
+    /// Traps with the [`OpenError`] if the memory can't be opened, so that an upgrade which would lose the store is undone.
+    /// Panics outside of a canister, where there is no clock: use [`Store::open`] in a native test.
     pub fn new(memory: M, policy: Policy) -> Self {
         if cfg!(not(target_family = "wasm")) {
             panic!(
-                "idempotency: `Store::new` reads the canister's clock, and this is no canister; in a native test make the \
+                "idempotency: `Store::new` reads the clock of a canister, and this is not one; in a native test make the \
                  store with `Store::open(memory, policy, Timestamp::from_nanos(0))`"
             );
         }
@@ -115,14 +116,16 @@ impl<M: Memory> Store<M> {
             .unwrap_or_else(|error| panic!("idempotency: {error}"))
     }
 
-    /// As [`Store::new`], with the present time as an argument and errors as values.
+    /// Does the same as [`Store::new`], with the time as an argument and the error as a value.
     ///
     /// # Errors
     /// [`OpenError`]; the memory is unchanged.
     pub fn open(memory: M, policy: Policy, now: Timestamp) -> Result<Self, OpenError> {
         policy.check().map_err(OpenError::InvalidPolicy)?;
         if policy.max_reply_bytes > MAX_REPLY_BYTES {
-            return Err(OpenError::InvalidPolicy("max_reply_bytes is over 16 MiB"));
+            return Err(OpenError::InvalidPolicy(
+                "max_reply_bytes is more than 16 MiB",
+            ));
         }
         if RECORD_BYTES + u64::from(policy.max_reply_bytes) > policy.capacity_bytes {
             return Err(OpenError::InvalidPolicy(
@@ -176,8 +179,8 @@ impl<M: Memory> Store<M> {
         &self.policy
     }
 
-    /// Until when, that instant included, a request is certain to be remembered; `None` if it is not known. It is a little
-    /// more than the policy's window, and with [`Policy::retention`] the request may be remembered for longer.
+    /// The last instant at which the store is certain to remember a request; `None` if it does not know the request. It is a
+    /// little later than the policy says, and with a [`Policy::retention`] the store may remember the request for longer.
     ///
     /// # Errors
     /// [`Damaged`].

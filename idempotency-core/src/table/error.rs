@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a memory could not be opened as a store. Nothing in it was changed.
+/// Why a memory could not be opened as a store. The memory is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -23,7 +23,7 @@ pub enum OpenError {
         /// A bit for each of them.
         found: u64,
     },
-    /// The memory begins as a store, and its header contradicts itself.
+    /// The memory begins like that of a store, and its header contradicts itself.
     Damaged,
     /// The memory could not grow to hold an empty store.
     OutOfMemory,
@@ -31,10 +31,9 @@ pub enum OpenError {
     InvalidPolicy(&'static str),
 }
 
-/// What the store's memory holds contradicts itself, or another store was opened on the same memory: something else writes to
-/// it. Where this is returned a request is refused
-/// rather than taken for a new one. [`IdempotencyError::StoreDamaged`](crate::IdempotencyError::StoreDamaged) tells the
-/// client.
+/// The store's memory contradicts itself, or another store was opened on it: something else has written to it. A request that
+/// meets the damage is refused with [`IdempotencyError::StoreDamaged`](crate::IdempotencyError::StoreDamaged), and not taken
+/// for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damaged;
@@ -43,7 +42,7 @@ impl fmt::Display for Damaged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the memory of the store contradicts itself, or a second store was opened on it: something else wrote to it; give each store a MemoryId of its own; restore a snapshot, or give this one a new MemoryId and lose its records"
+            "the store's memory contradicts itself, or a second store was opened on it; give each store a MemoryId that nothing else uses; to repair this one, restore a snapshot, or give it a new MemoryId and lose its records"
         )
     }
 }
@@ -61,23 +60,23 @@ impl fmt::Display for OpenError {
         match self {
             Self::Foreign { found } => write!(
                 f,
-                "the memory given to the store begins with {found:02x?}: it belongs to something else; give the store a MemoryId that nothing else uses"
+                "the store's memory begins with {found:02x?}, so it belongs to something else; give the store a MemoryId that nothing else uses"
             ),
             Self::UnknownVersion { found, known } => write!(
                 f,
-                "the store was written in layout version {found}, this library knows version {known}; deploy the version of the library that wrote it, or a later one"
+                "the store has layout version {found}, and this library knows version {known}; deploy the version of the library that wrote the store, or a later one"
             ),
             Self::UnknownFeatures { found } => write!(
                 f,
-                "the store has features that this library does not know, {found:#x}; deploy the version of the library that wrote it, or a later one"
+                "the store has features {found:#x}, which this library does not know; deploy the version of the library that wrote the store, or a later one"
             ),
             Self::Damaged => write!(
                 f,
-                "the memory given to the store has its header but not what the header describes: something else wrote to it; restore a snapshot, or give the store a new MemoryId and lose its records"
+                "the store's memory does not hold what its header describes, so something else wrote to it; restore a snapshot, or give the store a new MemoryId and lose its records"
             ),
             Self::OutOfMemory => write!(
                 f,
-                "the store's memory can't grow; free stable memory or raise its limit"
+                "the store's memory can't grow; free stable memory, or raise the canister's limit"
             ),
             Self::InvalidPolicy(why) => write!(f, "the store's policy can't work: {why}"),
         }
