@@ -1,6 +1,11 @@
 //! What a retry must have in common with the original.
 
-use super::{Argument, CHOSEN, Key, KeyWriter, Scope};
+use super::{
+    argument::Argument,
+    encoding::CHOSEN,
+    key::{Key, KeyWriter},
+    scope::Scope,
+};
 use crate::time::Timestamp;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::{hash::Hasher, num::NonZeroU64};

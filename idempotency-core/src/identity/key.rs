@@ -1,6 +1,6 @@
 //! What can be a request key.
 
-use super::{put_length, put_sized};
+use super::encoding::{put_length, put_sized};
 use crate::{error::IdempotencyError, time::Timestamp};
 use candid::{Int, Nat, Principal};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

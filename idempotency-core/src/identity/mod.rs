@@ -47,108 +47,23 @@
 //! give the same bytes. A length takes one byte up to 254, and nine above (255, then eight bytes): BLAKE3 takes
 //! 64 bytes at a time, and a UUID as key, a name of 14 letters and a user's principal are just one such step.
 
+mod argument;
+mod encoding;
 mod fingerprint;
 mod key;
+mod request_key;
+mod scope;
 mod values;
 
+pub use argument::Argument;
 pub use fingerprint::{Compared, Digest, Fingerprint, Fingerprinted, LazyFingerprint};
 pub use key::{Key, KeyWriter, MAX_KEY_BYTES};
+pub use request_key::{LaneKey, RequestKey};
+pub use scope::Scope;
 
 use crate::error::IdempotencyError;
 use candid::Principal;
-use std::cell::OnceCell;
-
-/// Who shares the key space.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Each caller has keys of its own.
-    Caller,
-    /// All callers of the endpoint share one key space.
-    Global,
-    /// Requests with an equal value of this share a key space, for example those of an account.
-    Of(KeyWriter),
-}
-
-impl Scope {
-    /// The scope of an expression's value; all requests whose value is `None` share one.
-    pub fn of(value: &(impl Key + ?Sized)) -> Self {
-        Self::Of(KeyWriter::of(value))
-    }
-}
-
-/// The request id within its endpoint and scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestKey(KeyWriter);
-
-impl RequestKey {
-    /// The key of an expression's value; `None` if the value is `None`: the request brings no key.
-    pub fn of(value: &(impl Key + ?Sized)) -> Option<Self> {
-        let key = KeyWriter::of(value);
-        (!key.is_absent()).then_some(Self(key))
-    }
-
-    /// `key = args`: all arguments by value.
-    pub fn of_argument(argument: &Argument<'_>) -> Self {
-        let mut key = KeyWriter::default();
-        key.bytes(blake3::hash(argument.hashed()).as_bytes());
-        Self(key)
-    }
-}
-
-/// A call's argument as it was sent.
-#[derive(Debug)]
-pub struct Argument<'a> {
-    bytes: &'a [u8],
-    hashed: OnceCell<Vec<u8>>,
-}
-
-impl<'a> Argument<'a> {
-    /// The encoded arguments of a call, as `candid::encode_args` gives them.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            hashed: OnceCell::new(),
-        }
-    }
-
-    /// What stands for it in hashes, made when it is first needed.
-    fn hashed(&self) -> &[u8] {
-        self.hashed.get_or_init(|| {
-            let mut hashed = Vec::with_capacity(self.bytes.len().max(USUAL_ARGUMENT_BYTES));
-            hashed.push(ARGUMENT_VALUES);
-            if values::write(self.bytes, &mut hashed).is_none() {
-                hashed.clear();
-                hashed.push(ARGUMENT_BYTES);
-                hashed.extend_from_slice(self.bytes);
-            }
-            hashed
-        })
-    }
-}
-
-/// Enough for the arguments of most calls: growing step by step takes longer than allocating too much.
-const USUAL_ARGUMENT_BYTES: usize = 256;
-
-/// Which of its scope's lanes a sequence number belongs to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LaneKey(KeyWriter);
-
-impl LaneKey {
-    /// `lane = EXPR`; a value of `None` is the lane of an endpoint without the option.
-    pub fn of(value: &(impl Key + ?Sized)) -> Self {
-        Self(KeyWriter::of(value))
-    }
-}
-
-// What goes first into an identity: what it is of. Another way of hashing must have another number.
-const REQUEST: u8 = 1;
-const LANE: u8 = 2;
-const NUMBER: u8 = 3;
-const SCOPE: u8 = 4;
-const CALLER: u8 = 5;
-const ARGUMENT_VALUES: u8 = 6;
-const ARGUMENT_BYTES: u8 = 7;
-const CHOSEN: u8 = 8;
+use encoding::{CALLER, LANE, NUMBER, REQUEST, SCOPE, put_sized};
 
 /// The name under which a record is stored: 24 bytes of a BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -246,26 +161,10 @@ fn start(
     Ok(hashed)
 }
 
-/// A length in as few bytes as tell where it ends.
-fn put_length(hashed: &mut Vec<u8>, length: usize) {
-    const LONG: u8 = u8::MAX;
-    match u8::try_from(length) {
-        Ok(short) if short < LONG => hashed.push(short),
-        _ => {
-            hashed.push(LONG);
-            hashed.extend_from_slice(&(length as u64).to_le_bytes());
-        }
-    }
-}
-
-fn put_sized(hashed: &mut Vec<u8>, bytes: &[u8]) {
-    put_length(hashed, bytes.len());
-    hashed.extend_from_slice(bytes);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::encoding::put_length;
     use std::collections::BTreeSet;
 
     fn identity(endpoint: &str, scope: &Scope, caller: &Principal, key: &impl Key) -> Identity {

@@ -35,7 +35,7 @@
 //! func         21, length and bytes of the service, then of the method
 //! ```
 
-use super::put_length;
+use super::encoding::put_length;
 
 /// How deep values may lie in each other. Candid's own decoder gives up at 512 within a Rust type.
 const MOST_DEPTH: u32 = 512;
