@@ -1,7 +1,7 @@
 //! How much of the store one scope takes. A request counts from the moment it begins, and a little longer than it is remembered.
 //!
 //! The store forgets many requests at a time without looking at them. So the counter of a scope adds up what its requests take by
-//! the time at which they expire, in eight buckets of 1/6 of the reach each. A bucket whose end is past no longer counts. A scope
+//! the time at which they expire, in eight shares of 1/6 of the reach each. A share whose end is past no longer counts. A scope
 //! is charged for at least what the store holds of the requests that were admitted under a quota:
 //!
 //! | request | counts as |
@@ -18,8 +18,8 @@
 //! it counts again, if its scope is within its quota then.
 //!
 //! A scope is charged for more than the store holds in two cases. A request that counts again because it ran on may count twice
-//! for up to 1/6 of the reach. And after an upgrade that changed the window there may be more ends than buckets: then the two
-//! closest buckets become one, which counts until the later end.
+//! for up to 1/6 of the reach. And after an upgrade that changed the window there may be more ends than shares: then the two
+//! closest shares become one, which counts until the later end.
 
 use crate::{
     error::IdempotencyError,
@@ -27,19 +27,19 @@ use crate::{
     time::Timestamp,
 };
 
-const BUCKETS: usize = 8;
-const BUCKETS_IN_REACH: u64 = 6;
-const BUCKET_BYTES: usize = 16;
+const SHARES: usize = 8;
+const SHARES_IN_REACH: u64 = 6;
+const SHARE_BYTES: usize = 16;
 
 /// Reply bytes are counted in units of this, rounded up.
-const UNIT_BYTES: u64 = 64;
+const REPLY_UNIT_BYTES: u64 = 64;
 
 /// What a scope takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
     now: u64,
     /// By their ends.
-    buckets: Vec<Bucket>,
+    shares: Vec<Share>,
     /// Attempts that are running: room is kept for their replies.
     running: u64,
     /// Units of the largest reply, with which what is running counts.
@@ -47,7 +47,7 @@ pub(crate) struct Usage {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bucket {
+struct Share {
     /// It counts up to and including this time, ns.
     end: u64,
     entries: u32,
@@ -59,7 +59,7 @@ impl Usage {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             now: now.as_nanos(),
-            buckets: vec![],
+            shares: vec![],
             running: 0,
             largest: 0,
         }
@@ -71,14 +71,14 @@ impl Usage {
             let digits = bytes.iter().rev();
             digits.fold(0, |all, byte| all << 8 | u64::from(*byte))
         };
-        let buckets = bytes.chunks_exact(BUCKET_BYTES).map(|bytes| Bucket {
+        let shares = bytes.chunks_exact(SHARE_BYTES).map(|bytes| Share {
             end: number(&bytes[..8]),
             entries: number(&bytes[8..12]) as u32,
             units: number(&bytes[12..]) as u32,
         });
-        let buckets = buckets.filter(|bucket| bucket.end >= now.as_nanos());
+        let shares = shares.filter(|share| share.end >= now.as_nanos());
         Self {
-            buckets: buckets.collect(),
+            shares: shares.collect(),
             ..Self::new(now)
         }
     }
@@ -91,31 +91,31 @@ impl Usage {
 
     /// Always of the same length, so that it can be overwritten where it lies.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(BUCKETS * BUCKET_BYTES);
-        for bucket in &self.buckets {
-            bytes.extend_from_slice(&bucket.end.to_le_bytes());
-            bytes.extend_from_slice(&bucket.entries.to_le_bytes());
-            bytes.extend_from_slice(&bucket.units.to_le_bytes());
+        let mut bytes = Vec::with_capacity(SHARES * SHARE_BYTES);
+        for share in &self.shares {
+            bytes.extend_from_slice(&share.end.to_le_bytes());
+            bytes.extend_from_slice(&share.entries.to_le_bytes());
+            bytes.extend_from_slice(&share.units.to_le_bytes());
         }
-        bytes.resize(BUCKETS * BUCKET_BYTES, 0);
+        bytes.resize(SHARES * SHARE_BYTES, 0);
         bytes
     }
 
     /// The requests and the bytes of replies that it is charged for at a time, if nothing happens until then.
     pub(crate) fn taken(&self, at: u64) -> (u64, u64) {
-        let buckets = self.buckets.iter().filter(|bucket| bucket.end >= at);
+        let shares = self.shares.iter().filter(|share| share.end >= at);
         let (mut entries, mut units) = (0, 0);
-        for bucket in buckets {
-            entries += u64::from(bucket.entries);
-            units += u64::from(bucket.units);
+        for share in shares {
+            entries += u64::from(share.entries);
+            units += u64::from(share.units);
         }
         let reserved = self.running * u64::from(self.largest);
-        (entries, (units + reserved) * UNIT_BYTES)
+        (entries, (units + reserved) * REPLY_UNIT_BYTES)
     }
 
     /// The last time at which any of it counts that is not running.
     pub(crate) fn counts_until(&self) -> u64 {
-        self.buckets.last().map_or(0, |bucket| bucket.end)
+        self.shares.last().map_or(0, |share| share.end)
     }
 
     /// Whether one more request with the largest reply is within the quota.
@@ -128,7 +128,7 @@ impl Usage {
         if has_room(&self.now) {
             return Ok(());
         }
-        let mut later = (self.buckets.iter()).map(|bucket| bucket.end.saturating_add(1));
+        let mut later = (self.shares.iter()).map(|share| share.end.saturating_add(1));
         // When room for replies to come is in the way, nobody knows until when.
         let soon = Timestamp::from_nanos(self.now.saturating_add(1));
         let retry_after = later.find(has_room).map_or(soon, Timestamp::from_nanos);
@@ -154,37 +154,37 @@ impl Usage {
     }
 
     fn count(&mut self, until: Timestamp, entries: u32, reply_bytes: u64, policy: &Policy) -> u64 {
-        let length = (policy.reach() / BUCKETS_IN_REACH).max(1);
+        let length = (policy.reach() / SHARES_IN_REACH).max(1);
         let end = until.as_nanos().div_ceil(length).saturating_mul(length);
-        let place = self.buckets.partition_point(|bucket| bucket.end < end);
-        if self.buckets.get(place).is_none_or(|found| found.end != end) {
-            let bucket = Bucket {
+        let place = self.shares.partition_point(|share| share.end < end);
+        if self.shares.get(place).is_none_or(|found| found.end != end) {
+            let share = Share {
                 end,
                 entries: 0,
                 units: 0,
             };
-            self.buckets.insert(place, bucket);
+            self.shares.insert(place, share);
         }
-        self.buckets[place].add(entries, units(reply_bytes));
-        if self.buckets.len() > BUCKETS {
+        self.shares[place].add(entries, units(reply_bytes));
+        if self.shares.len() > SHARES {
             self.join_closest();
         }
-        let place = self.buckets.partition_point(|bucket| bucket.end < end);
-        self.buckets.get(place).map_or(end, |bucket| bucket.end)
+        let place = self.shares.partition_point(|share| share.end < end);
+        self.shares.get(place).map_or(end, |share| share.end)
     }
 
-    /// Makes one of the two buckets that are closest.
+    /// Makes one of the two shares that are closest.
     fn join_closest(&mut self) {
-        let pairs = self.buckets.windows(2).enumerate();
+        let pairs = self.shares.windows(2).enumerate();
         let gaps = pairs.map(|(place, pair)| (pair[1].end.saturating_sub(pair[0].end), place));
         if let Some((_, place)) = gaps.min() {
-            let Bucket { entries, units, .. } = self.buckets.remove(place);
-            self.buckets[place].add(entries, units);
+            let Share { entries, units, .. } = self.shares.remove(place);
+            self.shares[place].add(entries, units);
         }
     }
 }
 
-impl Bucket {
+impl Share {
     fn add(&mut self, entries: u32, units: u32) {
         self.entries = self.entries.saturating_add(entries);
         self.units = self.units.saturating_add(units);
@@ -192,5 +192,5 @@ impl Bucket {
 }
 
 fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
+    u32::try_from(bytes.div_ceil(REPLY_UNIT_BYTES)).unwrap_or(u32::MAX)
 }

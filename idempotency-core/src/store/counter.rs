@@ -15,7 +15,7 @@
 
 use crate::{
     identity::Identity,
-    table::{BlobPlace, Damaged, Family, Kind, Row, RowBytes, TERMINATOR, tail, take},
+    table::{BlobPlace, Damaged, Family, Kind, Row, RowBytes, TERMINATOR, field, tail},
     time::Timestamp,
 };
 
@@ -81,7 +81,7 @@ fn body_bytes(bytes: &[u8]) -> Option<usize> {
 
 fn last_use(bytes: &[u8]) -> u64 {
     let mut rest = &bytes[4..];
-    u64::from_le_bytes(take(&mut rest))
+    u64::from_le_bytes(field(&mut rest))
 }
 
 /// Counters, and what the store knows of each partition of them.
@@ -137,7 +137,7 @@ impl Family for Counters {
         Ok(Some(Row {
             length: (FIXED_BYTES + body_bytes).next_multiple_of(4),
             time: last_use(bytes),
-            tail: take(&mut tail),
+            tail: field(&mut tail),
         }))
     }
 

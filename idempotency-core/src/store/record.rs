@@ -20,7 +20,7 @@
 
 use crate::{
     identity::{Digest, Fingerprint, Identity},
-    table::{BlobPlace, Damaged, Family, Kind, Row, RowBytes, TERMINATOR, tail, take},
+    table::{BlobPlace, Damaged, Family, Kind, Row, RowBytes, TERMINATOR, field, tail},
     time::Timestamp,
 };
 
@@ -197,12 +197,12 @@ impl<'a> RecordBytes<'a> {
 
     fn tail(&self) -> [u8; 16] {
         let mut rest = &self.0[28..];
-        take(&mut rest)
+        field(&mut rest)
     }
 
     fn since(&self) -> u64 {
         let mut rest = &self.0[4..];
-        u64::from_le_bytes(take(&mut rest))
+        u64::from_le_bytes(field(&mut rest))
     }
 
     fn body_bytes(&self) -> usize {
@@ -213,7 +213,7 @@ impl<'a> RecordBytes<'a> {
     fn reply_place(&self) -> Option<BlobPlace> {
         let mut body = &self.0[self.body_place()..];
         (self.body_bytes() > inline_bytes(self.has_chosen()))
-            .then(|| BlobPlace::from_bytes(take(&mut body)))
+            .then(|| BlobPlace::from_bytes(field(&mut body)))
     }
 
     /// The record, with a reply that lies elsewhere as `read_reply` gives it.
@@ -222,18 +222,18 @@ impl<'a> RecordBytes<'a> {
         read_reply: impl FnOnce(BlobPlace, usize) -> Result<State, Damaged>,
     ) -> Result<Record, Damaged> {
         let mut rest = &self.0[4..];
-        let since = Timestamp::from_nanos(u64::from_le_bytes(take(&mut rest)));
-        let argument = Digest::from_bytes(take(&mut rest));
+        let since = Timestamp::from_nanos(u64::from_le_bytes(field(&mut rest)));
+        let argument = Digest::from_bytes(field(&mut rest));
         let mut body = &self.0[FIXED_BYTES..];
         let chosen = match self.has_chosen() {
-            true => Digest::from_bytes(take(&mut body)),
+            true => Digest::from_bytes(field(&mut body)),
             false => None,
         };
         let fingerprint = Fingerprint { argument, chosen };
         let state = match (self.state(), self.reply_place()) {
             (1, None) if self.body_bytes() == ATTEMPT_BYTES => State::Pending(Attempt {
-                incarnation: u64::from_le_bytes(take(&mut body)),
-                number: u64::from_le_bytes(take(&mut body)),
+                incarnation: u64::from_le_bytes(field(&mut body)),
+                number: u64::from_le_bytes(field(&mut body)),
             }),
             (2, None) => State::Interrupted,
             (3, None) => State::Done(body[..self.body_bytes()].to_vec()),

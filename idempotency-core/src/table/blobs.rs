@@ -10,7 +10,7 @@ use ic_stable_structures::Memory;
 
 /// Where a blob lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct BlobPlace {
     pub(crate) address: u64,
     /// How often the partition had given up its blobs when this one was written. Those before have gone.
     pub(crate) drops: u32,
@@ -22,7 +22,7 @@ const ADDRESS_BITS: u32 = 40;
 /// How often a partition can give up its blobs.
 pub(crate) const MOST_DROPS: u32 = (1 << (64 - ADDRESS_BITS)) - 1;
 
-impl Place {
+impl BlobPlace {
     pub(crate) fn bytes(self) -> [u8; 8] {
         (u64::from(self.drops) << ADDRESS_BITS | self.address).to_le_bytes()
     }

@@ -2,7 +2,7 @@
 
 use super::{
     error::Damaged,
-    layout::{FIRST_SEGMENT, SEGMENT_BYTES, take},
+    layout::{FIRST_SEGMENT, SEGMENT_BYTES, field},
     segments::{CHAIN_BYTES, Segments, address},
 };
 use ic_stable_structures::Memory;
@@ -97,9 +97,9 @@ impl Chain {
     }
 
     pub(crate) fn from_bytes(rest: &mut &[u8]) -> Self {
-        let (head, tail) = (take(rest), take(rest));
+        let (head, tail) = (field(rest), field(rest));
         // Both are below 2^24: the number of segments, and a segment's size.
-        let ([a, b, c], [d, e, f]) = (take(rest), take(rest));
+        let ([a, b, c], [d, e, f]) = (field(rest), field(rest));
         Self {
             head: u32::from_le_bytes(head),
             tail: u32::from_le_bytes(tail),

@@ -27,7 +27,7 @@
 
 use super::{
     error::OpenError,
-    layout::{FAMILIES, FIRST_SEGMENT, Live, MOST_PAGES, NUMBERS, UNITS_IN_SEGMENT, take},
+    layout::{FAMILIES, FIRST_SEGMENT, Live, MOST_PAGES, NUMBERS, UNITS_IN_SEGMENT, field},
 };
 use ic_stable_structures::Memory;
 
@@ -113,16 +113,16 @@ impl Header {
         let mut rest = &bytes[8..];
         let rest = &mut rest;
         Ok(Self {
-            incarnation: u64::from_le_bytes(take(rest)),
+            incarnation: u64::from_le_bytes(field(rest)),
             words: words(rest),
-            pages: u32::from_le_bytes(take(rest)),
-            free_head: u32::from_le_bytes(take(rest)),
-            free_count: u32::from_le_bytes(take(rest)),
-            index_segment: u32::from_le_bytes(take(rest)),
-            index_units: u32::from_le_bytes(take(rest)),
+            pages: u32::from_le_bytes(field(rest)),
+            free_head: u32::from_le_bytes(field(rest)),
+            free_count: u32::from_le_bytes(field(rest)),
+            index_segment: u32::from_le_bytes(field(rest)),
+            index_units: u32::from_le_bytes(field(rest)),
             live: [(); FAMILIES].map(|()| Live {
-                first: u16::from_le_bytes(take(rest)),
-                count: u16::from_le_bytes(take(rest)),
+                first: u16::from_le_bytes(field(rest)),
+                count: u16::from_le_bytes(field(rest)),
             }),
         })
     }
@@ -175,5 +175,5 @@ impl Header {
 }
 
 fn words<const N: usize>(rest: &mut &[u8]) -> [u64; N] {
-    [(); N].map(|()| u64::from_le_bytes(take(rest)))
+    [(); N].map(|()| u64::from_le_bytes(field(rest)))
 }

@@ -341,7 +341,7 @@ impl Index {
         path: Path,
         slot: Slot,
     ) -> Result<(), Damaged> {
-        let bucket = take(segments, BUCKET_BYTES)?;
+        let bucket = take_block(segments, BUCKET_BYTES)?;
         let mut content = [0; BUCKET_BYTES];
         content[..SLOT_BYTES].copy_from_slice(&slot.bytes());
         segments.memory.write(bucket, &content);
@@ -369,7 +369,7 @@ impl Index {
             if path.level == LOWEST {
                 return Ok(false);
             }
-            let below = take(segments, NODE_BYTES)?;
+            let below = take_block(segments, NODE_BYTES)?;
             let children = child_of(bucket, false).to_le_bytes().repeat(NODE_BYTES / 4);
             segments.memory.write(below, &children);
             segments.memory.write(bucket + DEPTH_AT as u64, &[0]);
@@ -387,7 +387,7 @@ impl Index {
             halves[half][to..to + SLOT_BYTES].copy_from_slice(slot);
             filled[half] += 1;
         }
-        let upper = take(segments, BUCKET_BYTES)?;
+        let upper = take_block(segments, BUCKET_BYTES)?;
         for (bucket, mut half) in [bucket, upper].into_iter().zip(halves) {
             half[DEPTH_AT] = depth as u8 + 1;
             segments.memory.write(bucket, &half);
@@ -418,7 +418,7 @@ impl Index {
         loop {
             let next = next_bucket(segments, &content, &mut passed)?;
             if next == 0 {
-                let next = take(segments, BUCKET_BYTES)?;
+                let next = take_block(segments, BUCKET_BYTES)?;
                 let mut fresh = [0; BUCKET_BYTES];
                 fresh[..SLOT_BYTES].copy_from_slice(&slot.bytes());
                 segments.memory.write(next, &fresh);
@@ -456,7 +456,7 @@ fn child_of(address: u64, is_node: bool) -> u32 {
 }
 
 /// The address of a node or bucket of `bytes` bytes that nothing else uses.
-fn take<M: Memory>(segments: &mut Segments<M>, bytes: usize) -> Result<u64, Damaged> {
+fn take_block<M: Memory>(segments: &mut Segments<M>, bytes: usize) -> Result<u64, Damaged> {
     let units = bytes as u32 / UNIT_BYTES as u32;
     let header = &segments.header;
     if header.index_segment == 0 || header.index_units + units > UNITS_IN_SEGMENT {

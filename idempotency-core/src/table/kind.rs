@@ -1,6 +1,6 @@
 //! What the table must know of the rows that the layer above keeps in it.
 
-use super::{blobs::Place, error::Damaged};
+use super::{blobs::BlobPlace, error::Damaged};
 
 /// The kind of a row, as the slot of the index that leads to it says: 3 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(crate) trait Family {
     fn row(bytes: &[u8]) -> Result<Option<Row>, Damaged>;
 
     /// What lies outside of the row that is the whole of `bytes`, and how many bytes that has.
-    fn blob(bytes: &[u8]) -> Option<(Place, usize)>;
+    fn blob(bytes: &[u8]) -> Option<(BlobPlace, usize)>;
 }
 
 /// What the table must know of a row.

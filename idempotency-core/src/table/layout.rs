@@ -60,7 +60,7 @@ impl Live {
 }
 
 /// The next `N` bytes. Callers pass slices of a fixed length that suffices.
-pub(crate) fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+pub(crate) fn field<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
     let Some((field, tail)) = rest.split_first_chunk() else {
         unreachable!("a fixed layout is longer than its fields")
     };

@@ -43,14 +43,14 @@ mod segments;
 mod slot;
 mod version2;
 
-pub(crate) use blobs::{MOST_DROPS, Place as BlobPlace, read as read_blob};
+pub(crate) use blobs::{BlobPlace, MOST_DROPS, read as read_blob};
 pub use error::{Damaged, OpenError};
 pub(crate) use header::{Header, WORDS};
 pub(crate) use index::{
     MOST_BYTES as MOST_INDEX_BYTES, MOST_SEGMENTS as MOST_INDEX_SEGMENTS, Occupied, Vacant,
 };
 pub(crate) use kind::{Family, Kind, Row, tail};
-pub(crate) use layout::{FIRST_SEGMENT, MOST_PAGES, RowBytes, SEGMENT_BYTES, TERMINATOR, take};
+pub(crate) use layout::{FIRST_SEGMENT, MOST_PAGES, RowBytes, SEGMENT_BYTES, TERMINATOR, field};
 pub(crate) use opening::Opening;
 pub(crate) use partition::{Partition, Partitions};
 pub(crate) use rows::{Composed, Entry, Link, Table};

@@ -1,7 +1,7 @@
 //! Opening a memory, whichever layout it has.
 
 use super::{
-    blobs::Place,
+    blobs::BlobPlace,
     error::{Damaged, OpenError},
     header::{Header, Version, WORDS},
     kind::Family,
@@ -60,7 +60,7 @@ impl<M: Memory> Opening<M> {
     /// The partitions of a family. `blob` is told of each blob that their table does not count yet.
     pub(crate) fn partitions<F: Family>(
         &self,
-        blob: impl FnMut(&mut F::Own, Place, usize),
+        blob: impl FnMut(&mut F::Own, BlobPlace, usize),
     ) -> Result<Partitions<F>, Damaged> {
         Partitions::open(&self.segments, self.found, blob)
     }

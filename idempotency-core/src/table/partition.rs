@@ -17,12 +17,12 @@
 //! ```
 
 use super::{
-    blobs::{self, Place},
+    blobs::{self, BlobPlace},
     chain::Chain,
     error::Damaged,
     header::{Header, Version},
     kind::{Family, Kind},
-    layout::{ENTRY_BYTES, TERMINATOR, take},
+    layout::{ENTRY_BYTES, TERMINATOR, field},
     segments::Segments,
     version2,
 };
@@ -53,12 +53,12 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
 
     fn from_bytes(mut bytes: &[u8]) -> Self {
         let rest = &mut bytes;
-        let until = u64::from_le_bytes(take(rest));
-        let oldest = u64::from_le_bytes(take(rest));
-        let first = u64::from_le_bytes(take(rest));
-        let rows = u32::from_le_bytes(take(rest));
+        let until = u64::from_le_bytes(field(rest));
+        let oldest = u64::from_le_bytes(field(rest));
+        let first = u64::from_le_bytes(field(rest));
+        let rows = u32::from_le_bytes(field(rest));
         let (log, blobs) = (Chain::from_bytes(rest), Chain::from_bytes(rest));
-        let own = [first, u64::from_le_bytes(take(rest))].into();
+        let own = [first, u64::from_le_bytes(field(rest))].into();
         Self {
             until,
             oldest,
@@ -123,7 +123,7 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
     fn find_end<F: Family<Own = O>, M: Memory>(
         &mut self,
         segments: &Segments<M>,
-        mut blob: impl FnMut(&mut O, Place, usize),
+        mut blob: impl FnMut(&mut O, BlobPlace, usize),
     ) -> Result<(), Damaged> {
         // A blob's end is found by its row's.
         self.blobs.find_end(segments, 0, |_| Ok(None))?;
@@ -160,7 +160,7 @@ impl<F: Family> Partitions<F> {
     pub(super) fn open<M: Memory>(
         segments: &Segments<M>,
         version: Version,
-        mut blob: impl FnMut(&mut F::Own, Place, usize),
+        mut blob: impl FnMut(&mut F::Own, BlobPlace, usize),
     ) -> Result<Self, Damaged> {
         let numbers = segments.header.live[F::INDEX];
         let mut live = VecDeque::with_capacity(usize::from(numbers.count));

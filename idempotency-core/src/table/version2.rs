@@ -14,7 +14,7 @@
 
 use super::{
     header::{Header, WORDS},
-    layout::{ENTRY_BYTES, Live, take},
+    layout::{ENTRY_BYTES, Live, field},
 };
 use ic_stable_structures::Memory;
 
@@ -31,15 +31,15 @@ pub(super) fn header(memory: &impl Memory) -> Header {
     memory.read(0, &mut bytes);
     let mut rest = &bytes[8..];
     let rest = &mut rest;
-    let incarnation = u64::from_le_bytes(take(rest));
+    let incarnation = u64::from_le_bytes(field(rest));
     let mut words = [0; WORDS];
     for word in &mut words[..3] {
-        *word = u64::from_le_bytes(take(rest));
+        *word = u64::from_le_bytes(field(rest));
     }
     let [pages, free_head, free_count, index_segment, index_units] =
-        [(); 5].map(|()| u32::from_le_bytes(take(rest)));
+        [(); 5].map(|()| u32::from_le_bytes(field(rest)));
     let requests = live(rest);
-    words[3] = u64::from_le_bytes(take(rest));
+    words[3] = u64::from_le_bytes(field(rest));
     Header {
         incarnation,
         words,
@@ -54,8 +54,8 @@ pub(super) fn header(memory: &impl Memory) -> Header {
 
 fn live(rest: &mut &[u8]) -> Live {
     Live {
-        first: u16::from_le_bytes(take(rest)),
-        count: u16::from_le_bytes(take(rest)),
+        first: u16::from_le_bytes(field(rest)),
+        count: u16::from_le_bytes(field(rest)),
     }
 }
 
