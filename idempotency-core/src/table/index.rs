@@ -20,18 +20,13 @@
 use super::{
     bucket::{DEPTH_AT, NEXT_AT, Passed, SLOTS, has_hash, next_bucket, put},
     error::Damaged,
-    kind::{Family, Name, head},
+    kind::{Family, Name},
     layout::{BUCKET_BYTES, Bucket, FAMILIES, Live, SEGMENT_BYTES, UNIT_BYTES, UNITS_IN_SEGMENT},
+    path::{Bits, LEVEL_BITS, LOWEST, Path, ROOT, shift},
     segments::{Segments, address},
     slot::{FREED, HASH_BITS, SLOT_BYTES, Slot, hash_at, leads_to},
 };
 use ic_stable_structures::Memory;
-
-const ROOT: u64 = SEGMENT_BYTES;
-const ROOT_BITS: u32 = 8;
-/// The root's nodes are wider: their children are on the heap.
-const LEVEL_BITS: [u32; 5] = [6, 5, 5, 5, 5];
-const LOWEST: u8 = LEVEL_BITS.len() as u8 - 1;
 
 const NODE_BYTES: usize = 128;
 
@@ -43,58 +38,6 @@ pub(crate) const MOST_BYTES: u64 = MOST_BLOCKS * BUCKET_BYTES as u64;
 
 /// Segments that one insert may take for them.
 pub(crate) const MOST_SEGMENTS: u64 = MOST_BYTES.div_ceil(SEGMENT_BYTES) + 1;
-
-/// What a name is looked up by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bits {
-    root: u32,
-    hash: u32,
-}
-
-impl Bits {
-    fn of(name: &Name) -> Self {
-        let first = head(name);
-        Self {
-            root: (first >> (64 - ROOT_BITS)) as u32,
-            hash: (first >> (64 - ROOT_BITS - HASH_BITS)) as u32 & ((1 << HASH_BITS) - 1),
-        }
-    }
-
-    /// The child of a node on `level`.
-    fn child(self, level: u8) -> u8 {
-        ((self.hash >> shift(level)) % (1 << LEVEL_BITS[usize::from(level)])) as u8
-    }
-}
-
-/// How far to the left the bits of a level lie.
-fn shift(level: u8) -> u32 {
-    HASH_BITS - LEVEL_BITS[..=usize::from(level)].iter().sum::<u32>()
-}
-
-/// Where a way through the trie ends. Addresses are in units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Path {
-    /// The bucket, or 0 where there is none yet.
-    bucket: u32,
-    /// The node above, and which of its children leads here.
-    node: u32,
-    child: u8,
-    level: u8,
-}
-
-impl Path {
-    fn bucket_at(self) -> u64 {
-        u64::from(self.bucket) * UNIT_BYTES
-    }
-
-    fn node_at(self) -> u64 {
-        u64::from(self.node) * UNIT_BYTES
-    }
-
-    fn child_at(self) -> u64 {
-        self.node_at() + 4 * u64::from(self.child)
-    }
-}
 
 /// Where the slot of a name would stand that the index does not hold. It is small, as it is moved often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

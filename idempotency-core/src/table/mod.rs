@@ -12,7 +12,7 @@
 //! - A *row* is some bytes with a name, a time and a kind (`kind.rs`); what is too long for it is a *blob* (`blobs.rs`).
 //! - A *partition* (`partition.rs`) is a log of rows, in *chains* (`chain.rs`) of segments. When nothing in it is needed any more its segments
 //!   are given back: forgetting costs the same for one row and for a million. A *family* of partitions holds rows of one purpose.
-//! - The *index* (`index.rs`, `bucket.rs`, `slot.rs`) is a trie over hash bits that leads from a name to its row.
+//! - The *index* (`index.rs`, `path.rs`, `bucket.rs`, `slot.rs`) is a trie over hash bits that leads from a name to its row.
 //! - *Segments* (`segments.rs`) are the pages of the memory that partitions and index take and give back.
 //! - The *header* (`header.rs`) is read when the memory is opened and kept on the heap, with the partitions and the root of the index: some
 //!   100 KiB at most, however many rows there are. The ends of the logs are found by reading on from where the header's page says.
@@ -38,6 +38,7 @@ mod kind;
 mod layout;
 mod opening;
 mod partition;
+mod path;
 mod rows;
 mod segments;
 mod slot;
