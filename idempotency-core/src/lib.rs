@@ -10,7 +10,8 @@
 //! | begin, run, complete; what happens on a trap | [`attempt`] |
 //! | sequence numbers: which may run next; the floor | [`sequence`] |
 //! | how much of the store one scope may take | `quota` |
-//! | stable memory: layout, states of a record, capacity | [`store`] |
+//! | records and counters: their states, capacity | [`store`] |
+//! | stable memory: rows, partitions, the index, the layout and its versions | `table` |
 //! | forgetting what has expired, by timer and with new requests | [`eviction`] |
 //! | what a client is told | [`error`](mod@error) |
 //!
