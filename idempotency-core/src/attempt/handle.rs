@@ -102,7 +102,7 @@ impl<S, I> Handle<S, I> {
     /// The number with which the lane goes on, as [`Store::next_number`](crate::Store::next_number) says.
     ///
     /// # Errors
-    /// `InvalidKey` if the scope or the lane is none, or `StoreDamaged`.
+    /// `InvalidKey` if the scope or the lane is empty or too long, or `StoreDamaged`.
     pub fn next_number(&self) -> Result<u64, IdempotencyError>
     where
         S: KnownScope,
@@ -115,7 +115,7 @@ impl<S, I> Handle<S, I> {
     /// [`Store::free_lane`](crate::Store::free_lane) does: for an operator who has found out what the number did.
     ///
     /// # Errors
-    /// `InvalidKey` if the scope or the lane is none, or `StoreDamaged`.
+    /// `InvalidKey` if the scope or the lane is empty or too long, or `StoreDamaged`.
     pub fn free_lane(&self, number: u64) -> Result<FreedLane, IdempotencyError>
     where
         S: KnownScope,
@@ -128,7 +128,7 @@ impl<S, I> Handle<S, I> {
     /// number in the lane; or the key; or with `key = args` the tuple of all arguments.
     ///
     /// # Errors
-    /// `MissingKey` or `InvalidKey` if the key, the scope or the lane is none, or `StoreDamaged`.
+    /// `MissingKey` if the key is `None`; `InvalidKey` if the key, the scope or the lane is empty or too long; or `StoreDamaged`.
     pub fn guaranteed_until<Q: ?Sized>(
         &self,
         request: &Q,
