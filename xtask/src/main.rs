@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 
 fn run(chore: Chore) -> Result<(), Failed> {
     let steps = match chore {
-        Chore::Wasm => wasm::steps(&wasm::PACKAGES)?,
+        Chore::Wasm => return wasm::build(),
         Chore::Demo => after(&wasm::PACKAGES, demo())?,
         Chore::Test { name: None } => after(&wasm::PACKAGES, checks::all())?,
         Chore::Test { name: Some(name) } => after(&wasm::PACKAGES, tests::named(name))?,

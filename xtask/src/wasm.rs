@@ -1,7 +1,7 @@
 //! The canisters: their target, their build, and where their modules go.
 
 use crate::{
-    steps::{Ended, Failed, Step, cargo},
+    steps::{self, Ended, Failed, Step, cargo},
     target_directory,
 };
 use std::{fs, path::PathBuf, process::Command};
@@ -22,7 +22,7 @@ pub(crate) const MEASURED: [Package; 2] = [LEDGER, BENCH_CANISTER];
 pub(crate) const BENCH_CANISTER: Package = ("bench-canister", "bench_canister");
 
 /// Where the modules are put.
-pub(crate) fn directory() -> PathBuf {
+fn directory() -> PathBuf {
     target_directory().join("canisters")
 }
 
@@ -32,6 +32,13 @@ pub(crate) fn selection(packages: &[Package]) -> String {
         .iter()
         .map(|(package, _)| format!("--package {package}"));
     options.collect::<Vec<_>>().join(" ")
+}
+
+/// Builds the canisters that tests and demo run, and says where they are.
+pub(crate) fn build() -> Result<(), Failed> {
+    steps::run(steps(&PACKAGES)?)?;
+    println!("the canisters are in {}", directory().display());
+    Ok(())
 }
 
 /// What it takes to build the canisters here.
@@ -78,6 +85,5 @@ fn collect(packages: &[Package]) -> Result<Ended, Failed> {
         )
         .map_err(failed)?;
     }
-    eprintln!("the canisters are in {}", directory().display());
     Ok(Ended::Done)
 }
