@@ -27,6 +27,7 @@ const SHORTENING: u64 = 500_000;
 /// What the process may grow by after each thread has done a seed.
 const GROWTH_BYTES: u64 = 64 << 20;
 
+/// Shows G1, G2, G3, G4, G6, G8.
 #[test]
 fn promises_hold_under_faults() {
     let wasm = TEST_CANISTER.read();

@@ -1,8 +1,9 @@
 //! Every row of the admission table.
 
-use crate::common::{Answer, DRIFT, HOUR, NANOSECOND, Plan, Refusal, ok, refused, with_canister};
-use integration_tests::{TEST_CANISTER, user};
+use crate::common::{DRIFT, HOUR, NANOSECOND, Plan, Refusal, ok, refused, with_canister};
+use integration_tests::user;
 
+/// Shows G1, G2.
 #[test]
 fn done_and_the_same_request_again_is_replayed() {
     with_canister(|it| {
@@ -29,6 +30,7 @@ fn done_and_other_arguments_is_a_reused_key() {
     });
 }
 
+/// Shows G1.
 #[test]
 fn done_and_its_reply_dropped() {
     with_canister(|it| {
@@ -49,15 +51,12 @@ fn done_and_its_reply_dropped() {
     });
 }
 
+/// Shows G1, G4.
 #[test]
 fn running_and_the_same_request_is_in_progress_and_another_a_reused_key() {
     with_canister(|it| {
         let args = (b"key".to_vec(), Plan::Hold);
-        let sent = it
-            .canister
-            .send(user(1), "work", args)
-            .expect("it is accepted");
-        it.run_until_held();
+        let held = it.hold(user(1), "work", args);
         let since = match it.work("work", b"key", Plan::Hold).expect("it answers") {
             Err(crate::common::Failure::Idempotency(Refusal::InProgress { since })) => since,
             other => panic!("{other:?}"),
@@ -67,13 +66,13 @@ fn running_and_the_same_request_is_in_progress_and_another_a_reused_key() {
             it.work("work", b"key", Plan::Answer),
             Ok(refused(Refusal::KeyReused))
         );
-        it.answer_outcall();
-        assert_eq!(it.canister.answer::<Answer>(sent), Ok(ok("1: done")));
+        assert_eq!(it.finish(held), Ok(ok("1: done")));
         assert_eq!(it.work("work", b"key", Plan::Hold), Ok(ok("1: done")));
         assert_eq!(it.executions("work"), 1);
     });
 }
 
+/// Shows G4.
 #[test]
 fn interrupted_and_the_same_request_is_unknown() {
     with_canister(|it| {
@@ -98,17 +97,13 @@ fn interrupted_and_the_same_request_is_unknown() {
     });
 }
 
+/// Shows G8.
 #[test]
 fn running_in_an_earlier_heap_and_the_same_request_is_unknown() {
     with_canister(|it| {
         let args = (b"key".to_vec(), Plan::Hold);
-        it.canister
-            .send(user(1), "work", args)
-            .expect("it is accepted");
-        it.run_until_held();
-        it.canister
-            .upgrade(TEST_CANISTER, ())
-            .expect("the upgrade succeeds");
+        it.hold(user(1), "work", args);
+        it.upgrade();
         let again = it.work("work", b"key", Plan::Hold).expect("it answers");
         assert!(
             matches!(
@@ -123,6 +118,7 @@ fn running_in_an_earlier_heap_and_the_same_request_is_unknown() {
     });
 }
 
+/// Shows G1.
 #[test]
 fn new_and_too_old() {
     with_canister(|it| {
@@ -133,7 +129,7 @@ fn new_and_too_old() {
         );
         assert_eq!(it.say_dated(b"key", 0), refused(Refusal::TooOld));
         assert_eq!(it.executions("say_dated"), 0);
-        assert_eq!(it.stats().0.entries, 0);
+        assert_eq!(it.stats().main.entries, 0);
     });
 }
 

@@ -18,6 +18,7 @@ fn once_and_again(it: &Fixture<'_>, endpoint: &str, key: &[u8], plan: Plan) -> A
     first
 }
 
+/// Shows G1, G2.
 #[test]
 fn an_answer_is_replayed() {
     with_canister(|it| {
@@ -32,6 +33,7 @@ fn an_answer_is_replayed() {
     });
 }
 
+/// Shows G1, G4.
 #[test]
 fn errors_are_kept_unless_forgotten_before_the_first_await() {
     with_canister(|it| {
@@ -63,6 +65,7 @@ fn errors_are_kept_unless_forgotten_before_the_first_await() {
     });
 }
 
+/// Shows G3.
 #[test]
 fn a_trap_before_the_first_await_leaves_nothing() {
     with_canister(|it| {
@@ -75,7 +78,7 @@ fn a_trap_before_the_first_await_leaves_nothing() {
             "{}",
             reject.reject_message
         );
-        assert_eq!((it.executions("work"), it.stats().0.entries), (0, 0));
+        assert_eq!((it.executions("work"), it.stats().main.entries), (0, 0));
         assert_eq!(
             it.work("work", b"key", Plan::Answer),
             Ok(ok("1: done")),
@@ -84,6 +87,7 @@ fn a_trap_before_the_first_await_leaves_nothing() {
     });
 }
 
+/// Shows G4.
 #[test]
 fn a_trap_after_an_await_is_unknown_and_never_runs_again() {
     with_canister(|it| {
@@ -116,17 +120,13 @@ fn a_trap_after_an_await_is_unknown_and_never_runs_again() {
     });
 }
 
+/// Shows G4.
 #[test]
 fn a_trap_in_a_later_round_is_unknown() {
     with_canister(|it| {
         let args = (b"key".to_vec(), Plan::HoldAndTrap);
-        let sent = it
-            .canister
-            .send(user(1), "work", args)
-            .expect("it is accepted");
-        it.run_until_held();
-        it.answer_outcall();
-        it.canister.answer::<Answer>(sent).expect_err("it traps");
+        let held = it.hold(user(1), "work", args);
+        it.finish(held).expect_err("it traps");
         assert!(is_unknown(
             &it.work("work", b"key", Plan::HoldAndTrap)
                 .expect("it answers")
@@ -155,6 +155,7 @@ fn a_reply_over_the_limit_reaches_the_first_caller_only() {
     });
 }
 
+/// Shows G1.
 #[test]
 fn many_at_once_each_run_once() {
     with_canister(|it| {
@@ -183,6 +184,8 @@ fn many_at_once_each_run_once() {
 }
 
 /// Neither is the attempt's guard dropped nor does the attempt go on: it looks as if it waited for a callee.
+///
+/// Shows G4.
 #[test]
 fn after_a_trap_in_the_cleanup_the_outcome_is_unknown_once_the_window_is_over() {
     with_canister(|it| {
@@ -196,6 +199,6 @@ fn after_a_trap_in_the_cleanup_the_outcome_is_unknown_once_the_window_is_over() 
             assert!(is_unknown(&retry().expect("it answers")));
             it.wait(HOUR);
         }
-        assert_eq!((it.executions("work"), it.stats().0.entries), (1, 0));
+        assert_eq!((it.executions("work"), it.stats().main.entries), (1, 0));
     });
 }

@@ -33,7 +33,7 @@ fn keys_of_every_length() {
             };
             assert_eq!(it.say("say", &vec![7; length], "hello"), refused(refusal));
         }
-        assert_eq!((it.executions("say"), it.stats().0.entries), (0, 0));
+        assert_eq!((it.executions("say"), it.stats().main.entries), (0, 0));
         assert_eq!(it.say("say", &[7; 256], "hello"), ok("1: hello"));
         assert_eq!(it.say("say", &[7; 1], "hello"), ok("2: hello"));
     });
@@ -84,6 +84,7 @@ fn extra_arguments_are_ignored_by_the_method_but_not_in_a_retry() {
     });
 }
 
+/// Shows G3.
 #[test]
 fn a_sync_reply_over_the_limit_undoes_the_call() {
     with_canister(|it| {
@@ -104,6 +105,7 @@ fn a_sync_reply_over_the_limit_undoes_the_call() {
     });
 }
 
+/// Shows G6.
 #[test]
 fn refusals_change_nothing() {
     with_canister(|it| {

@@ -16,6 +16,7 @@ fn retry_after(answer: Answer) -> u64 {
     }
 }
 
+/// Shows G6.
 #[test]
 fn full_of_entries() {
     with_canister(|it| {
@@ -23,7 +24,7 @@ fn full_of_entries() {
             assert_eq!(say_small(&it, key, 1), ok(&format!("{key}: x")));
         }
         let retry_at = retry_after(say_small(&it, 4, 1));
-        assert_eq!(Some(retry_at - 1), it.stats().1.oldest_expiry);
+        assert_eq!(Some(retry_at - 1), it.stats().small.oldest_expiry);
         for key in 1..=3 {
             assert_eq!(
                 say_small(&it, key, 1),
@@ -33,7 +34,10 @@ fn full_of_entries() {
         }
         let reused = say_small(&it, 1, 2);
         assert_eq!(reused, Err(Failure::Idempotency(Refusal::KeyReused)));
-        assert_eq!((it.executions("say_small"), it.stats().1.entries), (3, 3));
+        assert_eq!(
+            (it.executions("say_small"), it.stats().small.entries),
+            (3, 3)
+        );
 
         it.replica
             .set_time(pocket_ic::Time::from_nanos_since_unix_epoch(retry_at));
@@ -45,17 +49,18 @@ fn full_of_entries() {
     });
 }
 
+/// Shows G6.
 #[test]
 fn full_of_bytes() {
     with_canister(|it| {
         // 3,000 bytes in all, 128 for each record, and room for 1,000 more must be there before a call runs.
         assert!(say_small(&it, 1, 800).is_ok());
-        let stats = it.stats().1;
+        let stats = it.stats().small;
         // The types of the reply, which come with it, take some 190.
         assert!(stats.bytes > 1_000 && stats.bytes < 1_150, "{stats:?}");
         assert!(say_small(&it, 2, 700).is_ok());
         retry_after(say_small(&it, 3, 1));
-        let stats = it.stats().1;
+        let stats = it.stats().small;
         assert!(
             stats.bytes <= stats.capacity_bytes && stats.entries == 2,
             "{stats:?}"
@@ -64,23 +69,19 @@ fn full_of_bytes() {
     });
 }
 
+/// Shows G6.
 #[test]
 fn a_running_call_holds_room_for_its_reply() {
     with_canister(|it| {
         for key in [b"a", b"b"] {
-            let args = (key.to_vec(), Plan::Hold);
-            it.canister
-                .send(user(1), "work_small", args)
-                .expect("it is accepted");
+            it.hold(user(1), "work_small", (key.to_vec(), Plan::Hold));
         }
-        for _ in 0..5 {
-            it.replica.tick();
-        }
-        assert_eq!(it.stats().1.bytes, 2 * (128 + 1_000));
+        assert_eq!(it.stats().small.bytes, 2 * (128 + 1_000));
         retry_after(say_small(&it, 1, 1));
     });
 }
 
+/// Shows G6.
 #[test]
 fn a_full_store_makes_room_as_its_records_expire() {
     with_canister(|it| {

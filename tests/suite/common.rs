@@ -1,10 +1,12 @@
 //! What the tests share: the test canister, and its types as a client sees them.
 
-use candid::{CandidType, Principal};
-use integration_tests::{Canister, TEST_CANISTER, replica, user};
+use candid::{CandidType, Principal, utils::ArgumentEncoder};
+use integration_tests::{Canister, Sent, TEST_CANISTER, replica, user};
 use pocket_ic::{
     PocketIc, RejectResponse,
-    common::rest::{CanisterHttpReply, CanisterHttpResponse, MockCanisterHttpResponse},
+    common::rest::{
+        CanisterHttpReply, CanisterHttpRequest, CanisterHttpResponse, MockCanisterHttpResponse,
+    },
 };
 use serde::Deserialize;
 use std::time::Duration;
@@ -67,6 +69,23 @@ pub(crate) struct Stats {
     pub(crate) incarnation: u64,
 }
 
+/// Of each store of the test canister.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq)]
+pub(crate) struct AllStats {
+    /// Of most endpoints.
+    pub(crate) main: Stats,
+    /// Soon full, of entries or of bytes.
+    pub(crate) small: Stats,
+    /// Keeps what has expired while there is room.
+    pub(crate) retaining: Stats,
+    /// Drops long replies sooner than it refuses a request.
+    pub(crate) dropping: Stats,
+    /// Of the requests with sequence numbers.
+    pub(crate) lanes: Stats,
+    /// Gives no caller more than a share.
+    pub(crate) shared: Stats,
+}
+
 pub(crate) fn refused(refusal: Refusal) -> Answer {
     Err(Failure::Idempotency(refusal))
 }
@@ -95,6 +114,12 @@ pub(crate) fn is_in_progress(answer: &Answer) -> bool {
         answer,
         Err(Failure::Idempotency(Refusal::InProgress { .. }))
     )
+}
+
+/// A call in flight: it awaits an outcall.
+pub(crate) struct Held {
+    pub(crate) sent: Sent,
+    url: String,
 }
 
 /// The test canister on a replica, with the calls that most tests make.
@@ -186,14 +211,17 @@ impl Fixture<'_> {
             .expect("switch answers");
     }
 
-    /// Of the main store, the small one, the one that retains, the one that drops replies, the one with sequence numbers, and
-    /// the one with shares.
-    pub(crate) fn stats(&self) -> (Stats, Stats, Stats, Stats, Stats, Stats) {
-        let reply = self
-            .canister
-            .query_raw(user(1), "stats", ())
-            .expect("stats answers");
-        candid::decode_args(&reply).expect("stats has a value for each store")
+    pub(crate) fn stats(&self) -> AllStats {
+        self.canister
+            .query(user(1), "stats", ())
+            .expect("stats answers")
+    }
+
+    /// Installs the test canister's module again, on the same stable memory.
+    pub(crate) fn upgrade(&self) {
+        self.canister
+            .upgrade(TEST_CANISTER, ())
+            .expect("the upgrade succeeds");
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -212,34 +240,68 @@ impl Fixture<'_> {
         }
     }
 
-    /// Answers the one outcall that holds a call in flight.
-    pub(crate) fn answer_outcall(&self) {
-        let [request] = self
-            .replica
-            .get_canister_http()
-            .try_into()
-            .expect("one outcall is pending");
+    /// Sends a call and runs rounds until it awaits an outcall: in flight for as long as the test likes.
+    pub(crate) fn hold(
+        &self,
+        caller: Principal,
+        endpoint: &str,
+        args: impl ArgumentEncoder,
+    ) -> Held {
+        self.hold_at(&self.canister, caller, endpoint, args)
+    }
+
+    /// As `hold`, by way of another canister that calls this one.
+    pub(crate) fn hold_at(
+        &self,
+        canister: &Canister<'_>,
+        caller: Principal,
+        endpoint: &str,
+        args: impl ArgumentEncoder,
+    ) -> Held {
+        let before = self.replica.get_canister_http();
+        let sent = canister
+            .send(caller, endpoint, args)
+            .expect("the call is accepted");
+        let outcall = self.outcall(|outcall| !before.contains(outcall));
+        Held {
+            sent,
+            url: outcall.url,
+        }
+    }
+
+    /// Answers the outcall that a call awaits with the outcall's own URL, and lets that arrive.
+    pub(crate) fn release(&self, held: &Held) {
+        // Not the first one, perhaps: one that nobody answers for a minute is rejected, and made again.
+        let outcall = self.outcall(|outcall| outcall.url == held.url);
         self.replica
             .mock_canister_http_response(MockCanisterHttpResponse {
-                subnet_id: request.subnet_id,
-                request_id: request.request_id,
+                subnet_id: outcall.subnet_id,
+                request_id: outcall.request_id,
                 response: CanisterHttpResponse::CanisterHttpReply(CanisterHttpReply {
                     status: 200,
                     headers: vec![],
-                    body: vec![],
+                    body: outcall.url.into_bytes(),
                 }),
                 additional_responses: vec![],
             });
+        self.run_timers();
     }
 
-    /// Runs rounds until the call in flight waits for its outcall.
-    pub(crate) fn run_until_held(&self) {
+    /// Answers the outcall that a call awaits; what the call answers then.
+    pub(crate) fn finish(&self, held: Held) -> Result<Answer, RejectResponse> {
+        self.release(&held);
+        self.canister.answer(held.sent)
+    }
+
+    /// Runs rounds until such an outcall is pending.
+    fn outcall(&self, is_it: impl Fn(&CanisterHttpRequest) -> bool) -> CanisterHttpRequest {
         for _ in 0..20 {
-            if !self.replica.get_canister_http().is_empty() {
-                return;
+            let mut pending = self.replica.get_canister_http().into_iter();
+            if let Some(outcall) = pending.find(&is_it) {
+                return outcall;
             }
             self.replica.tick();
         }
-        panic!("no outcall came");
+        panic!("no such outcall came");
     }
 }

@@ -1,8 +1,9 @@
 //! Forgetting: by timer when nobody calls, a bounded amount inline, and never what is running.
 
-use crate::common::{Answer, HOUR, NANOSECOND, Plan, SLICE, is_unknown, ok, with_canister};
+use crate::common::{HOUR, NANOSECOND, Plan, SLICE, is_unknown, ok, with_canister};
 use integration_tests::user;
 
+/// Shows G6.
 #[test]
 fn the_timer_evicts_what_has_expired_and_not_before() {
     with_canister(|it| {
@@ -10,17 +11,17 @@ fn the_timer_evicts_what_has_expired_and_not_before() {
             it.say("say", &number.to_le_bytes(), "hello")
                 .expect("it answers");
         }
-        let expiry = it.stats().0.oldest_expiry.expect("there are records");
+        let expiry = it.stats().main.oldest_expiry.expect("there are records");
         it.wait(HOUR - NANOSECOND * 1_000_000);
         it.run_timers();
         assert!(it.now() < expiry);
-        assert_eq!(it.stats().0.entries, 100);
+        assert_eq!(it.stats().main.entries, 100);
         // A run for each slice: the records may lie in two.
         for _ in 0..2 {
             it.wait(SLICE);
             it.run_timers();
         }
-        let stats = it.stats().0;
+        let stats = it.stats().main;
         assert_eq!(
             (stats.entries, stats.bytes, stats.oldest_expiry),
             (0, 0, None)
@@ -34,13 +35,14 @@ fn the_timer_evicts_async_requests_too() {
     with_canister(|it| {
         let answer = it.work("work", b"key", Plan::Answer);
         assert_eq!(answer, Ok(ok("1: done")));
-        assert_eq!(it.stats().0.entries, 1);
+        assert_eq!(it.stats().main.entries, 1);
         it.wait(HOUR + SLICE);
         it.run_timers();
-        assert_eq!(it.stats().0.entries, 0);
+        assert_eq!(it.stats().main.entries, 0);
     });
 }
 
+/// Shows G9.
 #[test]
 fn an_empty_store_sets_no_timer() {
     with_canister(|it| {
@@ -58,7 +60,7 @@ fn an_empty_store_sets_no_timer() {
         assert_eq!(it.say("say", b"key", "hello"), ok("1: hello"));
         it.wait(HOUR * 2);
         it.run_timers();
-        assert_eq!(it.stats().0.entries, 0);
+        assert_eq!(it.stats().main.entries, 0);
         let afterwards = idle(&it);
         assert!(
             afterwards < at_first + 100_000_000,
@@ -67,6 +69,7 @@ fn an_empty_store_sets_no_timer() {
     });
 }
 
+/// Shows G9.
 #[test]
 fn a_request_evicts_no_more_than_its_share() {
     with_canister(|it| {
@@ -84,15 +87,12 @@ fn a_request_evicts_no_more_than_its_share() {
     });
 }
 
+/// Shows G4, G6.
 #[test]
 fn what_is_running_is_never_forgotten() {
     with_canister(|it| {
         let args = (b"key".to_vec(), Plan::Hold);
-        let sent = it
-            .canister
-            .send(user(1), "work", args)
-            .expect("it is accepted");
-        it.run_until_held();
+        let held = it.hold(user(1), "work", args);
         for _ in 0..3 {
             it.wait(HOUR * 2);
             it.run_timers();
@@ -101,9 +101,7 @@ fn what_is_running_is_never_forgotten() {
         }
         let again = it.work("work", b"key", Plan::Hold).expect("it answers");
         assert!(is_unknown(&again), "past its window: {again:?}");
-        it.run_until_held();
-        it.answer_outcall();
-        assert_eq!(it.canister.answer::<Answer>(sent), Ok(ok("1: done")));
+        assert_eq!(it.finish(held), Ok(ok("1: done")));
         assert_eq!(it.work("work", b"key", Plan::Hold), Ok(ok("1: done")));
         assert_eq!(it.executions("work"), 1);
     });

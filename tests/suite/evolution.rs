@@ -2,7 +2,7 @@
 
 use crate::common::{Answer, Fixture, Refusal, ok, refused, with_canister};
 use candid::{CandidType, Int, Nat, encode_args, encode_one};
-use integration_tests::{TEST_CANISTER, user};
+use integration_tests::user;
 use std::collections::{BTreeMap, HashMap};
 
 fn call(it: &Fixture<'_>, caller: u8, endpoint: &str, argument: &[u8]) -> Answer {
@@ -58,7 +58,7 @@ fn the_same_bytes_are_a_retry_after_the_endpoint_evolved() {
             let first = format!("{name}_first");
             assert_eq!(call(&it, 1, &first, &was), ok("1: hello"), "{name}");
         }
-        it.canister.upgrade(TEST_CANISTER, ()).expect("it upgrades");
+        it.upgrade();
         for name in names {
             let second = format!("{name}_second");
             assert_eq!(call(&it, 1, &second, &was), ok("1: hello"), "{name}");
@@ -96,7 +96,7 @@ fn arguments_as_the_key_keep_their_names_after_the_endpoint_evolved() {
         };
         assert_eq!(was(FirstOrder::Burn(5)), ok("1: 5 3"));
         assert_eq!(was(FirstOrder::Mint(5u8.into())), ok("2: 5 3"));
-        it.canister.upgrade(TEST_CANISTER, ()).expect("it upgrades");
+        it.upgrade();
         assert_eq!(is(SecondOrder::Burn(5), None), ok("1: 5 3"));
         assert_eq!(is(SecondOrder::Mint(5.into()), None), ok("2: 5 3"));
         assert_eq!(is(SecondOrder::Approve(5), None), ok("3: 5 3 None"));

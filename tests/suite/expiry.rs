@@ -76,6 +76,7 @@ fn retry_after_expiry(nanoseconds: i64) -> Answer {
     answer.expect("the test ran")
 }
 
+/// Shows G1.
 #[test]
 fn a_dated_record_lives_until_its_last_nanosecond_and_runs_never_again() {
     let slice = SLICE.as_nanos() as i64;
@@ -87,6 +88,7 @@ fn a_dated_record_lives_until_its_last_nanosecond_and_runs_never_again() {
     assert!(best_effort.contains(&retry_after_expiry(1)));
 }
 
+/// Shows G1.
 #[test]
 fn an_undated_record_lives_until_its_last_nanosecond() {
     let slice = SLICE.as_nanos() as i64;
@@ -110,6 +112,7 @@ fn an_undated_record_lives_until_its_last_nanosecond() {
     }
 }
 
+/// Shows G7.
 #[test]
 fn a_late_retry_is_answered_while_the_record_is_there() {
     with_canister(|it| {

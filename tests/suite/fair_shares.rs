@@ -23,6 +23,7 @@ fn over_quota(answer: &Answer) -> Option<u64> {
     }
 }
 
+/// Shows G10.
 #[test]
 fn a_caller_over_its_share_is_refused_until_some_of_it_expires() {
     with_canister(|it| {
@@ -97,15 +98,14 @@ fn calls_that_await_take_no_more_than_they_leave() {
     }
 }
 
+/// Shows G8, G10.
 #[test]
 fn shares_survive_an_upgrade() {
     with_canister(|it| {
         for key in 0..REQUESTS {
             say_shared(&it, user(1), key, 1).expect("it runs");
         }
-        it.canister
-            .upgrade(TEST_CANISTER, ())
-            .expect("the upgrade succeeds");
+        it.upgrade();
         assert!(over_quota(&say_shared(&it, user(1), REQUESTS, 1)).is_some());
         assert!(say_shared(&it, user(1), 0, 1).is_ok());
     });
@@ -113,6 +113,8 @@ fn shares_survive_an_upgrade() {
 
 /// A caller works while others flood the store: with shares each of its calls is served, and without none is. Run it with
 /// `-- --nocapture` for the figures.
+///
+/// Shows G10.
 #[test]
 fn nobody_is_kept_from_working_by_others_that_flood() {
     for flooders in [1, 10, 100] {

@@ -4,6 +4,7 @@ use crate::common::{Answer, Plan as Work, ok, with_canister};
 use integration_tests::{Faults, user};
 use local_replica::faults::{Fault, MessageFault, Plan, Schedule};
 
+/// Shows G3.
 #[test]
 fn a_trap_at_any_system_call_leaves_all_or_nothing() {
     with_canister(|it| {
@@ -25,13 +26,14 @@ fn a_trap_at_any_system_call_leaves_all_or_nothing() {
                 return;
             }
             assert_eq!(it.executions("say"), 0);
-            assert_eq!(it.stats().0.entries, 0);
+            assert_eq!(it.stats().main.entries, 0);
             faults.stop();
         }
         panic!("no end of system calls");
     });
 }
 
+/// Shows G1.
 #[test]
 fn a_lost_answer_is_asked_for_again() {
     with_canister(|it| {

@@ -4,6 +4,7 @@ use crate::common::{Answer, Failure, Refusal, ok, refused, with_canister};
 use candid::Principal;
 use integration_tests::{TEST_CANISTER, user};
 
+/// Shows G10.
 #[test]
 fn two_callers_with_one_key_are_two_requests() {
     with_canister(|it| {
@@ -127,7 +128,7 @@ fn without_a_key_every_call_runs() {
         assert_eq!(say(None), ok("2: hello"));
         assert_eq!(say(Some(b"key")), ok("3: hello"));
         assert_eq!(say(Some(b"key")), ok("3: hello"));
-        assert_eq!(it.stats().0.entries, 1);
+        assert_eq!(it.stats().main.entries, 1);
     });
 }
 

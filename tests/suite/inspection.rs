@@ -102,6 +102,7 @@ fn a_sequence_number_that_can_not_run_any_more_is_refused() {
     });
 }
 
+/// Shows G2, G6.
 #[test]
 fn a_retry_gets_through_however_late_and_full() {
     with_canister(|it| {

@@ -143,6 +143,7 @@ pub(crate) fn once(request_id: &[u8], amount: u64) -> TransferOnceArg {
     }
 }
 
+/// Shows G1.
 #[test]
 fn ten_thousand_transfers_with_every_answer_lost_once_are_ten_thousand_transfers() {
     const TRANSFERS: u64 = 10_000;
@@ -301,6 +302,7 @@ fn the_window_of_the_standard() {
     });
 }
 
+/// Shows G8.
 #[test]
 fn retries_survive_an_upgrade() {
     with_ledger(|replica, ledger| {
@@ -345,6 +347,7 @@ fn approvals_and_transfers_from_are_deduplicated_too() {
     });
 }
 
+/// Shows G1, G2.
 #[test]
 fn transfer_once_replays_the_first_answer_and_refuses_another_transfer() {
     with_ledger(|_, ledger| {

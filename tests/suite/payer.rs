@@ -124,6 +124,7 @@ fn received(it: &Fixture<'_>) -> u64 {
         .expect("it answers")
 }
 
+/// Shows G1.
 #[test]
 fn bounded_wait_calls_that_are_lost_either_way() {
     with_canister(|it| {
@@ -138,6 +139,7 @@ fn bounded_wait_calls_that_are_lost_either_way() {
     });
 }
 
+/// Shows G1.
 #[test]
 fn guaranteed_response_calls_that_are_rejected() {
     with_canister(|it| {
@@ -152,6 +154,7 @@ fn guaranteed_response_calls_that_are_rejected() {
     });
 }
 
+/// Shows G1, G8.
 #[test]
 fn a_payer_that_is_upgraded_while_its_calls_are_under_way() {
     with_canister(|it| {

@@ -1,7 +1,10 @@
-//! `dfx.json` and `icp.yaml`: that they name what is there, and keep to their published schemas.
+//! `dfx.json` and `icp.yaml`: that they name what is there, and keep to their published schemas. And the tests themselves.
 
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -50,4 +53,25 @@ fn both_keep_to_their_schemas() {
         let schema = serde_json::from_str(&read(&schemas.join(schema))).expect("a JSON schema");
         jsonschema::validate(&schema, &file).expect("the file keeps to its schema");
     }
+}
+
+/// The guarantees that hold on a replica, as the tests name them: for each there is a test that shows it.
+#[test]
+fn each_guarantee_is_shown_by_a_test() {
+    let suite = workspace().join("tests/suite");
+    let sources: Vec<String> = std::fs::read_dir(suite)
+        .expect("the suite is there")
+        .map(|entry| read(&entry.expect("an entry can be read").path()))
+        .collect();
+    let lines = sources.iter().flat_map(|source| source.lines());
+    let shown: BTreeSet<&str> = lines
+        .filter_map(|line| line.strip_prefix("/// Shows ")?.strip_suffix('.'))
+        .flat_map(|guarantees| guarantees.split(", "))
+        .collect();
+    let numbers = (1..=11).chain([15]);
+    let missing: Vec<String> = numbers
+        .map(|number| format!("G{number}"))
+        .filter(|guarantee| !shown.contains(guarantee.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "no test shows {missing:?}");
 }

@@ -4,6 +4,7 @@ use crate::common::{Answer, Failure, Refusal, ok, refused, with_canister};
 use integration_tests::{Canister, TEST_CANISTER, user};
 use pocket_ic::RejectCode;
 
+/// Shows G2.
 #[test]
 fn a_replay_is_the_first_reply_byte_for_byte() {
     with_canister(|it| {
@@ -74,10 +75,11 @@ fn an_error_is_forgotten_or_kept_as_declared() {
         assert_eq!(fail("fail"), failed(2));
         assert_eq!(fail("fail_for_good"), failed(1));
         assert_eq!(fail("fail_for_good"), failed(1));
-        assert_eq!(it.stats().0.entries, 1);
+        assert_eq!(it.stats().main.entries, 1);
     });
 }
 
+/// Shows G3.
 #[test]
 fn a_trap_leaves_neither_effect_nor_record() {
     with_canister(|it| {
@@ -92,7 +94,7 @@ fn a_trap_leaves_neither_effect_nor_record() {
             "{}",
             reject.reject_message
         );
-        assert_eq!((it.executions("say"), it.stats().0.entries), (0, 0));
+        assert_eq!((it.executions("say"), it.stats().main.entries), (0, 0));
         it.switch("trap", false);
         assert_eq!(it.say("say", b"key", "hello"), ok("1: hello"));
         it.switch("trap", true);
@@ -152,6 +154,7 @@ fn a_method_without_a_place_for_errors_traps_with_their_names() {
     });
 }
 
+/// Shows G1.
 #[test]
 fn cycles_attached_to_a_duplicate_come_back() {
     with_canister(|it| {

@@ -2,7 +2,7 @@
 //! says so, long replies.
 
 use crate::common::{Answer, Failure, Fixture, HOUR, Refusal, SLICE, ok, refused, with_canister};
-use integration_tests::{TEST_CANISTER, user};
+use integration_tests::user;
 use std::time::Duration;
 
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
@@ -40,6 +40,7 @@ fn is_dropped(answer: &Answer) -> bool {
     )
 }
 
+/// Shows G7.
 #[test]
 fn a_late_retry_is_answered_from_the_retained_record() {
     with_canister(|it| {
@@ -48,27 +49,26 @@ fn a_late_retry_is_answered_from_the_retained_record() {
         // Timer and new requests forget what has expired in a store that does not retain.
         it.run_timers();
         assert_eq!(say_retained(&it, 2), ok("2: hello"));
-        it.canister
-            .upgrade(TEST_CANISTER, ())
-            .expect("the upgrade succeeds");
+        it.upgrade();
         it.run_timers();
         assert_eq!(say_retained(&it, 1), ok("1: hello"), "19 hours late");
         let reused = it.say("say_retained", &[1], "other");
         assert_eq!(reused, refused(Refusal::KeyReused));
         assert_eq!(
-            (it.executions("say_retained"), it.stats().2.entries),
+            (it.executions("say_retained"), it.stats().retaining.entries),
             (2, 2)
         );
 
         // After the retention the first is gone, and the second, as old by now as the first was then, is not.
         it.wait(RETENTION + HOUR + SLICE - HOUR * 20);
         it.run_timers();
-        assert_eq!(it.stats().2.entries, 1);
+        assert_eq!(it.stats().retaining.entries, 1);
         assert_eq!(say_retained(&it, 2), ok("2: hello"));
         assert_eq!(say_retained(&it, 1), ok("3: hello"), "it runs again");
     });
 }
 
+/// Shows G6, G7.
 #[test]
 fn a_full_store_gives_up_what_it_retains_and_nothing_else() {
     with_canister(|it| {
@@ -80,7 +80,7 @@ fn a_full_store_gives_up_what_it_retains_and_nothing_else() {
         it.wait(HOUR / 2 + SLICE);
         it.run_timers();
         assert_eq!(say_retained(&it, 1), ok("1: hello"), "retained");
-        assert_eq!(it.stats().2.entries, 3);
+        assert_eq!(it.stats().retaining.entries, 3);
 
         assert_eq!(say_retained(&it, 4), ok("4: hello"), "in its place");
         assert!(is_full(&say_retained(&it, 5)), "the rest is in its window");
@@ -89,7 +89,7 @@ fn a_full_store_gives_up_what_it_retains_and_nothing_else() {
         }
         assert!(is_full(&say_retained(&it, 1)), "it is new, and refused");
         assert_eq!(
-            (it.executions("say_retained"), it.stats().2.entries),
+            (it.executions("say_retained"), it.stats().retaining.entries),
             (4, 3)
         );
     });
@@ -120,9 +120,7 @@ fn the_oldest_long_replies_go_before_a_request_is_refused() {
         assert_eq!(say_long(&it, 3, 700), third);
         assert_eq!(say_short(&it, 10), 1, "short replies stay");
 
-        it.canister
-            .upgrade(TEST_CANISTER, ())
-            .expect("the upgrade succeeds");
+        it.upgrade();
         assert!(is_dropped(&say_long(&it, 1, 700)), "for good");
         assert_eq!(say_long(&it, 2, 700), second);
         assert_eq!(say_short(&it, 10), 1);
@@ -131,7 +129,7 @@ fn the_oldest_long_replies_go_before_a_request_is_refused() {
         assert!(say_long(&it, 4, 700).is_ok());
         assert!(is_dropped(&say_long(&it, 2, 700)), "the next oldest");
         assert_eq!(say_long(&it, 3, 700), third);
-        let stats = it.stats().3;
+        let stats = it.stats().dropping;
         assert!(
             stats.entries == 5 && stats.bytes <= stats.capacity_bytes,
             "{stats:?}"

@@ -1,7 +1,7 @@
 //! Sequence numbers: which runs, which is answered from memory, and which is refused.
 
 use crate::common::{Answer, Failure, Fixture, Refusal, gap, ok, refused, used, with_canister};
-use integration_tests::{TEST_CANISTER, user};
+use integration_tests::user;
 
 fn stream(it: &Fixture<'_>, number: u64, first_incomplete: Option<u64>) -> Answer {
     it.canister
@@ -9,6 +9,7 @@ fn stream(it: &Fixture<'_>, number: u64, first_incomplete: Option<u64>) -> Answe
         .expect("it answers")
 }
 
+/// Shows G1.
 #[test]
 fn strict_numbers_run_one_after_the_other() {
     with_canister(|it| {
@@ -34,6 +35,7 @@ fn strict_numbers_run_one_after_the_other() {
     });
 }
 
+/// Shows G1.
 #[test]
 fn pipelined_numbers_run_in_any_order_within_the_window() {
     with_canister(|it| {
@@ -57,6 +59,7 @@ fn pipelined_numbers_run_in_any_order_within_the_window() {
     });
 }
 
+/// Shows G2.
 #[test]
 fn a_replay_is_the_first_reply_byte_for_byte() {
     with_canister(|it| {
@@ -69,9 +72,7 @@ fn a_replay_is_the_first_reply_byte_for_byte() {
             };
             let first = call();
             assert_eq!(first, call(), "{endpoint}");
-            it.canister
-                .upgrade(TEST_CANISTER, ())
-                .expect("the upgrade succeeds");
+            it.upgrade();
             assert_eq!(first, call(), "{endpoint}");
             assert_eq!(it.executions(endpoint), 1, "{endpoint}");
         }
@@ -98,6 +99,7 @@ fn lanes_do_not_wait_for_each_other() {
     });
 }
 
+/// Shows G10.
 #[test]
 fn callers_and_endpoints_have_counters_of_their_own() {
     with_canister(|it| {
@@ -185,13 +187,13 @@ fn what_the_client_has_received_may_go() {
                 ok(&format!("{}: data", number + 1))
             );
         }
-        let entries = it.stats().4.entries;
+        let entries = it.stats().lanes.entries;
         // Two replies go with each request that is recorded.
         for number in 8..12 {
             let answer = stream(&it, number, Some(8));
             assert_eq!(answer, ok(&format!("{}: data", number + 1)));
         }
-        assert_eq!(it.stats().4.entries, entries + 4 - 8);
+        assert_eq!(it.stats().lanes.entries, entries + 4 - 8);
         for number in 0..8 {
             assert_eq!(stream(&it, number, Some(8)), used(12));
         }

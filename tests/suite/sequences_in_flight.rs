@@ -6,7 +6,7 @@ use crate::common::{
 };
 use candid::Principal;
 use idempotency_core::sequence::FreedLane;
-use integration_tests::{TEST_CANISTER, user};
+use integration_tests::user;
 use pocket_ic::RejectResponse;
 
 /// Frees the lane of the first user at an endpoint.
@@ -25,17 +25,12 @@ const CONTROLLER: Principal = Principal::anonymous();
 #[test]
 fn a_strict_lane_waits_for_what_is_in_flight() {
     with_canister(|it| {
-        let sent = it
-            .canister
-            .send(user(1), "work_in_order", (0u64, Plan::Hold))
-            .expect("it is accepted");
-        it.run_until_held();
+        let held = it.hold(user(1), "work_in_order", (0u64, Plan::Hold));
         let again = it.work_at("work_in_order", 0, Plan::Hold);
         assert!(is_in_progress(&again.expect("it answers")));
         assert_eq!(it.work_at("work_in_order", 1, Plan::Answer), Ok(gap(0)));
         assert_eq!(it.next_sequence("work_in_order", 0), 0);
-        it.answer_outcall();
-        assert_eq!(it.canister.answer::<Answer>(sent), Ok(ok("1: done")));
+        assert_eq!(it.finish(held), Ok(ok("1: done")));
         assert_eq!(it.next_sequence("work_in_order", 0), 1);
         let next = it.work_at("work_in_order", 1, Plan::Answer);
         assert_eq!(next, Ok(ok("2: done")));
@@ -47,25 +42,21 @@ fn a_strict_lane_waits_for_what_is_in_flight() {
 #[test]
 fn a_pipelined_lane_goes_on_beside_what_is_in_flight() {
     with_canister(|it| {
-        let sent = it
-            .canister
-            .send(user(1), "work_pipelined", (0u64, Plan::Hold))
-            .expect("it is accepted");
-        it.run_until_held();
+        let held = it.hold(user(1), "work_pipelined", (0u64, Plan::Hold));
         for number in 1..=64 {
             let answer = it.work_at("work_pipelined", number, Plan::Answer);
             assert_eq!(answer, Ok(ok(&format!("{}: done", number + 1))));
         }
         let again = it.work_at("work_pipelined", 0, Plan::Hold);
         assert!(is_in_progress(&again.expect("it answers")));
-        it.answer_outcall();
-        assert_eq!(it.canister.answer::<Answer>(sent), Ok(ok("1: done")));
+        assert_eq!(it.finish(held), Ok(ok("1: done")));
         let again = it.work_at("work_pipelined", 0, Plan::Hold);
         assert_eq!(again, Ok(ok("1: done")));
         assert_eq!(it.executions("work_pipelined"), 65);
     });
 }
 
+/// Shows G4.
 #[test]
 fn a_strict_lane_stops_at_an_unknown_outcome() {
     with_canister(|it| {
@@ -91,13 +82,11 @@ fn a_strict_lane_is_stuck_until_an_operator_frees_it() {
         assert!(is_unknown(first.as_ref().expect("it answers")));
         it.wait(HOUR + SLICE);
         it.run_timers();
-        assert_eq!(it.stats().4.entries, 0, "its record has expired");
+        assert_eq!(it.stats().lanes.entries, 0, "its record has expired");
         for _ in 0..2 {
             assert_eq!(it.work_at(endpoint, 0, Plan::Answer), first);
             assert_eq!(it.work_at(endpoint, 1, Plan::Answer), Ok(gap(0)));
-            it.canister
-                .upgrade(TEST_CANISTER, ())
-                .expect("the upgrade succeeds");
+            it.upgrade();
         }
 
         free_lane(&it, user(1), endpoint, 0).expect_err("it is not for users");
@@ -117,19 +106,14 @@ fn a_strict_lane_is_stuck_until_an_operator_frees_it() {
 fn a_lane_is_not_freed_of_what_runs() {
     with_canister(|it| {
         let endpoint = "work_in_order";
-        let sent = it
-            .canister
-            .send(user(1), endpoint, (0u64, Plan::Hold))
-            .expect("it is accepted");
-        it.run_until_held();
+        let held = it.hold(user(1), endpoint, (0u64, Plan::Hold));
         let running = free_lane(&it, CONTROLLER, endpoint, 0);
         assert!(
             matches!(running, Ok(FreedLane::Running { .. })),
             "{running:?}"
         );
         assert_eq!(it.work_at(endpoint, 1, Plan::Answer), Ok(gap(0)));
-        it.answer_outcall();
-        assert_eq!(it.canister.answer::<Answer>(sent), Ok(ok("1: done")));
+        assert_eq!(it.finish(held), Ok(ok("1: done")));
         assert_eq!(it.work_at(endpoint, 1, Plan::Answer), Ok(ok("2: done")));
     });
 }
@@ -180,17 +164,13 @@ fn an_error_before_the_first_await_that_is_forgotten_leaves_the_number() {
     });
 }
 
+/// Shows G4, G8.
 #[test]
 fn an_upgrade_in_flight_is_an_unknown_outcome() {
     with_canister(|it| {
         for endpoint in ["work_in_order", "work_pipelined"] {
-            it.canister
-                .send(user(1), endpoint, (0u64, Plan::Hold))
-                .expect("it is accepted");
-            it.run_until_held();
-            it.canister
-                .upgrade(TEST_CANISTER, ())
-                .expect("the upgrade succeeds");
+            let held = it.hold(user(1), endpoint, (0u64, Plan::Hold));
+            it.upgrade();
             let again = it.work_at(endpoint, 0, Plan::Hold);
             assert!(is_unknown(&again.expect("it answers")), "{endpoint}");
             let next = it.work_at(endpoint, 1, Plan::Answer);
@@ -198,8 +178,7 @@ fn an_upgrade_in_flight_is_an_unknown_outcome() {
                 "work_in_order" => assert_eq!(next, Ok(gap(0))),
                 _ => assert_eq!(next, Ok(ok("2: done"))),
             }
-            it.answer_outcall();
-            it.run_timers();
+            it.release(&held);
             let again = it.work_at(endpoint, 0, Plan::Hold);
             assert!(is_unknown(&again.expect("it answers")), "{endpoint}");
             assert_eq!(

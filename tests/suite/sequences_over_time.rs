@@ -3,17 +3,11 @@
 use crate::common::{
     Answer, Fixture, HOUR, NANOSECOND, Refusal, SLICE, gap, ok, refused, used, with_canister,
 };
-use integration_tests::{TEST_CANISTER, user};
+use integration_tests::user;
 use std::time::Duration;
 
 /// For how long a lane of the test canister is known when it is idle, and a quarter of that: lanes are forgotten together.
 const IDLE: Duration = Duration::from_secs(5 * 3600 + 1);
-
-fn upgrade(it: &Fixture<'_>) {
-    it.canister
-        .upgrade(TEST_CANISTER, ())
-        .expect("the upgrade succeeds");
-}
 
 fn step_dated(it: &Fixture<'_>, number: u64, created_at: u64) -> Answer {
     it.canister
@@ -21,12 +15,13 @@ fn step_dated(it: &Fixture<'_>, number: u64, created_at: u64) -> Answer {
         .expect("it answers")
 }
 
+/// Shows G8.
 #[test]
 fn an_upgrade_between_call_and_retry_changes_nothing() {
     with_canister(|it| {
         for number in 0..4 {
             it.canister.lose_answer(user(1), "step", (number, "hi"));
-            upgrade(&it);
+            it.upgrade();
             assert_eq!(it.next_sequence("step", 0), number + 1);
             assert_eq!(
                 it.step("step", number, "hi"),
@@ -38,6 +33,7 @@ fn an_upgrade_between_call_and_retry_changes_nothing() {
     });
 }
 
+/// Shows G1.
 #[test]
 fn a_number_stays_used_when_its_reply_has_expired() {
     with_canister(|it| {
@@ -46,7 +42,7 @@ fn a_number_stays_used_when_its_reply_has_expired() {
         }
         it.wait(HOUR + SLICE);
         it.run_timers();
-        assert_eq!(it.stats().4.entries, 0);
+        assert_eq!(it.stats().lanes.entries, 0);
         for number in 0..3 {
             assert_eq!(it.step("step", number, "hi"), used(3));
         }
@@ -54,6 +50,7 @@ fn a_number_stays_used_when_its_reply_has_expired() {
     });
 }
 
+/// Shows G11.
 #[test]
 fn an_idle_lane_is_forgotten_by_the_timer_and_its_numbers_are_not() {
     with_canister(|it| {
@@ -78,7 +75,7 @@ fn an_idle_lane_is_forgotten_by_the_timer_and_its_numbers_are_not() {
         );
         assert_eq!(it.step("step", floor + 1, "hi"), gap(floor));
         assert_eq!(it.step("step", floor, "hi"), ok("4: hi"));
-        upgrade(&it);
+        it.upgrade();
         assert_eq!(it.step("step", floor, "hi"), ok("4: hi"));
         assert_eq!(it.next_sequence("step", 0), floor + 1);
         assert_eq!(
@@ -89,6 +86,7 @@ fn an_idle_lane_is_forgotten_by_the_timer_and_its_numbers_are_not() {
     });
 }
 
+/// Shows G11.
 #[test]
 fn a_lane_in_use_is_never_forgotten() {
     with_canister(|it| {

@@ -1,7 +1,11 @@
-//! The project's chores: `cargo xtask wasm`, `demo`, `test` and `bench`. Each does its own set-up.
+//! The project's chores: `cargo xtask wasm`, `demo`, `test`, `bench`, `docs` and `deny`. Each does its own set-up.
 #![forbid(unsafe_code)]
 
+mod checks;
+mod docs;
 mod steps;
+mod tests;
+mod tools;
 mod wasm;
 
 use clap::{Parser, Subcommand};
@@ -10,7 +14,7 @@ use std::{
     path::PathBuf,
     process::{Command, ExitCode},
 };
-use steps::{Failed, Step, cargo};
+use steps::{Failed, ROOT, Step, cargo};
 
 #[derive(Parser)]
 #[command(about = "The project's chores. Each does its own set-up.")]
@@ -19,20 +23,27 @@ struct Arguments {
     chore: Chore,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Subcommand)]
 enum Chore {
     /// Builds the canisters into `target/canisters`.
     Wasm,
     /// Tells the story of a payment with lost answers, on a replica.
     Demo,
-    /// Format, lints, docs and all tests.
-    Test,
+    /// All that must hold before a change goes in: format, lints, docs, licences, packages and all tests.
+    Test {
+        /// Only the tests whose names contain this, and nothing else.
+        name: Option<String>,
+    },
     /// Measures the store against others, and whole calls, on a replica.
     Bench {
         /// Up to 100,000 entries instead of 10,000,000.
         #[arg(long)]
         quick: bool,
     },
+    /// Builds the API docs, and the book into `target/book`; checks the links.
+    Docs,
+    /// Checks licences, sources and known vulnerabilities of what we depend on.
+    Deny,
 }
 
 fn main() -> ExitCode {
@@ -46,97 +57,56 @@ fn main() -> ExitCode {
 }
 
 fn run(chore: Chore) -> Result<(), Failed> {
-    let mut chores = match chore {
-        Chore::Bench { .. } => wasm::steps(&wasm::MEASURED)?,
-        Chore::Wasm | Chore::Demo | Chore::Test => wasm::steps(&wasm::PACKAGES)?,
+    let steps = match chore {
+        Chore::Wasm => return wasm::build(),
+        Chore::Demo => after(&wasm::PACKAGES, demo())?,
+        Chore::Test { name: None } => after(&wasm::PACKAGES, checks::all())?,
+        Chore::Test { name: Some(name) } => after(&wasm::PACKAGES, tests::named(name))?,
+        Chore::Bench { quick } => after(&wasm::MEASURED, bench(quick))?,
+        Chore::Docs => docs::steps(),
+        Chore::Deny => return steps::run_strictly(vec![checks::deny()]),
     };
-    match chore {
-        Chore::Wasm => {}
-        Chore::Demo => chores.extend(demo()),
-        Chore::Test => chores.extend(test()),
-        Chore::Bench { quick } => chores.extend(bench(quick)),
-    }
-    steps::run(chores)?;
-    if matches!(chore, Chore::Wasm) {
-        println!("the canisters are in {}", wasm::directory().display());
-    }
-    Ok(())
+    steps::run(steps).map(drop)
+}
+
+/// Steps that need canisters.
+fn after(canisters: &'static [wasm::Package], steps: Vec<Step>) -> Result<Vec<Step>, Failed> {
+    let mut all = wasm::steps(canisters)?;
+    all.extend(steps);
+    Ok(all)
 }
 
 fn demo() -> Vec<Step> {
-    let mut steps = replica();
-    steps.push(Step::new(
-        "build the demo",
-        cargo("build --workspace --bin demo"),
-    ));
-    steps.push(Step::shown("the demo", built("demo")));
-    steps
+    vec![
+        Step::new("build the demo", build("demo")),
+        Step::shown("the demo", built("demo")),
+    ]
 }
 
 fn bench(quick: bool) -> Vec<Step> {
-    let mut steps = replica();
-    steps.push(Step::new(
-        "build the benchmarks",
-        cargo("build --workspace --bin bench-runner"),
-    ));
     let mut runner = built("bench-runner");
     runner.args(quick.then_some("--quick"));
-    steps.push(Step::shown("the benchmarks", runner));
-    steps
+    vec![
+        Step::new("build the benchmarks", build("bench-runner")),
+        Step::shown("the benchmarks", runner),
+    ]
 }
 
-fn test() -> Vec<Step> {
-    let canisters = wasm::selection(&[&wasm::PACKAGES[..], &[wasm::BENCH_CANISTER]].concat());
-    let lint = |what: &str, selection: &str| {
-        Step::new(
-            what,
-            cargo(&format!("clippy {selection} -- --deny warnings")),
-        )
-    };
-    let mut steps = vec![
-        Step::new("format", cargo("fmt --all --check")),
-        lint("lints", "--workspace --all-targets"),
-        lint(
-            "lints, as canisters",
-            &format!("{canisters} --target {}", wasm::TARGET),
-        ),
-        lint(
-            "lints, without timers",
-            "--package idempotency-core --all-targets --no-default-features",
-        ),
-        Step::new(
-            "docs",
-            cargo("doc --workspace --no-deps --document-private-items"),
-        )
-        .with_env("RUSTDOCFLAGS", "--deny warnings"),
-    ];
-    // With the tests of its package cargo builds local-replica itself.
-    steps.push(Step::new(
-        "build the tests",
-        cargo("test --workspace --no-run"),
-    ));
-    steps.push(Step::shown(
-        "tests",
-        cargo("test --workspace --no-fail-fast"),
-    ));
-    steps
-}
-
-/// local-replica is needed unless another one is asked for: the rule itself is in `tests/src/replica.rs`.
-fn replica() -> Vec<Step> {
+/// Builds a binary, and the replica it talks to unless another one is asked for: the rule itself is in `tests/src/replica.rs`.
+///
+/// Cargo unites the features of what it builds, and counts those of dev-dependencies only if there is a test or an example
+/// among it. Without an example here, the tests would have the Wasm engine built again, with a feature more.
+fn build(binary: &str) -> Command {
     let other = env::var_os("POCKET_IC_BIN").is_some()
         || env::var_os("IDEMPOTENCY_REPLICA").is_some_and(|replica| replica == "pocket-ic");
-    match other {
-        true => vec![],
-        false => vec![Step::new(
-            "build local-replica",
-            cargo("build --workspace --bin local-replica"),
-        )],
+    let mut command = cargo(&format!("build --workspace --bin {binary} --example speed"));
+    if !other {
+        command.args(["--bin", "local-replica"]);
     }
+    command
 }
 
-/// A binary that was built with the features of the whole workspace: built by its package alone, it would have all that it
-/// depends on built again, the Wasm engine above all.
+/// A binary that `build` built.
 fn built(binary: &str) -> Command {
     let path = target_directory().join("debug").join(binary);
     let mut command = Command::new(path.with_extension(env::consts::EXE_EXTENSION));
@@ -149,7 +119,7 @@ fn built(binary: &str) -> Command {
 
 /// Where cargo puts what it builds.
 fn target_directory() -> PathBuf {
-    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = PathBuf::from(ROOT);
     match env::var_os("CARGO_TARGET_DIR") {
         Some(directory) => env::current_dir().unwrap_or(workspace).join(directory),
         None => workspace.canonicalize().unwrap_or(workspace).join("target"),

@@ -12,15 +12,25 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Failed(pub(crate) String);
 
-/// What a step does.
-enum Work {
-    /// Runs a command.
-    Command { command: Command, is_shown: bool },
-    /// Does something that takes no time.
-    Call(Box<dyn FnOnce() -> Result<(), Failed>>),
+/// How a step ended that did not fail.
+pub(crate) enum Ended {
+    /// As it should.
+    Done,
+    /// With something that somebody must read, such as what this machine can't do.
+    Warned(String),
 }
 
-/// One command of a chore.
+/// What a step does.
+enum Work {
+    /// Runs a command and shows its output only if it fails.
+    Quiet(Command),
+    /// Runs a command and shows its output as it comes.
+    Shown(Command),
+    /// Calls a function.
+    Call(Box<dyn FnOnce() -> Result<Ended, Failed>>),
+}
+
+/// One step of a chore.
 pub(crate) struct Step {
     what: String,
     work: Work,
@@ -29,103 +39,120 @@ pub(crate) struct Step {
 impl Step {
     /// A command whose output matters only if it fails.
     pub(crate) fn new(what: &str, command: Command) -> Self {
-        Self {
-            what: what.to_owned(),
-            work: Work::Command {
-                command,
-                is_shown: false,
-            },
-        }
+        Self::of(what, Work::Quiet(command))
     }
 
     /// A command whose output is shown as it comes.
     pub(crate) fn shown(what: &str, command: Command) -> Self {
-        Self {
-            what: what.to_owned(),
-            work: Work::Command {
-                command,
-                is_shown: true,
-            },
-        }
+        Self::of(what, Work::Shown(command))
     }
 
     /// A function.
-    pub(crate) fn call(what: &str, call: impl FnOnce() -> Result<(), Failed> + 'static) -> Self {
+    pub(crate) fn call(what: &str, call: impl FnOnce() -> Result<Ended, Failed> + 'static) -> Self {
+        Self::of(what, Work::Call(Box::new(call)))
+    }
+
+    fn of(what: &str, work: Work) -> Self {
         Self {
             what: what.to_owned(),
-            work: Work::Call(Box::new(call)),
+            work,
         }
     }
 
     /// Sets an environment variable of its command.
     pub(crate) fn with_env(mut self, name: &str, value: &str) -> Self {
-        if let Work::Command { command, .. } = &mut self.work {
+        if let Work::Quiet(command) | Work::Shown(command) = &mut self.work {
             command.env(name, value);
         }
         self
     }
 }
 
-/// `cargo` with arguments that hold no spaces.
+/// `cargo` with arguments that hold no spaces, in the root of the workspace.
 pub(crate) fn cargo(arguments: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .args(arguments.split_whitespace())
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    command.args(arguments.split_whitespace()).current_dir(ROOT);
     command
 }
 
-/// Runs the steps in order and stops at the first that fails.
-pub(crate) fn run(steps: Vec<Step>) -> Result<(), Failed> {
+/// The root of the workspace.
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// Runs the steps in order and stops at the first that fails. Warnings are said again at the end, where they are seen;
+/// the answer is how many there were.
+pub(crate) fn run(steps: Vec<Step>) -> Result<usize, Failed> {
     let all = steps.len();
+    let mut warnings = vec![];
     for (index, Step { what, work }) in steps.into_iter().enumerate() {
         let title = format!("[{}/{all}] {what}", index + 1);
         let begun = Instant::now();
-        match work {
-            Work::Call(call) => call()?,
-            Work::Command {
-                mut command,
-                is_shown: true,
-            } => {
+        let ended = match work {
+            Work::Shown(mut command) => {
                 eprintln!("{title}");
-                let status = command
-                    .status()
-                    .map_err(|error| not_started(&command, &error))?;
-                succeeded(status.success(), &command)?;
+                let status = command.status();
+                let status = status.map_err(|error| not_started(&command, &error))?;
+                succeeded(status.success(), &command).map(|()| Ended::Done)
             }
-            Work::Command {
-                mut command,
-                is_shown: false,
-            } => {
-                let progress = progress(&title);
-                let output = command
-                    .stdin(Stdio::null())
-                    .output()
-                    .map_err(|error| not_started(&command, &error))?;
-                progress.finish_and_clear();
-                if !output.status.success() {
-                    eprint!("{}", String::from_utf8_lossy(&output.stdout));
-                    eprint!("{}", String::from_utf8_lossy(&output.stderr));
-                }
-                succeeded(output.status.success(), &command)?;
+            Work::Quiet(mut command) => {
+                watched(&title, || quietly(&mut command)).map(|()| Ended::Done)
+            }
+            Work::Call(call) => watched(&title, call),
+        };
+        match ended? {
+            Ended::Done => eprintln!("{title}: done in {:.1} s", begun.elapsed().as_secs_f32()),
+            Ended::Warned(why) => {
+                eprintln!("{title}: WARNING: {why}");
+                warnings.push(format!("WARNING: {what}: {why}"));
             }
         }
-        eprintln!("{title}: done in {:.1} s", begun.elapsed().as_secs_f32());
     }
-    Ok(())
+    for warning in &warnings {
+        eprintln!("{warning}");
+    }
+    Ok(warnings.len())
 }
 
-/// A spinner with the time so far on a terminal; elsewhere a line, so that a log shows what is being waited for.
-fn progress(title: &str) -> ProgressBar {
+/// Runs the steps in order; a warning is a failure, too.
+pub(crate) fn run_strictly(steps: Vec<Step>) -> Result<(), Failed> {
+    match run(steps)? {
+        0 => Ok(()),
+        _ => Err(Failed("see the warning".to_owned())),
+    }
+}
+
+/// Runs a command and shows its output only if it fails.
+pub(crate) fn quietly(command: &mut Command) -> Result<(), Failed> {
+    output(command).map(drop)
+}
+
+/// Runs a command to its end: what it wrote to stdout. All its output is shown if it fails.
+pub(crate) fn output(command: &mut Command) -> Result<String, Failed> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| not_started(command, &error))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        eprint!("{text}");
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    succeeded(output.status.success(), command).map(|()| text)
+}
+
+/// Does something with a spinner and the time so far on a terminal; elsewhere with a line, so that a log shows what is being
+/// waited for.
+fn watched<T>(title: &str, work: impl FnOnce() -> T) -> T {
     if !std::io::stderr().is_terminal() {
         eprintln!("{title} ...");
-        return ProgressBar::hidden();
+        return work();
     }
     let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
     let progress = ProgressBar::new_spinner().with_message(title.to_owned());
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     progress.enable_steady_tick(Duration::from_millis(100));
-    progress
+    let result = work();
+    progress.finish_and_clear();
+    result
 }
 
 fn succeeded(success: bool, command: &Command) -> Result<(), Failed> {

@@ -1,7 +1,7 @@
 //! The canisters: their target, their build, and where their modules go.
 
 use crate::{
-    steps::{Failed, Step, cargo},
+    steps::{self, Ended, Failed, Step, cargo},
     target_directory,
 };
 use std::{fs, path::PathBuf, process::Command};
@@ -22,7 +22,7 @@ pub(crate) const MEASURED: [Package; 2] = [LEDGER, BENCH_CANISTER];
 pub(crate) const BENCH_CANISTER: Package = ("bench-canister", "bench_canister");
 
 /// Where the modules are put.
-pub(crate) fn directory() -> PathBuf {
+fn directory() -> PathBuf {
     target_directory().join("canisters")
 }
 
@@ -34,6 +34,13 @@ pub(crate) fn selection(packages: &[Package]) -> String {
     options.collect::<Vec<_>>().join(" ")
 }
 
+/// Builds the canisters that tests and demo run, and says where they are.
+pub(crate) fn build() -> Result<(), Failed> {
+    steps::run(steps(&PACKAGES)?)?;
+    println!("the canisters are in {}", directory().display());
+    Ok(())
+}
+
 /// What it takes to build the canisters here.
 pub(crate) fn steps(packages: &'static [Package]) -> Result<Vec<Step>, Failed> {
     let build = cargo(&format!(
@@ -41,7 +48,8 @@ pub(crate) fn steps(packages: &'static [Package]) -> Result<Vec<Step>, Failed> {
         selection(packages)
     ));
     let mut steps = vec![];
-    if !has_target()? {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    if !has_target(Command::new(rustc))? {
         let mut rustup = Command::new("rustup");
         rustup.args(["target", "add", TARGET]);
         steps.push(Step::new("add the wasm32 target", rustup));
@@ -51,10 +59,9 @@ pub(crate) fn steps(packages: &'static [Package]) -> Result<Vec<Step>, Failed> {
     Ok(steps)
 }
 
-/// Whether the toolchain in use can build for the target.
-fn has_target() -> Result<bool, Failed> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
+/// Whether a compiler can build for the target.
+pub(crate) fn has_target(mut rustc: Command) -> Result<bool, Failed> {
+    let output = rustc
         .args(["--print", "target-libdir", "--target", TARGET])
         .output()
         .map_err(|error| {
@@ -66,7 +73,7 @@ fn has_target() -> Result<bool, Failed> {
     Ok(output.status.success() && PathBuf::from(directory.trim()).is_dir())
 }
 
-fn collect(packages: &[Package]) -> Result<(), Failed> {
+fn collect(packages: &[Package]) -> Result<Ended, Failed> {
     let failed =
         |error: std::io::Error| Failed(format!("the canisters can't be collected: {error}"));
     fs::create_dir_all(directory()).map_err(failed)?;
@@ -78,5 +85,5 @@ fn collect(packages: &[Package]) -> Result<(), Failed> {
         )
         .map_err(failed)?;
     }
-    Ok(())
+    Ok(Ended::Done)
 }

@@ -52,18 +52,27 @@ fn executions(endpoint: String) -> u64 {
     state::executions(&endpoint)
 }
 
-/// How full the stores are: the main one, the small one, the one that retains, the one that drops replies, the one with
-/// sequence numbers, and the one with shares.
+/// How full each store is.
+#[derive(CandidType)]
+struct AllStats {
+    main: Stats,
+    small: Stats,
+    retaining: Stats,
+    dropping: Stats,
+    lanes: Stats,
+    shared: Stats,
+}
+
 #[ic_cdk::query]
-fn stats() -> (Stats, Stats, Stats, Stats, Stats, Stats) {
-    (
-        state::MAIN.with(|store| store.stats()),
-        state::SMALL.with(|store| store.stats()),
-        state::RETAINING.with(|store| store.stats()),
-        state::DROPPING.with(|store| store.stats()),
-        state::LANES.with(|store| store.stats()),
-        state::SHARED.with(|store| store.stats()),
-    )
+fn stats() -> AllStats {
+    AllStats {
+        main: state::MAIN.with(|store| store.stats()),
+        small: state::SMALL.with(|store| store.stats()),
+        retaining: state::RETAINING.with(|store| store.stats()),
+        dropping: state::DROPPING.with(|store| store.stats()),
+        lanes: state::LANES.with(|store| store.stats()),
+        shared: state::SHARED.with(|store| store.stats()),
+    }
 }
 
 /// The time at which an update call executes.

@@ -1,0 +1,96 @@
+//! All that must hold before a change goes in, besides the tests themselves.
+
+use crate::{
+    docs,
+    steps::{Ended, Failed, ROOT, Step, cargo, quietly},
+    tests, tools, wasm,
+};
+use std::process::Command;
+
+/// The crates that are published.
+const PUBLISHED: [&str; 2] = ["idempotency-core", "idempotency-macros"];
+
+/// The checks, and all tests.
+pub(crate) fn all() -> Vec<Step> {
+    let mut steps = vec![Step::new("format", cargo("fmt --all --check"))];
+    steps.extend(lints());
+    steps.push(docs::rustdoc());
+    steps.push(deny());
+    steps.push(Step::call("packages, with the oldest compiler", package));
+    steps.extend(tests::all());
+    steps
+}
+
+fn lints() -> [Step; 3] {
+    let lint = |what: &str, selection: &str| {
+        Step::new(
+            what,
+            cargo(&format!("clippy {selection} -- --deny warnings")),
+        )
+    };
+    let canisters = wasm::selection(&[&wasm::PACKAGES[..], &[wasm::BENCH_CANISTER]].concat());
+    [
+        lint("lints", "--workspace --all-targets"),
+        // In the profile in which the canisters were built, so that their procedural macros needn't be built once more.
+        lint(
+            "lints, as canisters",
+            &format!("{canisters} --target {} --profile canister", wasm::TARGET),
+        ),
+        lint(
+            "lints, without timers",
+            "--package idempotency-core --all-targets --no-default-features",
+        ),
+    ]
+}
+
+/// Licences, sources and advisories of what we depend on.
+pub(crate) fn deny() -> Step {
+    Step::call("licences and advisories", || {
+        let Ok(program) = tools::DENY.install() else {
+            return warned("not checked: cargo-deny isn't here and can't be installed");
+        };
+        let check = |what: &str| {
+            let mut check = Command::new(&program);
+            check.arg("deny").args(what.split_whitespace());
+            check.current_dir(ROOT);
+            quietly(&mut check)
+        };
+        check("check bans licenses sources")?;
+        if check("fetch db").is_err() {
+            return warned("no advisories were looked up: their database can't be fetched");
+        }
+        // News of the world outside, which no change is to blame for.
+        match check("check --disable-fetch advisories") {
+            Ok(()) => Ok(Ended::Done),
+            Err(_) => warned("there are advisories against what we depend on; see above"),
+        }
+    })
+}
+
+/// What would be published is complete and builds for canisters, with the oldest compiler that it promises to build with. Offline,
+/// as all it needs was fetched for the canisters.
+fn package() -> Result<Ended, Failed> {
+    let oldest = tools::install_oldest();
+    let mut package = match oldest {
+        Ok(()) => tools::oldest("cargo"),
+        Err(_) => cargo(""),
+    };
+    package
+        .current_dir(ROOT)
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
+        .args(["package", "--offline", "--allow-dirty", "--target"])
+        .arg(wasm::TARGET)
+        .args(PUBLISHED.iter().flat_map(|name| ["--package", name]));
+    quietly(&mut package)?;
+    match oldest {
+        Ok(()) => Ok(Ended::Done),
+        Err(_) => warned(&format!(
+            "not built with Rust {}, which can't be installed, but with the current one",
+            tools::OLDEST
+        )),
+    }
+}
+
+fn warned(what: &str) -> Result<Ended, Failed> {
+    Ok(Ended::Warned(what.to_owned()))
+}
