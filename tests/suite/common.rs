@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const DRIFT: Duration = Duration::from_secs(60);
 /// Records that expire within a thirty-second of window and twice the drift are forgotten together.
-pub(crate) const SLICE: Duration = Duration::from_secs((3600 + 2 * 60) / 32 + 1);
+pub(crate) const PARTITION: Duration = Duration::from_secs((3600 + 2 * 60) / 32 + 1);
 pub(crate) const NANOSECOND: Duration = Duration::from_nanos(1);
 
 pub(crate) type Answer = Result<String, Failure>;

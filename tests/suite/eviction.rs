@@ -1,6 +1,6 @@
 //! Forgetting: by timer when nobody calls, a bounded amount inline, and never what is running.
 
-use crate::common::{HOUR, NANOSECOND, Plan, SLICE, is_unknown, ok, with_canister};
+use crate::common::{HOUR, NANOSECOND, PARTITION, Plan, is_unknown, ok, with_canister};
 use integration_tests::user;
 
 /// Shows G6.
@@ -16,9 +16,9 @@ fn the_timer_evicts_what_has_expired_and_not_before() {
         it.run_timers();
         assert!(it.now() < expiry);
         assert_eq!(it.stats().main.entries, 100);
-        // A run for each slice: the records may lie in two.
+        // A run for each partition: the records may lie in two.
         for _ in 0..2 {
-            it.wait(SLICE);
+            it.wait(PARTITION);
             it.run_timers();
         }
         let stats = it.stats().main;
@@ -36,7 +36,7 @@ fn the_timer_evicts_async_requests_too() {
         let answer = it.work("work", b"key", Plan::Answer);
         assert_eq!(answer, Ok(ok("1: done")));
         assert_eq!(it.stats().main.entries, 1);
-        it.wait(HOUR + SLICE);
+        it.wait(HOUR + PARTITION);
         it.run_timers();
         assert_eq!(it.stats().main.entries, 0);
     });

@@ -1,7 +1,7 @@
 //! The edges of the window, to the nanosecond.
 
 use crate::common::{
-    Answer, DRIFT, Failure, Fixture, HOUR, Refusal, SLICE, ok, refused, with_canister,
+    Answer, DRIFT, Failure, Fixture, HOUR, PARTITION, Refusal, ok, refused, with_canister,
 };
 use integration_tests::user;
 use pocket_ic::Time;
@@ -79,11 +79,11 @@ fn retry_after_expiry(nanoseconds: i64) -> Answer {
 /// Shows G1.
 #[test]
 fn a_dated_record_lives_until_its_last_nanosecond_and_runs_never_again() {
-    let slice = SLICE.as_nanos() as i64;
+    let partition = PARTITION.as_nanos() as i64;
     assert_eq!(retry_after_expiry(-1), ok("1: dated"));
     assert_eq!(retry_after_expiry(0), ok("1: dated"));
-    assert_eq!(retry_after_expiry(slice), refused(Refusal::TooOld));
-    // In between it is kept for as long as its slice is.
+    assert_eq!(retry_after_expiry(partition), refused(Refusal::TooOld));
+    // In between it is kept for as long as its partition is.
     let best_effort = [ok("1: dated"), refused(Refusal::TooOld)];
     assert!(best_effort.contains(&retry_after_expiry(1)));
 }
@@ -91,11 +91,11 @@ fn a_dated_record_lives_until_its_last_nanosecond_and_runs_never_again() {
 /// Shows G1.
 #[test]
 fn an_undated_record_lives_until_its_last_nanosecond() {
-    let slice = SLICE.as_nanos() as i64;
+    let partition = PARTITION.as_nanos() as i64;
     for (nanoseconds, expected) in [
         (-1, ok("1: hello")),
         (0, ok("1: hello")),
-        (slice, ok("2: hello")),
+        (partition, ok("2: hello")),
     ] {
         with_canister(|it| {
             let executed_at = it.now() + 1_000;
