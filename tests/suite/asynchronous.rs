@@ -1,7 +1,7 @@
 //! Methods that await: each await commits, so a trap can come too late to undo what was done.
 
 use crate::common::{
-    Answer, Failure, Fixture, HOUR, Plan, Refusal, SLICE, is_in_progress, is_unknown, ok,
+    Answer, Failure, Fixture, HOUR, Plan, Refusal, PARTITION, is_in_progress, is_unknown, ok,
     with_canister,
 };
 use integration_tests::user;
@@ -194,7 +194,7 @@ fn after_a_trap_in_the_cleanup_the_outcome_is_unknown_once_the_window_is_over() 
         assert!(is_in_progress(&retry().expect("it answers")));
         it.wait(HOUR);
         for _ in 0..5 {
-            it.wait(SLICE);
+            it.wait(PARTITION);
             it.run_timers();
             assert!(is_unknown(&retry().expect("it answers")));
             it.wait(HOUR);

@@ -1,6 +1,6 @@
 //! A full store refuses what is new, answers what is known, and gives up nothing within its window.
 
-use crate::common::{Answer, Failure, Fixture, HOUR, Plan, Refusal, SLICE, ok, with_canister};
+use crate::common::{Answer, Failure, Fixture, HOUR, Plan, Refusal, PARTITION, ok, with_canister};
 use integration_tests::user;
 
 fn say_small(it: &Fixture<'_>, key: u64, bytes: u32) -> Answer {
@@ -93,7 +93,7 @@ fn a_full_store_makes_room_as_its_records_expire() {
                 );
             }
             retry_after(say_small(&it, round * 10 + 9, 1));
-            it.wait(HOUR + SLICE);
+            it.wait(HOUR + PARTITION);
         }
     });
 }

@@ -1,7 +1,7 @@
 //! `inspect!`: what can't succeed is refused before consensus, and every retry gets through.
 
 use crate::common::{
-    Answer, DRIFT, Fixture, HOUR, NANOSECOND, Refusal, SLICE, ok, refused, with_canister,
+    Answer, DRIFT, Fixture, HOUR, NANOSECOND, Refusal, PARTITION, ok, refused, with_canister,
 };
 use candid::{Principal, utils::ArgumentEncoder};
 use integration_tests::user;
@@ -93,7 +93,7 @@ fn a_sequence_number_that_can_not_run_any_more_is_refused() {
             crate::common::gap(3),
             "what is missing may come first"
         );
-        it.wait(HOUR + SLICE);
+        it.wait(HOUR + PARTITION);
         it.run_timers();
         let text = refusal(&it, user(1), "step_inspected", (0u64, "hi"));
         assert!(text.contains("idempotency: SequenceTooOld: "), "{text}");

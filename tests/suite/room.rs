@@ -1,7 +1,7 @@
 //! What a store may give up for room sooner than it refuses: records that it retains past their window, and, if its policy
 //! says so, long replies.
 
-use crate::common::{Answer, Failure, Fixture, HOUR, Refusal, SLICE, ok, refused, with_canister};
+use crate::common::{Answer, Failure, Fixture, HOUR, Refusal, PARTITION, ok, refused, with_canister};
 use integration_tests::user;
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ fn a_late_retry_is_answered_from_the_retained_record() {
         );
 
         // After the retention the first is gone, and the second, as old by now as the first was then, is not.
-        it.wait(RETENTION + HOUR + SLICE - HOUR * 20);
+        it.wait(RETENTION + HOUR + PARTITION - HOUR * 20);
         it.run_timers();
         assert_eq!(it.stats().retaining.entries, 1);
         assert_eq!(say_retained(&it, 2), ok("2: hello"));
@@ -77,7 +77,7 @@ fn a_full_store_gives_up_what_it_retains_and_nothing_else() {
         assert_eq!(say_retained(&it, 2), ok("2: hello"));
         assert_eq!(say_retained(&it, 3), ok("3: hello"));
         assert!(is_full(&say_retained(&it, 4)), "all are in their window");
-        it.wait(HOUR / 2 + SLICE);
+        it.wait(HOUR / 2 + PARTITION);
         it.run_timers();
         assert_eq!(say_retained(&it, 1), ok("1: hello"), "retained");
         assert_eq!(it.stats().retaining.entries, 3);

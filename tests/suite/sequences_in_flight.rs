@@ -1,7 +1,7 @@
 //! Sequence numbers of calls that await: what waits for them, and what does not.
 
 use crate::common::{
-    Answer, Failure, Fixture, HOUR, Plan, SLICE, gap, is_in_progress, is_unknown, ok, used,
+    Answer, Failure, Fixture, HOUR, Plan, PARTITION, gap, is_in_progress, is_unknown, ok, used,
     with_canister,
 };
 use candid::Principal;
@@ -80,7 +80,7 @@ fn a_strict_lane_is_stuck_until_an_operator_frees_it() {
             .expect_err("it traps");
         let first = it.work_at(endpoint, 0, Plan::TrapLater);
         assert!(is_unknown(first.as_ref().expect("it answers")));
-        it.wait(HOUR + SLICE);
+        it.wait(HOUR + PARTITION);
         it.run_timers();
         assert_eq!(it.stats().lanes.entries, 0, "its record has expired");
         for _ in 0..2 {

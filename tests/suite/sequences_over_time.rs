@@ -1,7 +1,7 @@
 //! Sequence numbers over upgrades and long times: a number that was used is never used again.
 
 use crate::common::{
-    Answer, Fixture, HOUR, NANOSECOND, Refusal, SLICE, gap, ok, refused, used, with_canister,
+    Answer, Fixture, HOUR, NANOSECOND, Refusal, PARTITION, gap, ok, refused, used, with_canister,
 };
 use integration_tests::user;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn a_number_stays_used_when_its_reply_has_expired() {
         for number in 0..3 {
             it.step("step", number, "hi").expect("it runs");
         }
-        it.wait(HOUR + SLICE);
+        it.wait(HOUR + PARTITION);
         it.run_timers();
         assert_eq!(it.stats().lanes.entries, 0);
         for number in 0..3 {
@@ -122,7 +122,7 @@ fn numbers_and_creation_times_together() {
         let second = it.now();
         assert_eq!(step_dated(&it, 1, second), ok("2: hi"));
 
-        it.wait(HOUR + SLICE * 3);
+        it.wait(HOUR + PARTITION * 3);
         it.run_timers();
         assert_eq!(step_dated(&it, 1, second), refused(Refusal::TooOld));
         assert_eq!(
