@@ -57,7 +57,7 @@ thread_local! {
     static LATER: Store<VectorMemory> =
         open(MEMORY.with(VectorMemory::clone), POLICY.capacity(200)).expect("it opens");
     static SMALL: Store<VectorMemory> = open(MEMORY.with(VectorMemory::clone), POLICY.capacity(3)).expect("it opens");
-    static SHARED: Store<VectorMemory> = open(VectorMemory::default(), POLICY.max_reply_bytes(100).quota(4, 10_000)).expect("it opens");
+    static SHARED: Store<VectorMemory> = open(VectorMemory::default(), POLICY.max_reply_bytes(1_000).quota(4, 10_000)).expect("it opens");
     /// The map that a canister has kept: its transfers, and their blocks.
     static SEEN: RefCell<BTreeMap<(Principal, u64), u64>> = RefCell::default();
 }
@@ -500,6 +500,8 @@ fn what_is_imported_counts_against_the_quota_of_its_scope() {
             settle_within_quota(id, at, amount)
         })
     };
+    let begun = import(attribute, [], 1).expect("there is nothing to be wrong");
+    assert!(begun.is_complete);
     assert_eq!(ask(1, NOW), Ok(1_005));
     // Backwards, after a request of now: the counter is found by the time of its last use.
     let calls = (2..9).map(|id| paid(id, None, NOW - HOUR / 2 - id * 60 * SECOND));
