@@ -25,7 +25,7 @@ use candid::utils::{ArgumentEncoder, encode_args_ref};
 /// A retry of a call that was imported is answered as if the method had executed it at `executed_at`: its reply is replayed until
 /// its window is over. The module [`import`](mod@crate::import) says what happens to each call.
 ///
-/// - *Some in each message.* A call takes about 40,000 instructions, so 100,000 of them fit well into a message. Give the next
+/// - *Some in each message.* A call takes about 50,000 instructions, so 100,000 of them fit well into a message. Give the next
 ///   import the calls after the [`taken`](crate::import::Imported::taken) ones, until one
 ///   [`is_complete`](crate::import::Imported::is_complete).
 /// - *To begin again is safe.* A call that was imported before is known, and nothing changes.
