@@ -1,5 +1,8 @@
 //! What a canister has executed before is imported: the attribute as users write it, run natively.
 
+mod answers;
+mod refusals;
+
 use super::{
     WINDOW,
     native::{Message, Native, Stage},
