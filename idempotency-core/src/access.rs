@@ -7,6 +7,7 @@ use crate::{
     admission,
     error::IdempotencyError,
     identity::Identity,
+    import::{self, ImportProblem, Past, Taken},
     sequence::{FreedLane, Sequence},
     store::{Damaged, Store},
     time::Timestamp,
@@ -54,6 +55,12 @@ pub trait AnyStore {
 
     /// [`Store::guaranteed_until`]
     fn guaranteed_until(&'static self, identity: &Identity) -> Result<Option<Timestamp>, Damaged>;
+
+    /// [`Store::begin_partitions`]
+    fn begin_import(&'static self, now: Timestamp) -> Result<(), Damaged>;
+
+    /// [`import::take_over`]
+    fn take_over(&'static self, past: &Past<'_>, now: Timestamp) -> Result<Taken, ImportProblem>;
 }
 
 impl<M: Memory> AnyStore for LocalKey<Store<M>> {
@@ -76,5 +83,13 @@ impl<M: Memory> AnyStore for LocalKey<Store<M>> {
 
     fn guaranteed_until(&'static self, identity: &Identity) -> Result<Option<Timestamp>, Damaged> {
         self.with(|store| store.guaranteed_until(identity))
+    }
+
+    fn begin_import(&'static self, now: Timestamp) -> Result<(), Damaged> {
+        self.with(|store| store.begin_partitions(now))
+    }
+
+    fn take_over(&'static self, past: &Past<'_>, now: Timestamp) -> Result<Taken, ImportProblem> {
+        self.with(|store| import::take_over(store, past, now))
     }
 }

@@ -228,7 +228,7 @@ fn in_window<M: Memory>(
 }
 
 /// The counters of a request, if it may be executed as far as its scope goes. There is room for them.
-fn counters<M: Memory>(
+pub(crate) fn counters<M: Memory>(
     store: &Store<M>,
     lane: Option<(Sequence, Counted<Lane>)>,
     scope: Option<Identity>,

@@ -7,6 +7,7 @@
 //! | window, drift, capacity | [`Policy`] |
 //! | what makes two requests the same; hashing and its threat model | [`identity`] |
 //! | replay, refuse or execute: the whole decision, in order | [`admission`] |
+//! | what a canister remembered before: known, expired, added | [`import`](mod@import) |
 //! | begin, run, complete; what happens on a trap | [`attempt`] |
 //! | sequence numbers: which may run next; the floor | [`sequence`] |
 //! | how much of the store one scope may take | `quota` |
@@ -24,6 +25,7 @@ pub mod attempt;
 pub mod error;
 pub mod eviction;
 pub mod identity;
+pub mod import;
 mod policy;
 mod quota;
 mod runtime;

@@ -69,6 +69,7 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
     let describe = describe(options, method, core);
     let compare = compare(options, method, core);
     let site = site();
+    let is_candid = method.update.decode_with.is_none();
     let decode = match &method.update.decode_with {
         None => quote!(#core::decode),
         Some(path) => {
@@ -115,6 +116,7 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
                 required: #required,
                 anonymous: #anonymous,
                 errors: #core::Errors::#errors,
+                is_candid: #is_candid,
                 decode: #decode,
                 describe: #describe,
                 compare: #compare,

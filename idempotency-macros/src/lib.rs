@@ -30,3 +30,9 @@ pub fn inspect_methods(tokens: TokenStream) -> TokenStream {
 pub fn handle_of(tokens: TokenStream) -> TokenStream {
     lookup::handle(tokens.into()).into()
 }
+
+/// What `idempotency_core::import!` passes on: the path of the core, `;`, and the function.
+#[proc_macro]
+pub fn attribute_of(tokens: TokenStream) -> TokenStream {
+    lookup::attribute(tokens.into()).into()
+}

@@ -1,4 +1,4 @@
-//! `inspect!` and `endpoint!`: from a function to the constant that describes it.
+//! `inspect!`, `endpoint!` and `import!`: from a function to the constant that describes it.
 
 use crate::description::description_name;
 use proc_macro2::TokenStream;
@@ -28,20 +28,36 @@ pub(crate) fn inspect(tokens: TokenStream) -> TokenStream {
 
 /// `CORE; a`: the handle of the function's endpoint.
 pub(crate) fn handle(tokens: TokenStream) -> TokenStream {
-    let described = described(tokens, |input| {
-        let function = input.parse::<Path>()?;
-        Ok(Punctuated::<Path, Token![,]>::from_iter([function]))
-    });
-    match described {
-        Ok((core, descriptions)) => {
-            let description = descriptions.iter();
-            quote!(#core::attempt::Handle::new(#(&#description)*))
-        }
+    match described_one(tokens) {
+        Ok((core, description)) => quote!(#core::attempt::Handle::new(&#description)),
         Err(error) => hinted(
             &error,
             "write one function that has `#[idempotent]`, as in `endpoint!(transfer)`",
         ),
     }
+}
+
+/// `CORE; a`: the constant that describes the function.
+pub(crate) fn attribute(tokens: TokenStream) -> TokenStream {
+    match described_one(tokens) {
+        Ok((_, description)) => quote!(&#description),
+        Err(error) => hinted(
+            &error,
+            "write a function that has `#[idempotent]`, as in `import!(transfer, calls, 10_000)`",
+        ),
+    }
+}
+
+/// `CORE; FUNCTION`: the path of the core, and that of the constant that describes the function.
+fn described_one(tokens: TokenStream) -> syn::Result<(Path, Path)> {
+    let (core, descriptions) = described(tokens, |input| {
+        let function = input.parse::<Path>()?;
+        Ok(Punctuated::from_iter([function]))
+    })?;
+    let description = descriptions.into_iter().next();
+    description
+        .map(|description| (core, description))
+        .ok_or_else(|| Error::new(proc_macro2::Span::call_site(), "a function is missing"))
 }
 
 /// `CORE; FUNCTIONS`: the path of the core, and those of the constants that describe the functions.

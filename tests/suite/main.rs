@@ -23,4 +23,5 @@ mod room;
 mod sequences;
 mod sequences_in_flight;
 mod sequences_over_time;
+mod takeover;
 mod upgrade;

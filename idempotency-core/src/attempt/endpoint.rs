@@ -22,6 +22,8 @@ pub struct Endpoint<A, R> {
     pub anonymous: bool,
     /// What becomes of an `Err`.
     pub errors: Errors,
+    /// Whether the argument is candid: it is, unless `decode_with` decodes it.
+    pub is_candid: bool,
     /// Decodes the argument.
     pub decode: fn(&[u8]) -> Result<A, candid::Error>,
     /// Evaluates the attribute's expressions.
@@ -288,6 +290,7 @@ mod tests {
         required: false,
         anonymous: false,
         errors: Errors::Keep,
+        is_candid: true,
         decode: codec::decode,
         describe: |_| unreachable!("the test describes the call"),
         compare: Compare::Expression(|args| Compared::chosen(&args.0)),

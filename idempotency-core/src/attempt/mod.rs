@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! serve ──► request, watch, guard        what a call goes through: begin, run, complete
-//! handle, inspection ──► attribute       `endpoint!` and `inspect!`
+//! handle, import, inspection
+//!                   ──► attribute        `endpoint!`, `import!` and `inspect!`
 //!       all of them ──► endpoint, codec  what the attribute says, as values and functions
 //! ```
 //!
@@ -48,6 +49,7 @@ mod codec;
 mod endpoint;
 mod guard;
 mod handle;
+mod import;
 mod inspection;
 mod request;
 mod serve;
@@ -69,7 +71,8 @@ pub use handle::{
     NumberedInLane, NumberedInLanes, PerCaller, PerValue, Shared,
 };
 #[doc(hidden)]
-pub use idempotency_macros::{handle_of, inspect_methods};
+pub use idempotency_macros::{attribute_of, handle_of, inspect_methods};
+pub use import::{HasKeys, import_calls};
 pub use inspection::{Inspect, Message, first_inspected};
 pub use serve::{call, call_async};
 

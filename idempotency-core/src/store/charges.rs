@@ -63,12 +63,12 @@ impl<M: Memory> Contents<M> {
         ticket: &Ticket,
         reply_bytes: u64,
         has_ended: bool,
+        now: Timestamp,
         policy: &Policy,
     ) -> Result<Option<(Identity, u64)>, Damaged> {
         let Some(counters) = &ticket.counters else {
             return Ok(None);
         };
-        let now = ticket.head.since;
         if let Some((sequence, counted)) = &counters.lane {
             self.begin_in_lane(sequence, counted, has_ended, now, policy)?;
         }

@@ -24,6 +24,7 @@ mod charges;
 mod contents;
 mod counter;
 mod counters;
+mod import;
 mod lanes;
 mod record;
 mod records;

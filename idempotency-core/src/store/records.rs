@@ -200,15 +200,19 @@ impl<M: Memory> Contents<M> {
     /// The number of the partition for what expires at a time: the first that lives as long, or else a new one.
     pub(super) fn partition_for(&mut self, expires_at: Timestamp, policy: &Policy) -> u16 {
         let expires_at = expires_at.as_nanos();
-        let segments = &mut self.table.segments;
-        if let Some(number) = self.requests.kept_until(&segments.header, expires_at) {
+        if let Some(number) = self.requests.kept_until(self.header(), expires_at) {
             return number;
         }
         let length = partition_length(policy);
         let until = expires_at.div_ceil(length).saturating_mul(length);
         // If the table is full and nothing in it has expired, after the window was made longer again and again, the last
         // partition lives as long as it must.
-        self.requests.begin(segments, until)
+        self.begin_partition(until)
+    }
+
+    /// Begins a partition that is kept until a time, ns, after those that there are; its number.
+    pub(super) fn begin_partition(&mut self, until: u64) -> u16 {
+        self.requests.begin(&mut self.table.segments, until)
     }
 
     /// When the first records expire.

@@ -71,7 +71,7 @@ impl<M: Memory> Store<M> {
             incarnation: inner.header().incarnation,
             number: inner.attempts,
         };
-        let charge = inner.count(ticket, 0, false, &self.policy)?;
+        let charge = inner.count(ticket, 0, false, ticket.head.since, &self.policy)?;
         let partition = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
         let running = Running {
             head: ticket.head,
@@ -88,8 +88,18 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`Damaged`]: then the message must trap, or the request can run again.
     pub fn record(&self, ticket: &Ticket, reply: &[u8]) -> Result<(), Damaged> {
+        self.record_at(ticket, reply, ticket.head.since)
+    }
+
+    /// As [`record`](Self::record), of a request that may have been executed before this message, whose time is `now`.
+    pub(crate) fn record_at(
+        &self,
+        ticket: &Ticket,
+        reply: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Damaged> {
         let mut inner = self.inner()?;
-        inner.count(ticket, reply.len() as u64, true, &self.policy)?;
+        inner.count(ticket, reply.len() as u64, true, now, &self.policy)?;
         inner.insert(ticket, State::Done(reply), &self.policy)?;
         Ok(())
     }

@@ -14,6 +14,7 @@ mod sequences;
 mod shares;
 mod state;
 mod sync;
+mod takeover;
 
 use candid::{CandidType, Deserialize};
 use idempotency_core::{IdempotencyError, Stats};
@@ -39,11 +40,13 @@ impl From<IdempotencyError> for Failure {
 #[ic_cdk::init]
 fn init() {
     state::install();
+    takeover::install();
 }
 
 #[ic_cdk::post_upgrade]
 fn post_upgrade() {
     state::install();
+    takeover::install();
 }
 
 /// How many times an endpoint ran, and had its effects stand.

@@ -46,6 +46,7 @@ const fn endpoint(errors: Errors) -> Endpoint<(u64, Plan), Answer> {
         required: true,
         anonymous: false,
         errors,
+        is_candid: true,
         decode: codec::decode,
         describe: |(key, _)| Description {
             id: RequestId::of_key(key),

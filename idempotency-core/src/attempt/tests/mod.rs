@@ -6,6 +6,7 @@ mod concurrent;
 mod cuts;
 mod endpoints;
 mod handles;
+mod imports;
 
 pub(super) mod ic;
 pub(super) mod native;

@@ -1,0 +1,188 @@
+//! `import!`: the calls of a method that were executed before it had its attribute. The attribute says what they are named and compared
+//! by, so nothing of that is said again.
+
+use super::{
+    attribute::Attribute,
+    endpoint::Endpoint,
+    handle::{Keyed, KeyedByArguments},
+    request::{Identified, identify},
+};
+use crate::{
+    admission::Request,
+    error::IdempotencyError,
+    identity::{Argument, Compared, Identity, LazyFingerprint},
+    import::{Arguments, Executed, ImportError, ImportProblem, Imported, Past, Taken},
+    runtime::{Canister, Runtime},
+    time::Timestamp,
+};
+use candid::utils::{ArgumentEncoder, encode_args_ref};
+
+/// Gives the store what the canister itself has remembered so far: `import!(transfer, calls, most)`, with a function that has
+/// [`#[idempotent]`](crate::idempotent), an iterator of [`Executed`](crate::import::Executed) calls of it, and how many of them
+/// this message takes at the most. It gives `Result<`[`Imported`](crate::import::Imported)`,`
+/// [`ImportError`](crate::import::ImportError)`>`.
+///
+/// A retry of a call that was imported is answered as if the method had executed it at `executed_at`: its reply is replayed until
+/// its window is over. The module [`import`](mod@crate::import) says what happens to each call.
+///
+/// - *Some in each message.* A call takes about 50,000 instructions, so 100,000 of them fit well into a message. Give the next
+///   import the calls after the [`taken`](crate::import::Imported::taken) ones, until one
+///   [`is_complete`](crate::import::Imported::is_complete).
+/// - *To begin again is safe.* A call that was imported before is known, and nothing changes.
+/// - *It stops where something is wrong*, and says where and why. What it imported before that stays.
+/// - *Before the first request, and with the old check.* Begin the import in `post_upgrade`. Until it is complete the method looks
+///   requests up where it did before. The page "Adopting it" of the book shows how.
+///
+/// Requests with a sequence number can't be imported: their lanes would have to be made up.
+///
+/// ```
+/// use candid::Principal;
+/// use ic_stable_structures::DefaultMemoryImpl;
+/// use idempotency_core::{
+///     Policy, Store, Timestamp, idempotent, import,
+///     import::{Arguments, Executed, Imported},
+/// };
+///
+/// thread_local! {
+///     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
+/// }
+///
+/// #[idempotent(store = STORE, key = id)]
+/// #[ic_cdk::update]
+/// fn pay(id: u64, amount: u64) -> u64 {
+///     amount
+/// }
+///
+/// /// A payment as the canister has kept it in a map of its own.
+/// struct Payment { payer: Principal, id: u64, amount: u64, at: u64 }
+///
+/// fn import_payments(payments: &[Payment]) -> Imported {
+///     let calls = payments.iter().map(|payment| Executed {
+///         caller: payment.payer,
+///         arguments: Arguments::Whole((payment.id, payment.amount)),
+///         executed_at: Timestamp::from_nanos(payment.at),
+///         reply: payment.amount,
+///     });
+///     import!(pay, calls, 10_000).unwrap_or_else(|error| ic_cdk::trap(error.to_string()))
+/// }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! import {
+    ($($function:ident)::+, $calls:expr, $most:expr $(,)?) => {
+        $crate::attempt::import_calls(
+            $crate::attempt::attribute_of!($crate; $($function)::+),
+            $calls,
+            $most,
+        )
+    };
+}
+
+/// How requests are told from one another that can be imported.
+#[diagnostic::on_unimplemented(
+    message = "requests with a sequence number can't be imported",
+    label = "clients go on with `next_number`; keep the old check for the requests before"
+)]
+pub trait HasKeys {}
+
+impl HasKeys for Keyed {}
+
+impl<A> HasKeys for KeyedByArguments<A> {}
+
+/// `import!`
+///
+/// # Errors
+/// [`ImportError`]
+pub fn import_calls<A: ArgumentEncoder, R, S, I: HasKeys>(
+    attribute: &Attribute<A, R, S, I>,
+    calls: impl IntoIterator<Item = Executed<A, R>>,
+    most: u64,
+) -> Result<Imported, ImportError> {
+    import_at(attribute, calls, most, Canister.time())
+}
+
+/// As [`import_calls`], at any time.
+pub(super) fn import_at<A: ArgumentEncoder, R, S, I: HasKeys>(
+    attribute: &Attribute<A, R, S, I>,
+    calls: impl IntoIterator<Item = Executed<A, R>>,
+    most: u64,
+    now: Timestamp,
+) -> Result<Imported, ImportError> {
+    let mut imported = Imported::default();
+    let stopped = |imported, identity, problem| ImportError {
+        imported,
+        identity,
+        problem,
+    };
+    (attribute.store.begin_import(now))
+        .map_err(|damaged| stopped(imported, None, damaged.into()))?;
+    let mut calls = calls.into_iter();
+    while imported.taken() < most {
+        let Some(call) = calls.next() else {
+            imported.is_complete = true;
+            break;
+        };
+        let taken = take_over(attribute, call, now)
+            .map_err(|(identity, problem)| stopped(imported, identity, problem))?;
+        imported.count(taken);
+    }
+    Ok(imported)
+}
+
+/// Gives the store one call.
+fn take_over<A: ArgumentEncoder, R, S, I>(
+    attribute: &Attribute<A, R, S, I>,
+    call: Executed<A, R>,
+    now: Timestamp,
+) -> Result<Taken, (Option<Identity>, ImportProblem)> {
+    let endpoint = &attribute.endpoint;
+    let (arguments, is_whole) = match call.arguments {
+        Arguments::Whole(arguments) => (arguments, true),
+        Arguments::InPart(arguments) => (arguments, false),
+    };
+    let nameless = |problem| (None, problem);
+    if is_whole && !endpoint.is_candid {
+        return Err(nameless(ImportProblem::ArgumentsNotCandid));
+    }
+    let bytes = encode_args_ref(&arguments).map_err(|error| nameless(not_encodable(&error)))?;
+    let argument = Argument::new(&bytes);
+    let description = (endpoint.describe)(&arguments);
+    // The store knows whether it counts what a scope takes.
+    let has_quota = true;
+    let identified = identify(endpoint, &description, &argument, &call.caller, has_quota);
+    let identified = identified.and_then(|it| it.ok_or(IdempotencyError::MissingKey));
+    let Identified {
+        identity, scope, ..
+    } = identified.map_err(|error| nameless(error.into()))?;
+    let created_at = description.created_at;
+    let fingerprint = match is_whole {
+        true => endpoint.fingerprint(&arguments, &argument, &description),
+        false => LazyFingerprint::new(&argument, Compared::Nothing, created_at, &description.scope),
+    };
+    let reply = reply(endpoint, call.reply).map_err(|problem| (Some(identity), problem))?;
+    let past = Past {
+        request: Request {
+            identity,
+            fingerprint: &fingerprint,
+            created_at,
+            sequence: None,
+            scope,
+        },
+        is_whole,
+        executed_at: call.executed_at,
+        reply: &reply,
+    };
+    let taken = attribute.store.take_over(&past, now);
+    taken.map_err(|problem| (Some(identity), problem))
+}
+
+/// The bytes that the method answered with.
+fn reply<A, R>(endpoint: &Endpoint<A, R>, reply: R) -> Result<Vec<u8>, ImportProblem> {
+    (endpoint.encode)(reply).map_err(|error| not_encodable(&error))
+}
+
+fn not_encodable(error: &candid::Error) -> ImportProblem {
+    ImportProblem::NotEncodable {
+        message: format!("{error:#}"),
+    }
+}
