@@ -1,5 +1,7 @@
 //! The table by itself, beside a plain model: two families of rows that mean nothing, and what must hold whatever rows mean.
 
+mod version2;
+
 use super::{
     BlobPlace, Composed, Damaged, Entry, FIRST_SEGMENT, Family, Kind, Link, Opening, Partition,
     Partitions, Row, RowBytes, TERMINATOR, Table, Vacant,
@@ -25,7 +27,7 @@ type Own = [u64; 2];
 impl<const INDEX: usize> Family for Toy<INDEX> {
     const INDEX: usize = INDEX;
     const KIND: Kind = [Kind::REQUEST, Kind::COUNTER][INDEX];
-    const MOST_PARTITIONS: u16 = [8, 4][INDEX];
+    const MOST_PARTITIONS: u16 = [8, 16][INDEX];
     const TABLE: u64 = [4_096, 256][INDEX];
     const MOST_BYTES: usize = 192;
     const FIRST_READ: usize = [192, 48][INDEX];
@@ -266,7 +268,11 @@ fn open(memory: &M) -> (Table<M>, Partitions<Toy<0>>, Partitions<Toy<1>>) {
     let opening = Opening::read(memory.clone(), true, most, pages).unwrap();
     let first = opening.partitions(|own: &mut Own, _, length| own[0] += length as u64);
     let (first, second) = (first.unwrap(), opening.partitions(|_, _, _| ()).unwrap());
-    let table = opening.open([1, 2, 3, 4], (&first, &second));
+    let words = match opening.header().incarnation {
+        0 => [1, 2, 3, 4],
+        _ => opening.header().words,
+    };
+    let table = opening.open(words, (&first, &second));
     (table, first, second)
 }
 
@@ -290,16 +296,16 @@ fn live_through(ops: &[[u8; 6]]) {
         let [at, content @ ..] = *rest;
         let is_first = at % 2 == 0;
         match (op % 32, is_first) {
-            (0..=19, true) => {
+            (0..=18, true) => {
                 first.put(&mut table, time, *key, at / 2, Content::new(true, content))
             }
-            (0..=19, false) => {
+            (0..=18, false) => {
                 second.put(&mut table, time, *key, at / 2, Content::new(false, content))
             }
-            (20..=23, true) => first.remove(&mut table, *key),
-            (20..=23, false) => second.remove(&mut table, *key),
-            (24..=25, true) => first.begin(&mut table, time),
-            (24..=25, false) => second.begin(&mut table, time),
+            (19..=21, true) => first.remove(&mut table, *key),
+            (19..=21, false) => second.remove(&mut table, *key),
+            (22..=25, true) => first.begin(&mut table, time),
+            (22..=25, false) => second.begin(&mut table, time),
             (26, true) => first.forget_oldest(&mut table),
             (26, false) => second.forget_oldest(&mut table),
             (27, _) => first.drop_blobs(&mut table),
@@ -319,10 +325,12 @@ fn live_through(ops: &[[u8; 6]]) {
                     all(&first.partitions),
                     all(&second.partitions),
                 );
+                if is_first {
+                    version2::downgrade(&memory, &before.0);
+                }
                 (table, first.partitions, second.partitions) = open(&memory);
                 let mut header = table.segments.header;
                 header.incarnation -= 1;
-                header.words = before.0.words;
                 let after = (header, all(&first.partitions), all(&second.partitions));
                 assert_eq!(after, before);
                 first.check(&mut table);
