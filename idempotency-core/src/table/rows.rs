@@ -169,7 +169,7 @@ impl<M: Memory> Table<M> {
         Ok(())
     }
 
-    /// Writes a row over another one that is as long or longer, as [`add`](Self::add) does.
+    /// Writes a row over another one of the same length, as [`add`](Self::add) does.
     pub(crate) fn overwrite<F: Family>(
         &mut self,
         partitions: &mut Partitions<F>,
