@@ -1,5 +1,6 @@
 //! The table by itself, beside a plain model: two families of rows that mean nothing, and what must hold whatever rows mean.
 
+mod kinds;
 mod version2;
 
 use super::{
@@ -120,6 +121,8 @@ struct Side<const INDEX: usize> {
     rows: BTreeMap<u8, (Content, usize)>,
     /// Places that were found at some time.
     places: BTreeMap<u8, Vacant>,
+    /// What was found last, if it was kept.
+    kept: Option<(u8, Entry<()>)>,
 }
 
 impl<const INDEX: usize> Side<INDEX> {
@@ -130,6 +133,7 @@ impl<const INDEX: usize> Side<INDEX> {
             forgotten: 0,
             rows: BTreeMap::new(),
             places: BTreeMap::new(),
+            kept: None,
         }
     }
 
@@ -150,6 +154,23 @@ impl<const INDEX: usize> Side<INDEX> {
             Entry::Vacant,
         );
         found.unwrap()
+    }
+
+    fn keep(&mut self, table: &mut Table<M>, key: u8) {
+        let entry = self.find(table, key).map(|_| ());
+        if let Entry::Vacant(place) = entry {
+            self.places.insert(key, place);
+        }
+        self.kept = Some((key, entry));
+    }
+
+    /// What is said to be right still is what would be found now.
+    fn check_kept(&self, table: &mut Table<M>) {
+        if let Some((key, entry)) = self.kept
+            && table.is_current(&entry)
+        {
+            assert_eq!(self.find(table, key).map(|_| ()), entry);
+        }
     }
 
     fn begin(&mut self, table: &mut Table<M>, time: u64) {
@@ -309,16 +330,8 @@ fn live_through(ops: &[[u8; 6]]) {
             (26, true) => first.forget_oldest(&mut table),
             (26, false) => second.forget_oldest(&mut table),
             (27, _) => first.drop_blobs(&mut table),
-            (28..=29, true) => {
-                if let Entry::Vacant(place) = first.find(&mut table, *key) {
-                    first.places.insert(*key, place);
-                }
-            }
-            (28..=29, false) => {
-                if let Entry::Vacant(place) = second.find(&mut table, *key) {
-                    second.places.insert(*key, place);
-                }
-            }
+            (28..=29, true) => first.keep(&mut table, *key),
+            (28..=29, false) => second.keep(&mut table, *key),
             _ => {
                 let before = (
                     table.segments.header,
@@ -337,6 +350,8 @@ fn live_through(ops: &[[u8; 6]]) {
                 second.check(&mut table);
             }
         }
+        first.check_kept(&mut table);
+        second.check_kept(&mut table);
     }
     first.check(&mut table);
     second.check(&mut table);
