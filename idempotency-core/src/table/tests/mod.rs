@@ -55,6 +55,9 @@ impl<const INDEX: usize> Family for Toy<INDEX> {
     }
 }
 
+/// Few, so that what was found is soon changed.
+const KEYS: u8 = 64;
+
 /// Odd keys have all bits in common that the index goes by.
 fn name(key: u8) -> Name {
     let mut name = [7; 24];
@@ -154,6 +157,23 @@ impl<const INDEX: usize> Side<INDEX> {
             Entry::Vacant,
         );
         found.unwrap()
+    }
+
+    fn apply(&mut self, table: &mut Table<M>, time: u64, op: [u8; 6]) {
+        let [kind, key, at, content @ ..] = op;
+        // Often what was found last.
+        let key = match self.kept {
+            Some((kept, _)) if key >= 192 => kept,
+            _ => key % KEYS,
+        };
+        match kind % 32 {
+            0..=18 => self.put(table, time, key, at / 2, Content::new(INDEX == 0, content)),
+            19..=21 => self.remove(table, key),
+            22..=25 => self.begin(table, time),
+            26 => self.forget_oldest(table),
+            27 if INDEX == 0 => self.drop_blobs(table),
+            _ => self.keep(table, key),
+        }
     }
 
     fn keep(&mut self, table: &mut Table<M>, key: u8) {
@@ -270,7 +290,7 @@ impl<const INDEX: usize> Side<INDEX> {
         let found: VecDeque<_> = found.map(|it| (it.until, it.rows, it.own)).collect();
         assert_eq!(found, self.live);
         assert_eq!(self.partitions.rows, self.rows.len() as u64);
-        for key in 0..=u8::MAX {
+        for key in 0..KEYS {
             let expected = self.rows.get(&key).map(|(content, _)| content.clone());
             let found = self.find(table, key);
             assert!(table.is_current(&found));
@@ -313,42 +333,29 @@ fn live_through(ops: &[[u8; 6]]) {
     table.segments.header.live = [first_number; 2];
     table.segments.write_header();
     let (mut first, mut second) = (Side::new(first), Side::new(second));
-    for (time, [op, key, rest @ ..]) in (1_000..).zip(ops) {
-        let [at, content @ ..] = *rest;
-        let is_first = at % 2 == 0;
-        match (op % 32, is_first) {
-            (0..=18, true) => {
-                first.put(&mut table, time, *key, at / 2, Content::new(true, content))
+    for (time, op) in (1_000..).zip(ops) {
+        let is_first = op[2] % 2 == 0;
+        if op[0] % 32 < 30 {
+            match is_first {
+                true => first.apply(&mut table, time, *op),
+                false => second.apply(&mut table, time, *op),
             }
-            (0..=18, false) => {
-                second.put(&mut table, time, *key, at / 2, Content::new(false, content))
+        } else {
+            let before = (
+                table.segments.header,
+                all(&first.partitions),
+                all(&second.partitions),
+            );
+            if is_first {
+                version2::downgrade(&memory, &before.0);
             }
-            (19..=21, true) => first.remove(&mut table, *key),
-            (19..=21, false) => second.remove(&mut table, *key),
-            (22..=25, true) => first.begin(&mut table, time),
-            (22..=25, false) => second.begin(&mut table, time),
-            (26, true) => first.forget_oldest(&mut table),
-            (26, false) => second.forget_oldest(&mut table),
-            (27, _) => first.drop_blobs(&mut table),
-            (28..=29, true) => first.keep(&mut table, *key),
-            (28..=29, false) => second.keep(&mut table, *key),
-            _ => {
-                let before = (
-                    table.segments.header,
-                    all(&first.partitions),
-                    all(&second.partitions),
-                );
-                if is_first {
-                    version2::downgrade(&memory, &before.0);
-                }
-                (table, first.partitions, second.partitions) = open(&memory);
-                let mut header = table.segments.header;
-                header.incarnation -= 1;
-                let after = (header, all(&first.partitions), all(&second.partitions));
-                assert_eq!(after, before);
-                first.check(&mut table);
-                second.check(&mut table);
-            }
+            (table, first.partitions, second.partitions) = open(&memory);
+            let mut header = table.segments.header;
+            header.incarnation -= 1;
+            let after = (header, all(&first.partitions), all(&second.partitions));
+            assert_eq!(after, before);
+            first.check(&mut table);
+            second.check(&mut table);
         }
         first.check_kept(&mut table);
         second.check_kept(&mut table);
