@@ -28,7 +28,11 @@ struct Input {
 #[derive(Arbitrary, Debug)]
 enum Start {
     NewStore,
-    Image { pages: u8, bytes: Vec<u8> },
+    Image {
+        has_today_layout: bool,
+        pages: u8,
+        bytes: Vec<u8>,
+    },
 }
 
 #[derive(Arbitrary)]
@@ -94,7 +98,14 @@ impl Attempts for AtOnce {
 fuzz_target!(|input: Input| {
     let memory = match &input.start {
         Start::NewStore => TestMemory::new(2_000),
-        Start::Image { pages, bytes } => any_image(u64::from(*pages) % 32 + 1, bytes),
+        Start::Image {
+            has_today_layout,
+            pages,
+            bytes,
+        } => {
+            let version = if *has_today_layout { 3 } else { 2 };
+            any_image(version, u64::from(*pages) % 32 + 1, bytes)
+        }
     };
     survive::<AtOnce>(&memory, input.scale(), &input.chapters());
 });

@@ -1,7 +1,7 @@
 //! Methods that await: each await commits, so a trap can come too late to undo what was done.
 
 use crate::common::{
-    Answer, Failure, Fixture, HOUR, Plan, Refusal, PARTITION, is_in_progress, is_unknown, ok,
+    Answer, Failure, Fixture, HOUR, PARTITION, Plan, Refusal, is_in_progress, is_unknown, ok,
     with_canister,
 };
 use integration_tests::user;

@@ -1,7 +1,7 @@
 //! `inspect!`: what can't succeed is refused before consensus, and every retry gets through.
 
 use crate::common::{
-    Answer, DRIFT, Fixture, HOUR, NANOSECOND, Refusal, PARTITION, ok, refused, with_canister,
+    Answer, DRIFT, Fixture, HOUR, NANOSECOND, PARTITION, Refusal, ok, refused, with_canister,
 };
 use candid::{Principal, utils::ArgumentEncoder};
 use integration_tests::user;

@@ -1,7 +1,9 @@
 //! What a store may give up for room sooner than it refuses: records that it retains past their window, and, if its policy
 //! says so, long replies.
 
-use crate::common::{Answer, Failure, Fixture, HOUR, Refusal, PARTITION, ok, refused, with_canister};
+use crate::common::{
+    Answer, Failure, Fixture, HOUR, PARTITION, Refusal, ok, refused, with_canister,
+};
 use integration_tests::user;
 use std::time::Duration;
 

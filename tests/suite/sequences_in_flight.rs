@@ -1,7 +1,7 @@
 //! Sequence numbers of calls that await: what waits for them, and what does not.
 
 use crate::common::{
-    Answer, Failure, Fixture, HOUR, Plan, PARTITION, gap, is_in_progress, is_unknown, ok, used,
+    Answer, Failure, Fixture, HOUR, PARTITION, Plan, gap, is_in_progress, is_unknown, ok, used,
     with_canister,
 };
 use candid::Principal;

@@ -1,7 +1,7 @@
 //! Sequence numbers over upgrades and long times: a number that was used is never used again.
 
 use crate::common::{
-    Answer, Fixture, HOUR, NANOSECOND, Refusal, PARTITION, gap, ok, refused, used, with_canister,
+    Answer, Fixture, HOUR, NANOSECOND, PARTITION, Refusal, gap, ok, refused, used, with_canister,
 };
 use integration_tests::user;
 use std::time::Duration;

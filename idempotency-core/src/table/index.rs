@@ -27,6 +27,7 @@ use super::{
     slot::{FREED, HASH_BITS, SLOT_BYTES, Slot, hash_at, leads_to},
 };
 use ic_stable_structures::Memory;
+use std::cell::Cell;
 
 const NODE_BYTES: usize = 128;
 
@@ -51,6 +52,14 @@ pub(crate) struct Vacant {
 /// How often the index had changed when a place was found: the place is right until the next change. It is used in the message in which it
 /// was found, or found anew, so the number may come round.
 type Changes = u32;
+
+thread_local! {
+    /// Where the next index of this heap begins to count: a place of one is not right for another, nor for a later one of the same
+    /// memory. Steps of the golden ratio keep any number of them apart.
+    static FIRST_CHANGE: Cell<Changes> = const { Cell::new(0) };
+}
+
+const APART: Changes = 0x9E37_79B9;
 
 impl Vacant {
     /// Of a name that is known to be new, and was not looked for.
@@ -96,7 +105,7 @@ impl Index {
             root,
             content: [0; BUCKET_BYTES],
             content_of: 0,
-            changes: 0,
+            changes: FIRST_CHANGE.replace(FIRST_CHANGE.get().wrapping_add(APART)),
         }
     }
 

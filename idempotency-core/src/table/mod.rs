@@ -56,3 +56,6 @@ pub(crate) use opening::Opening;
 pub(crate) use partition::{Partition, Partitions};
 pub(crate) use rows::{Composed, Entry, Link, Table};
 pub(crate) use segments::Segments;
+
+#[cfg(test)]
+mod tests;

@@ -82,9 +82,9 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
         bytes
     }
 
-    /// What the table must be told when it changes.
-    fn mark(&self) -> (u32, u32, u64, u64) {
-        (self.blobs.tail, self.log.tail, self.log.page(), self.oldest)
+    /// What the table must be told when it changes. The rest is found by reading on.
+    fn mark(&self) -> (u32, u32, u64) {
+        (self.blobs.tail, self.log.tail, self.log.page())
     }
 
     /// Appends a blob; where it lies.
@@ -106,7 +106,7 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
         time: u64,
         link: impl FnOnce(&mut Segments<M>, u64) -> Result<(), Damaged>,
     ) -> Result<(), Damaged> {
-        // The zeros
+        // The zeros must fit, too.
         if self.log.room() < (length + TERMINATOR) as u64 {
             self.log.extend(segments)?;
         }

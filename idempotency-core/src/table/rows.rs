@@ -102,7 +102,7 @@ impl<M: Memory> Table<M> {
             let room = (SEGMENT_BYTES - slot.address % SEGMENT_BYTES) as usize;
             length = room.min(F::FIRST_READ);
             segments.read_into(slot.address, &mut scratch[..length])?;
-            // A slot to what is no row.
+            // A slot that was left over may lead to what is no row.
             let Ok(Some(row)) = F::row(&scratch[..length]) else {
                 return Ok(false);
             };
@@ -169,7 +169,7 @@ impl<M: Memory> Table<M> {
         Ok(())
     }
 
-    /// Writes a row over another one that is as long or longer, as [`add`](Self::add) does.
+    /// Writes a row over another one of the same length, as [`add`](Self::add) does.
     pub(crate) fn overwrite<F: Family>(
         &mut self,
         partitions: &mut Partitions<F>,

@@ -235,10 +235,10 @@ impl Value {
     }
 }
 
-/// A memory of `pages` pages that begins as a store does, and goes on with `rest`.
-pub(crate) fn any_image(pages: u64, rest: &[u8]) -> TestMemory {
+/// A memory of `pages` pages that begins as a store of a layout version does, and goes on with `rest`.
+pub(crate) fn any_image(version: u8, pages: u64, rest: &[u8]) -> TestMemory {
     let memory = TestMemory::new(pages + 100);
-    let start = [b"IDMPTCY\x03", rest].concat();
+    let start = [b"IDMPTCY", &[version][..], rest].concat();
     memory.edit(|bytes| {
         *bytes = vec![0; pages as usize * PAGE_BYTES];
         let length = start.len().min(bytes.len());

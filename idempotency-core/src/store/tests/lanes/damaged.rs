@@ -6,7 +6,8 @@ use super::{
 };
 use crate::store::tests::{
     config,
-    harness::{Patch, Seed, TestMemory, any_image},
+    damaged::{likely_image, words},
+    harness::{Patch, Seed, TestMemory},
     seeds,
 };
 use proptest::prelude::*;
@@ -14,13 +15,6 @@ use proptest::prelude::*;
 /// Of the header: from the number of the oldest partition to that of the live partitions of counters; and the table of those.
 const FIELDS: std::ops::Range<usize> = 68..76;
 const TABLE: std::ops::Range<usize> = 256..256 + 16 * 64;
-
-/// Where the header has the pages in use, the two numbers of live partitions, and the features that must be known, in words after
-/// magic and version.
-const PAGES_WORD: usize = (48 - 8) / 4;
-const PARTITIONS_WORD: usize = (68 - 8) / 4;
-const COUNTERS_WORD: usize = (72 - 8) / 4;
-const FEATURES_WORD: usize = (88 - 8) / 4;
 
 #[derive(Clone, Debug)]
 enum Damage {
@@ -121,20 +115,13 @@ proptest! {
     #[test]
     fn any_memory_that_begins_as_a_store_is_refused_or_works(
         config in configs(),
+        version in 2..=3u8,
         pages in 1..12u8,
         words in prop::collection::vec(words(), 2_000..2_240),
         damages in damages(20),
         after in ops(100),
     ) {
-        let mut words = words;
-        words.iter_mut().filter(|word| **word < 20).for_each(|word| *word %= u32::from(pages));
-        words[PAGES_WORD] = words[PAGES_WORD] % u32::from(pages) + 1;
-        for partitions in [PARTITIONS_WORD, COUNTERS_WORD] {
-            words[partitions] = (words[partitions] % 4) << 16;
-        }
-        words[FEATURES_WORD..FEATURES_WORD + 2].fill(0);
-        let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
-        let memory = any_image(pages.into(), &bytes);
+        let memory = likely_image(version, pages, words);
         for damage in &damages {
             damage.apply(&memory);
         }
@@ -142,9 +129,4 @@ proptest! {
             apply_all(&mut driver, &after);
         }
     }
-}
-
-/// Words of which some lead to a page, some may, and some lead nowhere.
-fn words() -> impl Strategy<Value = u32> {
-    prop_oneof![5 => Just(0), 4 => 0..20u32, 1 => any::<u32>()]
 }
