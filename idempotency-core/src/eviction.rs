@@ -8,12 +8,13 @@
 
 use crate::{
     access::StoreAccess,
+    error::IdempotencyError,
     runtime::{Canister, Runtime},
-    store::Store,
+    store::{Damaged, Store},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
-use std::thread::LocalKey;
+use std::{cell::RefCell, thread::LocalKey};
 
 /// Opens the store and sets its eviction timer: call it in `init` and in `post_upgrade`.
 ///
@@ -21,9 +22,29 @@ use std::thread::LocalKey;
 /// the policy does not fit, and is undone; and a canister that nobody calls forgets what has expired.
 ///
 /// # Panics
-/// As [`Store::new`].
+/// As [`Store::new`]; and if a store that was installed before has the same memory, or something has written to the memory of one.
 pub fn install<M: Memory>(store: &'static LocalKey<Store<M>>) {
+    thread_local! {
+        static INSTALLED: RefCell<Installed> = RefCell::default();
+    }
     open(&Canister, &store);
+    if let Err(damaged) = INSTALLED.with_borrow_mut(|installed| installed.add(store)) {
+        Canister.trap(&IdempotencyError::from(damaged).to_string());
+    }
+}
+
+/// The stores that were installed: each can say whether another one has opened its memory since.
+#[derive(Default)]
+struct Installed(Vec<Box<dyn Fn() -> Result<(), Damaged>>>);
+
+impl Installed {
+    fn add(&mut self, store: impl StoreAccess) -> Result<(), Damaged> {
+        self.0
+            .push(Box::new(move || store.with(Store::is_the_last_opened)));
+        self.0
+            .iter()
+            .try_for_each(|is_the_last_opened| is_the_last_opened())
+    }
 }
 
 /// As [`install`], on any runtime.

@@ -127,3 +127,18 @@ fn refusals_change_nothing() {
         assert_eq!(it.stats(), before);
     });
 }
+
+/// The upgrade that would do so is undone, before a request is refused.
+#[test]
+fn two_stores_on_one_memory_are_noticed_when_they_are_installed() {
+    with_canister(|it| {
+        let install = |method: &str| it.canister.update::<()>(user(1), method, ());
+        install("install_one_of_them").expect("one store has its memory alone");
+        let error = install("install_two_on_one_memory").expect_err("they share a memory");
+        let text = error.reject_message;
+        assert!(
+            text.contains("StoreDamaged") && text.contains("second store"),
+            "{text}"
+        );
+    });
+}

@@ -161,6 +161,11 @@ impl<M: Memory> Store<M> {
         Ok(inner)
     }
 
+    /// Whether no other store has opened its memory since.
+    pub(crate) fn is_the_last_opened(&self) -> Result<(), Damaged> {
+        self.inner().map(drop)
+    }
+
     /// How full the store is.
     pub fn stats(&self) -> Stats {
         let inner = self.inner.borrow();

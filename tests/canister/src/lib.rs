@@ -6,6 +6,7 @@
 
 mod asynchronous;
 mod cycles;
+mod doubled;
 mod effects;
 mod evolution;
 mod inspected;
