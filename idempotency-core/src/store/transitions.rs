@@ -48,8 +48,7 @@ impl<'a> Writing<'a> {
         totals.reply_bytes += self.blob_bytes();
         let drops = totals.drops;
         let place = address.map(|address| BlobPlace { address, drops });
-        let l = self.head.write(bytes, self.state, self.has_room, place);
-        l
+        self.head.write(bytes, self.state, self.has_room, place)
     }
 }
 
