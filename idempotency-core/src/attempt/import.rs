@@ -18,9 +18,8 @@ use crate::{
 use candid::utils::{ArgumentEncoder, encode_args_ref};
 
 /// Gives the store requests that the canister remembers by itself: `import!(transfer, calls, most)`, with a function that has
-/// [`#[idempotent]`](crate::idempotent), an iterator of [`Executed`](crate::import::Executed) calls of it, and the greatest number
-/// of them that this message may take. The result is [`Imported`](crate::import::Imported), or an
-/// [`ImportError`](crate::import::ImportError).
+/// [`#[idempotent]`](crate::idempotent), an iterator of [`Executed`] calls of it, and the greatest number of them that this message
+/// may take. The result is [`Imported`], or an [`ImportError`].
 ///
 /// A retry of a call that was imported is answered as if the method had executed the call at `executed_at`. The module
 /// [`import`](mod@crate::import) says what happens to each call.
