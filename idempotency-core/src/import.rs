@@ -1,7 +1,7 @@
 //! Requests that a canister executed before its methods had the attribute, taken over as if they had had it.
 //!
-//! A canister with a deduplication of its own remembers requests that the store does not know: after the upgrade each of them would
-//! run again. [`import!`](macro@crate::import) gives them to the store, some in each message.
+//! A canister with a deduplication of its own remembers requests that the store does not know. After the upgrade that adds the
+//! attribute, a retry of them would run again. [`import!`](macro@crate::import) gives them to the store, some in each message.
 //!
 //! | the store knows the request as | with | what happens |
 //! |---|---|---|

@@ -1,5 +1,5 @@
-//! `import!`: the calls of a method that were executed before it had its attribute. The attribute says what they are named and compared
-//! by, so nothing of that is said again.
+//! `import!`: the calls of a method that were executed before it had its attribute. The attribute says what names them and what
+//! they are compared by, so nothing of that is said again.
 
 use super::{
     attribute::Attribute,
@@ -17,23 +17,22 @@ use crate::{
 };
 use candid::utils::{ArgumentEncoder, encode_args_ref};
 
-/// Gives the store what the canister itself has remembered so far: `import!(transfer, calls, most)`, with a function that has
-/// [`#[idempotent]`](crate::idempotent), an iterator of [`Executed`](crate::import::Executed) calls of it, and how many of them
-/// this message takes at the most. It gives `Result<`[`Imported`](crate::import::Imported)`,`
-/// [`ImportError`](crate::import::ImportError)`>`.
+/// Gives the store requests that the canister remembers by itself: `import!(transfer, calls, most)`, with a function that has
+/// [`#[idempotent]`](crate::idempotent), an iterator of [`Executed`] calls of it, and the greatest number of them that this message
+/// may take. The result is [`Imported`], or an [`ImportError`].
 ///
-/// A retry of a call that was imported is answered as if the method had executed it at `executed_at`: its reply is replayed until
-/// its window is over. The module [`import`](mod@crate::import) says what happens to each call.
+/// A retry of a call that was imported is answered as if the method had executed the call at `executed_at`. The module
+/// [`import`](mod@crate::import) says what happens to each call.
 ///
-/// - *Some in each message.* A call takes about 50,000 instructions, so 100,000 of them fit well into a message. Give the next
-///   import the calls after the [`taken`](crate::import::Imported::taken) ones, until one
+/// - *Some in each message.* A call takes about 50,000 instructions, so 100,000 of them fit well into a message. The next import
+///   takes the calls after those that were [`taken`](crate::import::Imported::taken), until one says that it
 ///   [`is_complete`](crate::import::Imported::is_complete).
-/// - *To begin again is safe.* A call that was imported before is known, and nothing changes.
-/// - *It stops where something is wrong*, and says where and why. What it imported before that stays.
-/// - *Before the first request, and with the old check.* Begin the import in `post_upgrade`. Until it is complete the method looks
-///   requests up where it did before. The page "Adopting it" of the book shows how.
+/// - *To import a call again is safe.* The store knows it, and nothing changes.
+/// - *It stops where something is wrong*, and says where and what. What it has imported before stays.
+/// - *Begin before the first new request*, in `post_upgrade`, and call [`install`](crate::install) after it. Until the import is
+///   complete, the method looks requests up where it did before. The page "Adopting it" of the book shows how.
 ///
-/// Requests with a sequence number can't be imported: their lanes would have to be made up.
+/// Requests with a sequence number can't be imported, as the old code knows nothing of their lanes.
 ///
 /// ```
 /// use candid::Principal;

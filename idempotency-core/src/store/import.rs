@@ -5,8 +5,9 @@ use crate::{table::Damaged, time::Timestamp};
 use ic_stable_structures::Memory;
 
 impl<M: Memory> Store<M> {
-    /// Begins the partitions that requests of the last window would be in. A partition can't be begun before others, so without
-    /// this a request that is executed meanwhile would have all that is imported after it remembered for as long as itself.
+    /// Begins all partitions in which a request of the last window may lie. Partitions stand in the order in which they expire, and
+    /// a new one is always the last. So without this, a request that runs during an import begins a late partition, and all that
+    /// is imported after it goes there and is remembered for too long.
     ///
     /// # Errors
     /// [`Damaged`].

@@ -1,5 +1,5 @@
-//! A ledger before and after it has the attribute. Before, it keeps a map on the heap, as the ICRC ledgers do: of the hash of each transfer
-//! and its block. What the hash was made from is in the block, from which `post_upgrade` builds the map again.
+//! A ledger before and after it has the attribute. Before, it keeps a map on the heap, as the ICRC ledgers do: the hash of each
+//! transfer leads to its block. What was hashed stands in the block, from which `post_upgrade` builds the map again.
 
 use crate::state::{Memory, memory};
 use candid::{CandidType, Deserialize, Principal};

@@ -220,3 +220,22 @@ fn a_retry_while_the_import_is_not_complete_is_the_duplicate_that_it_was() {
         (Ok(7), Err(TransferError::Duplicate(7)))
     );
 }
+
+#[test]
+fn a_call_whose_reply_the_store_has_dropped_is_known() {
+    let attribute = &__idempotent_attribute_of_report;
+    let ic = message(attribute, (5,), NOW);
+    let call = pin!(serve_async(ic, &SHARED, &attribute.endpoint, |(id,)| {
+        report(id)
+    }));
+    let poll = call.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(poll.is_ready());
+    let call = |id, reply: &str| Executed {
+        caller: user(1),
+        arguments: Arguments::Whole((id,)),
+        executed_at: at(NOW),
+        reply: reply.to_owned(),
+    };
+    let imported = import(attribute, [call(5, "any"), call(6, "any")], 2);
+    assert_eq!(imported.map(counted), Ok(counts(1, 1, 0)));
+}

@@ -103,6 +103,13 @@ fn order(item: String, count: u64) -> String {
     format!("{count} new {item}")
 }
 
+/// Its reply is longer than the store may hold.
+#[idempotent(crate = crate, store = SHARED, key = id)]
+#[ic_cdk::update]
+async fn report(id: u64) -> String {
+    "x".repeat(1_001)
+}
+
 fn from_bytes(bytes: Vec<u8>) -> u64 {
     bytes.len() as u64
 }

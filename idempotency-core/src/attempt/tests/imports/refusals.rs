@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The store of a test that asserts what stopped an import at its third call.
+/// What stopped an import at its third call.
 fn stopped(calls: &[Paid]) -> ImportProblem {
     let error = import_payments(calls, 1_000).expect_err("it stops");
     assert_eq!(counted(error.imported), counts(2, 0, 0));
