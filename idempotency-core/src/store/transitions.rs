@@ -42,8 +42,8 @@ impl<'a> Writing<'a> {
         self.blob.map_or(0, <[u8]>::len) as u64
     }
 
-    #[inline]
     /// Puts the record together, given the address of the blob, and counts the blob in its partition; the record's length.
+    #[inline]
     fn compose(&self, bytes: &mut RowBytes, totals: &mut Totals, address: Option<u64>) -> usize {
         totals.reply_bytes += self.blob_bytes();
         let drops = totals.drops;

@@ -90,7 +90,8 @@ pub(crate) enum Place {
 pub(crate) struct Index {
     /// As it lies in memory.
     root: Vec<u8>,
-    /// The bucket that was read last, as copies cost more than a look, and its address in units, or 0 when it may have changed.
+    /// The bucket that was read last, as copies cost more than a look, and its address in units. It may have changed since: only
+    /// with a place that is current, which was found after the last change, is it taken for what lies there.
     content: Bucket,
     content_of: u32,
     /// How often slots were added, changed or freed, by themselves or with their partition.
@@ -201,7 +202,6 @@ impl Index {
                 return self.begin(segments, path, slot);
             }
             if put(segments, &live, path.bucket_at(), &self.content, slot) {
-                self.content_of = 0;
                 return Ok(());
             }
             if !self.split(segments, path)? {
@@ -235,7 +235,6 @@ impl Index {
     }
 
     fn write_slot<M: Memory>(&mut self, segments: &Segments<M>, at: u64, slot: Slot) {
-        self.content_of = 0;
         self.has_changed();
         segments.memory.write(at, &slot.bytes());
     }
@@ -358,14 +357,13 @@ impl Index {
 
     /// Puts a slot into the buckets that go on from a full one that can't be split.
     fn chain<M: Memory>(
-        &mut self,
+        &self,
         segments: &mut Segments<M>,
         path: Path,
         live: &[Live; FAMILIES],
         slot: Slot,
     ) -> Result<(), Damaged> {
         let (mut bucket, mut content) = (path.bucket_at(), self.content);
-        self.content_of = 0;
         let mut passed = Passed::new(bucket);
         loop {
             let next = next_bucket(segments, &content, &mut passed)?;

@@ -2,7 +2,7 @@
 
 use super::{
     ground,
-    harness::{START, TestMemory},
+    harness::{PAGE_BYTES, START, TestMemory},
     hashed,
 };
 use crate::{
@@ -206,6 +206,22 @@ fn other_versions_and_damage_are_told_apart() {
     memory.write(48, &u32::MAX.to_le_bytes());
     let error = Store::open(memory.clone(), Policy::new(), now).unwrap_err();
     assert_eq!(error, OpenError::Damaged);
+}
+
+/// Their sum is charged, and would be any number.
+#[test]
+fn a_partition_with_more_bytes_of_replies_than_the_memory_is_damaged() {
+    let memory = TestMemory::new(u64::MAX);
+    let now = Timestamp::from_nanos(START);
+    let open = || Store::open(memory.clone(), Policy::new(), now);
+    let store = open().unwrap();
+    execute(&store, &request(1, 0, None), START, b"x");
+    let pages = store.inner.borrow().header().pages;
+    let most = u64::from(pages) * PAGE_BYTES as u64;
+    memory.write(4_096 + 16, &(most + 1).to_le_bytes());
+    assert_eq!(open().unwrap_err(), OpenError::Damaged);
+    memory.write(4_096 + 16, &most.to_le_bytes());
+    assert_eq!(open().unwrap().stats().bytes, 128 + most);
 }
 
 /// A later version may note what an earlier one can do without, and what it can't.
