@@ -103,6 +103,11 @@ fn plain(path: &Path) -> PathBuf {
     })
 }
 
+/// The file that a page means by a relative path.
+fn beside(page: &Path, file: &str) -> PathBuf {
+    plain(&page.parent().unwrap_or(page).join(file))
+}
+
 /// What is wrong with a link, if anything.
 fn fault(from: &Path, link: &str, pages: &BTreeMap<PathBuf, Page>) -> Option<String> {
     if link.contains("://") || link.starts_with("mailto:") {
@@ -111,13 +116,20 @@ fn fault(from: &Path, link: &str, pages: &BTreeMap<PathBuf, Page>) -> Option<Str
     let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
     let target = match file {
         "" => from.to_owned(),
-        file => plain(&from.parent().unwrap_or(from).join(file)),
+        file => beside(from, file),
     };
     if !target.exists() {
         return Some(format!("{}: {link}: no such file", from.display()));
     }
     let is_there = match pages.get(&target) {
-        Some(page) => anchor.is_empty() || page.anchors.contains(anchor),
+        Some(page) => {
+            let includes = page.includes.iter();
+            let included = includes.filter_map(|file| pages.get(&beside(&target, file)));
+            anchor.is_empty()
+                || included
+                    .chain([page])
+                    .any(|page| page.anchors.contains(anchor))
+        }
         // Lines of a source file, say.
         None => true,
     };
