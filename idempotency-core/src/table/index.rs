@@ -77,6 +77,8 @@ pub(crate) struct Occupied {
     at: u64,
     pub(crate) slot: Slot,
     changes: Changes,
+    /// A row may go with its partition; where one is missing, another would still stand.
+    forgotten: Changes,
 }
 
 /// The place of a name.
@@ -94,8 +96,10 @@ pub(crate) struct Index {
     /// with a place that is current, which was found after the last change, is it taken for what lies there.
     content: Bucket,
     content_of: u32,
-    /// How often slots were added, changed or freed, by themselves or with their partition.
+    /// How often slots were added, changed or freed.
     changes: Changes,
+    /// How often rows were forgotten with their partition.
+    forgotten: Changes,
 }
 
 impl Index {
@@ -107,12 +111,13 @@ impl Index {
             content: [0; BUCKET_BYTES],
             content_of: 0,
             changes: FIRST_CHANGE.replace(FIRST_CHANGE.get().wrapping_add(APART)),
+            forgotten: 0,
         }
     }
 
     /// Rows were forgotten: slots that were found may lead nowhere now.
-    pub(super) fn outdate_places(&mut self) {
-        self.has_changed();
+    pub(super) fn note_forgotten(&mut self) {
+        self.forgotten = self.forgotten.wrapping_add(1);
     }
 
     fn has_changed(&mut self) {
@@ -121,11 +126,12 @@ impl Index {
 
     /// Whether a place that was found is still right.
     pub(super) fn is_current(&self, place: &Place) -> bool {
-        let changes = match place {
-            Place::Occupied(occupied) => Some(occupied.changes),
-            Place::Vacant(vacant) => vacant.changes,
-        };
-        changes == Some(self.changes)
+        match place {
+            Place::Occupied(Occupied {
+                changes, forgotten, ..
+            }) => (*changes, *forgotten) == (self.changes, self.forgotten),
+            Place::Vacant(vacant) => vacant.changes == Some(self.changes),
+        }
     }
 
     /// The place of a name: the first slot for which `is_it` says yes, or where a new one would stand.
@@ -150,6 +156,7 @@ impl Index {
                                 at: at + (index * SLOT_BYTES) as u64,
                                 slot,
                                 changes: self.changes,
+                                forgotten: self.forgotten,
                             }));
                         }
                     }

@@ -208,7 +208,7 @@ impl<M: Memory> Table<M> {
         &mut self,
         partitions: &mut Partitions<F>,
     ) -> Option<Partition<F::Own>> {
-        self.index.outdate_places();
+        self.index.note_forgotten();
         partitions.forget_oldest(&mut self.segments)
     }
 }

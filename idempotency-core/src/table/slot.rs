@@ -36,8 +36,8 @@ impl Slot {
     pub(super) fn read(bucket: &Bucket, index: usize) -> Self {
         Self {
             address: (word(bucket, index * SLOT_BYTES) & ADDRESS) * 4,
-            kind: kind_at(bucket, index),
-            partition: partition_at(bucket, index),
+            kind: kind_of(high_word(bucket, index)),
+            partition: partition_of(high_word(bucket, index)),
             hash: hash_at(bucket, index),
         }
     }
@@ -84,12 +84,11 @@ pub(super) fn hash_at(bucket: &Bucket, index: usize) -> u32 {
     (high_word(bucket, index) >> 36) as u32
 }
 
-fn partition_at(bucket: &Bucket, index: usize) -> u16 {
-    (high_word(bucket, index) >> 20 & NUMBER) as u16
+fn partition_of(high: u64) -> u16 {
+    (high >> 20 & NUMBER) as u16
 }
 
-fn kind_at(bucket: &Bucket, index: usize) -> Kind {
-    let high = high_word(bucket, index);
+fn kind_of(high: u64) -> Kind {
     Kind::from_bits((high >> 18 & 3 | high >> 33 & 4) as u8)
 }
 
@@ -99,21 +98,17 @@ fn is_used(bucket: &Bucket, index: usize) -> bool {
 
 /// Whether a slot leads to a row of a family that is there.
 pub(super) fn leads_to<F: Family>(bucket: &Bucket, index: usize, live: &[Live; FAMILIES]) -> bool {
-    kind_at(bucket, index) == F::KIND
+    let high = high_word(bucket, index);
+    kind_of(high) == F::KIND
         && is_used(bucket, index)
-        && live[F::INDEX].contains(partition_at(bucket, index))
+        && live[F::INDEX].contains(partition_of(high))
 }
 
 /// Whether a slot must stay. One that leads to a row of an unknown kind is not ours to take.
+#[inline]
 pub(super) fn is_live(bucket: &Bucket, index: usize, live: &[Live; FAMILIES]) -> bool {
-    let [requests, counters] = live;
-    let is_there = || {
-        let partition = partition_at(bucket, index);
-        match kind_at(bucket, index) {
-            Kind::REQUEST => requests.contains(partition),
-            Kind::COUNTER => counters.contains(partition),
-            _ => true,
-        }
-    };
-    is_used(bucket, index) && is_there()
+    let high = high_word(bucket, index);
+    // Of the kinds that are known, the lower bits are 0, and the upper one says which family.
+    let (lower, family) = (high >> 18 & 3, (high >> 35 & 1) as usize);
+    is_used(bucket, index) && (lower != 0 || live[family].contains(partition_of(high)))
 }
