@@ -26,8 +26,8 @@ pub struct SubnetRequest {
     pub subnet: Principal,
 }
 
-/// Enough for every argument that fits into a message.
-const DECODING_QUOTA: usize = 100_000_000;
+/// Enough for every argument that fits into a message: candid counts some 50 for each byte, and 2 MiB fit.
+const DECODING_QUOTA: usize = 200_000_000;
 
 /// A reply, or `None` when it comes later.
 type Answer = Result<Option<Vec<u8>>, Reject>;
