@@ -367,6 +367,7 @@ fn opened(memory: &TestMemory) -> Store<TestMemory> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it would take an hour")]
 fn stores_of_released_layouts_are_opened_and_go_on() {
     let expected = fs::read_to_string(file("story.txt")).unwrap();
     for version in VERSION - 1..=VERSION {
@@ -409,6 +410,7 @@ fn goes_on(store: &Store<TestMemory>) {
 
 /// Today's code tells the same story, in the same bytes.
 #[test]
+#[cfg_attr(miri, ignore = "it would take an hour")]
 fn the_story_is_still_told_alike() {
     let memory = TestMemory::new(u64::MAX);
     story(&memory);
