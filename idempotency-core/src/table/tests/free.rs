@@ -7,6 +7,7 @@ use super::{
 use ic_stable_structures::Memory;
 
 #[test]
+#[cfg_attr(miri, ignore = "it would take an hour")]
 fn a_list_of_free_segments_must_be_as_long_as_the_header_says() {
     for (is_last, next, expected) in [
         (true, 0, Ok(())),
