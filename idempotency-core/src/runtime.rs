@@ -4,11 +4,36 @@
 
 use crate::time::Timestamp;
 use candid::Principal;
+use ic_cdk::call::{Call, CallFailed};
+use std::future::Future;
+
+/// A call to a canister.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    pub(crate) callee: Principal,
+    pub(crate) method: String,
+    pub(crate) argument: Vec<u8>,
+    /// Those that the callee does not accept come back.
+    pub(crate) cycles: u128,
+    /// How long to wait for the answer, in seconds, at most 300; `None` for as long as it takes.
+    pub(crate) timeout: Option<u32>,
+}
+
+/// Why a call has no reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    /// The IC's reject code; 0 if the call was not sent.
+    pub(crate) code: u32,
+    pub(crate) message: String,
+}
 
 /// The Internet Computer, as the message that is being executed sees it.
 pub(crate) trait Runtime: Clone + 'static {
     /// The time at which the message executes.
     fn time(&self) -> Timestamp;
+
+    /// This canister.
+    fn canister(&self) -> Principal;
 
     /// Who made the call that the message belongs to.
     fn caller(&self) -> Principal;
@@ -26,7 +51,7 @@ pub(crate) trait Runtime: Clone + 'static {
     /// The method that the message is for.
     fn method_name(&self) -> String;
 
-    /// The cycles that came with the call and are not accepted yet.
+    /// The cycles that came with the call and are not accepted yet. A cleanup callback must not ask.
     fn cycles_available(&self) -> u128;
 
     /// Takes cycles that came with the call.
@@ -37,6 +62,12 @@ pub(crate) trait Runtime: Clone + 'static {
 
     /// Undoes the message. The client is told `idempotency:` and the text.
     fn trap(&self, text: &str) -> !;
+
+    /// Calls a canister. The message ends, and what it did is committed, when the answer is awaited.
+    fn call(
+        &self,
+        call: Outgoing,
+    ) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static;
 
     /// Runs `task` in a message of its own after `delay`.
     #[cfg(feature = "timers")]
@@ -50,6 +81,10 @@ pub(crate) struct Canister;
 impl Runtime for Canister {
     fn time(&self) -> Timestamp {
         Timestamp::from_nanos(ic_cdk::api::time())
+    }
+
+    fn canister(&self) -> Principal {
+        ic_cdk::api::canister_self()
     }
 
     fn caller(&self) -> Principal {
@@ -86,6 +121,37 @@ impl Runtime for Canister {
 
     fn trap(&self, text: &str) -> ! {
         ic_cdk::api::trap(format!("idempotency: {text}"))
+    }
+
+    fn call(
+        &self,
+        call: Outgoing,
+    ) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
+        async move {
+            let Outgoing {
+                callee,
+                method,
+                argument,
+                cycles,
+                timeout,
+            } = call;
+            let call = match timeout {
+                Some(seconds) => Call::bounded_wait(callee, &method).change_timeout(seconds),
+                None => Call::unbounded_wait(callee, &method),
+            };
+            let call = call.with_raw_args(&argument).with_cycles(cycles);
+            match call.await {
+                Ok(reply) => Ok(reply.into_bytes()),
+                Err(CallFailed::CallRejected(rejected)) => Err(Rejected {
+                    code: rejected.raw_reject_code(),
+                    message: rejected.reject_message().to_owned(),
+                }),
+                Err(not_sent) => Err(Rejected {
+                    code: 0,
+                    message: not_sent.to_string(),
+                }),
+            }
+        }
     }
 
     #[cfg(feature = "timers")]

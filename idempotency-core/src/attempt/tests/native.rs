@@ -1,6 +1,9 @@
 //! The runtime of tests.
 
-use crate::{runtime::Runtime, time::Timestamp};
+use crate::{
+    runtime::{Outgoing, Rejected, Runtime},
+    time::Timestamp,
+};
 use candid::Principal;
 use std::{
     cell::{Cell, RefCell},
@@ -26,6 +29,9 @@ struct Present {
     timers: RefCell<Vec<Timer>>,
     effects: RefCell<Effects>,
 }
+
+/// The canister itself.
+pub(super) const CANISTER: Principal = Principal::from_slice(&[0, 0, 0, 0, 0, 0, 0, 9, 1, 1]);
 
 /// A message of a call.
 #[derive(Clone, Debug)]
@@ -140,6 +146,10 @@ impl Runtime for Native {
         Timestamp::from_nanos(self.0.now.get())
     }
 
+    fn canister(&self) -> Principal {
+        CANISTER
+    }
+
     fn caller(&self) -> Principal {
         self.of_message(|message| message.caller)
     }
@@ -175,6 +185,11 @@ impl Runtime for Native {
 
     fn trap(&self, text: &str) -> ! {
         resume_unwind(Box::new(Trap(text.to_owned())))
+    }
+
+    fn call(&self, _: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
+        let ic = self.clone();
+        async move { Ok(ic.outcall().await.to_le_bytes().to_vec()) }
     }
 
     #[cfg(feature = "timers")]
