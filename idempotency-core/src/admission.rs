@@ -4,7 +4,7 @@ use crate::{
     error::IdempotencyError,
     identity::{Fingerprint, Fingerprinted, Identity},
     sequence::{Lane, Sequence},
-    store::{Counted, Head, Lookup, Record, State, Store, TicketCounters},
+    store::{Counted, Head, Lookup, Progress, Record, State, Store, TicketCounters},
     table::Vacant,
     time::Timestamp,
 };
@@ -200,12 +200,13 @@ fn known<M: Memory>(
     match record.state {
         State::Done(reply) => Ok(reply),
         State::ReplyDropped => Err(IdempotencyError::ReplyDropped { executed_at: since }),
-        State::Pending(attempt)
-            if store.is_running(attempt) && !store.policy().is_overdue(since, now) =>
-        {
-            Err(IdempotencyError::InProgress { since })
-        }
-        State::Pending(_) | State::Interrupted => Err(IdempotencyError::OutcomeUnknown { since }),
+        State::Pending(pending) => match store.progress(pending.attempt) {
+            Progress::Running if store.policy().is_overdue(since, now) => {
+                Err(IdempotencyError::OutcomeUnknown { since })
+            }
+            Progress::Running | Progress::GoesOn => Err(IdempotencyError::InProgress { since }),
+            Progress::Unknown => Err(IdempotencyError::OutcomeUnknown { since }),
+        },
     }
 }
 

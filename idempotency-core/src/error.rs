@@ -16,7 +16,7 @@
 //!
 //! | `code` of `Other` | meaning |
 //! |---|---|
-//! | | none is in use yet |
+//! | 1 | the argument is too long for a durable method to keep |
 //!
 //! `tests/wire.rs` shows what today's type makes of replies that a later version may send.
 
@@ -112,6 +112,20 @@ pub enum IdempotencyError {
         /// The time after which the same request may be sent again, if the canister knows one.
         retry_after: Option<Timestamp>,
     },
+}
+
+impl IdempotencyError {
+    /// A durable method keeps the argument until the request ends.
+    pub(crate) fn argument_too_long(length: usize, max_journal_bytes: u32) -> Self {
+        Self::Other {
+            code: 1,
+            message: format!(
+                "ArgumentTooLong: the canister would have to keep the argument of {length} bytes, and max_journal_bytes is \
+                 {max_journal_bytes}; send a shorter one"
+            ),
+            retry_after: None,
+        }
+    }
 }
 
 impl fmt::Display for IdempotencyError {

@@ -9,6 +9,7 @@
 use crate::{
     access::StoreAccess,
     error::IdempotencyError,
+    recovery,
     runtime::{Canister, Runtime},
     store::{Damaged, Store},
     time::Timestamp,
@@ -51,6 +52,7 @@ impl Installed {
 pub(crate) fn open(runtime: &impl Runtime, store: &impl StoreAccess) {
     store.with(|_| ());
     schedule(runtime, store, runtime.time());
+    recovery::schedule(runtime, store, runtime.time());
 }
 
 /// Sets the timer for the next expiry, unless it is already set for that time or an earlier one.

@@ -277,6 +277,6 @@ fn agree(past: &Past<'_>, record: &Record) -> Result<(), ImportProblem> {
     match &record.state {
         State::Done(reply) if reply != past.reply => Err(ImportProblem::ReplyDiffers),
         State::Done(_) | State::ReplyDropped => Ok(()),
-        State::Pending(_) | State::Interrupted => Err(ImportProblem::NotEnded { since }),
+        State::Pending(_) => Err(ImportProblem::NotEnded { since }),
     }
 }

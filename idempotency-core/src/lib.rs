@@ -28,6 +28,7 @@ pub mod identity;
 pub mod import;
 mod policy;
 mod quota;
+mod recovery;
 mod runtime;
 pub mod sequence;
 pub mod store;

@@ -15,6 +15,7 @@ pub struct Policy {
     pub(crate) capacity: u64,
     pub(crate) capacity_bytes: u64,
     pub(crate) max_reply_bytes: u32,
+    pub(crate) max_journal_bytes: u32,
     pub(crate) retention: Duration,
     pub(crate) drops_replies: bool,
     pub(crate) max_counters: u64,
@@ -40,6 +41,7 @@ impl Policy {
             capacity: 1_000_000,
             capacity_bytes: 1 << 30,
             max_reply_bytes: 64 << 10,
+            max_journal_bytes: 64 << 10,
             retention: Duration::ZERO,
             drops_replies: false,
             max_counters: 1_000_000,
@@ -89,6 +91,16 @@ impl Policy {
     #[must_use]
     pub const fn max_reply_bytes(mut self, bytes: u32) -> Self {
         self.max_reply_bytes = bytes;
+        self
+    }
+
+    /// The greatest number of bytes that the journal of one durable request may take: its argument, the results of its steps, and about
+    /// 20 bytes and the name for each step, all rounded up to a multiple of 64. A request whose argument does not fit is refused; one
+    /// whose steps do not fit is parked. So many bytes must be free for each durable request that has not ended, besides what it has
+    /// recorded. At most 16 MiB. Default: 64 KiB.
+    #[must_use]
+    pub const fn max_journal_bytes(mut self, bytes: u32) -> Self {
+        self.max_journal_bytes = bytes;
         self
     }
 
@@ -220,6 +232,9 @@ impl Policy {
         }
         if self.capacity == 0 {
             return Err("the capacity is zero: every request would be refused");
+        }
+        if self.max_journal_bytes > 16 << 20 {
+            return Err("max_journal_bytes is more than 16 MiB");
         }
         if self.max_counters < 2 {
             return Err(

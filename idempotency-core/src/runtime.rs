@@ -69,6 +69,10 @@ pub(crate) trait Runtime: Clone + 'static {
         call: Outgoing,
     ) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static;
 
+    /// Calls a canister without waiting for the answer.
+    #[cfg(feature = "timers")]
+    fn notify(&self, call: Outgoing);
+
     /// Runs `task` in a message of its own after `delay`.
     #[cfg(feature = "timers")]
     fn after(&self, delay: std::time::Duration, task: impl FnOnce() + 'static);
@@ -152,6 +156,13 @@ impl Runtime for Canister {
                 }),
             }
         }
+    }
+
+    #[cfg(feature = "timers")]
+    fn notify(&self, call: Outgoing) {
+        let message = Call::unbounded_wait(call.callee, &call.method).with_raw_args(&call.argument);
+        // What can't be sent now is sent again later.
+        let _ = message.with_cycles(call.cycles).oneway();
     }
 
     #[cfg(feature = "timers")]

@@ -4,7 +4,8 @@ use crate::{
     access::StoreAccess,
     admission::Ticket,
     runtime::Runtime,
-    store::{Attempt, Damaged},
+    store::{Attempt, Damaged, Origin, Store},
+    time::Timestamp,
 };
 
 /// Owns the record of an async attempt until the attempt ends. A guard that is dropped before that leaves the record
@@ -19,15 +20,25 @@ pub(super) struct Guard<R: Runtime, S: StoreAccess> {
 
 impl<R: Runtime, S: StoreAccess> Guard<R, S> {
     /// Records that the attempt is pending.
-    pub(super) fn begin(runtime: R, store: S, ticket: Ticket) -> Result<Self, Damaged> {
-        let attempt = store.with(|store| store.begin(&ticket))?;
-        Ok(Self {
+    pub(super) fn begin(
+        runtime: R,
+        store: S,
+        ticket: Ticket,
+        origin: &Origin<'_>,
+    ) -> Result<Self, Damaged> {
+        let attempt = store.with(|store| store.begin(&ticket, origin))?;
+        Ok(Self::of(runtime, store, ticket, attempt))
+    }
+
+    /// Of an attempt that is recorded as pending.
+    pub(super) fn of(runtime: R, store: S, ticket: Ticket, attempt: Attempt) -> Self {
+        Self {
             runtime,
             store,
             ticket,
             attempt,
             has_ended: false,
-        })
+        }
     }
 
     /// Records the reply. The effects stand whatever its size is, so of one that is too large the record stays without it.
@@ -38,6 +49,31 @@ impl<R: Runtime, S: StoreAccess> Guard<R, S> {
             let reply = fits.then_some(reply);
             store.complete(&self.ticket, self.attempt, reply, now)
         })?;
+        self.has_ended = true;
+        Ok(())
+    }
+
+    /// The request, a durable one, goes on at a time.
+    pub(super) fn sleep(self, until: Timestamp) -> Result<(), Damaged> {
+        self.leave(|store, attempt| store.sleep(attempt, until))
+    }
+
+    /// The request, a durable one, does not go on by itself.
+    pub(super) fn park(self, reason: &str) -> Result<(), Damaged> {
+        self.leave(|store, attempt| store.park(attempt, reason))
+    }
+
+    /// The request, a durable one, did nothing, and begins anew.
+    pub(super) fn restart(self) -> Result<(), Damaged> {
+        let now = self.runtime.time();
+        self.leave(|store, attempt| store.restart(attempt, now))
+    }
+
+    fn leave(
+        mut self,
+        leave: impl FnOnce(&Store<S::Memory>, Attempt) -> Result<(), Damaged>,
+    ) -> Result<(), Damaged> {
+        (self.store).with(|store| leave(store, self.attempt))?;
         self.has_ended = true;
         Ok(())
     }
@@ -68,8 +104,7 @@ mod tests {
         attempt::tests::{ic::TestStore, native::Native},
         identity::{Fingerprint, Identity},
         policy::Policy,
-        store::{Lookup, State, Store},
-        time::Timestamp,
+        store::{Lookup, State},
     };
     use ic_stable_structures::VectorMemory;
 
@@ -100,7 +135,10 @@ mod tests {
                 panic!("it is new");
             };
             let store = TestStore::new(store);
-            let begin = || Guard::begin(Native::default(), store.clone(), ticket.clone()).unwrap();
+            let begin = || {
+                let ticket = ticket.clone();
+                Guard::begin(Native::default(), store.clone(), ticket, &Origin::NOWHERE).unwrap()
+            };
             let state = || match store.with(|store| store.lookup(&request.identity).unwrap()) {
                 Lookup::Known(record) => record.state,
                 Lookup::Unknown(_) => panic!("it is not known"),
@@ -111,7 +149,8 @@ mod tests {
                 .with(|store| store.release(&ticket, stale.attempt))
                 .unwrap();
             let later = begin();
-            let pending = State::Pending(later.attempt);
+            let pending = state();
+            assert!(matches!(&pending, State::Pending(it) if it.attempt == later.attempt));
             end(stale).unwrap();
             assert_eq!(state(), pending);
             later.complete(b"later").unwrap();

@@ -45,13 +45,17 @@
 //! before you upgrade it, and start it afterwards.
 
 mod attribute;
+mod begin;
 mod codec;
+mod durable;
 mod endpoint;
+mod going_on;
 mod guard;
 mod handle;
 mod import;
 mod inspection;
 mod request;
+mod resolution;
 mod serve;
 mod watch;
 
@@ -62,6 +66,7 @@ pub use attribute::Attribute;
 #[doc(hidden)]
 pub use candid::candid_method;
 pub use codec::{decode, encode_all, encode_one, map_all, map_one};
+pub use durable::{call_durable, go_on};
 pub use endpoint::{
     Compare, CreatedAt, Description, Endpoint, Errors, MaxInFlight, Number, PlainReply, ReplyType,
     RequestId, max_in_flight,
@@ -74,6 +79,7 @@ pub use handle::{
 pub use idempotency_macros::{attribute_of, handle_of, inspect_methods};
 pub use import::{HasKeys, import_calls};
 pub use inspection::{Inspect, Message, first_inspected};
+pub use resolution::{Resolution, Unknown};
 pub use serve::{call, call_async};
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! properties when it is suspended. If they have changed when it is woken or dropped, the message is another call's, and the attempt
 //! traps. The IC then undoes the message, so the attempt is still there when its own answer comes.
 
-use crate::runtime::Runtime;
+use crate::{runtime::Runtime, store::Attempt};
 use candid::Principal;
 use std::{
     future::{Future, poll_fn},
@@ -31,6 +31,28 @@ pub(super) async fn watch<R: Runtime, F: Future>(runtime: R, future: F) -> (F::O
         }
     })
     .await
+}
+
+/// Runs the future of an attempt at a durable request, in the call that was made for it and brought as many cycles as its number says.
+/// Nobody else's answer wakes it: the message traps, and the future is as before. A cleanup can't ask for the cycles; if
+/// another call's drops the future, the attempt is over, and its request goes on with the next.
+pub(super) async fn watch_exactly<R: Runtime, F: Future>(
+    runtime: R,
+    attempt: Attempt,
+    future: F,
+) -> F::Output {
+    let mut future = pin!(future);
+    let canister = runtime.canister();
+    let watched = poll_fn(|context| {
+        let is_own = runtime.caller() == canister
+            && runtime.cycles_available() == u128::from(attempt.0);
+        if !is_own {
+            refuse(&runtime);
+        }
+        future.as_mut().poll(context)
+    });
+    let (output, _) = watch(runtime.clone(), watched).await;
+    output
 }
 
 /// Whether an attempt is suspended, in which call, and whether it ever was.

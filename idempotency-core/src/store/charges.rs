@@ -150,7 +150,7 @@ impl<M: Memory> Contents<M> {
         if !self.is_of_this_heap(attempt) {
             return u64::MAX;
         }
-        let running = self.running.get(&attempt.number);
+        let running = self.running.get(&attempt.0);
         let charge = running.and_then(|running| running.charge);
         charge.map_or(0, |(_, counted_until)| counted_until)
     }

@@ -2,7 +2,8 @@
 
 use super::{
     counter::Counters,
-    record::{Attempt, Head, RECORD_BYTES, Record, Requests},
+    open::Open,
+    record::{Attempt, Head, RECORD_BYTES, Record, Requests, ScopeDigest},
     room::{most_pages, segments_needed},
 };
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     policy::Policy,
     table::{
         Damaged, FIRST_SEGMENT, Family, Header, OpenError, Opening, Partitions, SEGMENT_BYTES,
-        Table, WORDS,
+        Cells, Table, Texts, WORDS,
     },
     time::{Timestamp, nanos},
 };
@@ -23,6 +24,9 @@ pub(super) struct Running {
     pub(super) head: Head,
     /// Of its record.
     pub(super) partition: u16,
+    pub(super) scope: ScopeDigest,
+    /// Of a durable request: whether the attempt has begun to be executed.
+    pub(super) has_started: bool,
     /// The scope whose quota it counts against, and until when it is counted, ns.
     pub(super) charge: Option<(Identity, u64)>,
 }
@@ -37,10 +41,20 @@ pub(super) struct Contents<M: Memory> {
     /// Those whose records expired meanwhile. A future that can't go on, as a guard of its own trapped in the cleanup, stays
     /// here as it stays with the executor: until the heap goes.
     pub(super) overdue: BTreeMap<Identity, Record>,
-    pub(super) attempts: u64,
+    /// What has begun and has not ended, by the number of its last attempt: all of `running`, and what was cut off, sleeps or is parked.
+    pub(super) open: BTreeMap<u64, Open>,
+    /// How many of these are durable.
+    pub(super) durable: u64,
+    /// How many of these are durable, and do not run.
+    pub(super) waiting: u64,
+    pub(super) cells: Cells,
+    pub(super) texts: Texts,
+    /// The first attempt of this heap has this number, or a greater one.
+    first_attempt: Attempt,
     /// Requests that are not held any more, and whose records go with their partitions.
     pub(super) released: u64,
     pub(super) reply_bytes: u64,
+    pub(super) journal_bytes: u64,
 }
 
 // What the store keeps in the header's words.
@@ -59,14 +73,25 @@ impl<M: Memory> Contents<M> {
         let most = [Requests::MOST_PARTITIONS, Counters::MOST_PARTITIONS];
         let pages = |is_new| match is_new {
             _ if policy.is_preallocated => most_pages(policy),
-            true => u64::from(FIRST_SEGMENT) + segments_needed(policy, 0, 0),
+            true => u64::from(FIRST_SEGMENT) + segments_needed(policy, (0, 0), 0),
             false => 0,
         };
         let opening = Opening::read(memory, !policy.is_preallocated, most, pages)?;
-        let requests = opening.partitions::<Requests>(|totals, _, length| {
-            totals.reply_bytes = totals.reply_bytes.saturating_add(length as u64);
+        let requests = opening.partitions::<Requests>()?;
+        let counters = opening.partitions::<Counters>()?;
+        let mut open = BTreeMap::new();
+        let cells = opening.cells(|cell, bytes| {
+            let (number, request) = Open::from_bytes(cell, bytes)?;
+            let is_known = requests.get(opening.header(), request.partition).is_some();
+            // Two cells of one attempt contradict each other.
+            match is_known && open.insert(number, request).is_none() {
+                true => Ok(()),
+                false => Err(Damaged),
+            }
         })?;
-        let counters = opening.partitions::<Counters>(|_, _, _| ())?;
+        if open.keys().any(|number| *number >= cells.next_number()) {
+            return Err(Damaged.into());
+        }
         let bytes = u64::from(opening.header().pages) * SEGMENT_BYTES;
         if (requests.iter()).any(|partition| partition.own.reply_bytes > bytes) {
             return Err(Damaged.into());
@@ -76,12 +101,18 @@ impl<M: Memory> Contents<M> {
         Ok(Self {
             released: totals().map(|totals| u64::from(totals.released)).sum(),
             reply_bytes: totals().map(|totals| totals.reply_bytes).sum(),
+            journal_bytes: totals().map(|totals| totals.journal_bytes()).sum(),
+            texts: opening.texts()?,
             table: opening.open(words, (&requests, &counters)),
             requests,
             counters,
             running: BTreeMap::new(),
             overdue: BTreeMap::new(),
-            attempts: 0,
+            durable: open.values().filter(|open| open.is_durable).count() as u64,
+            waiting: open.values().filter(|open| open.is_waiting()).count() as u64,
+            open,
+            first_attempt: Attempt(cells.next_number()),
+            cells,
         })
     }
 
@@ -97,23 +128,28 @@ impl<M: Memory> Contents<M> {
         self.header().words[SEQUENCE_FLOOR]
     }
 
-    /// How many replies room is kept for.
-    pub(super) fn reserved(&self) -> u64 {
-        self.running.len() as u64
+    /// Bytes that room is kept for: the replies of what is running, and what durable requests may yet record.
+    pub(super) fn reserved(&self, policy: &Policy) -> u64 {
+        (self.running.len() as u64 + self.waiting) * u64::from(policy.max_reply_bytes)
+            + self.durable * u64::from(policy.max_journal_bytes)
     }
 
-    /// Bytes charged, with room for so many replies.
-    pub(super) fn bytes(&self, policy: &Policy, reserved: u64) -> u64 {
+    /// Bytes charged, with so many that room is kept for.
+    pub(super) fn bytes(&self, reserved: u64) -> u64 {
         (self.requests.rows + self.released) * RECORD_BYTES
             + self.reply_bytes
-            + reserved * u64::from(policy.max_reply_bytes)
+            + self.journal_bytes
+            + reserved
     }
 
     /// Makes sure of segments for one more request and for the end of all that have not ended; `false` if the memory can't grow
     /// that far.
-    pub(super) fn reserve_segments(&self, policy: &Policy) -> bool {
-        let others = (self.running.len() + self.overdue.len()) as u64;
-        let needed = segments_needed(policy, others, self.requests.len() as u64);
+    ///
+    /// So many journals begin.
+    pub(super) fn reserve_segments(&self, policy: &Policy, journals: u64) -> bool {
+        let others = self.running.len() as u64 + self.waiting + self.overdue.len() as u64;
+        let durable = self.durable + journals;
+        let needed = segments_needed(policy, (others, durable), self.requests.len() as u64);
         self.table.segments.reserve(needed)
     }
 
@@ -124,15 +160,21 @@ impl<M: Memory> Contents<M> {
         found != self.header().incarnation
     }
 
-    /// Whether an attempt belongs to this heap.
-    pub(super) fn is_of_this_heap(&self, attempt: Attempt) -> bool {
-        attempt.incarnation == self.header().incarnation
+    /// The attempt that begins next.
+    pub(super) fn next_attempt(&mut self) -> Attempt {
+        Attempt(self.cells.number(&self.table.segments))
     }
 
-    /// Whether the policy lets one more request in, with the largest reply, besides room for so many.
-    pub(super) fn has_room(&self, policy: &Policy, reserved: u64) -> bool {
+    /// Whether an attempt belongs to this heap.
+    pub(super) fn is_of_this_heap(&self, attempt: Attempt) -> bool {
+        attempt >= self.first_attempt
+    }
+
+    /// Whether the policy lets one more request in, with the largest reply and so many bytes for its journal, besides what room is kept for.
+    pub(super) fn has_room(&self, policy: &Policy, reserved: u64, journal: u64) -> bool {
+        let request = RECORD_BYTES + u64::from(policy.max_reply_bytes) + journal;
         self.requests.rows < policy.capacity
-            && self.bytes(policy, reserved + 1) + RECORD_BYTES <= policy.capacity_bytes
+            && self.bytes(reserved) + request <= policy.capacity_bytes
     }
 }
 

@@ -137,11 +137,13 @@ impl Family for Counters {
         Ok(Some(Row {
             length: (FIXED_BYTES + body_bytes).next_multiple_of(4),
             time: last_use(bytes),
-            tail: field(&mut tail),
+            tail: Some(field(&mut tail)),
         }))
     }
 
     fn blob(_: &[u8]) -> Option<(BlobPlace, usize)> {
         None
     }
+
+    fn count(_: &mut Bounds, _: &[u8]) {}
 }

@@ -106,14 +106,15 @@ impl<M: Memory> Contents<M> {
             Entry::Vacant(vacant) => Link::Insert(vacant),
         };
         let name = identity.name();
-        table.add(
+        let added = table.add(
             counters,
             number,
             name,
             (now.as_nanos(), None),
             link,
             compose,
-        )
+        );
+        added.map(|_| ())
     }
 
     /// Changes what is known in a counter, which is no use of it: it is overwritten where it lies.

@@ -1,6 +1,8 @@
 //! Lanes of sequence numbers, and what scopes take.
 
-use super::{Store, record::State, records::Lookup, ticket::Counted};
+use super::{
+    Store, record::State, records::Lookup, requests::Progress, ticket::Counted,
+};
 use crate::{
     error::IdempotencyError,
     identity::Identity,
@@ -54,8 +56,8 @@ impl<M: Memory> Store<M> {
             return Ok(FreedLane::NotStuck { next });
         };
         if let Lookup::Known(record) = self.lookup(&Identity::of_number(lane, number))?
-            && let State::Pending(attempt) = record.state
-            && self.is_running(attempt)
+            && let State::Pending(pending) = record.state
+            && self.progress(pending.attempt) != Progress::Unknown
         {
             return Ok(FreedLane::Running { since });
         }

@@ -25,18 +25,24 @@ mod contents;
 mod counter;
 mod counters;
 mod import;
+mod journal;
 mod lanes;
+mod open;
 mod record;
 mod records;
 mod requests;
+mod resume;
 mod room;
 mod ticket;
 mod transitions;
 
 pub use crate::table::{Damaged, OpenError};
+pub(crate) use open::{Origin, Resumed};
 pub use record::Attempt;
-pub(crate) use record::{Head, Record, State};
+pub(crate) use record::{Head, Record, ScopeDigest, State};
 pub(crate) use records::Lookup;
+pub(crate) use requests::Progress;
+pub(crate) use resume::NotRecorded;
 pub use ticket::Ticket;
 pub(crate) use ticket::{Counted, TicketCounters};
 
@@ -70,6 +76,9 @@ pub struct Store<M: Memory> {
     /// The time for which the eviction timer of this heap is set.
     #[cfg(feature = "timers")]
     pub(crate) timer: Cell<Option<Timestamp>>,
+    /// The time for which the timer of this heap is set that goes on with durable requests.
+    #[cfg(feature = "timers")]
+    pub(crate) recovery: Cell<Option<Timestamp>>,
 }
 
 /// How full a store is.
@@ -143,6 +152,8 @@ impl<M: Memory> Store<M> {
             endpoints: RefCell::default(),
             #[cfg(feature = "timers")]
             timer: Cell::new(None),
+            #[cfg(feature = "timers")]
+            recovery: Cell::new(None),
         })
     }
 
@@ -172,7 +183,7 @@ impl<M: Memory> Store<M> {
         Stats {
             entries: inner.requests.rows,
             capacity: self.policy.capacity,
-            bytes: inner.bytes(&self.policy, inner.reserved()),
+            bytes: inner.bytes(inner.reserved(&self.policy)),
             capacity_bytes: self.policy.capacity_bytes,
             oldest_expiry: inner.first_expiry(),
             counters: inner.counters.rows,

@@ -2,22 +2,24 @@
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      1  state: 1 pending, 2 interrupted, 3 done, 4 done with the reply dropped; +64: what a retry must have in
-//!                common was chosen; +128: it began as pending, and has room for a body of 64 bytes, which its end overwrites; other bits are
-//!                for other kinds of rows
+//!      0      1  state: 1 pending, 3 done, 4 done with the reply dropped; +64: what a retry must have in common was chosen; +128: it
+//!                began as pending, and has room for a body of 64 bytes, which its end overwrites. (2 was interrupted, which is now
+//!                a pending one that has no attempt; 5 is a row of a journal; other bits are for other kinds of rows)
 //!      1      3  length of the body
 //!      4      8  since / executed at, ns
 //!     12     16  digest of the argument, or zeros if nothing of it is compared
 //!     28     16  the identity's last 16 bytes; its first 8 choose the place in the index
 //!     44  0, 16  digest of what was chosen
-//!      …      …  body: of a pending record incarnation and attempt, 8 bytes each; of a done one the reply, or, if it and
-//!                the digest before it are over 64 bytes, 8 bytes that say where it lies: address in 40 bits, and in 24 how
-//!                often its partition had given up replies before. Padded to a multiple of 4
+//!      …      …  body: of a pending record the attempt's number, the identity's first 8 bytes, and a digest of the scope, 8 bytes each
+//!                (once incarnation and attempt, 8 bytes each: a heap that is gone); of a done one the reply, or, if it and the digest
+//!                before it are over 64 bytes, 8 bytes that say where it lies: address in 40 bits, and in 24 how often its
+//!                partition had given up replies before. Padded to a multiple of 4
 //!      …      4  zeros, until the next record overwrites them
 //! ```
 //!
 //! Integers are little-endian.
 
+use super::journal;
 use crate::{
     identity::{Digest, Fingerprint, Identity},
     table::{BlobPlace, Damaged, Family, Kind, Row, RowBytes, TERMINATOR, field, tail},
@@ -34,16 +36,24 @@ pub(super) const MAX_REPLY_BYTES: u32 = (1 << 24) - 1;
 /// Bytes charged for a record: itself with a body of up to 64 bytes, and its part of the index.
 pub(super) const RECORD_BYTES: u64 = 128;
 
+/// Rows of journals are charged in units of this.
+pub(super) const JOURNAL_UNIT_BYTES: u64 = 64;
+
 const FIXED_BYTES: usize = 44;
 /// Of a record with a body of `INLINE_BYTES`.
 const MOST_LENGTH: usize = FIXED_BYTES + INLINE_BYTES;
+
+/// Of the longest record.
+pub(super) const MOST_BYTES: usize = MOST_LENGTH;
 /// In the first byte.
 const HAS_CHOSEN: u8 = 64;
 /// In the first byte.
 const HAS_ROOM: u8 = 128;
 const FLAGS: u8 = HAS_CHOSEN | HAS_ROOM;
 const DIGEST_BYTES: usize = 16;
-const ATTEMPT_BYTES: usize = 16;
+const PENDING_BYTES: usize = 24;
+/// Of a pending record of layout version 3 before it had feature 0.
+const OLD_PENDING_BYTES: usize = 16;
 
 /// What is known of a request from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +73,21 @@ pub(crate) struct Record {
     pub(crate) state: State,
 }
 
+impl Record {
+    /// What it says if the request has not ended.
+    pub(super) fn pending(&self) -> Option<Pending> {
+        match self.state {
+            State::Pending(pending) => Some(pending),
+            State::Done(_) | State::ReplyDropped => None,
+        }
+    }
+}
+
 /// How far a request has come, with a reply as `B`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State<B = Vec<u8>> {
-    /// An async attempt is running, or was when its heap went away.
-    Pending(Attempt),
-    /// The attempt trapped after an await.
-    Interrupted,
+    /// It has begun and has not ended.
+    Pending(Pending),
     /// Executed, with the candid bytes as they were sent.
     Done(B),
     /// Executed; the reply is not held.
@@ -80,27 +98,29 @@ impl<B> State<B> {
     pub(super) fn number(&self) -> u8 {
         match self {
             Self::Pending(_) => 1,
-            Self::Interrupted => 2,
             Self::Done(_) => 3,
             Self::ReplyDropped => 4,
         }
     }
 }
 
-/// Which of all attempts at all requests: only the one that acquired a record may complete it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    pub(crate) incarnation: u64,
-    pub(crate) number: u64,
-}
+/// Which of all attempts at all requests that there ever were in a memory: only the one that acquired a record may complete it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attempt(pub(crate) u64);
 
 impl Attempt {
-    fn bytes(self) -> [u8; ATTEMPT_BYTES] {
-        let mut bytes = [0; ATTEMPT_BYTES];
-        bytes[..8].copy_from_slice(&self.incarnation.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.number.to_le_bytes());
-        bytes
-    }
+    /// One of which nothing more is known: no other has its number.
+    pub(super) const GONE: Self = Self(0);
+}
+
+/// A digest of the scope of a request, for operators: its first 8 bytes.
+pub type ScopeDigest = [u8; 8];
+
+/// What a record says of a request that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) attempt: Attempt,
+    pub(crate) scope: ScopeDigest,
 }
 
 /// How many bytes of a body lie in the record itself at the most.
@@ -123,14 +143,16 @@ impl Head {
         has_room: bool,
         place: Option<BlobPlace>,
     ) -> usize {
-        let attempt;
+        let mut pending = [0; PENDING_BYTES];
         let body = match state {
-            State::Pending(number) => {
-                attempt = number.bytes();
-                attempt.as_slice()
+            State::Pending(Pending { attempt, scope }) => {
+                pending[..8].copy_from_slice(&attempt.0.to_le_bytes());
+                pending[8..16].copy_from_slice(&self.identity.name()[..8]);
+                pending[16..].copy_from_slice(&scope);
+                pending.as_slice()
             }
             State::Done(reply) => reply,
-            State::Interrupted | State::ReplyDropped => &[],
+            State::ReplyDropped => &[],
         };
         let length = (body.len() as u32) << 8;
         bytes[..4].copy_from_slice(&length.to_le_bytes());
@@ -216,6 +238,18 @@ impl<'a> RecordBytes<'a> {
             .then(|| BlobPlace::from_bytes(field(&mut body)))
     }
 
+    /// The whole of the identity, of a record that is pending.
+    pub(super) fn pending_identity(&self) -> Option<Identity> {
+        if self.state() != 1 || self.body_bytes() != PENDING_BYTES {
+            return None;
+        }
+        let mut head = self.0.get(self.body_place() + 8..)?;
+        let mut name = [0; 24];
+        name[..8].copy_from_slice(&field::<8>(&mut head));
+        name[8..].copy_from_slice(&self.tail());
+        Some(Identity(name))
+    }
+
     /// The record, with a reply that lies elsewhere as `read_reply` gives it.
     pub(super) fn record(
         &self,
@@ -231,11 +265,13 @@ impl<'a> RecordBytes<'a> {
         };
         let fingerprint = Fingerprint { argument, chosen };
         let state = match (self.state(), self.reply_place()) {
-            (1, None) if self.body_bytes() == ATTEMPT_BYTES => State::Pending(Attempt {
-                incarnation: u64::from_le_bytes(field(&mut body)),
-                number: u64::from_le_bytes(field(&mut body)),
-            }),
-            (2, None) => State::Interrupted,
+            (1, None) if self.body_bytes() == PENDING_BYTES => {
+                let attempt = Attempt(u64::from_le_bytes(field(&mut body)));
+                let [_, scope]: [ScopeDigest; 2] = [field(&mut body), field(&mut body)];
+                State::Pending(Pending { attempt, scope })
+            }
+            (1, None) if self.body_bytes() == OLD_PENDING_BYTES => GONE,
+            (2, None) => GONE,
             (3, None) => State::Done(body[..self.body_bytes()].to_vec()),
             (3, Some(place)) => read_reply(place, self.body_bytes())?,
             (4, None) => State::ReplyDropped,
@@ -249,24 +285,37 @@ impl<'a> RecordBytes<'a> {
     }
 }
 
+/// The state of a record of a heap that is gone, and of which no cell says more.
+const GONE: State = State::Pending(Pending {
+    attempt: Attempt::GONE,
+    scope: [0; 8],
+});
+
 /// Requests, and what the store counts of each partition of them.
 pub(super) struct Requests;
 
 /// In the header's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
-    /// Bytes of the replies that lie outside of records.
+    /// Bytes of the replies that lie outside of records: 40 bits.
     pub(super) reply_bytes: u64,
+    /// Rows of journals, in units of 64 bytes: 24 bits.
+    pub(super) journal_units: u32,
     /// Requests whose records it holds for nothing: they were released.
     pub(super) released: u32,
     /// How often its replies were given up for want of room.
     pub(super) drops: u32,
 }
 
+/// As many as an address has.
+const TOTAL_BITS: u32 = 40;
+const MOST_TOTAL_BYTES: u64 = (1 << TOTAL_BITS) - 1;
+
 impl From<[u64; 2]> for Totals {
-    fn from([reply_bytes, both]: [u64; 2]) -> Self {
+    fn from([bytes, both]: [u64; 2]) -> Self {
         Self {
-            reply_bytes,
+            reply_bytes: bytes & MOST_TOTAL_BYTES,
+            journal_units: (bytes >> TOTAL_BITS) as u32,
             released: both as u32,
             drops: (both >> 32) as u32,
         }
@@ -275,8 +324,23 @@ impl From<[u64; 2]> for Totals {
 
 impl From<Totals> for [u64; 2] {
     fn from(totals: Totals) -> Self {
+        let bytes = totals.reply_bytes.min(MOST_TOTAL_BYTES);
+        let journal = u64::from(totals.journal_units.min((1 << (64 - TOTAL_BITS)) - 1));
         let both = u64::from(totals.released) | u64::from(totals.drops) << 32;
-        [totals.reply_bytes, both]
+        [bytes | journal << TOTAL_BITS, both]
+    }
+}
+
+impl Totals {
+    /// Counts a row of a journal; the bytes that it is charged with.
+    pub(super) fn count_journal(&mut self, row_bytes: usize) -> u64 {
+        let units = row_bytes.div_ceil(JOURNAL_UNIT_BYTES as usize) as u32;
+        self.journal_units = self.journal_units.saturating_add(units);
+        u64::from(units) * JOURNAL_UNIT_BYTES
+    }
+
+    pub(super) fn journal_bytes(&self) -> u64 {
+        u64::from(self.journal_units) * JOURNAL_UNIT_BYTES
     }
 }
 
@@ -285,8 +349,8 @@ impl Family for Requests {
     const KIND: Kind = Kind::REQUEST;
     const MOST_PARTITIONS: u16 = 512;
     const TABLE: u64 = 4_096;
-    const MOST_BYTES: usize = MOST_LENGTH + TERMINATOR;
-    const FIRST_READ: usize = Self::MOST_BYTES;
+    const MOST_BYTES: usize = journal::MOST_LENGTH + TERMINATOR;
+    const FIRST_READ: usize = MOST_LENGTH + TERMINATOR;
     type Own = Totals;
 
     #[inline]
@@ -294,6 +358,7 @@ impl Family for Requests {
         let record = RecordBytes(bytes);
         match bytes.first() {
             None | Some(0) => return Ok(None),
+            Some(&journal::MARK) => return Ok(journal::row(bytes)),
             Some(_) if !matches!(record.state(), 1..=4) => return Err(Damaged),
             Some(_) if bytes.len() < FIXED_BYTES => return Ok(None),
             Some(_) => {}
@@ -301,13 +366,24 @@ impl Family for Requests {
         Ok(Some(Row {
             length: record.length(),
             time: record.since(),
-            tail: record.tail(),
+            tail: Some(record.tail()),
         }))
     }
 
     fn blob(bytes: &[u8]) -> Option<(BlobPlace, usize)> {
+        if bytes[0] == journal::MARK {
+            return None;
+        }
         let record = RecordBytes(bytes);
         let place = record.reply_place()?;
         Some((place, record.body_bytes()))
+    }
+
+    fn count(totals: &mut Totals, bytes: &[u8]) {
+        if bytes[0] == journal::MARK {
+            totals.count_journal(bytes.len());
+        } else if let Some((_, length)) = Self::blob(bytes) {
+            totals.reply_bytes = totals.reply_bytes.saturating_add(length as u64);
+        }
     }
 }

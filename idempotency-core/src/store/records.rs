@@ -2,14 +2,15 @@
 
 use super::{
     contents::Contents,
-    record::{Attempt, Record, RecordBytes, Requests, State},
+    open::{Open, Origin, Phase},
+    record::{Attempt, Pending, Record, RecordBytes, Requests, State},
     room::{partition_length, segments_of_one},
     ticket::Ticket,
 };
 use crate::{
     identity::Identity,
     policy::Policy,
-    table::{Damaged, Family, Occupied, Partitions, Segments, Vacant, read_blob},
+    table::{Damaged, Family, Link, Occupied, Partitions, Segments, Vacant, read_blob},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -92,31 +93,44 @@ impl<M: Memory> Contents<M> {
         Ok(number.and_then(|number| self.until(number)))
     }
 
-    /// Records a request that was admitted; the number of its partition.
+    /// Records a request that was admitted; the number of its partition, and where its record lies.
     pub(super) fn insert(
         &mut self,
         ticket: &Ticket,
         state: State<&[u8]>,
         policy: &Policy,
-    ) -> Result<u16, Damaged> {
+    ) -> Result<(u16, u64), Damaged> {
         let number = self.partition_for(ticket.expires_at, policy);
-        self.add_record(&ticket.head, ticket.place, number, state)?;
-        Ok(number)
+        let link = Link::Insert(ticket.place);
+        let address = self.add_record(&ticket.head, link, number, state)?;
+        Ok((number, address))
     }
 
-    /// Ends an attempt in a state, if the record is still the attempt's.
+    /// Where the record of a request stands.
+    pub(super) fn place(&mut self, identity: &Identity) -> Result<Option<Occupied>, Damaged> {
+        let (table, requests) = (&mut self.table, &self.requests);
+        table.find(requests, identity.name(), |_, place, _| Ok(Some(place)), |_| None)
+    }
+
+    /// Ends an attempt in a state, or as cut off if there is none, if the record is still the attempt's.
     pub(super) fn end(
         &mut self,
         ticket: &Ticket,
         attempt: Attempt,
-        state: State<&[u8]>,
+        state: Option<State<&[u8]>>,
         now: Timestamp,
         policy: &Policy,
     ) -> Result<Ended, Damaged> {
-        let Some(occupied) = self.ending(&ticket.head.identity, attempt)? else {
+        let Some(occupied) = self.own(&ticket.head.identity, attempt)? else {
             return self.end_overdue(ticket, attempt, state, now, policy);
         };
-        self.settle_record(&ticket.head, occupied, state)?;
+        match state {
+            Some(state) => {
+                self.close_request(attempt)?;
+                self.settle_record(&ticket.head, occupied, state)?;
+            }
+            None => self.cut_off(attempt, now)?,
+        }
         Ok(Ended::Recorded(occupied.slot.partition))
     }
 
@@ -125,15 +139,15 @@ impl<M: Memory> Contents<M> {
         &mut self,
         ticket: &Ticket,
         attempt: Attempt,
-        state: State<&[u8]>,
+        state: Option<State<&[u8]>>,
         now: Timestamp,
         policy: &Policy,
     ) -> Result<Ended, Damaged> {
         let identity = &ticket.head.identity;
-        let is_own = |record: &Record| record.state == State::Pending(attempt);
-        if !self.overdue.get(identity).is_some_and(is_own) {
+        let own = self.overdue.get(identity).and_then(|record| record.pending());
+        let Some(pending) = own.filter(|pending| pending.attempt == attempt) else {
             return Ok(Ended::NotItsOwn);
-        }
+        };
         self.overdue.remove(identity);
         let is_within_quota = match policy.quota.zip(ticket.scope()) {
             Some((quota, scope)) => {
@@ -144,31 +158,43 @@ impl<M: Memory> Contents<M> {
         };
         let segments = &self.table.segments;
         let has_room =
-            self.has_room(policy, self.reserved()) && segments.has(segments_of_one(policy));
+            self.has_room(policy, self.reserved(policy), 0) && segments.has(segments_of_one(policy));
         if !is_within_quota || !has_room {
             return Ok(Ended::Forgotten);
         }
-        let ticket = Ticket {
+        let again = Ticket {
             head: ticket.head,
             expires_at: now.plus(policy.window),
             place: Vacant::SOMEWHERE,
             counters: None,
         };
-        self.insert(&ticket, state, policy).map(Ended::Recorded)
+        let pending = State::Pending(pending);
+        let place = self.insert(&again, state.unwrap_or(pending), policy)?;
+        if let (None, State::Pending(Pending { scope, .. })) = (state, pending) {
+            let origin = Origin {
+                endpoint: "",
+                scope,
+                kept: None,
+            };
+            self.open_request(ticket, attempt, &origin, place, Phase::CutOff)?;
+        }
+        Ok(Ended::Recorded(place.0))
     }
 
-    /// The record of an attempt that is still its own, and ends.
-    fn ending(
+    /// The record of an attempt that is still its own.
+    fn own(
         &mut self,
         identity: &Identity,
         attempt: Attempt,
     ) -> Result<Option<Occupied>, Damaged> {
-        let is_own = |record: &Record| record.state == State::Pending(attempt);
-        let found = self.find(identity)?;
-        let own = found.filter(|(_, record)| is_own(record));
-        if own.is_some() && self.is_of_this_heap(attempt) {
-            self.running.remove(&attempt.number);
+        // What was cut off has ended, too.
+        let runs = |open: &Open| open.phase == Phase::Running;
+        if !self.open.get(&attempt.0).is_some_and(runs) {
+            return Ok(None);
         }
+        let found = self.find(identity)?;
+        let is_own = |record: &Record| record.pending().is_some_and(|it| it.attempt == attempt);
+        let own = found.filter(|(_, record)| is_own(record));
         Ok(own.map(|(occupied, _)| occupied))
     }
 
@@ -179,7 +205,7 @@ impl<M: Memory> Contents<M> {
         };
         match record.state {
             State::Done(_) | State::ReplyDropped => self.release_record(occupied),
-            State::Pending(_) | State::Interrupted => {}
+            State::Pending(_) => {}
         }
         Ok(())
     }
@@ -190,9 +216,10 @@ impl<M: Memory> Contents<M> {
         identity: &Identity,
         attempt: Attempt,
     ) -> Result<bool, Damaged> {
-        let Some(occupied) = self.ending(identity, attempt)? else {
+        let Some(occupied) = self.own(identity, attempt)? else {
             return Ok(false);
         };
+        self.close_request(attempt)?;
         self.release_record(occupied);
         Ok(true)
     }

@@ -3,13 +3,25 @@
 use super::{
     Store,
     contents::Running,
-    record::{Attempt, State},
+    open::{Origin, Phase},
+    record::{Attempt, Pending, State},
     records::{Ended, Lookup},
     ticket::Ticket,
 };
 use crate::{error::IdempotencyError, identity::Identity, table::Damaged, time::Timestamp};
 use ic_stable_structures::Memory;
 use std::time::Duration;
+
+/// What becomes of an attempt that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It runs in this heap.
+    Running,
+    /// Its request is durable and goes on by itself, or runs.
+    GoesOn,
+    /// Nobody knows.
+    Unknown,
+}
 
 impl<M: Memory> Store<M> {
     /// What is known of a request.
@@ -22,9 +34,17 @@ impl<M: Memory> Store<M> {
         self.inner.borrow().floor()
     }
 
-    /// Whether an attempt belongs to this heap: those of earlier heaps can't go on.
-    pub(crate) fn is_running(&self, attempt: Attempt) -> bool {
-        self.inner.borrow().is_of_this_heap(attempt)
+    /// What becomes of an attempt that has not ended.
+    pub(crate) fn progress(&self, attempt: Attempt) -> Progress {
+        let inner = self.inner.borrow();
+        match inner.open.get(&attempt.0) {
+            Some(open) if open.is_durable && open.phase != Phase::Parked => Progress::GoesOn,
+            Some(open) if open.phase == Phase::Running => Progress::Running,
+            Some(_) => Progress::Unknown,
+            // Its record has expired, and its heap remembers it.
+            None if inner.is_of_this_heap(attempt) => Progress::Running,
+            None => Progress::Unknown,
+        }
     }
 
     /// Makes sure that one more record with the largest reply fits. Gives up one expired partition, and more only if there is no
@@ -34,21 +54,30 @@ impl<M: Memory> Store<M> {
     /// `Full`, with the time at which to try again, or `StoreDamaged`.
     pub(crate) fn make_room(&self, now: Timestamp) -> Result<(), IdempotencyError> {
         self.evict(now, 1)?;
+        self.make_room_for(0, now)
+    }
+
+    /// As [`make_room`](Self::make_room), for a request and its journal, too.
+    pub(crate) fn make_room_for_journal(&self, now: Timestamp) -> Result<(), IdempotencyError> {
+        self.make_room_for(1, now)
+    }
+
+    fn make_room_for(&self, journals: u64, now: Timestamp) -> Result<(), IdempotencyError> {
         let policy = &self.policy;
+        let journal = journals * u64::from(policy.max_journal_bytes);
         let mut inner = self.inner()?;
         loop {
-            let running = inner.reserved();
+            let reserved = inner.reserved(policy);
             let oldest = inner.first_expiry().unwrap_or(now);
             let has_expired = oldest < now;
             // A full table has a place for one more partition when it gives up one.
             if (inner.has_place_for_partition() || !has_expired)
-                && inner.has_room(policy, running)
-                && inner.reserve_segments(policy)
+                && inner.has_room(policy, reserved, journal)
+                && inner.reserve_segments(policy, journals)
             {
                 return Ok(());
             }
-            if has_expired {
-                inner.forget_oldest();
+            if has_expired && inner.forget_expired(now, policy)? {
                 continue;
             }
             let has_entries = inner.requests.rows < policy.capacity;
@@ -56,29 +85,32 @@ impl<M: Memory> Store<M> {
                 continue;
             }
             // What is running may end at any time, and need no more room for its reply.
-            let may_have_room_soon = running > 0 && inner.has_room(policy, 0);
+            let may_have_room_soon =
+                has_expired || reserved > 0 && inner.has_room(policy, 0, journal);
             let until = if may_have_room_soon { now } else { oldest };
             let retry_after = until.plus(Duration::from_nanos(1));
             return Err(IdempotencyError::Full { retry_after });
         }
     }
 
-    /// Records an attempt before it runs. [`make_room`](Self::make_room) has found room for it.
-    pub(crate) fn begin(&self, ticket: &Ticket) -> Result<Attempt, Damaged> {
+    /// Records an attempt before it runs. [`make_room`](Self::make_room) has found room for it, and
+    /// [`make_room_for_journal`](Self::make_room_for_journal) if it is durable.
+    pub(crate) fn begin(&self, ticket: &Ticket, origin: &Origin<'_>) -> Result<Attempt, Damaged> {
         let mut inner = self.inner()?;
-        inner.attempts += 1;
-        let attempt = Attempt {
-            incarnation: inner.header().incarnation,
-            number: inner.attempts,
-        };
+        let attempt = inner.next_attempt();
         let charge = inner.count(ticket, 0, false, ticket.head.since, &self.policy)?;
-        let partition = inner.insert(ticket, State::Pending(attempt), &self.policy)?;
+        let scope = origin.scope;
+        let pending = State::Pending(Pending { attempt, scope });
+        let place = inner.insert(ticket, pending, &self.policy)?;
         let running = Running {
             head: ticket.head,
-            partition,
+            partition: place.0,
+            scope,
+            has_started: false,
             charge,
         };
-        inner.running.insert(attempt.number, running);
+        inner.running.insert(attempt.0, running);
+        inner.open_request(ticket, attempt, origin, place, Phase::Running)?;
         Ok(attempt)
     }
 
@@ -116,13 +148,15 @@ impl<M: Memory> Store<M> {
         let mut inner = self.inner()?;
         let counted_until = inner.counted_until(attempt);
         let (state, policy) = (reply.map_or(State::ReplyDropped, State::Done), &self.policy);
-        let ended = inner.end(ticket, attempt, state, now, policy)?;
+        let durable = inner.open.get(&attempt.0).filter(|open| open.is_durable);
+        let journal_bytes = durable.map_or(0, |open| open.journal_bytes);
+        let ended = inner.end(ticket, attempt, Some(state), now, policy)?;
         if ended == Ended::NotItsOwn {
             return Ok(false);
         }
         inner.end_in_lane(ticket, now, policy)?;
         if let Ended::Recorded(partition) = ended {
-            let reply_bytes = reply.map_or(0, <[u8]>::len) as u64;
+            let reply_bytes = journal_bytes + reply.map_or(0, <[u8]>::len) as u64;
             inner.end_in_quota(ticket, counted_until, partition, reply_bytes, now, policy)?;
         }
         Ok(true)
@@ -137,7 +171,7 @@ impl<M: Memory> Store<M> {
     ) -> Result<bool, Damaged> {
         let mut inner = self.inner()?;
         let counted_until = inner.counted_until(attempt);
-        let ended = inner.end(ticket, attempt, State::Interrupted, now, &self.policy)?;
+        let ended = inner.end(ticket, attempt, None, now, &self.policy)?;
         if let Ended::Recorded(partition) = ended {
             inner.end_in_quota(ticket, counted_until, partition, 0, now, &self.policy)?;
         }
@@ -165,7 +199,9 @@ impl<M: Memory> Store<M> {
         let mut evicted = inner.forget_idle_counters(now, most);
         let is_over = |expiry: Timestamp| expiry.plus(self.policy.retention) < now;
         while evicted < most && inner.first_expiry().is_some_and(is_over) {
-            inner.forget_oldest();
+            if !inner.forget_expired(now, &self.policy)? {
+                break;
+            }
             evicted += 1;
         }
         Ok(evicted)

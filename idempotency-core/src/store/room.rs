@@ -31,19 +31,28 @@ const USED_BYTES: u64 = SEGMENT_BYTES - 256;
 /// and buckets of the index.
 pub(super) fn segments_of_one(policy: &Policy) -> u64 {
     let reply = u64::from(policy.max_reply_bytes).div_ceil(USED_BYTES) + 1;
-    reply + 1 + COUNTERS_OF_A_REQUEST + MOST_INDEX_SEGMENTS
+    // One for the record and the journal's first row, and one for cells.
+    reply + 2 + COUNTERS_OF_A_REQUEST + MOST_INDEX_SEGMENTS
 }
 
 /// Segments that a request may take that begins and one that ends, and the ends of so many others: for replies, in so many
 /// partitions; for counters, which are written anew if they were kept in an older partition; for records of those that have none any
 /// more.
-pub(super) fn segments_needed(policy: &Policy, others: u64, partitions: u64) -> u64 {
+///
+/// So many are durable: these may yet record steps.
+pub(super) fn segments_needed(
+    policy: &Policy,
+    (others, durable): (u64, u64),
+    partitions: u64,
+) -> u64 {
     let end = u64::from(policy.max_reply_bytes)
         + COUNTERS_OF_A_REQUEST * counter::MOST_BYTES as u64
         + RECORD_BYTES
         + MOST_INDEX_BYTES;
     let begun = others.min(partitions) + others.min(Counters::MOST_PARTITIONS.into());
-    2 * segments_of_one(policy) + (others * end).div_ceil(USED_BYTES) + begun
+    // Their rows take no more than they are charged with.
+    let journals = durable * u64::from(policy.max_journal_bytes);
+    2 * segments_of_one(policy) + (others * end + journals).div_ceil(USED_BYTES) + begun
 }
 
 /// Pages of a store that is as full as its policy lets it be.
@@ -56,7 +65,7 @@ pub(super) fn most_pages(policy: &Policy) -> u64 {
     let partitions = (time / partition_length(policy) + 3).min(Requests::MOST_PARTITIONS.into());
     // Each has two chains, whose last segments may be all but empty.
     let begun = 2 * partitions + u64::from(Counters::MOST_PARTITIONS);
-    (u64::from(FIRST_SEGMENT) + bytes / USED_BYTES + begun + segments_needed(policy, 0, 0))
+    (u64::from(FIRST_SEGMENT) + bytes / USED_BYTES + begun + segments_needed(policy, (0, 0), 0))
         .min(MOST_PAGES)
 }
 

@@ -1,17 +1,18 @@
 //! How records change: here and nowhere else, one by one or with their partition.
 //!
 //! ```text
-//! absent ──► pending ──► done │ interrupted │ done, reply dropped ──► absent, with its partition
-//!    └──────────────────► done                        ▲                  ▲
-//!                          └── with its partition ────┘   released ──────┘
+//! absent ──► pending ──► done │ done, reply dropped ──► absent, with its partition
+//!    │        ▲  │         │              ▲                  ▲
+//!    │        └──┘ again   └─ partition ──┘   released ──────┘
+//!    └──────────────────► done
 //! ```
 
 use super::{
     contents::Contents,
-    record::{Attempt, Head, Record, State, Totals},
+    record::{Attempt, Head, Pending, Record, State, Totals},
 };
 use crate::table::{
-    BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowBytes, Vacant,
+    BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowBytes,
 };
 use ic_stable_structures::Memory;
 
@@ -53,14 +54,14 @@ impl<'a> Writing<'a> {
 }
 
 impl<M: Memory> Contents<M> {
-    /// A request begins, or has been executed: its record is added to a partition.
+    /// A request begins, or has been executed: its record is added to a partition. Where it lies.
     pub(super) fn add_record(
         &mut self,
         head: &Head,
-        place: Vacant,
+        link: Link,
         number: u16,
         state: State<&[u8]>,
-    ) -> Result<(), Damaged> {
+    ) -> Result<u64, Damaged> {
         let writing = Writing::new(head, state, matches!(state, State::Pending(_)));
         let (name, row) = (head.identity.name(), (head.since.as_nanos(), writing.blob));
         let (table, requests) = (&mut self.table, &mut self.requests);
@@ -68,9 +69,31 @@ impl<M: Memory> Contents<M> {
             length: writing.compose(bytes, &mut partition.own, at),
             must_write: false,
         };
-        table.add(requests, number, name, row, Link::Insert(place), compose)?;
+        let at = table.add(requests, number, name, row, link, compose)?;
         self.reply_bytes += writing.blob_bytes();
-        Ok(())
+        Ok(at)
+    }
+
+    /// Another attempt goes on with a pending request: its record, which lies at an address, is written over.
+    pub(super) fn renew_record(
+        &mut self,
+        head: &Head,
+        pending: Pending,
+        address: u64,
+    ) -> Result<(), Damaged> {
+        let state = State::Pending(pending);
+        (self.table).rewrite(address, |bytes| head.write(bytes, state, true, None))
+    }
+
+    /// The record of a pending request moves to another partition; where it lies now.
+    pub(super) fn move_record(
+        &mut self,
+        head: &Head,
+        pending: Pending,
+        number: u16,
+    ) -> Result<u64, Damaged> {
+        let occupied = self.place(&head.identity)?.ok_or(Damaged)?;
+        self.add_record(head, Link::Replace(occupied), number, State::Pending(pending))
     }
 
     /// A pending request has ended: its record is written over.
@@ -102,32 +125,39 @@ impl<M: Memory> Contents<M> {
     }
 
     /// Gives up the oldest partition. What of it is still running is remembered on the heap, until it ends: forgetting it would let
-    /// it run twice.
-    pub(super) fn forget_oldest(&mut self) {
-        let incarnation = self.header().incarnation;
+    /// it run twice. What is cut off, and is not durable, is forgotten.
+    pub(super) fn forget_oldest(&mut self) -> Result<(), Damaged> {
         let oldest = self.requests.oldest_number(self.header());
+        let gone = (self.open).iter().filter(|(_, open)| open.partition == oldest);
+        let gone: Vec<_> = gone.map(|(number, open)| (*number, open.cell)).collect();
+        for (number, cell) in gone {
+            self.forget_open(number);
+            self.cells.free(&self.table.segments, cell)?;
+        }
         let overdue = self
             .running
             .extract_if(.., |_, running| running.partition == oldest);
         self.overdue.extend(overdue.map(|(number, running)| {
-            let attempt = Attempt {
-                incarnation,
-                number,
+            let pending = Pending {
+                attempt: Attempt(number),
+                scope: running.scope,
             };
             let record = Record {
                 fingerprint: running.head.fingerprint,
                 since: running.head.since,
-                state: State::Pending(attempt),
+                state: State::Pending(pending),
             };
             (running.head.identity, record)
         }));
         let Some(partition) = self.table.forget_oldest(&mut self.requests) else {
-            return;
+            return Ok(());
         };
         let totals = partition.own;
         self.released = self.released.saturating_sub(totals.released.into());
         self.reply_bytes = self.reply_bytes.saturating_sub(totals.reply_bytes);
+        self.journal_bytes = self.journal_bytes.saturating_sub(totals.journal_bytes());
         self.table.segments.write_header();
+        Ok(())
     }
 
     /// Gives up the replies of the oldest partition that has any outside of its records; the ids stay.

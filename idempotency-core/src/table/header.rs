@@ -14,8 +14,10 @@
 //!     68    2×4  of each family of partitions: number of the oldest, and how many live
 //!     80      8  features that a version which does not know them may ignore
 //!     88      8  features that a version which does not know them must refuse
+//!     96     16  of the cells: see `cells.rs`
 //!    256  16×64  table of the counters' partitions: partition n is entry n mod 16
 //!   4096 512×64  table of the requests' partitions: partition n is entry n mod 512
+//!  36864         texts: see `texts.rs`
 //! ```
 //!
 //! Integers are little-endian. What is written often lies in one 4 KiB page, as the IC charges for each.
@@ -24,6 +26,10 @@
 //! Version N of the layout opens a memory of version N − 1 and makes it one of version N; what is older, newer, or has a feature
 //! that must be refused is [`OpenError`], and unchanged. Whoever adds a kind of rows or a meaning of bytes sets a feature.
 //! `version2.rs` reads what version 2 wrote otherwise.
+//!
+//! | must be refused | |
+//! |---|---|
+//! | bit 0 | there are cells and rows without names; and texts |
 
 use super::{
     error::OpenError,
@@ -36,6 +42,8 @@ const VERSION: u8 = 3;
 const BYTES: usize = 76;
 const INCARNATION_AT: u64 = 8;
 const FEATURES_AT: u64 = 80;
+/// Features that this version knows, and that every memory has which it has opened: to be ignored by others, and to be refused.
+const FEATURES: [u64; 2] = [0, 1];
 
 /// Words that the layer above has in the header.
 pub(crate) const WORDS: usize = 4;
@@ -103,9 +111,8 @@ impl Header {
     pub(super) fn read(memory: &impl Memory) -> Result<Self, OpenError> {
         let mut features = [0; 16];
         memory.read(FEATURES_AT, &mut features);
-        // This version knows none of either.
         let [_, found] = words(&mut features.as_slice());
-        if found != 0 {
+        if found & !FEATURES[1] != 0 {
             return Err(OpenError::UnknownFeatures { found });
         }
         let mut bytes = [0; BYTES];
@@ -168,9 +175,11 @@ impl Header {
         memory.write(0, &bytes);
     }
 
-    /// Writes which features a memory has: none. When it is made, or comes from an earlier version.
+    /// Writes which features a memory has.
     pub(super) fn write_features(memory: &impl Memory) {
-        memory.write(FEATURES_AT, &[0; 16]);
+        let [ignored, refused] = FEATURES.map(u64::to_le_bytes);
+        memory.write(FEATURES_AT, &ignored);
+        memory.write(FEATURES_AT + 8, &refused);
     }
 }
 

@@ -47,6 +47,9 @@ pub(crate) trait Family {
 
     /// What lies outside of the row that is the whole of `bytes`, and how many bytes that has.
     fn blob(bytes: &[u8]) -> Option<(BlobPlace, usize)>;
+
+    /// Counts the row that is the whole of `bytes` in what is kept with its partition: the partition's table does not know of it yet.
+    fn count(own: &mut Self::Own, bytes: &[u8]);
 }
 
 /// What the table must know of a row.
@@ -56,8 +59,8 @@ pub(crate) struct Row {
     pub(crate) length: usize,
     /// When it was written, or last used, ns.
     pub(crate) time: u64,
-    /// The end of its name.
-    pub(crate) tail: [u8; 16],
+    /// The end of its name; `None` if it has none, and no slot of the index leads to it.
+    pub(crate) tail: Option<[u8; 16]>,
 }
 
 /// The name of a row: a hash, whose first 36 bits are its place in the index.

@@ -14,6 +14,7 @@
 //!   are given back: forgetting costs the same for one row and for a million. A *family* of partitions holds rows of one purpose.
 //! - The *index* (`index.rs`, `path.rs`, `bucket.rs`, `slot.rs`) is a trie over hash bits that leads from a name to its row.
 //! - *Segments* (`segments.rs`) are the pages of the memory that partitions and index take and give back.
+//! - *Cells* (`cells.rs`) are places of 32 bytes for what must be found again without a name.
 //! - The *header* (`header.rs`) is read when the memory is opened and kept on the heap, with the partitions and the root of the index: some
 //!   100 KiB at most, however many rows there are. The ends of the logs are found by reading on from where the header's page says.
 //!
@@ -30,6 +31,7 @@
 
 mod blobs;
 mod bucket;
+mod cells;
 mod chain;
 mod error;
 mod header;
@@ -42,9 +44,11 @@ mod path;
 mod rows;
 mod segments;
 mod slot;
+mod texts;
 mod version2;
 
 pub(crate) use blobs::{BlobPlace, MOST_DROPS, read as read_blob};
+pub(crate) use cells::{CellBytes, Cells};
 pub use error::{Damaged, OpenError};
 pub(crate) use header::{Header, WORDS};
 pub(crate) use index::{
@@ -56,6 +60,7 @@ pub(crate) use opening::Opening;
 pub(crate) use partition::{Partition, Partitions};
 pub(crate) use rows::{Composed, Entry, Link, Table};
 pub(crate) use segments::Segments;
+pub(crate) use texts::Texts;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Opening a memory, whichever layout it has.
 
 use super::{
-    blobs::BlobPlace,
+    cells::{CellBytes, Cells},
     error::{Damaged, OpenError},
     header::{Header, Version, WORDS},
     kind::Family,
@@ -9,6 +9,7 @@ use super::{
     partition::Partitions,
     rows::Table,
     segments::Segments,
+    texts::Texts,
     version2,
 };
 use ic_stable_structures::Memory;
@@ -57,12 +58,22 @@ impl<M: Memory> Opening<M> {
         &self.segments.header
     }
 
-    /// The partitions of a family. `blob` is told of each blob that their table does not count yet.
-    pub(crate) fn partitions<F: Family>(
+    /// The partitions of a family.
+    pub(crate) fn partitions<F: Family>(&self) -> Result<Partitions<F>, Damaged> {
+        Partitions::open(&self.segments, self.found)
+    }
+
+    /// The cells. `in_use` is shown each one that is in use.
+    pub(crate) fn cells(
         &self,
-        blob: impl FnMut(&mut F::Own, BlobPlace, usize),
-    ) -> Result<Partitions<F>, Damaged> {
-        Partitions::open(&self.segments, self.found, blob)
+        in_use: impl FnMut(u32, &CellBytes) -> Result<(), Damaged>,
+    ) -> Result<Cells, Damaged> {
+        Cells::open(&self.segments, in_use)
+    }
+
+    /// The texts.
+    pub(crate) fn texts(&self) -> Result<Texts, Damaged> {
+        Texts::open(&self.segments)
     }
 
     /// Opens it for a new heap, with these words of the layer above. The partitions are those that were read from it.
@@ -72,8 +83,8 @@ impl<M: Memory> Opening<M> {
         families: (&Partitions<A>, &Partitions<B>),
     ) -> Table<M> {
         let Self { segments, found } = &mut self;
+        Header::write_features(&segments.memory);
         if *found != Version::Today {
-            Header::write_features(&segments.memory);
             families.0.write_all(segments);
             families.1.write_all(segments);
         }

@@ -17,7 +17,7 @@
 //! ```
 
 use super::{
-    blobs::{self, BlobPlace},
+    blobs,
     chain::Chain,
     error::Damaged,
     header::{Header, Version},
@@ -97,7 +97,7 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
     }
 
     /// Appends a row of `length` bytes, which `bytes` holds with the zeros after it; `link` is told its address first: what it writes lies
-    /// near what was read last, where a MemoryManager finds its way sooner.
+    /// near what was read last, where a MemoryManager finds its way sooner. The address.
     pub(super) fn append<M: Memory>(
         &mut self,
         segments: &mut Segments<M>,
@@ -105,7 +105,21 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
         length: usize,
         time: u64,
         link: impl FnOnce(&mut Segments<M>, u64) -> Result<(), Damaged>,
-    ) -> Result<(), Damaged> {
+    ) -> Result<u64, Damaged> {
+        let at = self.append_unnamed(segments, bytes, length, link)?;
+        self.rows = self.rows.saturating_add(1);
+        self.oldest = self.oldest.min(time);
+        Ok(at)
+    }
+
+    /// As [`append`](Self::append), of a row without a name.
+    pub(super) fn append_unnamed<M: Memory>(
+        &mut self,
+        segments: &mut Segments<M>,
+        bytes: &[u8],
+        length: usize,
+        link: impl FnOnce(&mut Segments<M>, u64) -> Result<(), Damaged>,
+    ) -> Result<u64, Damaged> {
         // The zeros must fit, too.
         if self.log.room() < (length + TERMINATOR) as u64 {
             self.log.extend(segments)?;
@@ -114,16 +128,13 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
         link(segments, at)?;
         segments.memory.write(at, &bytes[..length + TERMINATOR]);
         self.log.used += length as u32;
-        self.rows = self.rows.saturating_add(1);
-        self.oldest = self.oldest.min(time);
-        Ok(())
+        Ok(at)
     }
 
-    /// Finds the ends of its chains, from the places that the table knows. `blob` is told of what was appended since.
+    /// Finds the ends of its chains, from the places that the table knows, and counts what was appended since.
     fn find_end<F: Family<Own = O>, M: Memory>(
         &mut self,
         segments: &Segments<M>,
-        mut blob: impl FnMut(&mut O, BlobPlace, usize),
     ) -> Result<(), Damaged> {
         // A blob's end is found by its row's.
         self.blobs.find_end(segments, 0, |_| Ok(None))?;
@@ -135,10 +146,12 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
             let Some(bytes) = rest.get(..row.length) else {
                 return Ok(None);
             };
-            self.rows = self.rows.saturating_add(1);
-            self.oldest = self.oldest.min(row.time);
+            if row.tail.is_some() {
+                self.rows = self.rows.saturating_add(1);
+                self.oldest = self.oldest.min(row.time);
+            }
+            F::count(&mut self.own, bytes);
             if let Some((place, length)) = F::blob(bytes) {
-                blob(&mut self.own, place, length);
                 blobs::skip(&mut self.blobs, segments, place.address, length)?;
             }
             Ok(Some(row.length))
@@ -156,11 +169,10 @@ pub(crate) struct Partitions<F: Family> {
 }
 
 impl<F: Family> Partitions<F> {
-    /// Reads them from the family's table. `blob` is told of each blob that the table does not count yet.
+    /// Reads them from the family's table.
     pub(super) fn open<M: Memory>(
         segments: &Segments<M>,
         version: Version,
-        mut blob: impl FnMut(&mut F::Own, BlobPlace, usize),
     ) -> Result<Self, Damaged> {
         let numbers = segments.header.live[F::INDEX];
         let mut live = VecDeque::with_capacity(usize::from(numbers.count));
@@ -177,7 +189,7 @@ impl<F: Family> Partitions<F> {
                 }
             };
             let mut partition = Partition::from_bytes(&entry);
-            partition.find_end::<F, M>(segments, &mut blob)?;
+            partition.find_end::<F, M>(segments)?;
             live.push_back(partition);
         }
         let rows = live.iter().map(|partition| u64::from(partition.rows)).sum();

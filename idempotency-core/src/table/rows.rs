@@ -108,7 +108,7 @@ impl<M: Memory> Table<M> {
             };
             let partition = partitions.get(&segments.header, slot.partition);
             let oldest = partition.map_or(u64::MAX, |partition| partition.oldest);
-            if row.tail != tail || row.time < oldest || row.length > room {
+            if row.tail != Some(tail) || row.time < oldest || row.length > room {
                 return Ok(false);
             }
             if length < row.length {
@@ -124,8 +124,8 @@ impl<M: Memory> Table<M> {
         }
     }
 
-    /// Appends a row with a name and a time to a partition, and its blob if it has one. `compose` puts it together: it gets the partition, and the address
-    /// of the blob.
+    /// Appends a row with a name and a time to a partition, and its blob if it has one; where the row lies. `compose` puts it together: it
+    /// gets the partition, and the address of the blob.
     pub(crate) fn add<F: Family>(
         &mut self,
         partitions: &mut Partitions<F>,
@@ -134,19 +134,20 @@ impl<M: Memory> Table<M> {
         (time, blob): (u64, Option<&[u8]>),
         link: Link,
         compose: impl FnOnce(&mut RowBytes, &mut Partition<F::Own>, Option<u64>) -> Composed,
-    ) -> Result<(), Damaged> {
+    ) -> Result<u64, Damaged> {
         let Self {
             segments,
             index,
             scratch,
         } = self;
+        let mut at = 0;
         partitions.change(segments, number, |partition, segments| {
             let blob = match blob {
                 Some(blob) => Some(partition.append_blob(segments, blob)?),
                 None => None,
             };
             let Composed { length, must_write } = compose(scratch, partition, blob);
-            partition.append(
+            at = partition.append(
                 segments,
                 scratch,
                 length,
@@ -166,7 +167,39 @@ impl<M: Memory> Table<M> {
         if let Link::Replace(Occupied { slot, .. }) = link {
             partitions.forget_row(segments, slot.partition, |_| ());
         }
-        Ok(())
+        Ok(at)
+    }
+
+    /// Appends a row without a name to a partition; where it lies.
+    pub(crate) fn add_unnamed<F: Family>(
+        &mut self,
+        partitions: &mut Partitions<F>,
+        number: u16,
+        compose: impl FnOnce(&mut RowBytes, &mut Partition<F::Own>) -> Composed,
+    ) -> Result<u64, Damaged> {
+        let Self {
+            segments, scratch, ..
+        } = self;
+        let mut at = 0;
+        partitions.change(segments, number, |partition, segments| {
+            let Composed { length, must_write } = compose(scratch, partition);
+            at = partition.append_unnamed(segments, scratch, length, |_, _| Ok(()))?;
+            Ok(must_write)
+        })?;
+        Ok(at)
+    }
+
+    /// Reads the row without a name that lies at an address, of at most `most` bytes, and is in use.
+    pub(crate) fn read_unnamed<T>(
+        &mut self,
+        at: u64,
+        most: usize,
+        read: impl FnOnce(&[u8]) -> Result<T, Damaged>,
+    ) -> Result<T, Damaged> {
+        let room = (SEGMENT_BYTES - at % SEGMENT_BYTES) as usize;
+        let row = &mut self.scratch[..room.min(most)];
+        self.segments.read_into(at, row)?;
+        read(row)
     }
 
     /// Writes a row over another one of the same length, as [`add`](Self::add) does.
@@ -190,6 +223,18 @@ impl<M: Memory> Table<M> {
             segments.memory.write(slot.address, &scratch[..length]);
             Ok(must_write)
         })
+    }
+
+    /// Writes a row over another one of the same length, which lies at an address. It has no blob, and its partition does not change.
+    pub(crate) fn rewrite(
+        &mut self,
+        at: u64,
+        compose: impl FnOnce(&mut RowBytes) -> usize,
+    ) -> Result<(), Damaged> {
+        let length = compose(&mut self.scratch);
+        self.segments.check(at, length)?;
+        self.segments.memory.write(at, &self.scratch[..length]);
+        Ok(())
     }
 
     /// Forgets a row: its bytes go with its partition, to which `note` may be written.

@@ -45,7 +45,7 @@ impl<const INDEX: usize> Family for Toy<INDEX> {
         Ok(Some(Row {
             length: FIXED + 4 * usize::from(bytes[1]),
             time: u64::from_le_bytes(bytes[4..12].try_into().unwrap()),
-            tail: bytes[12..28].try_into().unwrap(),
+            tail: Some(bytes[12..28].try_into().unwrap()),
         }))
     }
 
@@ -53,6 +53,10 @@ impl<const INDEX: usize> Family for Toy<INDEX> {
         let length = u32::from_le_bytes(bytes[28..32].try_into().unwrap());
         let place = BlobPlace::from_bytes(bytes[32..40].try_into().unwrap());
         (length > 0).then_some((place, length as usize))
+    }
+
+    fn count(own: &mut Own, bytes: &[u8]) {
+        own[0] += Self::blob(bytes).map_or(0, |(_, length)| length as u64);
     }
 }
 
@@ -308,8 +312,8 @@ fn open(memory: &M) -> (Table<M>, Partitions<Toy<0>>, Partitions<Toy<1>>) {
     let most = [Toy::<0>::MOST_PARTITIONS, Toy::<1>::MOST_PARTITIONS];
     let pages = |is_new| if is_new { FIRST_SEGMENT.into() } else { 0 };
     let opening = Opening::read(memory.clone(), true, most, pages).unwrap();
-    let first = opening.partitions(|own: &mut Own, _, length| own[0] += length as u64);
-    let (first, second) = (first.unwrap(), opening.partitions(|_, _, _| ()).unwrap());
+    let first = opening.partitions();
+    let (first, second) = (first.unwrap(), opening.partitions().unwrap());
     let words = match opening.header().incarnation {
         0 => [1, 2, 3, 4],
         _ => opening.header().words,

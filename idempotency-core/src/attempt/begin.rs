@@ -1,0 +1,185 @@
+//! The beginning of a call: who calls, for which request, and whether it runs.
+
+use super::{endpoint::Endpoint, request::identify};
+use crate::{
+    access::StoreAccess,
+    admission::{self, Decision, Request, Ticket},
+    error::IdempotencyError,
+    identity::{Argument, Identity},
+    runtime::Runtime,
+    store::{Damaged, ScopeDigest},
+};
+use candid::Principal;
+
+/// What becomes of a call once its arguments are known.
+pub(super) enum Begun<A> {
+    /// It ends here.
+    Answer(Result<Vec<u8>, String>),
+    /// Run it without a record.
+    Unrecorded(A),
+    /// Run and record it.
+    Admitted(Admitted<A>),
+    /// Answer with the error, unless it says that the outcome is unknown, or not there yet, and somebody can do something about it.
+    Refused(Refused<A>),
+}
+
+/// A call that runs.
+pub(super) struct Admitted<A> {
+    pub(super) args: A,
+    pub(super) ticket: Ticket,
+    /// Of an async method.
+    pub(super) scope: ScopeDigest,
+    /// As it was sent.
+    pub(super) argument: Vec<u8>,
+}
+
+/// A call that does not run.
+pub(super) struct Refused<A> {
+    pub(super) args: A,
+    pub(super) identity: Identity,
+    pub(super) error: IdempotencyError,
+    /// As it was sent.
+    pub(super) argument: Vec<u8>,
+}
+
+/// Which kind of method is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Sync,
+    Async,
+}
+
+/// Decides what becomes of a call.
+pub(super) fn begin<A, R>(
+    runtime: &impl Runtime,
+    store: &impl StoreAccess,
+    endpoint: &Endpoint<A, R>,
+    kind: Kind,
+) -> Begun<A> {
+    if let Some(other) = store.with(|store| store.claim(endpoint.name, endpoint.method)) {
+        return Begun::Answer(Err(shared_name(endpoint, other)));
+    }
+    let (caller, now) = (runtime.caller(), runtime.time());
+    let bytes = runtime.argument();
+    let args = match (endpoint.decode)(&bytes) {
+        Ok(args) => args,
+        Err(error) => return Begun::Answer(Err(malformed(endpoint.name, &error))),
+    };
+    let description = (endpoint.describe)(&args);
+    let argument = Argument::new(&bytes);
+    // An operator is told whose requests are unknown.
+    let has_scope =
+        kind == Kind::Async || store.with(|store| store.policy().quota.is_some());
+    let identified = match identify(endpoint, &description, &argument, &caller, has_scope) {
+        Ok(Some(identified)) => identified,
+        Ok(None) => return paid(runtime, endpoint, &caller, Begun::Unrecorded(args)),
+        Err(error) => return Begun::Answer(endpoint.refusal(error)),
+    };
+    let fingerprint = endpoint.fingerprint(&args, &argument, &description);
+    let request = Request {
+        identity: identified.identity,
+        fingerprint,
+        created_at: description.created_at,
+        sequence: identified.sequence,
+        scope: identified.scope,
+    };
+    let decision = store.with(|store| admission::admit(store, &request, now));
+    let (identity, scope) = (request.identity, request.scope);
+    match decision {
+        Decision::Replay(reply) => Begun::Answer(endpoint.replayed(reply)),
+        Decision::Refuse(error) => Begun::Refused(Refused {
+            args,
+            identity,
+            error,
+            argument: bytes,
+        }),
+        Decision::Execute(ticket) => {
+            let admitted = Admitted {
+                args,
+                ticket,
+                scope: scope.map_or_else(ScopeDigest::default, |scope| scope.digest()),
+                argument: bytes,
+            };
+            paid(runtime, endpoint, &caller, Begun::Admitted(admitted))
+        }
+    }
+}
+
+/// What is to run, once it is paid for.
+fn paid<A, R>(
+    runtime: &impl Runtime,
+    endpoint: &Endpoint<A, R>,
+    caller: &Principal,
+    begun: Begun<A>,
+) -> Begun<A> {
+    match charge(runtime, caller, endpoint.cycles) {
+        Ok(()) => begun,
+        Err(error) => Begun::Answer(endpoint.refusal(error)),
+    }
+}
+
+/// A canister pays for each execution before it begins; a call from outside brings no cycles.
+fn charge(
+    runtime: &impl Runtime,
+    caller: &Principal,
+    cycles: u128,
+) -> Result<(), IdempotencyError> {
+    if cycles == 0 || !is_canister(caller) {
+        return Ok(());
+    }
+    if runtime.cycles_available() < cycles {
+        let cycles = u64::try_from(cycles).unwrap_or(u64::MAX);
+        return Err(IdempotencyError::CyclesRequired { cycles });
+    }
+    runtime.accept_cycles(cycles);
+    Ok(())
+}
+
+/// The principals of canisters, and only those, are 10 bytes long and end in 1.
+fn is_canister(caller: &Principal) -> bool {
+    matches!(caller.as_slice(), [_, _, _, _, _, _, _, _, _, 1])
+}
+
+/// Two methods of one name would be answered with each other's replies.
+fn shared_name<A, R>(endpoint: &Endpoint<A, R>, other: &str) -> String {
+    format!(
+        "SharedName: in their store {other} and {} have one name, {}, and would be answered with each other's replies; give one \
+         of them another `name = \"…\"`; nothing has happened",
+        endpoint.method, endpoint.name
+    )
+}
+
+/// What is wrong with the argument, down to the cause: candid says first which argument it is, then why.
+fn malformed(endpoint: &str, error: &candid::Error) -> String {
+    format!(
+        "MalformedArgument: the argument of {endpoint} does not decode: {error:#}; nothing has happened"
+    )
+}
+
+/// A request that can't be recorded must not have run, so the message is undone.
+pub(super) fn damaged(damaged: Damaged) -> String {
+    IdempotencyError::from(damaged).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::codec::decode;
+
+    #[test]
+    fn a_client_is_told_why_its_argument_does_not_decode() {
+        let wrong_type = candid::encode_one("text").unwrap();
+        let error = decode::<(u64,)>(&wrong_type).unwrap_err();
+        let text = malformed("pay", &error);
+        assert!(
+            text.contains("argument 0") && text.contains("text"),
+            "{text}"
+        );
+
+        let too_long = candid::encode_args((1u64, vec![candid::Nat::from(1u8); 100_000])).unwrap();
+        let error = decode::<(u64,)>(&too_long).unwrap_err();
+        let text = malformed("pay", &error);
+        assert!(text.contains("Skipping cost exceeds the limit"), "{text}");
+        assert!(text.len() < 2_000, "{text}");
+    }
+}

@@ -1,0 +1,217 @@
+//! One call of a durable method, and what goes on with it when it is cut off.
+//!
+//! ```text
+//! client's message ──► drive ──► attempt     each a call context of its own
+//! recovery's timer ──► drive ──► attempt
+//! ```
+//!
+//! - *Drive* calls the canister itself and waits until the attempt has ended, however it does. What became of the request it reads from the
+//!   store, and never from the answer. So it does not matter whose answer wakes it.
+//! - An *attempt* executes the method on top of the journal. It is called with as many cycles as its number says, and never accepts them: a
+//!   callback can ask how many there are, and no other call of the canister to itself brings as many. So whoever is woken knows for
+//!   certain whether the answer is for its own attempt (G15). The cycles come back with its answer.
+//!
+//! Both are messages to a method that `#[idempotent(durable)]` exports beside the user's, and only the canister itself may call it.
+
+use super::{
+    begin::{Admitted, Begun, Kind, Refused, begin, damaged},
+    endpoint::Endpoint,
+    going_on::{attempt, drive},
+    resolution::{Resolution, Unknown},
+    serve::{Answered, answer},
+};
+use crate::{
+    access::StoreAccess,
+    error::IdempotencyError,
+    eviction,
+    identity::Identity,
+    recovery::{self, Message},
+    runtime::{Canister, Runtime},
+    steps::Steps,
+    store::{Attempt, Damaged, Lookup, Origin, State, Store},
+};
+use ic_stable_structures::Memory;
+use std::{
+    future::{Future, IntoFuture},
+    thread::LocalKey,
+};
+
+/// Serves a call of a durable method. `resolves` says whether it has `on_unknown`.
+pub fn call_durable<M: Memory, A, R>(
+    store: &'static LocalKey<Store<M>>,
+    endpoint: &'static Endpoint<A, R>,
+    resolves: bool,
+) -> impl Future<Output = ()> {
+    serve_durable(Canister, store, endpoint, resolves)
+}
+
+/// Serves the canister's calls to itself that go on with a durable method. `resolve` is its `on_unknown`.
+///
+/// # Panics
+/// Traps if somebody else calls.
+pub fn go_on<M: Memory, A, R, F: Future<Output = R>, Q>(
+    store: &'static LocalKey<Store<M>>,
+    endpoint: &'static Endpoint<A, R>,
+    run: impl FnOnce(Steps, A) -> F,
+    resolve: Option<impl FnOnce(A, Unknown) -> Q>,
+) -> impl Future<Output = ()>
+where
+    Q: IntoFuture<Output = Resolution<R>>,
+{
+    serve_going_on(Canister, store, endpoint, run, resolve)
+}
+
+/// As [`call_durable`], on any runtime.
+pub(super) async fn serve_durable<A, R>(
+    runtime: impl Runtime,
+    store: impl StoreAccess,
+    endpoint: &Endpoint<A, R>,
+    resolves: bool,
+) {
+    let answered = answered_durable(&runtime, &store, endpoint, resolves).await;
+    answer(&runtime, answered);
+}
+
+/// As [`go_on`], on any runtime.
+pub(super) async fn serve_going_on<A, R, F: Future<Output = R>, Q>(
+    runtime: impl Runtime,
+    store: impl StoreAccess,
+    endpoint: &Endpoint<A, R>,
+    run: impl FnOnce(Steps, A) -> F,
+    resolve: Option<impl FnOnce(A, Unknown) -> Q>,
+) where
+    Q: IntoFuture<Output = Resolution<R>>,
+{
+    if runtime.caller() != runtime.canister() {
+        runtime.trap("NotForClients: this method is the canister's own, which goes on with cut-off requests by it");
+    }
+    let ended = match Message::read(&runtime.argument()) {
+        Some(Message::GoOn(last)) => match store.with(|store| store.go_on(last)) {
+            Ok(Some(next)) => drive(&runtime, &store, endpoint.name, Message::Attempt(next)).await,
+            // Another has taken over, or it has ended.
+            Ok(None) => Ok(()),
+            Err(damaged) => Err(damaged),
+        },
+        Some(message @ (Message::Attempt(number) | Message::Resolve(number))) => {
+            let asks_first = matches!(message, Message::Resolve(_));
+            attempt(&runtime, &store, endpoint, (number, asks_first), run, resolve).await
+        }
+        None => Ok(()),
+    };
+    answer(&runtime, ended.map(|()| vec![]).map_err(damaged));
+}
+
+async fn answered_durable<A, R>(
+    runtime: &impl Runtime,
+    store: &impl StoreAccess,
+    endpoint: &Endpoint<A, R>,
+    resolves: bool,
+) -> Answered {
+    let (identity, message, is_first) = match begin(runtime, store, endpoint, Kind::Async) {
+        Begun::Answer(answered) => return answered,
+        // Without a key there is nothing to go on with.
+        Begun::Unrecorded(_) => return endpoint.refusal(IdempotencyError::MissingKey),
+        Begun::Admitted(admitted) => {
+            let identity = admitted.ticket.head.identity;
+            match record(runtime, store, endpoint, admitted) {
+                Ok(attempt) => (identity, Message::Attempt(attempt), true),
+                Err(error) => return endpoint.refusal(error),
+            }
+        }
+        Begun::Refused(refused) => match again(runtime, store, &refused, resolves) {
+            Ok(Some(message)) => (refused.identity, message, false),
+            Ok(None) => return endpoint.refusal(refused.error),
+            Err(it) => return Err(damaged(it)),
+        },
+    };
+    let driven = drive(runtime, store, endpoint.name, message).await;
+    driven.map_err(damaged)?;
+    outcome(store, endpoint, &identity, is_first)
+}
+
+/// Records a new request with all that it needs to go on.
+fn record<A>(
+    runtime: &impl Runtime,
+    store: &impl StoreAccess,
+    endpoint: &Endpoint<A, impl Sized>,
+    admitted: Admitted<A>,
+) -> Result<Attempt, IdempotencyError> {
+    let Admitted {
+        ticket,
+        scope,
+        argument,
+        ..
+    } = admitted;
+    let since = ticket.head.since;
+    let origin = Origin {
+        endpoint: endpoint.name,
+        scope,
+        kept: Some((runtime.caller(), &argument)),
+    };
+    let attempt = store.with(|store| {
+        store.make_room_for_durable(&argument, since)?;
+        Ok::<_, IdempotencyError>(store.begin(&ticket, &origin)?)
+    })?;
+    eviction::schedule(runtime, store, since);
+    Ok(attempt)
+}
+
+/// What a retry of a request can do that has no reply yet: go on with it if it is due, or have it resolved if it was parked.
+fn again<A>(
+    runtime: &impl Runtime,
+    store: &impl StoreAccess,
+    refused: &Refused<A>,
+    resolves: bool,
+) -> Result<Option<Message>, Damaged> {
+    let (identity, now) = (&refused.identity, runtime.time());
+    store.with(|store| match refused.error {
+        IdempotencyError::InProgress { .. } => match store.due_attempt(identity, now)? {
+            Some(due) => Ok(store.go_on(due)?.map(Message::Attempt)),
+            None => Ok(None),
+        },
+        IdempotencyError::OutcomeUnknown { .. } if resolves => {
+            Ok(store.acquire_unknown(identity)?.map(Message::Resolve))
+        }
+        _ => Ok(None),
+    })
+}
+
+/// What the client is told when an attempt has ended.
+fn outcome<A, R>(
+    store: &impl StoreAccess,
+    endpoint: &Endpoint<A, R>,
+    identity: &Identity,
+    is_first: bool,
+) -> Answered {
+    let (record, progress) = match store.with(|store| {
+        let record = match store.lookup(identity)? {
+            Lookup::Known(record) => record,
+            Lookup::Unknown(_) => return Ok(None),
+        };
+        let progress = match &record.state {
+            State::Pending(pending) => Some(store.progress(pending.attempt)),
+            State::Done(_) | State::ReplyDropped => None,
+        };
+        Ok(Some((record, progress)))
+    }) {
+        Ok(Some(known)) => known,
+        // Its operator has settled meanwhile that it did nothing.
+        Ok(None) => return Err(NOTHING_HAPPENED.into()),
+        Err(it) => return Err(damaged(it)),
+    };
+    let since = record.since;
+    match (record.state, progress) {
+        (State::Done(reply), _) if is_first => Ok(reply),
+        (State::Done(reply), _) => endpoint.replayed(reply),
+        (State::ReplyDropped, _) => {
+            endpoint.refusal(IdempotencyError::ReplyDropped { executed_at: since })
+        }
+        (State::Pending(_), Some(crate::store::Progress::Unknown) | None) => {
+            endpoint.refusal(IdempotencyError::OutcomeUnknown { since })
+        }
+        (State::Pending(_), Some(_)) => endpoint.refusal(IdempotencyError::InProgress { since }),
+    }
+}
+
+const NOTHING_HAPPENED: &str =
+    "NotExecuted: an operator has settled that the request did nothing; send it again";

@@ -1,0 +1,171 @@
+//! An attempt at a durable request: driven until it ends, and executed on top of its journal.
+
+use super::{
+    endpoint::Endpoint,
+    guard::Guard,
+    resolution::{Resolution, Unknown},
+    watch::watch_exactly,
+};
+use crate::{
+    access::StoreAccess,
+    identity::Identity,
+    recovery::{self, Message},
+    runtime::{Outgoing, Rejected, Runtime},
+    steps::{self, AppendError, Ended, Journal, Steps},
+    store::{Attempt, Damaged, NotRecorded},
+    time::Timestamp,
+};
+use candid::Principal;
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+    rc::Rc,
+};
+
+/// Has an attempt executed, in a call of its own, and waits until it has ended. If that call fails, so did the attempt.
+pub(super) async fn drive(
+    runtime: &impl Runtime,
+    store: &impl StoreAccess,
+    endpoint: &str,
+    message: Message,
+) -> Result<(), Damaged> {
+    let attempt = message.attempt();
+    let call = Outgoing {
+        cycles: attempt.0.into(),
+        ..recovery::call(runtime.canister(), endpoint, message)
+    };
+    // Whatever it says, and even if it is the answer to another call: the store knows.
+    let _ = runtime.call(call).await;
+    let now = runtime.time();
+    let is_over = store.with(|store| match store.has_started(attempt) {
+        // This was another call's answer: the attempt is still under way, and leaves its request as it ends.
+        true => Ok(()),
+        false => store.cut_off(attempt, now),
+    });
+    recovery::schedule(runtime, store, now);
+    is_over
+}
+
+/// Executes an attempt, if it was not taken over meanwhile. `asks_first`: whether its request was parked, and `resolve` is asked before
+/// anything else.
+pub(super) async fn attempt<A, R, F: Future<Output = R>, Q>(
+    runtime: &impl Runtime,
+    store: &impl StoreAccess,
+    endpoint: &Endpoint<A, R>,
+    (number, asks_first): (Attempt, bool),
+    run: impl FnOnce(Steps, A) -> F,
+    resolve: Option<impl FnOnce(A, Unknown) -> Q>,
+) -> Result<(), Damaged>
+where
+    Q: IntoFuture<Output = Resolution<R>>,
+{
+    let Some(resumed) = store.with(|store| store.start(number))? else {
+        return Ok(());
+    };
+    let (identity, since) = (resumed.ticket.head.identity, resumed.ticket.head.since);
+    let guard = Guard::of(runtime.clone(), store.clone(), resumed.ticket, number);
+    let Some((caller, argument)) = resumed.kept else {
+        return Err(Damaged);
+    };
+    let decoded = || {
+        (endpoint.decode)(&argument)
+            .map_err(|error| format!("the argument does not decode any more: {error:#}"))
+    };
+    let journal = Attempted {
+        runtime: runtime.clone(),
+        store: store.clone(),
+        attempt: number,
+        identity,
+        caller,
+    };
+    let mut steps = resumed.steps;
+    let reason = match asks_first {
+        true => String::from_utf8_lossy(&resumed.note.unwrap_or_default()).into_owned(),
+        false => match decoded() {
+            Err(reason) => reason,
+            Ok(args) => {
+                let is_error = endpoint.is_error;
+                let body = |steps| run(steps, args);
+                let run = steps::run(Rc::new(journal), steps, is_error, body);
+                match watch_exactly(runtime.clone(), number, run).await {
+                    Ended::Finished(reply) => match endpoint.encoded(reply) {
+                        Ok((reply, _)) => return guard.complete(&reply),
+                        Err(reason) => reason,
+                    },
+                    Ended::Asleep { until } => return guard.sleep(until),
+                    Ended::Parked { reason } => reason,
+                }
+            }
+        },
+    };
+    let Some(resolve) = resolve else {
+        return guard.park(&reason);
+    };
+    let args = match decoded() {
+        Ok(args) => args,
+        Err(reason) => return guard.park(&reason),
+    };
+    if let Some(now) = store.with(|store| store.resumed(number))? {
+        steps = now.steps;
+    }
+    let unknown = Unknown {
+        since,
+        steps: steps::recorded(&steps),
+        reason: Some(reason.clone()),
+    };
+    let resolution = resolve(args, unknown).into_future();
+    match watch_exactly(runtime.clone(), number, resolution).await {
+        Resolution::Done(reply) => match endpoint.encoded(reply) {
+            Ok((reply, _)) => guard.complete(&reply),
+            Err(reason) => guard.park(&reason),
+        },
+        Resolution::NotExecuted => guard.restart(),
+        Resolution::StillUnknown => guard.park(&reason),
+    }
+}
+
+/// An attempt as its steps see it.
+struct Attempted<R: Runtime, S: StoreAccess> {
+    runtime: R,
+    store: S,
+    attempt: Attempt,
+    identity: Identity,
+    caller: Principal,
+}
+
+impl<R: Runtime, S: StoreAccess> Journal for Attempted<R, S> {
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    fn caller(&self) -> Principal {
+        self.caller
+    }
+
+    fn now(&self) -> Timestamp {
+        self.runtime.time()
+    }
+
+    fn has_room(&self, lengths: &[usize]) -> bool {
+        (self.store).with(|store| store.has_room_for_steps(self.attempt, lengths))
+    }
+
+    fn append(&self, entry: &[u8]) -> Result<(), AppendError> {
+        self.store.with(|store| {
+            let appended = store.append_step(self.attempt, entry);
+            appended.map_err(|error| match error {
+                NotRecorded::Full => AppendError::Full {
+                    max_journal_bytes: store.policy().max_journal_bytes,
+                },
+                NotRecorded::Damaged => AppendError::Damaged,
+            })
+        })
+    }
+
+    fn call(
+        &self,
+        call: Outgoing,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Rejected>>>> {
+        Box::pin(self.runtime.call(call))
+    }
+}

@@ -1,0 +1,121 @@
+//! Going on with durable requests that an upgrade or a trap cut off, and with those that slept: oldest first, a bounded number at a time.
+//!
+//! With the feature `timers` a timer does it: [`install`](crate::install) sets it, and each attempt that ends. Without the feature a retry
+//! does.
+
+use crate::{
+    access::StoreAccess,
+    runtime::{Outgoing, Runtime},
+    store::Attempt,
+    time::Timestamp,
+};
+use candid::Principal;
+
+/// So many durable requests go on at a time by themselves, beside those of clients that wait.
+#[cfg(feature = "timers")]
+const MOST_AT_A_TIME: u64 = 20;
+
+/// What the canister tells itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// The request whose last attempt this was goes on.
+    GoOn(Attempt),
+    /// This attempt is executed.
+    Attempt(Attempt),
+    /// This attempt asks `on_unknown`.
+    Resolve(Attempt),
+}
+
+impl Message {
+    pub(crate) fn attempt(self) -> Attempt {
+        match self {
+            Self::GoOn(attempt) | Self::Attempt(attempt) | Self::Resolve(attempt) => attempt,
+        }
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        let kind = match self {
+            Self::GoOn(_) => 0,
+            Self::Attempt(_) => 1,
+            Self::Resolve(_) => 2,
+        };
+        [&[kind][..], &self.attempt().0.to_le_bytes()].concat()
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let (kind, number) = bytes.split_first()?;
+        let attempt = Attempt(u64::from_le_bytes(number.try_into().ok()?));
+        match kind {
+            0 => Some(Self::GoOn(attempt)),
+            1 => Some(Self::Attempt(attempt)),
+            2 => Some(Self::Resolve(attempt)),
+            _ => None,
+        }
+    }
+}
+
+/// A call of the canister to itself, to the method that goes on with an endpoint's requests.
+pub(crate) fn call(canister: Principal, endpoint: &str, message: Message) -> Outgoing {
+    Outgoing {
+        callee: canister,
+        method: format!("<idempotency> {endpoint}"),
+        argument: message.bytes(),
+        cycles: 0,
+        timeout: None,
+    }
+}
+
+/// Sets the timer for the next request that goes on by itself, unless it is already set for that time or an earlier one.
+pub(crate) fn schedule(runtime: &impl Runtime, store: &impl StoreAccess, now: Timestamp) {
+    #[cfg(feature = "timers")]
+    timer::set(runtime, store, now);
+    #[cfg(not(feature = "timers"))]
+    let _ = (runtime, store, now);
+}
+
+#[cfg(feature = "timers")]
+mod timer {
+    use super::{MOST_AT_A_TIME, Message, call};
+    use crate::{access::StoreAccess, runtime::Runtime, store::Store, time::Timestamp};
+    use ic_stable_structures::Memory;
+    use std::time::Duration;
+
+    pub(super) fn set(runtime: &impl Runtime, store: &impl StoreAccess, now: Timestamp) {
+        if let Some(delay) = store.with(|store| to_be_set(store, now)) {
+            let (later, its) = (runtime.clone(), store.clone());
+            runtime.after(delay, move || run(&later, &its));
+        }
+    }
+
+    /// After what delay a timer must run, if none is set for that time. From now on it counts as set.
+    fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Duration> {
+        // Who ends makes room for others, and sets the timer.
+        if store.running_durable() >= MOST_AT_A_TIME {
+            return None;
+        }
+        let due = store.next_due()?.max(now);
+        let is_set = (store.recovery.get()).is_some_and(|set| now <= set && set <= due);
+        (!is_set).then(|| {
+            store.recovery.set(Some(due));
+            Duration::from_nanos(due.as_nanos() - now.as_nanos())
+        })
+    }
+
+    /// Nobody waits for the answers here: an attempt may take longer than a timer's message.
+    fn run(runtime: &impl Runtime, store: &impl StoreAccess) {
+        let now = runtime.time();
+        let due = store.with(|store| {
+            store.recovery.set(None);
+            let most = MOST_AT_A_TIME.saturating_sub(store.running_durable());
+            store.take_due(now, most as usize)
+        });
+        // A damaged store refuses requests, and no timer is set for it again.
+        if let Ok(due) = due {
+            for (attempt, endpoint) in due {
+                let canister = runtime.canister();
+                runtime.notify(call(canister, &endpoint, Message::GoOn(attempt)));
+            }
+            set(runtime, store, now);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Going on with what was cut off: which attempt takes over, what it finds, and how it leaves its request.
+
+use super::{
+    Store, journal,
+    contents::Contents,
+    open::{MOST_TRIES, NOTE_BYTES, Origin, Phase, Resumed, pause},
+    record::{Attempt, State},
+    records::Lookup,
+};
+use crate::{
+    error::IdempotencyError,
+    identity::Identity,
+    table::Damaged,
+    time::Timestamp,
+};
+use ic_stable_structures::Memory;
+
+/// Why an entry of a journal was not recorded. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotRecorded {
+    /// The journal would be longer than the policy's `max_journal_bytes`.
+    Full,
+    Damaged,
+}
+
+impl From<Damaged> for NotRecorded {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
+impl<M: Memory> Store<M> {
+    /// Makes sure that a durable request with this argument can be recorded.
+    ///
+    /// # Errors
+    /// `Full`, with the time at which to try again; `ArgumentTooLong`; or `StoreDamaged`.
+    pub(crate) fn make_room_for_durable(
+        &self,
+        argument: &[u8],
+        now: Timestamp,
+    ) -> Result<(), IdempotencyError> {
+        let most = self.policy().max_journal_bytes;
+        if Origin::most_charge(argument) + NOTE_BYTES > u64::from(most) {
+            return Err(IdempotencyError::argument_too_long(argument.len(), most));
+        }
+        self.make_room_for_journal(now)
+    }
+
+    /// A new attempt at a request whose outcome is unknown; `None` if it has ended, or may still be running.
+    pub(crate) fn acquire_unknown(&self, identity: &Identity) -> Result<Option<Attempt>, Damaged> {
+        let Some(attempt) = self.pending_attempt(identity)? else {
+            return Ok(None);
+        };
+        let mut inner = self.inner()?;
+        let is_unknown = inner.open.get(&attempt.0).is_some_and(|open| match open.phase {
+            Phase::Running | Phase::Asleep => false,
+            Phase::CutOff => !open.is_durable,
+            Phase::Parked => true,
+        });
+        match is_unknown {
+            true => inner.take_over(attempt, &self.policy).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The last attempt at a durable request that may go on by now.
+    pub(crate) fn due_attempt(
+        &self,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<Option<Attempt>, Damaged> {
+        let attempt = self.pending_attempt(identity)?;
+        let inner = self.inner()?;
+        Ok(attempt.filter(|attempt| {
+            let open = inner.open.get(&attempt.0);
+            open.is_some_and(|open| open.is_due(now))
+        }))
+    }
+
+    /// The last attempt at a request that has not ended.
+    fn pending_attempt(&self, identity: &Identity) -> Result<Option<Attempt>, Damaged> {
+        Ok(match self.lookup(identity)? {
+            Lookup::Known(record) => match record.state {
+                State::Pending(pending) => Some(pending.attempt),
+                State::Done(_) | State::ReplyDropped => None,
+            },
+            Lookup::Unknown(_) => None,
+        })
+    }
+
+    /// A new attempt at a durable request whose last attempt this was, and which goes on by itself; `None` if another has taken over.
+    pub(crate) fn go_on(&self, attempt: Attempt) -> Result<Option<Attempt>, Damaged> {
+        let mut inner = self.inner()?;
+        let goes_on = inner.open.get(&attempt.0).is_some_and(|open| {
+            open.is_durable && matches!(open.phase, Phase::CutOff | Phase::Asleep)
+        });
+        match goes_on {
+            true => inner.take_over(attempt, &self.policy).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// An attempt is executed: what it goes on with. `None` if it does not run any more, or was executed before.
+    pub(crate) fn start(&self, attempt: Attempt) -> Result<Option<Resumed>, Damaged> {
+        let mut inner = self.inner()?;
+        let Some(running) = inner.running.get_mut(&attempt.0) else {
+            return Ok(None);
+        };
+        match std::mem::replace(&mut running.has_started, true) {
+            true => Ok(None),
+            false => inner.resumed(attempt),
+        }
+    }
+
+    /// Whether an attempt has begun to be executed, and has not ended.
+    pub(crate) fn has_started(&self, attempt: Attempt) -> bool {
+        let inner = self.inner.borrow();
+        (inner.running.get(&attempt.0)).is_some_and(|running| running.has_started)
+    }
+
+    /// What an attempt that runs goes on with; `None` if it does not run any more.
+    pub(crate) fn resumed(&self, attempt: Attempt) -> Result<Option<Resumed>, Damaged> {
+        let mut inner = self.inner()?;
+        match inner.running.contains_key(&attempt.0) {
+            true => inner.resumed(attempt),
+            false => Ok(None),
+        }
+    }
+
+    /// Whether entries of these lengths can be recorded, one after the other.
+    pub(crate) fn has_room_for_steps(&self, attempt: Attempt, lengths: &[usize]) -> bool {
+        let charge = lengths.iter().map(|length| journal::most_charge(*length)).sum();
+        let inner = self.inner.borrow();
+        (inner.open.get(&attempt.0)).is_some_and(|open| open.has_room(charge, &self.policy))
+    }
+
+    /// Records an entry of the steps of an attempt that runs.
+    pub(crate) fn append_step(&self, attempt: Attempt, entry: &[u8]) -> Result<(), NotRecorded> {
+        let mut inner = self.inner()?;
+        let open = inner.open.get(&attempt.0).ok_or(Damaged)?;
+        if !open.has_room(journal::most_charge(entry.len()), &self.policy) {
+            return Err(NotRecorded::Full);
+        }
+        Ok(inner.append_step(attempt, entry)?)
+    }
+
+    /// An attempt that runs ends, and its request goes on at a time.
+    pub(crate) fn sleep(&self, attempt: Attempt, until: Timestamp) -> Result<(), Damaged> {
+        self.leave(attempt, |inner| inner.put_to_sleep(attempt, until))
+    }
+
+    /// An attempt that runs ends, and its request waits for whoever resolves it.
+    pub(crate) fn park(&self, attempt: Attempt, reason: &str) -> Result<(), Damaged> {
+        let reason = shortened(reason);
+        self.leave(attempt, |inner| inner.park(attempt, reason))
+    }
+
+    /// An attempt that runs ends, and its request, which did nothing, begins anew.
+    pub(crate) fn restart(&self, attempt: Attempt, now: Timestamp) -> Result<(), Damaged> {
+        self.leave(attempt, |inner| inner.restart(attempt, now))
+    }
+
+    /// An attempt ended in a trap; nothing happens if it does not run.
+    pub(crate) fn cut_off(&self, attempt: Attempt, now: Timestamp) -> Result<(), Damaged> {
+        self.leave(attempt, |inner| inner.cut_off(attempt, now))
+    }
+
+    fn leave(
+        &self,
+        attempt: Attempt,
+        leave: impl FnOnce(&mut Contents<M>) -> Result<(), Damaged>,
+    ) -> Result<(), Damaged> {
+        let mut inner = self.inner()?;
+        match inner.running.contains_key(&attempt.0) {
+            true => leave(&mut inner),
+            false => Ok(()),
+        }
+    }
+
+    /// Durable requests that go on by now: the last attempt at each and its endpoint's name, those that were tried longest ago first, no
+    /// more than `most`. Until they go on, they count as tried once more.
+    pub(crate) fn take_due(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<Vec<(Attempt, String)>, Damaged> {
+        let mut inner = self.inner()?;
+        let due = inner.open.iter().filter(|(_, open)| open.is_due(now));
+        let due: Vec<_> = due.map(|(number, open)| (Attempt(*number), *open)).take(most).collect();
+        let mut taken = vec![];
+        for (attempt, mut open) in due {
+            open.tries += 1;
+            open.until = now.plus(pause(open.tries)).as_nanos();
+            match open.tries > MOST_TRIES {
+                true => inner.give_up(&mut open)?,
+                false => taken.push((attempt, inner.endpoint(&open).to_owned())),
+            }
+            inner.keep_open(attempt, open)?;
+        }
+        Ok(taken)
+    }
+
+    /// How many durable requests are running.
+    pub(crate) fn running_durable(&self) -> u64 {
+        let inner = self.inner.borrow();
+        inner.durable - inner.waiting
+    }
+
+    /// The first time at which a durable request goes on by itself.
+    #[cfg(feature = "timers")]
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        let inner = self.inner.borrow();
+        if inner.waiting == 0 {
+            return None;
+        }
+        let waiting = inner.open.values().filter(|open| open.goes_on());
+        waiting.map(|open| Timestamp::from_nanos(open.until)).min()
+    }
+}
+
+/// The longest reason that is kept, in bytes.
+const MOST_REASON_BYTES: usize = 1_000;
+
+fn shortened(reason: &str) -> &str {
+    &reason[..reason.floor_char_boundary(MOST_REASON_BYTES)]
+}
