@@ -9,6 +9,7 @@
 //! | replay, refuse or execute: the whole decision, in order | [`admission`] |
 //! | what a canister remembered before: known, expired, added | [`import`](mod@import) |
 //! | begin, run, complete; what happens on a trap | [`attempt`] |
+//! | steps of durable methods: record, replay, compensate | [`steps`] |
 //! | sequence numbers: which may run next; the floor | [`sequence`] |
 //! | how much of the store one scope may take | `quota` |
 //! | records and counters: their states, capacity | [`store`] |
@@ -31,6 +32,7 @@ mod quota;
 mod recovery;
 mod runtime;
 pub mod sequence;
+pub mod steps;
 pub mod store;
 mod table;
 mod time;
@@ -41,6 +43,7 @@ pub use eviction::install;
 pub use idempotency_macros::idempotent;
 pub use identity::{Key, KeyWriter};
 pub use policy::Policy;
+pub use steps::Steps;
 pub use store::{Damaged, OpenError, Stats, Store};
 pub use time::Timestamp;
 

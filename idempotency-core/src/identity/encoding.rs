@@ -9,6 +9,7 @@ pub(super) const CALLER: u8 = 5;
 pub(super) const ARGUMENT_VALUES: u8 = 6;
 pub(super) const ARGUMENT_BYTES: u8 = 7;
 pub(super) const CHOSEN: u8 = 8;
+pub(super) const STEP: u8 = 9;
 
 /// A length in as few bytes as tell where it ends.
 pub(super) fn put_length(hashed: &mut Vec<u8>, length: usize) {

@@ -41,6 +41,7 @@
 //! caller     5, then 0, length and bytes of the caller
 //! argument   6, its values (`values.rs`); or 7 and its bytes, if it is not candid
 //! chosen     8, 1 or 0 for whether there is a created_at, 8 bytes of it, then each part of the expression
+//! step       9, 24 bytes of its request's identity, its name
 //! ```
 //!
 //! The first byte says what it is, and what precedes a field says where it ends, so no two different sequences of fields
@@ -63,7 +64,7 @@ pub use scope::Scope;
 
 use crate::error::IdempotencyError;
 use candid::Principal;
-use encoding::{CALLER, LANE, NUMBER, REQUEST, SCOPE, put_sized};
+use encoding::{CALLER, LANE, NUMBER, REQUEST, SCOPE, STEP, put_sized};
 
 /// The name under which a record is stored: 24 bytes of a BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +124,15 @@ impl Identity {
             Scope::Global | Scope::Of(_) => start(SCOPE, scope, caller, Some(endpoint)),
         };
         hashed.map(|hashed| Self::of(&hashed))
+    }
+
+    /// By what a callee knows a step of this request.
+    pub(crate) fn step_key(&self, name: &[u8]) -> [u8; 32] {
+        let mut hashed = Vec::with_capacity(25 + name.len());
+        hashed.push(STEP);
+        hashed.extend_from_slice(&self.0);
+        hashed.extend_from_slice(name);
+        *blake3::hash(&hashed).as_bytes()
     }
 
     fn of(hashed: &[u8]) -> Self {

@@ -1,0 +1,109 @@
+//! What is under way at once in an attempt: actions that wait for an answer, and what waits for its turn or for a time.
+
+use crate::time::Timestamp;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    task::Waker,
+};
+
+#[derive(Default)]
+pub(super) struct UnderWay {
+    /// How many actions wait for an answer.
+    in_flight: Cell<u32>,
+    waiting: RefCell<Vec<Waiting>>,
+    has_woken: Cell<bool>,
+}
+
+struct Waiting {
+    /// The entry with which it began.
+    start: u32,
+    /// `None`: when it is its turn in the journal.
+    until: Option<Timestamp>,
+    waker: Waker,
+}
+
+impl UnderWay {
+    /// An action has called somebody.
+    pub(super) fn begin(self: &Rc<Self>) -> InFlight {
+        self.in_flight.set(self.in_flight.get() + 1);
+        InFlight(Rc::clone(self))
+    }
+
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.get() > 0
+    }
+
+    /// What began with entry `start` is woken when it is its turn, or the time has come.
+    pub(super) fn wait(
+        self: &Rc<Self>,
+        start: u32,
+        until: Option<Timestamp>,
+        waker: &Waker,
+    ) -> Waits {
+        self.waiting.borrow_mut().push(Waiting {
+            start,
+            until,
+            waker: waker.clone(),
+        });
+        Waits(Rc::clone(self), start)
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.borrow().is_empty()
+    }
+
+    /// When the first is woken that waits for a time.
+    pub(super) fn earliest(&self) -> Option<Timestamp> {
+        let waiting = self.waiting.borrow();
+        waiting.iter().filter_map(|it| it.until).min()
+    }
+
+    /// Its turn has come.
+    pub(super) fn wake_one(&self, start: u32) {
+        self.wake(|waiting| waiting.start == start);
+    }
+
+    /// The turn of all that wait for one has come.
+    pub(super) fn wake_all(&self) {
+        self.wake(|waiting| waiting.until.is_none());
+    }
+
+    pub(super) fn wake_due(&self, now: Timestamp) {
+        self.wake(|waiting| waiting.until.is_some_and(|until| until <= now));
+    }
+
+    /// Whether somebody was woken since this was last asked.
+    pub(super) fn take_has_woken(&self) -> bool {
+        self.has_woken.take()
+    }
+
+    fn wake(&self, is_due: impl Fn(&Waiting) -> bool) {
+        let woken: Vec<_> = (self.waiting.borrow_mut())
+            .extract_if(.., |it| is_due(it))
+            .collect();
+        for waiting in woken {
+            self.has_woken.set(true);
+            waiting.waker.wake();
+        }
+    }
+}
+
+/// An action that waits for an answer, until it is dropped.
+pub(super) struct InFlight(Rc<UnderWay>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}
+
+/// Something that waits to be woken, until it is dropped.
+pub(super) struct Waits(Rc<UnderWay>, u32);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting.borrow_mut();
+        waiting.retain(|it| it.start != self.1);
+    }
+}
