@@ -17,6 +17,7 @@
 //! | `code` of `Other` | meaning |
 //! |---|---|
 //! | 1 | the argument is too long for a durable method to keep |
+//! | 2 | the reply with which an operator settles a request is too long; no client gets this |
 //!
 //! `tests/wire.rs` shows what today's type makes of replies that a later version may send.
 
@@ -122,6 +123,18 @@ impl IdempotencyError {
             message: format!(
                 "ArgumentTooLong: the canister would have to keep the argument of {length} bytes, and max_journal_bytes is \
                  {max_journal_bytes}; send a shorter one"
+            ),
+            retry_after: None,
+        }
+    }
+
+    /// An operator settles a request with a reply that the method could not have given.
+    pub(crate) fn reply_too_long(length: usize, max_reply_bytes: u32) -> Self {
+        Self::Other {
+            code: 2,
+            message: format!(
+                "ReplyTooLong: the reply takes {length} bytes, and max_reply_bytes is {max_reply_bytes}; settle the request with a \
+                 shorter one, or raise max_reply_bytes"
             ),
             retry_after: None,
         }

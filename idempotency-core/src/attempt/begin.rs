@@ -68,8 +68,7 @@ pub(super) fn begin<A, R>(
     let description = (endpoint.describe)(&args);
     let argument = Argument::new(&bytes);
     // An operator is told whose requests are unknown.
-    let has_scope =
-        kind == Kind::Async || store.with(|store| store.policy().quota.is_some());
+    let has_scope = kind == Kind::Async || store.with(|store| store.policy().quota.is_some());
     let identified = match identify(endpoint, &description, &argument, &caller, has_scope) {
         Ok(Some(identified)) => identified,
         Ok(None) => return paid(runtime, endpoint, &caller, Begun::Unrecorded(args)),

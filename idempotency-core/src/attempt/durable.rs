@@ -25,7 +25,7 @@ use crate::{
     error::IdempotencyError,
     eviction,
     identity::Identity,
-    recovery::{self, Message},
+    recovery::Message,
     runtime::{Canister, Runtime},
     steps::Steps,
     store::{Attempt, Damaged, Lookup, Origin, State, Store},
@@ -94,7 +94,15 @@ pub(super) async fn serve_going_on<A, R, F: Future<Output = R>, Q>(
         },
         Some(message @ (Message::Attempt(number) | Message::Resolve(number))) => {
             let asks_first = matches!(message, Message::Resolve(_));
-            attempt(&runtime, &store, endpoint, (number, asks_first), run, resolve).await
+            attempt(
+                &runtime,
+                &store,
+                endpoint,
+                (number, asks_first),
+                run,
+                resolve,
+            )
+            .await
         }
         None => Ok(()),
     };

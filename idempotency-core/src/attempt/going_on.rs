@@ -4,7 +4,7 @@ use super::{
     endpoint::Endpoint,
     guard::Guard,
     resolution::{Resolution, Unknown},
-    watch::watch_exactly,
+    watch::{watch, watch_exactly},
 };
 use crate::{
     access::StoreAccess,
@@ -34,14 +34,15 @@ pub(super) async fn drive(
         cycles: attempt.0.into(),
         ..recovery::call(runtime.canister(), endpoint, message)
     };
-    // Whatever it says, and even if it is the answer to another call: the store knows.
-    let _ = runtime.call(call).await;
+    let (answer, _) = watch(runtime.clone(), runtime.call(call)).await;
     let now = runtime.time();
-    let is_over = store.with(|store| match store.has_started(attempt) {
-        // This was another call's answer: the attempt is still under way, and leaves its request as it ends.
+    // Who has ended has left its request. If this is another call's answer, the attempt is under way and will do so; to take it for
+    // over would do no harm, as it could record nothing more.
+    let is_under_way = answer.is_ok() && store.with(|store| store.has_started(attempt));
+    let is_over = match is_under_way {
         true => Ok(()),
-        false => store.cut_off(attempt, now),
-    });
+        false => store.with(|store| store.cut_off(attempt, now)),
+    };
     recovery::schedule(runtime, store, now);
     is_over
 }
@@ -78,7 +79,6 @@ where
         identity,
         caller,
     };
-    let mut steps = resumed.steps;
     let reason = match asks_first {
         true => String::from_utf8_lossy(&resumed.note.unwrap_or_default()).into_owned(),
         false => match decoded() {
@@ -86,7 +86,7 @@ where
             Ok(args) => {
                 let is_error = endpoint.is_error;
                 let body = |steps| run(steps, args);
-                let run = steps::run(Rc::new(journal), steps, is_error, body);
+                let run = steps::run(Rc::new(journal), resumed.steps, is_error, body);
                 match watch_exactly(runtime.clone(), number, run).await {
                     Ended::Finished(reply) => match endpoint.encoded(reply) {
                         Ok((reply, _)) => return guard.complete(&reply),
@@ -105,12 +105,11 @@ where
         Ok(args) => args,
         Err(reason) => return guard.park(&reason),
     };
-    if let Some(now) = store.with(|store| store.resumed(number))? {
-        steps = now.steps;
-    }
+    let resumed = store.with(|store| store.resumed(number))?;
+    let steps = resumed.map_or_else(Vec::new, |resumed| resumed.steps);
     let unknown = Unknown {
         since,
-        steps: steps::recorded(&steps),
+        steps: steps::recorded_steps(&steps),
         reason: Some(reason.clone()),
     };
     let resolution = resolve(args, unknown).into_future();
@@ -162,10 +161,7 @@ impl<R: Runtime, S: StoreAccess> Journal for Attempted<R, S> {
         })
     }
 
-    fn call(
-        &self,
-        call: Outgoing,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Rejected>>>> {
+    fn call(&self, call: Outgoing) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Rejected>>>> {
         Box::pin(self.runtime.call(call))
     }
 }

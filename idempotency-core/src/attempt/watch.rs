@@ -44,8 +44,8 @@ pub(super) async fn watch_exactly<R: Runtime, F: Future>(
     let mut future = pin!(future);
     let canister = runtime.canister();
     let watched = poll_fn(|context| {
-        let is_own = runtime.caller() == canister
-            && runtime.cycles_available() == u128::from(attempt.0);
+        let is_own =
+            runtime.caller() == canister && runtime.cycles_available() == u128::from(attempt.0);
         if !is_own {
             refuse(&runtime);
         }

@@ -63,17 +63,44 @@ pub use request_key::{LaneKey, RequestKey};
 pub use scope::Scope;
 
 use crate::error::IdempotencyError;
-use candid::Principal;
+use candid::{
+    CandidType, Principal,
+    types::{Serializer, Type},
+};
 use encoding::{CALLER, LANE, NUMBER, REQUEST, SCOPE, STEP, put_sized};
+use serde::Deserialize;
 
 /// The name under which a record is stored: 24 bytes of a BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity(pub(crate) [u8; 24]);
 
+/// A blob of 24 bytes.
+impl CandidType for Identity {
+    fn _ty() -> Type {
+        <serde_bytes::Bytes as CandidType>::_ty()
+    }
+
+    fn idl_serialize<S: Serializer>(&self, serializer: S) -> Result<(), S::Error> {
+        serializer.serialize_blob(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Identity {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_bytes::ByteArray::deserialize(deserializer).map(|bytes| Self(bytes.into_array()))
+    }
+}
+
 impl Identity {
     /// As the store's table knows it.
     pub(crate) fn name(&self) -> &[u8; 24] {
         &self.0
+    }
+
+    /// Its first 8 bytes: enough to tell one from another, if nobody looks for two that agree.
+    pub(crate) fn digest(&self) -> [u8; 8] {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        [a, b, c, d, e, f, g, h]
     }
 
     /// The identity of `key` at `endpoint` in `scope`, or the error that says what is wrong with the key.

@@ -1,10 +1,5 @@
 //! Steps of durable methods.
 
-#![cfg_attr(
-    not(test),
-    expect(unused, reason = "the attribute does not know durable methods yet")
-)]
-
 mod by_name;
 mod compensation;
 mod entry;

@@ -10,8 +10,8 @@ use crate::{
     identity::Identity,
     policy::Policy,
     table::{
-        Damaged, FIRST_SEGMENT, Family, Header, OpenError, Opening, Partitions, SEGMENT_BYTES,
-        Cells, Table, Texts, WORDS,
+        Cells, Damaged, FIRST_SEGMENT, Family, Header, OpenError, Opening, Partitions,
+        SEGMENT_BYTES, Table, Texts, WORDS,
     },
     time::{Timestamp, nanos},
 };

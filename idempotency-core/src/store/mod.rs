@@ -35,9 +35,10 @@ mod resume;
 mod room;
 mod ticket;
 mod transitions;
+mod unknown;
 
 pub use crate::table::{Damaged, OpenError};
-pub(crate) use open::{Origin, Resumed};
+pub(crate) use open::Origin;
 pub use record::Attempt;
 pub(crate) use record::{Head, Record, ScopeDigest, State};
 pub(crate) use records::Lookup;
@@ -45,6 +46,7 @@ pub(crate) use requests::Progress;
 pub(crate) use resume::NotRecorded;
 pub use ticket::Ticket;
 pub(crate) use ticket::{Counted, TicketCounters};
+pub use unknown::{Resolved, Settlement, UnknownRequest};
 
 use crate::{
     identity::Identity,
@@ -65,7 +67,8 @@ use std::{
 /// Remembers the requests of one or more endpoints. It lives in a `thread_local!`, as other stable structures do.
 ///
 /// It owns its [`Memory`] for good: give it a `MemoryId` that nothing else uses. If a second store opens the same memory, the
-/// first one refuses every request from then on as [`Damaged`]. The heap that a store takes does not grow with its requests.
+/// first one refuses every request from then on as [`Damaged`]. The heap that a store takes grows with the requests that have not
+/// ended, by some 200 bytes each, and not with those that have.
 pub struct Store<M: Memory> {
     policy: Policy,
     inner: RefCell<Contents<M>>,
@@ -91,7 +94,8 @@ pub struct Stats {
     pub capacity: u64,
     /// The number of bytes that count against `capacity_bytes`: for each request 128 bytes, and its reply if that is longer
     /// than 64 bytes; for each running request the longest reply instead. A request whose `Err` was forgotten counts with 128
-    /// bytes until it would have expired.
+    /// bytes until it would have expired. A durable request counts with its journal, too, and until it ends with the longest
+    /// reply and `max_journal_bytes` besides.
     pub bytes: u64,
     /// The greatest number of bytes that may count.
     pub capacity_bytes: u64,
@@ -100,6 +104,8 @@ pub struct Stats {
     pub oldest_expiry: Option<Timestamp>,
     /// The number of counters that the store holds: one for each lane of sequence numbers and each scope with a quota.
     pub counters: u64,
+    /// The number of requests whose outcome is unknown, parked ones included: [`Store::unknown`] lists them.
+    pub unknown: u64,
     /// The number of installations and upgrades after which the store was opened.
     pub incarnation: u64,
 }
@@ -187,6 +193,7 @@ impl<M: Memory> Store<M> {
             capacity_bytes: self.policy.capacity_bytes,
             oldest_expiry: inner.first_expiry(),
             counters: inner.counters.rows,
+            unknown: inner.count_unknown(),
             incarnation: inner.header().incarnation,
         }
     }

@@ -39,7 +39,8 @@ pub(crate) const MOST_TRIES: u8 = 10;
 /// Room for the reason for which a request is parked is kept in each journal.
 pub(super) const NOTE_BYTES: u64 = 1_280;
 
-const TOO_MANY_TRIES: &[u8] = b"10 attempts in a row ended without an entry in the journal: they trapped";
+const TOO_MANY_TRIES: &[u8] =
+    b"10 attempts in a row ended without an entry in the journal: they trapped";
 
 /// How long a request waits after so many attempts without progress.
 pub(super) fn pause(tries: u8) -> Duration {
@@ -184,7 +185,11 @@ impl Origin<'_> {
             return None;
         }
         let has = [lane.is_some(), scope.is_some(), self.kept.is_some()];
-        let mut entry = vec![has.iter().rev().fold(0, |all, has| all << 1 | u8::from(*has))];
+        let mut entry = vec![
+            has.iter()
+                .rev()
+                .fold(0, |all, has| all << 1 | u8::from(*has)),
+        ];
         if let Some(sequence) = lane {
             entry.extend_from_slice(sequence.lane.name());
             entry.extend_from_slice(&sequence.number.to_le_bytes());
@@ -361,20 +366,21 @@ impl<M: Memory> Contents<M> {
 
     /// The record of a request that has not ended.
     pub(super) fn pending(&mut self, open: &Open) -> Result<(Head, Pending), Damaged> {
-        self.table.read_unnamed(open.record, super::record::MOST_BYTES, |bytes| {
-            let record = RecordBytes::new(bytes);
-            let identity = record.pending_identity().ok_or(Damaged)?;
-            let read = record.record(|_, _| Err(Damaged))?;
-            let State::Pending(pending) = read.state else {
-                return Err(Damaged);
-            };
-            let head = Head {
-                identity,
-                fingerprint: read.fingerprint,
-                since: read.since,
-            };
-            Ok((head, pending))
-        })
+        self.table
+            .read_unnamed(open.record, super::record::MOST_BYTES, |bytes| {
+                let record = RecordBytes::new(bytes);
+                let identity = record.pending_identity().ok_or(Damaged)?;
+                let read = record.record(|_, _| Err(Damaged))?;
+                let State::Pending(pending) = read.state else {
+                    return Err(Damaged);
+                };
+                let head = Head {
+                    identity,
+                    fingerprint: read.fingerprint,
+                    since: read.since,
+                };
+                Ok((head, pending))
+            })
     }
 
     /// Another attempt takes over from one that does not run.
@@ -386,11 +392,20 @@ impl<M: Memory> Contents<M> {
         let open = self.open.get(&attempt.0).copied().ok_or(Damaged)?;
         let (head, pending) = self.pending(&open)?;
         let scope = match policy.quota {
-            Some(_) => self.resumed(attempt)?.and_then(|it| it.ticket.scope().copied()),
+            Some(_) => self
+                .resumed(attempt)?
+                .and_then(|it| it.ticket.scope().copied()),
             None => None,
         };
         let next = self.next_attempt();
-        self.renew_record(&head, Pending { attempt: next, ..pending }, open.record)?;
+        self.renew_record(
+            &head,
+            Pending {
+                attempt: next,
+                ..pending
+            },
+            open.record,
+        )?;
         let running = Running {
             head,
             partition: open.partition,

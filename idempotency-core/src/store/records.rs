@@ -68,7 +68,10 @@ impl<M: Memory> Contents<M> {
     }
 
     /// The record of a request, and where it stands.
-    fn find(&mut self, identity: &Identity) -> Result<Option<(Occupied, Record)>, Damaged> {
+    pub(super) fn find(
+        &mut self,
+        identity: &Identity,
+    ) -> Result<Option<(Occupied, Record)>, Damaged> {
         let (table, requests) = (&mut self.table, &self.requests);
         table.find(
             requests,
@@ -109,7 +112,12 @@ impl<M: Memory> Contents<M> {
     /// Where the record of a request stands.
     pub(super) fn place(&mut self, identity: &Identity) -> Result<Option<Occupied>, Damaged> {
         let (table, requests) = (&mut self.table, &self.requests);
-        table.find(requests, identity.name(), |_, place, _| Ok(Some(place)), |_| None)
+        table.find(
+            requests,
+            identity.name(),
+            |_, place, _| Ok(Some(place)),
+            |_| None,
+        )
     }
 
     /// Ends an attempt in a state, or as cut off if there is none, if the record is still the attempt's.
@@ -144,7 +152,10 @@ impl<M: Memory> Contents<M> {
         policy: &Policy,
     ) -> Result<Ended, Damaged> {
         let identity = &ticket.head.identity;
-        let own = self.overdue.get(identity).and_then(|record| record.pending());
+        let own = self
+            .overdue
+            .get(identity)
+            .and_then(|record| record.pending());
         let Some(pending) = own.filter(|pending| pending.attempt == attempt) else {
             return Ok(Ended::NotItsOwn);
         };
@@ -157,8 +168,8 @@ impl<M: Memory> Contents<M> {
             None => true,
         };
         let segments = &self.table.segments;
-        let has_room =
-            self.has_room(policy, self.reserved(policy), 0) && segments.has(segments_of_one(policy));
+        let has_room = self.has_room(policy, self.reserved(policy), 0)
+            && segments.has(segments_of_one(policy));
         if !is_within_quota || !has_room {
             return Ok(Ended::Forgotten);
         }
@@ -182,11 +193,7 @@ impl<M: Memory> Contents<M> {
     }
 
     /// The record of an attempt that is still its own.
-    fn own(
-        &mut self,
-        identity: &Identity,
-        attempt: Attempt,
-    ) -> Result<Option<Occupied>, Damaged> {
+    fn own(&mut self, identity: &Identity, attempt: Attempt) -> Result<Option<Occupied>, Damaged> {
         // What was cut off has ended, too.
         let runs = |open: &Open| open.phase == Phase::Running;
         if !self.open.get(&attempt.0).is_some_and(runs) {

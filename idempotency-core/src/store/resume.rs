@@ -1,18 +1,14 @@
 //! Going on with what was cut off: which attempt takes over, what it finds, and how it leaves its request.
 
 use super::{
-    Store, journal,
+    Store,
     contents::Contents,
+    journal,
     open::{MOST_TRIES, NOTE_BYTES, Origin, Phase, Resumed, pause},
     record::{Attempt, State},
     records::Lookup,
 };
-use crate::{
-    error::IdempotencyError,
-    identity::Identity,
-    table::Damaged,
-    time::Timestamp,
-};
+use crate::{error::IdempotencyError, identity::Identity, table::Damaged, time::Timestamp};
 use ic_stable_structures::Memory;
 
 /// Why an entry of a journal was not recorded. Nothing has changed.
@@ -52,11 +48,14 @@ impl<M: Memory> Store<M> {
             return Ok(None);
         };
         let mut inner = self.inner()?;
-        let is_unknown = inner.open.get(&attempt.0).is_some_and(|open| match open.phase {
-            Phase::Running | Phase::Asleep => false,
-            Phase::CutOff => !open.is_durable,
-            Phase::Parked => true,
-        });
+        let is_unknown = inner
+            .open
+            .get(&attempt.0)
+            .is_some_and(|open| match open.phase {
+                Phase::Running | Phase::Asleep => false,
+                Phase::CutOff => !open.is_durable,
+                Phase::Parked => true,
+            });
         match is_unknown {
             true => inner.take_over(attempt, &self.policy).map(Some),
             false => Ok(None),
@@ -129,7 +128,10 @@ impl<M: Memory> Store<M> {
 
     /// Whether entries of these lengths can be recorded, one after the other.
     pub(crate) fn has_room_for_steps(&self, attempt: Attempt, lengths: &[usize]) -> bool {
-        let charge = lengths.iter().map(|length| journal::most_charge(*length)).sum();
+        let charge = lengths
+            .iter()
+            .map(|length| journal::most_charge(*length))
+            .sum();
         let inner = self.inner.borrow();
         (inner.open.get(&attempt.0)).is_some_and(|open| open.has_room(charge, &self.policy))
     }
@@ -186,7 +188,10 @@ impl<M: Memory> Store<M> {
     ) -> Result<Vec<(Attempt, String)>, Damaged> {
         let mut inner = self.inner()?;
         let due = inner.open.iter().filter(|(_, open)| open.is_due(now));
-        let due: Vec<_> = due.map(|(number, open)| (Attempt(*number), *open)).take(most).collect();
+        let due: Vec<_> = due
+            .map(|(number, open)| (Attempt(*number), *open))
+            .take(most)
+            .collect();
         let mut taken = vec![];
         for (attempt, mut open) in due {
             open.tries += 1;

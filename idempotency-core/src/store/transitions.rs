@@ -11,9 +11,7 @@ use super::{
     contents::Contents,
     record::{Attempt, Head, Pending, Record, State, Totals},
 };
-use crate::table::{
-    BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowBytes,
-};
+use crate::table::{BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowBytes};
 use ic_stable_structures::Memory;
 
 /// A record as it is written, with the reply that has no place in it.
@@ -93,7 +91,12 @@ impl<M: Memory> Contents<M> {
         number: u16,
     ) -> Result<u64, Damaged> {
         let occupied = self.place(&head.identity)?.ok_or(Damaged)?;
-        self.add_record(head, Link::Replace(occupied), number, State::Pending(pending))
+        self.add_record(
+            head,
+            Link::Replace(occupied),
+            number,
+            State::Pending(pending),
+        )
     }
 
     /// A pending request has ended: its record is written over.
@@ -128,7 +131,9 @@ impl<M: Memory> Contents<M> {
     /// it run twice. What is cut off, and is not durable, is forgotten.
     pub(super) fn forget_oldest(&mut self) -> Result<(), Damaged> {
         let oldest = self.requests.oldest_number(self.header());
-        let gone = (self.open).iter().filter(|(_, open)| open.partition == oldest);
+        let gone = (self.open)
+            .iter()
+            .filter(|(_, open)| open.partition == oldest);
         let gone: Vec<_> = gone.map(|(number, open)| (*number, open.cell)).collect();
         for (number, cell) in gone {
             self.forget_open(number);

@@ -110,8 +110,7 @@ impl Cells {
             let zeros = vec![0; (SEGMENT_BYTES - CHAIN_BYTES) as usize];
             (segments.memory).write(address(segment) + CHAIN_BYTES, &zeros);
             let first = self.first_of_next();
-            self.free
-                .extend((first..first + CELLS_IN_SEGMENT).rev());
+            self.free.extend((first..first + CELLS_IN_SEGMENT).rev());
             self.chain.push(segment);
             let mut header = [0; 8];
             header[..4].copy_from_slice(&self.chain[0].to_le_bytes());

@@ -125,10 +125,10 @@ fn only_the_attempt_that_acquired_a_record_ends_it() {
     let request = request(1, 1, None);
     let now = Timestamp::from_nanos(START);
     let ticket = admitted(&store, &request, START);
-    let first = store.begin(&ticket).unwrap();
+    let first = store.begin(&ticket, &Origin::NOWHERE).unwrap();
     assert_eq!(store.release(&ticket, first), Ok(true));
     let ticket = admitted(&store, &request, START);
-    let second = store.begin(&ticket).unwrap();
+    let second = store.begin(&ticket, &Origin::NOWHERE).unwrap();
     assert_eq!(store.complete(&ticket, first, None, now), Ok(false));
     assert_eq!(store.interrupt(&ticket, first, now), Ok(false));
     assert_eq!(store.complete(&ticket, second, Some(&[2]), now), Ok(true));
@@ -144,7 +144,7 @@ fn a_dropped_reply_says_when_it_was_executed() {
     let store = open(policy(100, 4));
     let request = request(1, 1, None);
     let ticket = admitted(&store, &request, START);
-    let attempt = store.begin(&ticket).unwrap();
+    let attempt = store.begin(&ticket, &Origin::NOWHERE).unwrap();
     let executed_at = Timestamp::from_nanos(START);
     assert_eq!(
         store.complete(&ticket, attempt, None, executed_at),
@@ -345,7 +345,7 @@ fn a_store_whose_memory_another_one_has_opened_refuses() {
     let first = open();
     execute(&first, &request(1, 0, None), START, b"first");
     let ticket = admitted(&first, &request(2, 0, None), START);
-    let attempt = first.begin(&ticket).unwrap();
+    let attempt = first.begin(&ticket, &Origin::NOWHERE).unwrap();
     // Another memory is another store.
     drop(Store::open(TestMemory::new(u64::MAX), Policy::new(), now).unwrap());
     let replay = Decision::Replay(b"first".to_vec());
@@ -358,7 +358,7 @@ fn a_store_whose_memory_another_one_has_opened_refuses() {
         assert_eq!(answer, damaged);
     }
     assert_eq!(first.record(&ticket, b"x"), Err(Damaged));
-    assert_eq!(first.begin(&ticket), Err(Damaged));
+    assert_eq!(first.begin(&ticket, &Origin::NOWHERE), Err(Damaged));
     assert_eq!(first.complete(&ticket, attempt, None, now), Err(Damaged));
     assert_eq!(first.interrupt(&ticket, attempt, now), Err(Damaged));
     assert_eq!(first.release(&ticket, attempt), Err(Damaged));

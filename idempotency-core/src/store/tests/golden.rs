@@ -136,7 +136,7 @@ fn execute(store: &Store<TestMemory>, request: &Request, now: u64, reply: &[u8])
 
 fn begin(store: &Store<TestMemory>, request: &Request, now: u64) -> (Ticket, Attempt) {
     let ticket = admitted(store, request, now);
-    let attempt = store.begin(&ticket).unwrap();
+    let attempt = store.begin(&ticket, &Origin::NOWHERE).unwrap();
     (ticket, attempt)
 }
 

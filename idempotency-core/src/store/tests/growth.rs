@@ -139,7 +139,7 @@ fn where_growing_traps_nothing_has_happened_and_retries_are_answered() {
     let (store, memory) = managed(policy());
     let (running, last) = (numbered(1 << 32), numbered(1 << 33));
     let ticket = admitted(&store, &running, START);
-    let attempt = store.begin(&ticket).unwrap();
+    let attempt = store.begin(&ticket, &Origin::NOWHERE).unwrap();
     for number in 0..1_000 {
         execute(&store, &numbered(number), START, &[7; 1_000]);
     }
@@ -195,7 +195,7 @@ fn thousands_under_way_in_lanes_end_in_a_memory_that_can_not_grow() {
     let running: Vec<_> = (0..attempts)
         .map(|number| {
             let ticket = admitted(&store, &request(number), START);
-            let attempt = store.begin(&ticket).unwrap();
+            let attempt = store.begin(&ticket, &Origin::NOWHERE).unwrap();
             (ticket, attempt)
         })
         .collect();

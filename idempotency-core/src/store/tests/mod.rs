@@ -60,7 +60,8 @@ impl Attempts for AllAttempts {
     }
 
     fn begin(&mut self, store: &Store<TestMemory>, ticket: &Ticket) -> Option<()> {
-        self.0.push((ticket.clone(), store.begin(ticket).ok()?));
+        self.0
+            .push((ticket.clone(), store.begin(ticket, &Origin::NOWHERE).ok()?));
         Some(())
     }
 

@@ -45,7 +45,7 @@ fn numbered(number: u64) -> Request {
 
 fn begin(store: &Store<TestMemory>, request: &Request, now: u64) -> (Ticket, Attempt) {
     let ticket = admitted(store, request, now);
-    let attempt = store.begin(&ticket).unwrap();
+    let attempt = store.begin(&ticket, &Origin::NOWHERE).unwrap();
     (ticket, attempt)
 }
 
@@ -155,7 +155,7 @@ fn an_async_request_counts_once() {
             assert_eq!(number, entries, "{decision:?}");
             return;
         };
-        let attempt = store.begin(&ticket).unwrap();
+        let attempt = store.begin(&ticket, &Origin::NOWHERE).unwrap();
         let done = store.complete(&ticket, attempt, Some(&[1; 1_000]), at(START));
         assert_eq!(done, Ok(true));
         let usage = store.usage(&scope, at(START)).unwrap().counter;
@@ -195,7 +195,7 @@ fn async_requests_take_no_more_memory_than_their_capacity() {
                 break;
             };
             if is_async {
-                let attempt = store.begin(&ticket).unwrap();
+                let attempt = store.begin(&ticket, &Origin::NOWHERE).unwrap();
                 let reply = Some(&[1; 64][..]);
                 store.complete(&ticket, attempt, reply, at(START)).unwrap();
             } else {

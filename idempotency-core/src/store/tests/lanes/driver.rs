@@ -197,7 +197,7 @@ impl Driver {
             self.store.record(&ticket, &reply).ok()?;
             return Some(Answer::Executed(reply));
         }
-        let attempt = self.store.begin(&ticket).ok()?;
+        let attempt = self.store.begin(&ticket, &Origin::NOWHERE).ok()?;
         if run == Run::Released {
             self.store.release(&ticket, attempt).ok()?;
         } else {

@@ -82,7 +82,7 @@ impl World {
 
     fn begin(&self, caller: u8, key: u64) -> (Ticket, Attempt) {
         let ticket = self.admit(caller, key).unwrap();
-        let attempt = self.store.begin(&ticket).unwrap();
+        let attempt = self.store.begin(&ticket, &Origin::NOWHERE).unwrap();
         (ticket, attempt)
     }
 

@@ -1,0 +1,221 @@
+//! Requests whose outcome is unknown: listed and settled by operators.
+
+use super::{
+    Store,
+    contents::Contents,
+    open::{Open, Phase},
+    record::{Head, State},
+};
+use crate::{
+    error::IdempotencyError, identity::Identity, policy::Policy, steps::last_step, table::Damaged,
+    time::Timestamp,
+};
+use candid::CandidType;
+use ic_stable_structures::Memory;
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
+use std::{collections::BTreeMap, ops::Bound, time::Duration};
+
+/// A request whose outcome is unknown, or which was parked.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnknownRequest {
+    /// The number of its last attempt: [`Store::unknown`] goes on after it.
+    pub number: u64,
+    /// Its identity, for [`Store::resolve`].
+    pub identity: Identity,
+    /// The name of its endpoint; empty if the store has no room for more names, or the request ran on after its record had expired.
+    pub endpoint: String,
+    /// The first 8 bytes of the digest of its scope, as [`Identity::of_scope`] gives it: whose it is, for who knows whose it may be.
+    pub scope: ByteBuf,
+    /// The time at which it began.
+    pub since: Timestamp,
+    /// The step of a durable request that began last, if any did.
+    pub last_step: Option<String>,
+    /// Why a durable request was parked.
+    pub reason: Option<String>,
+}
+
+/// What an operator has found out about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It was executed, and this is its reply as candid encodes it: every retry gets these bytes. Nobody checks that they are of the
+    /// type that the method returns.
+    Done(Vec<u8>),
+    /// It has certainly done nothing. The store forgets it, so a retry runs.
+    NotExecuted,
+}
+
+/// The result of [`Store::resolve`].
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resolved {
+    /// The request is settled as was said. A lane that waited for it goes on.
+    Settled {
+        /// The time at which it began.
+        since: Timestamp,
+    },
+    /// It is running, or may be. Nothing has changed.
+    Running {
+        /// The time at which it began.
+        since: Timestamp,
+    },
+    /// It had ended before. Nothing has changed.
+    HasEnded {
+        /// The time at which it began.
+        since: Timestamp,
+    },
+    /// The store does not know it. Nothing has changed.
+    NotKnown,
+}
+
+impl<M: Memory> Store<M> {
+    /// The requests whose outcome is unknown, and those that were parked: by the numbers of their last attempts, those after `after`, no
+    /// more than `most`. Pass 0 first, and then the number of the last one that you got. Durable requests that go on by themselves are
+    /// not among them. Costs some 3,000 instructions for each, and more for a long journal.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn unknown(&self, after: u64, most: usize) -> Result<Vec<UnknownRequest>, Damaged> {
+        let mut inner = self.inner()?;
+        let later = inner.open.range((Bound::Excluded(after), Bound::Unbounded));
+        let unknown = later.filter(|(_, open)| open.is_unknown());
+        let found: BTreeMap<_, _> = unknown
+            .take(most)
+            .map(|(number, open)| (*number, *open))
+            .collect();
+        let mut requests = vec![];
+        for (number, open) in found {
+            requests.push(inner.unknown(number, &open)?);
+        }
+        Ok(requests)
+    }
+
+    /// Settles a request that has not ended and is not running: an operator has found out what it did. The reply, if there is one, is
+    /// kept as if the method had given it.
+    ///
+    /// `endpoint!(order).of(client).resolve(&key, …)` calls it for an endpoint's request: see [`endpoint!`](crate::endpoint).
+    ///
+    /// What began in this heap and has not ended may still be running, however long ago that was, and is left alone: upgrade the canister
+    /// first. A number of a lane with `max_in_flight` above 1 that did nothing can only run if its lane has not gone past it.
+    ///
+    /// # Errors
+    /// `Full` if there is no room for the reply, `Other` if it is longer than `max_reply_bytes`, or `StoreDamaged`; nothing has changed.
+    pub fn resolve(
+        &self,
+        identity: &Identity,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<Resolved, IdempotencyError> {
+        self.inner()?
+            .resolve(identity, settlement, now, &self.policy)
+    }
+}
+
+impl Open {
+    fn is_unknown(&self) -> bool {
+        match self.phase {
+            Phase::Parked => true,
+            Phase::CutOff => !self.is_durable,
+            Phase::Running | Phase::Asleep => false,
+        }
+    }
+}
+
+impl<M: Memory> Contents<M> {
+    /// How many requests [`Store::unknown`] would list.
+    pub(super) fn count_unknown(&self) -> u64 {
+        self.open.values().filter(|open| open.is_unknown()).count() as u64
+    }
+
+    fn unknown(&mut self, number: u64, open: &Open) -> Result<UnknownRequest, Damaged> {
+        let (
+            Head {
+                identity, since, ..
+            },
+            pending,
+        ) = self.pending(open)?;
+        let resumed = self.resumed(pending.attempt)?.ok_or(Damaged)?;
+        let is_parked = open.phase == Phase::Parked;
+        let note = resumed.note.filter(|_| is_parked);
+        Ok(UnknownRequest {
+            number,
+            identity,
+            endpoint: self.endpoint(open).to_owned(),
+            scope: ByteBuf::from(pending.scope),
+            since,
+            last_step: last_step(&resumed.steps),
+            reason: note.map(|note| String::from_utf8_lossy(&note).into_owned()),
+        })
+    }
+
+    fn resolve(
+        &mut self,
+        identity: &Identity,
+        settlement: &Settlement,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<Resolved, IdempotencyError> {
+        let Some((occupied, record)) = self.find(identity)? else {
+            return Ok(match self.overdue.get(identity) {
+                Some(record) => Resolved::Running {
+                    since: record.since,
+                },
+                None => Resolved::NotKnown,
+            });
+        };
+        let since = record.since;
+        let State::Pending(pending) = record.state else {
+            return Ok(Resolved::HasEnded { since });
+        };
+        let attempt = pending.attempt;
+        if self.running.contains_key(&attempt.0) {
+            return Ok(Resolved::Running { since });
+        }
+        let Some(resumed) = self.resumed(attempt)? else {
+            // It was begun by a version of the library that kept no cells, and by a heap that is gone.
+            return Ok(Resolved::NotKnown);
+        };
+        let ticket = resumed.ticket;
+        match settlement {
+            Settlement::Done(reply) => {
+                self.has_room_for_reply(reply.len(), now, policy)?;
+                self.close_request(attempt)?;
+                self.settle_record(&ticket.head, occupied, State::Done(reply))?;
+                self.end_in_lane(&ticket, now, policy)?;
+                let (partition, bytes) = (occupied.slot.partition, reply.len() as u64);
+                self.end_in_quota(&ticket, u64::MAX, partition, bytes, now, policy)?;
+            }
+            Settlement::NotExecuted => {
+                self.close_request(attempt)?;
+                self.release_record(occupied);
+                self.release_in_lane(&ticket, policy)?;
+            }
+        }
+        Ok(Resolved::Settled { since })
+    }
+
+    /// Whether a reply can be kept for which no room was set aside.
+    fn has_room_for_reply(
+        &self,
+        bytes: usize,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<(), IdempotencyError> {
+        if bytes > policy.max_reply_bytes as usize {
+            return Err(IdempotencyError::reply_too_long(
+                bytes,
+                policy.max_reply_bytes,
+            ));
+        }
+        let taken = self.bytes(self.reserved(policy)) + bytes as u64;
+        match taken <= policy.capacity_bytes && self.reserve_segments(policy, 0) {
+            true => Ok(()),
+            false => {
+                let oldest = self.first_expiry().unwrap_or(now).max(now);
+                let retry_after = oldest.plus(Duration::from_nanos(1));
+                Err(IdempotencyError::Full { retry_after })
+            }
+        }
+    }
+}
