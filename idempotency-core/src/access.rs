@@ -9,7 +9,7 @@ use crate::{
     identity::Identity,
     import::{self, ImportProblem, Past, Taken},
     sequence::{FreedLane, Sequence},
-    store::{Damaged, Store},
+    store::{Damaged, Resolved, Settlement, Store},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -56,6 +56,14 @@ pub trait AnyStore {
     /// [`Store::guaranteed_until`]
     fn guaranteed_until(&'static self, identity: &Identity) -> Result<Option<Timestamp>, Damaged>;
 
+    /// [`Store::resolve`]
+    fn resolve(
+        &'static self,
+        identity: &Identity,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<Resolved, IdempotencyError>;
+
     /// [`Store::begin_partitions`]
     fn begin_import(&'static self, now: Timestamp) -> Result<(), Damaged>;
 
@@ -83,6 +91,15 @@ impl<M: Memory> AnyStore for LocalKey<Store<M>> {
 
     fn guaranteed_until(&'static self, identity: &Identity) -> Result<Option<Timestamp>, Damaged> {
         self.with(|store| store.guaranteed_until(identity))
+    }
+
+    fn resolve(
+        &'static self,
+        identity: &Identity,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<Resolved, IdempotencyError> {
+        self.with(|store| store.resolve(identity, settlement, now))
     }
 
     fn begin_import(&'static self, now: Timestamp) -> Result<(), Damaged> {

@@ -37,6 +37,7 @@ pub mod store;
 mod table;
 mod time;
 
+pub use attempt::{Resolution, Unknown};
 pub use error::IdempotencyError;
 pub use eviction::install;
 #[doc = include_str!("idempotent.md")]

@@ -41,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) errors: Option<Errors>,
     pub(crate) on_replay: Option<Expr>,
+    pub(crate) on_unknown: Option<Expr>,
+    pub(crate) durable: bool,
     pub(crate) required: bool,
     pub(crate) anonymous: bool,
 }
@@ -112,6 +114,8 @@ impl Options {
             },
             errors: given.value("errors")?.map(errors).transpose()?,
             on_replay: given.value("on_replay")?.map(on_replay).transpose()?,
+            on_unknown: given.value("on_unknown")?.map(on_unknown).transpose()?,
+            durable: given.flag("durable")?,
             required: given.flag("required")?,
             anonymous: given.flag("anonymous")?,
         };
@@ -251,6 +255,8 @@ impl Given {
             "fingerprint",
             "errors",
             "on_replay",
+            "on_unknown",
+            "durable",
             "cycles",
             "required",
             "anonymous",
@@ -359,6 +365,16 @@ fn on_replay(value: Expr) -> Result<Expr, Error> {
         _ => Err(Error::new_spanned(
             value,
             "`on_replay` is a function that maps the first reply, or a closure: `on_replay = again`, `on_replay = |reply| …`",
+        )),
+    }
+}
+
+fn on_unknown(value: Expr) -> Result<Expr, Error> {
+    match value {
+        Expr::Path(_) | Expr::Closure(_) => Ok(value),
+        _ => Err(Error::new_spanned(
+            value,
+            "`on_unknown` is a function that gets the arguments and an `Unknown`, and returns a `Resolution`: `on_unknown = look_it_up`",
         )),
     }
 }

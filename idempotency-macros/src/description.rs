@@ -58,7 +58,9 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
     let (types, reply) = (&method.types, method.return_type());
     let method_name = method.exported_name();
     let name = options.name.as_ref().unwrap_or(&method_name);
-    let (required, anonymous) = (options.required, options.anonymous);
+    // Without a key there is nothing to go on with.
+    let required = options.required || options.durable;
+    let anonymous = options.anonymous;
     let errors = match options.errors {
         Some(Errors::Keep) => quote!(Keep),
         Some(Errors::Forget) => quote!(Forget),

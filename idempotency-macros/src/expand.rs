@@ -7,7 +7,7 @@
 //! of the user's takes the place of a pattern. Paths begin with `::` or come from the user.
 
 use crate::{
-    attribute::{Key, Options},
+    attribute::{Errors, Key, Options},
     description::{description, description_name, site},
     expression::{self, occurring},
     method::{Method, exports},
@@ -37,8 +37,10 @@ pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream
     if is_copy {
         return unexported.to_token_stream();
     }
-    let expanded =
-        Options::parse(options).and_then(|options| expand(&options, Method::parse(function)?));
+    let expanded = Options::parse(options).and_then(|options| {
+        let method = Method::parse(function, options.durable)?;
+        expand(&options, method)
+    });
     expanded.unwrap_or_else(|error| {
         let error = error.to_compile_error();
         quote!(#error #[allow(unused)] #unexported)
@@ -69,6 +71,17 @@ fn check(options: &Options, method: &Method) -> Result<(), Error> {
         return refuse(format!(
             "a method without arguments has nothing that tells one request from another: give it one, as in `fn {function}(request_id: String)`, and write `key = request_id`"
         ));
+    }
+    if let (Some(on_unknown), false) = (&options.on_unknown, method.is_async()) {
+        return Err(Error::new_spanned(
+            on_unknown,
+            "a sync method is executed as a whole or not at all, so its outcome is never unknown: remove `on_unknown`",
+        ));
+    }
+    if options.durable && options.errors == Some(Errors::Forget) {
+        return refuse(
+            "the `Err` of a durable method may come after its steps, so it is always kept: remove `errors = forget`".into(),
+        );
     }
     let arguments = method.arguments();
     for (option, word) in &options.words {
@@ -133,7 +146,7 @@ fn candid_signature(method: &Method, core: &TokenStream) -> TokenStream {
     }
     let name = method.exported_name();
     let docs = method.attributes("doc");
-    let mut signature = method.function.sig.clone();
+    let mut signature = method.client_signature();
     signature.ident = format_ident!("__idempotent_signature_{}", signature.ident.unraw());
     if method.update.decode_with.is_some() {
         signature.inputs = syn::parse_quote!(argument: ::std::vec::Vec<::core::primitive::u8>);
@@ -161,16 +174,64 @@ fn entry(options: &Options, method: &Method, core: &TokenStream) -> TokenStream 
     let arguments: Vec<Ident> = (0..method.types.len())
         .map(|index| format_ident!("__idempotent_argument_{index}", span = site()))
         .collect();
-    let (asyncness, call, awaited) = match method.is_async() {
-        true => (quote!(async), quote!(call_async), quote!(.await)),
-        false => (quote!(), quote!(call), quote!()),
-    };
-    quote_spanned! {site()=>
-        #[#update(name = #exported_name, manual_reply = true, hidden = true, #(#passed_on),*)]
-        #[allow(clippy::all, clippy::pedantic, unused_parens)]
-        #asyncness fn #entry() {
-            #core::#call(&#store, &#description.endpoint, |(#(#arguments,)*)| #function(#(#arguments),*)) #awaited
+    let on_unknown = on_unknown(options, method, &arguments, core);
+    let run = quote_spanned!(site()=> |(#(#arguments,)*)| #function(#(#arguments),*));
+    let method_entry = |asyncness: TokenStream, call: TokenStream| {
+        quote_spanned! {site()=>
+            #[#update(name = #exported_name, manual_reply = true, hidden = true, #(#passed_on),*)]
+            #[allow(clippy::all, clippy::pedantic, unused_parens)]
+            #asyncness fn #entry() {
+                #call
+            }
         }
+    };
+    if !method.is_async() {
+        let call = quote!(#core::call(&#store, &#description.endpoint, #run));
+        return method_entry(quote!(), call);
+    }
+    if !options.durable {
+        let call =
+            quote!(#core::call_async(&#store, &#description.endpoint, #run, #on_unknown).await);
+        return method_entry(quote!(async), call);
+    }
+    let asks = options.on_unknown.is_some();
+    let call = quote!(#core::call_durable(&#store, &#description.endpoint, #asks).await);
+    let called = method_entry(quote!(async), call);
+    let go_on = format_ident!("__idempotent_go_on_{}", function.unraw());
+    let name = options.name.as_ref().unwrap_or(&exported_name);
+    let go_on_name = format!("<idempotency> {name}");
+    // Guards have let the request in; here the canister calls itself.
+    let passed_on = passed_on
+        .iter()
+        .filter(|meta| !meta.path().is_ident("guard"));
+    quote_spanned! {site()=>
+        #called
+
+        #[#update(name = #go_on_name, manual_reply = true, hidden = true, #(#passed_on),*)]
+        #[allow(clippy::all, clippy::pedantic, unused_parens)]
+        async fn #go_on() {
+            let __idempotent_run =
+                |__idempotent_steps, (#(#arguments,)*)| #function(__idempotent_steps, #(#arguments),*);
+            #core::go_on(&#store, &#description.endpoint, __idempotent_run, #on_unknown).await
+        }
+    }
+}
+
+/// `on_unknown` as a function of the arguments' tuple.
+fn on_unknown(
+    options: &Options,
+    method: &Method,
+    arguments: &[Ident],
+    core: &TokenStream,
+) -> TokenStream {
+    let types = &method.types;
+    match &options.on_unknown {
+        None => quote!(#core::Nobody),
+        Some(on_unknown) => quote_spanned! {site()=>
+            #core::Asks(|(#(#arguments,)*): (#(#types,)*), __idempotent_unknown: #core::Unknown|
+                (#on_unknown)(#(#arguments,)* __idempotent_unknown)
+            )
+        },
     }
 }
 

@@ -4,8 +4,8 @@ use crate::expression::plain;
 use quote::ToTokens;
 use std::collections::BTreeSet;
 use syn::{
-    Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Meta, Pat, Path, ReturnType, Token,
-    Type, parse::Parser, punctuated::Punctuated, spanned::Spanned, visit::Visit,
+    Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Meta, Pat, Path, ReturnType,
+    Signature, Token, Type, parse::Parser, punctuated::Punctuated, spanned::Spanned, visit::Visit,
     visit_mut::VisitMut,
 };
 
@@ -16,6 +16,8 @@ pub(crate) struct Method {
     /// Argument patterns as they can stand in a pattern over references.
     pub(crate) patterns: Vec<Pat>,
     pub(crate) types: Vec<Type>,
+    /// Whether the first parameter is that of the steps, and no argument.
+    pub(crate) is_durable: bool,
 }
 
 pub(crate) struct Update {
@@ -30,7 +32,7 @@ pub(crate) struct Update {
 }
 
 impl Method {
-    pub(crate) fn parse(mut function: ItemFn) -> Result<Self, Error> {
+    pub(crate) fn parse(mut function: ItemFn, is_durable: bool) -> Result<Self, Error> {
         let update = take_update(&mut function)?;
         let signature = &function.sig;
         if !signature.generics.params.is_empty() {
@@ -39,8 +41,11 @@ impl Method {
                 "an exported method can't be generic: write the types out",
             ));
         }
+        if is_durable {
+            check_durable(signature)?;
+        }
         let (mut patterns, mut types) = (Vec::new(), Vec::new());
-        for argument in &signature.inputs {
+        for argument in signature.inputs.iter().skip(usize::from(is_durable)) {
             let FnArg::Typed(argument) = argument else {
                 return Err(Error::new(
                     argument.span(),
@@ -71,7 +76,16 @@ impl Method {
             update,
             patterns,
             types,
+            is_durable,
         })
+    }
+
+    /// The signature as clients know it.
+    pub(crate) fn client_signature(&self) -> Signature {
+        let mut signature = self.function.sig.clone();
+        let inputs = signature.inputs.into_iter();
+        signature.inputs = inputs.skip(usize::from(self.is_durable)).collect();
+        signature
     }
 
     pub(crate) fn is_async(&self) -> bool {
@@ -132,6 +146,33 @@ impl Method {
             .iter()
             .filter(|attribute| attribute.path().is_ident(name))
             .collect()
+    }
+}
+
+/// A durable method is async, and its first parameter is that of the steps.
+fn check_durable(signature: &Signature) -> Result<(), Error> {
+    if signature.asyncness.is_none() {
+        return Err(Error::new(
+            signature.ident.span(),
+            "a sync method is executed in one message, and needs no steps: remove `durable`, or make it `async`",
+        ));
+    }
+    let is_steps = |argument: &FnArg| match argument {
+        FnArg::Typed(argument) => match &*argument.ty {
+            Type::Path(path) => last(&path.path) == "Steps",
+            _ => false,
+        },
+        FnArg::Receiver(_) => false,
+    };
+    match signature.inputs.first() {
+        Some(first) if is_steps(first) => Ok(()),
+        first => Err(Error::new(
+            first.map_or_else(|| signature.ident.span(), Spanned::span),
+            format!(
+                "a durable method begins with its steps, which no client sends: write `async fn {}(steps: Steps, …)`",
+                signature.ident
+            ),
+        )),
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Wasm(&'static str);
 pub const LEDGER: Wasm = Wasm("ledger");
 /// The canister with an endpoint for each case the tests need.
 pub const TEST_CANISTER: Wasm = Wasm("test_canister");
+/// The canister with durable methods, and methods that `on_unknown` settles.
+pub const DURABLE_CANISTER: Wasm = Wasm("durable_canister");
 /// What the benchmarks measure.
 pub const BENCH_CANISTER: Wasm = Wasm("bench_canister");
 

@@ -17,7 +17,7 @@ use super::{
     begin::{Admitted, Begun, Kind, Refused, begin, damaged},
     endpoint::Endpoint,
     going_on::{attempt, drive},
-    resolution::{Resolution, Unknown},
+    resolution::OnUnknown,
     serve::{Answered, answer},
 };
 use crate::{
@@ -31,34 +31,28 @@ use crate::{
     store::{Attempt, Damaged, Lookup, Origin, State, Store},
 };
 use ic_stable_structures::Memory;
-use std::{
-    future::{Future, IntoFuture},
-    thread::LocalKey,
-};
+use std::{future::Future, thread::LocalKey};
 
-/// Serves a call of a durable method. `resolves` says whether it has `on_unknown`.
+/// Serves a call of a durable method. `asks` says whether it has `on_unknown`.
 pub fn call_durable<M: Memory, A, R>(
     store: &'static LocalKey<Store<M>>,
     endpoint: &'static Endpoint<A, R>,
-    resolves: bool,
+    asks: bool,
 ) -> impl Future<Output = ()> {
-    serve_durable(Canister, store, endpoint, resolves)
+    serve_durable(Canister, store, endpoint, asks)
 }
 
-/// Serves the canister's calls to itself that go on with a durable method. `resolve` is its `on_unknown`.
+/// Serves the canister's calls to itself that go on with a durable method.
 ///
 /// # Panics
 /// Traps if somebody else calls.
-pub fn go_on<M: Memory, A, R, F: Future<Output = R>, Q>(
+pub fn go_on<M: Memory, A, R, F: Future<Output = R>>(
     store: &'static LocalKey<Store<M>>,
     endpoint: &'static Endpoint<A, R>,
     run: impl FnOnce(Steps, A) -> F,
-    resolve: Option<impl FnOnce(A, Unknown) -> Q>,
-) -> impl Future<Output = ()>
-where
-    Q: IntoFuture<Output = Resolution<R>>,
-{
-    serve_going_on(Canister, store, endpoint, run, resolve)
+    on_unknown: impl OnUnknown<A, R>,
+) -> impl Future<Output = ()> {
+    serve_going_on(Canister, store, endpoint, run, on_unknown)
 }
 
 /// As [`call_durable`], on any runtime.
@@ -66,22 +60,20 @@ pub(super) async fn serve_durable<A, R>(
     runtime: impl Runtime,
     store: impl StoreAccess,
     endpoint: &Endpoint<A, R>,
-    resolves: bool,
+    asks: bool,
 ) {
-    let answered = answered_durable(&runtime, &store, endpoint, resolves).await;
+    let answered = answered_durable(&runtime, &store, endpoint, asks).await;
     answer(&runtime, answered);
 }
 
 /// As [`go_on`], on any runtime.
-pub(super) async fn serve_going_on<A, R, F: Future<Output = R>, Q>(
+pub(super) async fn serve_going_on<A, R, F: Future<Output = R>>(
     runtime: impl Runtime,
     store: impl StoreAccess,
     endpoint: &Endpoint<A, R>,
     run: impl FnOnce(Steps, A) -> F,
-    resolve: Option<impl FnOnce(A, Unknown) -> Q>,
-) where
-    Q: IntoFuture<Output = Resolution<R>>,
-{
+    on_unknown: impl OnUnknown<A, R>,
+) {
     if runtime.caller() != runtime.canister() {
         runtime.trap("NotForClients: this method is the canister's own, which goes on with cut-off requests by it");
     }
@@ -100,7 +92,7 @@ pub(super) async fn serve_going_on<A, R, F: Future<Output = R>, Q>(
                 endpoint,
                 (number, asks_first),
                 run,
-                resolve,
+                on_unknown,
             )
             .await
         }
@@ -113,7 +105,7 @@ async fn answered_durable<A, R>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,
     endpoint: &Endpoint<A, R>,
-    resolves: bool,
+    asks: bool,
 ) -> Answered {
     let (identity, message, is_first) = match begin(runtime, store, endpoint, Kind::Async) {
         Begun::Answer(answered) => return answered,
@@ -126,7 +118,7 @@ async fn answered_durable<A, R>(
                 Err(error) => return endpoint.refusal(error),
             }
         }
-        Begun::Refused(refused) => match again(runtime, store, &refused, resolves) {
+        Begun::Refused(refused) => match again(runtime, store, &refused, asks) {
             Ok(Some(message)) => (refused.identity, message, false),
             Ok(None) => return endpoint.refusal(refused.error),
             Err(it) => return Err(damaged(it)),
@@ -169,7 +161,7 @@ fn again<A>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,
     refused: &Refused<A>,
-    resolves: bool,
+    asks: bool,
 ) -> Result<Option<Message>, Damaged> {
     let (identity, now) = (&refused.identity, runtime.time());
     store.with(|store| match refused.error {
@@ -177,7 +169,7 @@ fn again<A>(
             Some(due) => Ok(store.go_on(due)?.map(Message::Attempt)),
             None => Ok(None),
         },
-        IdempotencyError::OutcomeUnknown { .. } if resolves => {
+        IdempotencyError::OutcomeUnknown { .. } if asks => {
             Ok(store.acquire_unknown(identity)?.map(Message::Resolve))
         }
         _ => Ok(None),

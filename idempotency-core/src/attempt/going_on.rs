@@ -3,7 +3,7 @@
 use super::{
     endpoint::Endpoint,
     guard::Guard,
-    resolution::{Resolution, Unknown},
+    resolution::{OnUnknown, Resolution, Unknown},
     watch::{watch, watch_exactly},
 };
 use crate::{
@@ -16,11 +16,7 @@ use crate::{
     time::Timestamp,
 };
 use candid::Principal;
-use std::{
-    future::{Future, IntoFuture},
-    pin::Pin,
-    rc::Rc,
-};
+use std::{future::Future, pin::Pin, rc::Rc};
 
 /// Has an attempt executed, in a call of its own, and waits until it has ended. If that call fails, so did the attempt.
 pub(super) async fn drive(
@@ -47,19 +43,16 @@ pub(super) async fn drive(
     is_over
 }
 
-/// Executes an attempt, if it was not taken over meanwhile. `asks_first`: whether its request was parked, and `resolve` is asked before
-/// anything else.
-pub(super) async fn attempt<A, R, F: Future<Output = R>, Q>(
+/// Executes an attempt, if it was not taken over meanwhile. `asks_first`: whether its request was parked, and `on_unknown` is asked
+/// before anything else.
+pub(super) async fn attempt<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,
     endpoint: &Endpoint<A, R>,
     (number, asks_first): (Attempt, bool),
     run: impl FnOnce(Steps, A) -> F,
-    resolve: Option<impl FnOnce(A, Unknown) -> Q>,
-) -> Result<(), Damaged>
-where
-    Q: IntoFuture<Output = Resolution<R>>,
-{
+    on_unknown: O,
+) -> Result<(), Damaged> {
     let Some(resumed) = store.with(|store| store.start(number))? else {
         return Ok(());
     };
@@ -98,9 +91,9 @@ where
             }
         },
     };
-    let Some(resolve) = resolve else {
+    if !O::ASKS {
         return guard.park(&reason);
-    };
+    }
     let args = match decoded() {
         Ok(args) => args,
         Err(reason) => return guard.park(&reason),
@@ -112,8 +105,7 @@ where
         steps: steps::recorded_steps(&steps),
         reason: Some(reason.clone()),
     };
-    let resolution = resolve(args, unknown).into_future();
-    match watch_exactly(runtime.clone(), number, resolution).await {
+    match watch_exactly(runtime.clone(), number, on_unknown.ask(args, unknown)).await {
         Resolution::Done(reply) => match endpoint.encoded(reply) {
             Ok((reply, _)) => guard.complete(&reply),
             Err(reason) => guard.park(&reason),

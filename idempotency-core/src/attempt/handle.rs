@@ -8,7 +8,9 @@ use crate::{
     access::AnyStore,
     error::IdempotencyError,
     identity::{Argument, Identity, Key, LaneKey, RequestKey, Scope},
+    runtime::{Canister, Runtime as _},
     sequence::FreedLane,
+    store::{Resolved, Settlement},
     time::Timestamp,
 };
 use candid::{Principal, utils::ArgumentEncoder};
@@ -140,6 +142,25 @@ impl<S, I> Handle<S, I> {
         let InScope { scope, caller } = self.scope.known();
         let identity = self.id.identity(self.name, &scope, &caller, request)?;
         Ok(self.store.guaranteed_until(&identity)?)
+    }
+
+    /// Settles a request whose outcome is unknown, as [`Store::resolve`](crate::Store::resolve) does: for an operator who has found out
+    /// what it did.
+    ///
+    /// # Errors
+    /// As [`guaranteed_until`](Self::guaranteed_until) and [`Store::resolve`](crate::Store::resolve).
+    pub fn resolve<Q: ?Sized>(
+        &self,
+        request: &Q,
+        settlement: &Settlement,
+    ) -> Result<Resolved, IdempotencyError>
+    where
+        S: KnownScope,
+        I: Identifies<Q>,
+    {
+        let InScope { scope, caller } = self.scope.known();
+        let identity = self.id.identity(self.name, &scope, &caller, request)?;
+        self.store.resolve(&identity, settlement, Canister.time())
     }
 
     fn lane_identity(&self) -> Result<Identity, IdempotencyError>

@@ -10,7 +10,7 @@ use crate::{
     access::StoreAccess, error::IdempotencyError, runtime::Runtime, steps::RecordedStep,
     time::Timestamp,
 };
-use std::future::{IntoFuture, Ready, ready};
+use std::future::{Future, IntoFuture, Ready, ready};
 
 /// What `on_unknown` has found out about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,43 @@ pub struct Unknown {
     pub reason: Option<String>,
 }
 
+/// `on_unknown`, or that there is none. Which it is, is known when the method is compiled: a method without it pays nothing.
+pub trait OnUnknown<A, R> {
+    /// Whether there is anybody to ask.
+    const ASKS: bool;
+
+    /// Asks what became of a request with these arguments.
+    fn ask(self, args: A, unknown: Unknown) -> impl Future<Output = Resolution<R>>;
+}
+
+/// There is no `on_unknown`.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl<A, R> OnUnknown<A, R> for Nobody {
+    const ASKS: bool = false;
+
+    async fn ask(self, _: A, _: Unknown) -> Resolution<R> {
+        Resolution::StillUnknown
+    }
+}
+
+/// `on_unknown = …`: a function that is sync or async.
+#[derive(Clone, Copy, Debug)]
+pub struct Asks<F>(pub F);
+
+impl<A, R, F, Q> OnUnknown<A, R> for Asks<F>
+where
+    F: FnOnce(A, Unknown) -> Q,
+    Q: IntoFuture<Output = Resolution<R>>,
+{
+    const ASKS: bool = true;
+
+    fn ask(self, args: A, unknown: Unknown) -> impl Future<Output = Resolution<R>> {
+        self.0(args, unknown).into_future()
+    }
+}
+
 /// What `on_unknown` leads to.
 pub(super) enum Settled<A, R: Runtime, S: StoreAccess> {
     Answer(Result<Vec<u8>, String>),
@@ -54,23 +91,20 @@ pub(super) enum Settled<A, R: Runtime, S: StoreAccess> {
 
 /// What becomes of a retry that is refused: if its outcome is unknown, `on_unknown` settles it. Meanwhile the request is in progress, and
 /// if `on_unknown` fails itself, it is unknown again.
-pub(super) async fn settle<A, R, N: Runtime, S: StoreAccess, Q>(
+pub(super) async fn settle<A, R, N: Runtime, S: StoreAccess>(
     runtime: &N,
     store: &S,
     endpoint: &Endpoint<A, R>,
     refused: Refused<A>,
-    resolve: Option<impl FnOnce(A, Unknown) -> Q>,
-) -> Settled<A, N, S>
-where
-    Q: IntoFuture<Output = Resolution<R>>,
-{
+    on_unknown: impl OnUnknown<A, R>,
+) -> Settled<A, N, S> {
     let Refused {
         args,
         identity,
         error,
         argument,
     } = refused;
-    let (Some(resolve), IdempotencyError::OutcomeUnknown { since }) = (resolve, &error) else {
+    let IdempotencyError::OutcomeUnknown { since } = &error else {
         return Settled::Answer(endpoint.refusal(error));
     };
     let acquired = store.with(|store| {
@@ -90,7 +124,7 @@ where
         steps: vec![],
         reason: None,
     };
-    let (resolution, _) = watch(runtime.clone(), resolve(args, unknown).into_future()).await;
+    let (resolution, _) = watch(runtime.clone(), on_unknown.ask(args, unknown)).await;
     match resolution {
         Resolution::Done(reply) => {
             let done = endpoint.encoded(reply).and_then(|(reply, _)| {

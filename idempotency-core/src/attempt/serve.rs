@@ -4,7 +4,7 @@ use super::{
     begin::{Admitted, Begun, Kind, begin, damaged},
     endpoint::{Endpoint, Errors},
     guard::Guard,
-    resolution::{Resolution, Settled, Unknown, settle},
+    resolution::{OnUnknown, Settled, settle},
     watch::watch,
 };
 use crate::{
@@ -15,10 +15,7 @@ use crate::{
     store::{Origin, Store},
 };
 use ic_stable_structures::Memory;
-use std::{
-    future::{Future, IntoFuture},
-    thread::LocalKey,
-};
+use std::{future::Future, thread::LocalKey};
 
 /// Serves a call of a sync method: everything it does commits in this message, or nothing.
 pub fn call<M: Memory, A, R>(
@@ -29,17 +26,14 @@ pub fn call<M: Memory, A, R>(
     serve(&Canister, &store, endpoint, run);
 }
 
-/// Serves a call of an async method: pending from its first await on. `resolve` is its `on_unknown`.
-pub fn call_async<M: Memory, A, R, F: Future<Output = R>, Q>(
+/// Serves a call of an async method: pending from its first await on.
+pub fn call_async<M: Memory, A, R, F: Future<Output = R>>(
     store: &'static LocalKey<Store<M>>,
     endpoint: &'static Endpoint<A, R>,
     run: impl FnOnce(A) -> F,
-    resolve: Option<impl FnOnce(A, Unknown) -> Q>,
-) -> impl Future<Output = ()>
-where
-    Q: IntoFuture<Output = Resolution<R>>,
-{
-    serve_async(Canister, store, endpoint, run, resolve)
+    on_unknown: impl OnUnknown<A, R>,
+) -> impl Future<Output = ()> {
+    serve_async(Canister, store, endpoint, run, on_unknown)
 }
 
 /// As [`call`], on any runtime.
@@ -53,16 +47,14 @@ pub(super) fn serve<A, R>(
 }
 
 /// As [`call_async`], on any runtime.
-pub(super) async fn serve_async<A, R, F: Future<Output = R>, Q>(
+pub(super) async fn serve_async<A, R, F: Future<Output = R>>(
     runtime: impl Runtime,
     store: impl StoreAccess,
     endpoint: &Endpoint<A, R>,
     run: impl FnOnce(A) -> F,
-    resolve: Option<impl FnOnce(A, Unknown) -> Q>,
-) where
-    Q: IntoFuture<Output = Resolution<R>>,
-{
-    let answered = answered_async(&runtime, store, endpoint, run, resolve).await;
+    on_unknown: impl OnUnknown<A, R>,
+) {
+    let answered = answered_async(&runtime, store, endpoint, run, on_unknown).await;
     answer(&runtime, answered);
 }
 
@@ -96,16 +88,13 @@ fn answered<A, R>(
     Ok(reply)
 }
 
-async fn answered_async<A, R, F: Future<Output = R>, Q>(
+async fn answered_async<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
     runtime: &impl Runtime,
     store: impl StoreAccess,
     endpoint: &Endpoint<A, R>,
     run: impl FnOnce(A) -> F,
-    resolve: Option<impl FnOnce(A, Unknown) -> Q>,
-) -> Answered
-where
-    Q: IntoFuture<Output = Resolution<R>>,
-{
+    on_unknown: O,
+) -> Answered {
     let (args, guard) = match begin(runtime, &store, endpoint, Kind::Async) {
         Begun::Answer(answered) => return answered,
         Begun::Unrecorded(args) => {
@@ -129,8 +118,9 @@ where
             eviction::schedule(runtime, &store, since);
             (args, guard)
         }
+        Begun::Refused(refused) if !O::ASKS => return endpoint.refusal(refused.error),
         Begun::Refused(refused) => {
-            match settle(runtime, &store, endpoint, refused, resolve).await {
+            match settle(runtime, &store, endpoint, refused, on_unknown).await {
                 Settled::Answer(answered) => return answered,
                 Settled::NotExecuted(args, guard) => (args, guard),
             }

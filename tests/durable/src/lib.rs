@@ -1,0 +1,67 @@
+//! Durable methods that do what a test plans, and methods that `on_unknown` settles. Another canister with this module, or this one, is the
+//! callee: it counts effects by their names.
+#![allow(clippy::missing_docs_in_private_items, missing_docs)]
+
+mod state;
+mod unknown;
+mod work;
+
+use candid::Principal;
+use idempotency_core::{Stats, store::UnknownRequest};
+use serde_bytes::ByteBuf;
+use state::{DURABLE, EFFECTS, callee, effect, set};
+use std::collections::BTreeMap;
+
+/// The callee of steps, and how often steps that trap still do.
+#[ic_cdk::init]
+fn init() {
+    idempotency_core::install(&DURABLE);
+}
+
+#[ic_cdk::post_upgrade]
+fn post_upgrade() {
+    idempotency_core::install(&DURABLE);
+}
+
+/// Who is called, and how many more times what traps is to trap.
+#[ic_cdk::update]
+fn configure(callee: Principal, traps: u64) {
+    set(callee, traps);
+}
+
+/// Counts an effect, each time.
+#[ic_cdk::update]
+fn bump(name: String) -> u64 {
+    effect(&name)
+}
+
+/// Counts an effect once for each key.
+#[idempotency_core::idempotent(store = DURABLE, key = key)]
+#[ic_cdk::update]
+fn bump_once(key: ByteBuf, name: String) -> u64 {
+    effect(&name)
+}
+
+/// How often an effect was counted.
+#[ic_cdk::query]
+fn effects() -> BTreeMap<String, u64> {
+    EFFECTS.with_borrow(|effects| effects.iter().map(|it| it.into_pair()).collect())
+}
+
+#[ic_cdk::query]
+fn stats() -> Stats {
+    DURABLE.with(idempotency_core::Store::stats)
+}
+
+/// What an operator sees.
+#[ic_cdk::query]
+fn unknown(after: u64, most: u64) -> Vec<UnknownRequest> {
+    let unknown = DURABLE.with(|store| store.unknown(after, most as usize));
+    unknown.expect("the store is sound")
+}
+
+/// Who is called.
+#[ic_cdk::query]
+fn configured_callee() -> Principal {
+    callee()
+}

@@ -1,0 +1,66 @@
+//! What survives upgrades.
+
+use candid::Principal;
+use ic_stable_structures::{
+    DefaultMemoryImpl, StableBTreeMap, StableCell,
+    memory_manager::{MemoryId, MemoryManager, VirtualMemory},
+};
+use idempotency_core::{Policy, Store};
+use std::{cell::RefCell, time::Duration};
+
+type Memory = VirtualMemory<DefaultMemoryImpl>;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+thread_local! {
+    static MEMORIES: RefCell<MemoryManager<DefaultMemoryImpl>> =
+        RefCell::new(MemoryManager::init(DefaultMemoryImpl::default()));
+
+    pub(crate) static DURABLE: Store<Memory> =
+        Store::new(memory(0), Policy::new().window(HOUR).capacity(10_000));
+
+    pub(crate) static EFFECTS: RefCell<StableBTreeMap<String, u64, Memory>> =
+        RefCell::new(StableBTreeMap::init(memory(1)));
+
+    /// The callee's principal.
+    static CALLEE: RefCell<StableCell<Vec<u8>, Memory>> =
+        RefCell::new(StableCell::init(memory(2), vec![]));
+
+    /// How many more times what traps is to trap: on the heap, so that a trap does not count.
+    static TRAPS: RefCell<StableCell<u64, Memory>> = RefCell::new(StableCell::init(memory(3), 0));
+}
+
+fn memory(id: u8) -> Memory {
+    MEMORIES.with_borrow(|memories| memories.get(MemoryId::new(id)))
+}
+
+/// Counts an effect; how often it was counted.
+pub(crate) fn effect(name: &str) -> u64 {
+    EFFECTS.with_borrow_mut(|effects| {
+        let count = effects.get(&name.to_owned()).unwrap_or(0) + 1;
+        effects.insert(name.to_owned(), count);
+        count
+    })
+}
+
+/// How often an effect was counted.
+pub(crate) fn effects_of(name: &str) -> u64 {
+    EFFECTS.with_borrow(|effects| effects.get(&name.to_owned()).unwrap_or(0))
+}
+
+pub(crate) fn set(callee: Principal, traps: u64) {
+    CALLEE.with_borrow_mut(|cell| drop(cell.set(callee.as_slice().to_vec())));
+    TRAPS.with_borrow_mut(|cell| drop(cell.set(traps)));
+}
+
+pub(crate) fn callee() -> Principal {
+    CALLEE.with_borrow(|cell| match cell.get().as_slice() {
+        [] => ic_cdk::api::canister_self(),
+        bytes => Principal::from_slice(bytes),
+    })
+}
+
+/// Whether what traps is to trap.
+pub(crate) fn traps() -> bool {
+    TRAPS.with_borrow(|cell| *cell.get() > 0)
+}
