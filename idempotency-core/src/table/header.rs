@@ -41,9 +41,10 @@ const MAGIC: &[u8; 7] = b"IDMPTCY";
 const VERSION: u8 = 3;
 const BYTES: usize = 76;
 const INCARNATION_AT: u64 = 8;
-const FEATURES_AT: u64 = 80;
-/// Features that this version knows, and that every memory has which it has opened: to be ignored by others, and to be refused.
-const FEATURES: [u64; 2] = [0, 1];
+/// Of those that must be refused.
+const FEATURES_AT: u64 = 88;
+/// The features that others must refuse, and that this version knows: every memory has them that it has opened.
+const FEATURES: u64 = 1;
 
 /// Words that the layer above has in the header.
 pub(crate) const WORDS: usize = 4;
@@ -109,10 +110,10 @@ impl Header {
 
     /// The header of a memory that has today's layout.
     pub(super) fn read(memory: &impl Memory) -> Result<Self, OpenError> {
-        let mut features = [0; 16];
+        let mut features = [0; 8];
         memory.read(FEATURES_AT, &mut features);
-        let [_, found] = words(&mut features.as_slice());
-        if found & !FEATURES[1] != 0 {
+        let found = u64::from_le_bytes(features);
+        if found & !FEATURES != 0 {
             return Err(OpenError::UnknownFeatures { found });
         }
         let mut bytes = [0; BYTES];
@@ -175,11 +176,9 @@ impl Header {
         memory.write(0, &bytes);
     }
 
-    /// Writes which features a memory has.
+    /// Writes which features a memory has that must be refused. The others stay as they are.
     pub(super) fn write_features(memory: &impl Memory) {
-        let [ignored, refused] = FEATURES.map(u64::to_le_bytes);
-        memory.write(FEATURES_AT, &ignored);
-        memory.write(FEATURES_AT + 8, &refused);
+        memory.write(FEATURES_AT, &FEATURES.to_le_bytes());
     }
 }
 

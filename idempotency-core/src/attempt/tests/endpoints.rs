@@ -1,6 +1,6 @@
 //! The methods of the canister that the tests cut off. What one does is said by its argument.
 
-use super::{ic::TestStore, native::Native};
+use super::{ic::TestStore, native::Native, unresolved};
 use crate::{
     attempt::{
         codec,
@@ -80,7 +80,8 @@ pub(super) fn call(ic: &Native, store: &TestStore) {
 pub(super) async fn call_async(ic: Native, store: TestStore, is_kept: bool) {
     let endpoint = if is_kept { &KEEP } else { &FORGET };
     let its = ic.clone();
-    serve_async(ic, store, endpoint, |(key, plan)| work(its, key, plan)).await;
+    let run = |(key, plan)| work(its, key, plan);
+    serve_async(ic, store, endpoint, run, unresolved()).await;
 }
 
 async fn work(ic: Native, key: u64, plan: Plan) -> Answer {

@@ -3,7 +3,7 @@
 use super::{
     WINDOW,
     native::{Message, Native, Stage},
-    user,
+    unresolved, user,
 };
 use crate::{
     Policy, Store, Timestamp,
@@ -175,7 +175,8 @@ fn a_lane_that_waits_is_freed_when_nothing_runs_any_more() {
     let ic = first_message(attribute, user(1), (0,));
     {
         let endpoint = &attribute.endpoint;
-        let call = serve_async(ic, &STORE, endpoint, |(number,)| wait_in_order(number));
+        let run = |(number,)| wait_in_order(number);
+        let call = serve_async(ic, &STORE, endpoint, run, unresolved());
         let call = pin!(call);
         let poll = call.poll(&mut Context::from_waker(Waker::noop()));
         assert!(poll.is_pending());

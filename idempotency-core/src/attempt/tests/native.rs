@@ -193,6 +193,9 @@ impl Runtime for Native {
     }
 
     #[cfg(feature = "timers")]
+    fn notify(&self, _: Outgoing) {}
+
+    #[cfg(feature = "timers")]
     fn after(&self, delay: Duration, task: impl FnOnce() + 'static) {
         let due = self.0.now.get() + delay.as_nanos() as u64;
         self.0.timers.borrow_mut().push((due, Box::new(task)));

@@ -10,7 +10,7 @@ use crate::{
     error::IdempotencyError,
     identity::{Argument, Compared, Fingerprinted, Identity, LazyFingerprint, Scope},
     policy::Policy,
-    store::{Damaged, OpenError, Store},
+    store::{Damaged, OpenError, Origin, Store},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -237,11 +237,11 @@ fn features_that_are_not_known_are_ignored_or_refused_as_they_say() {
         admission::admit(&store, &request(1, 0, None), now),
         Decision::Replay(_)
     ));
-    memory.write(88, &[0, 4]);
+    memory.write(88, &[1, 4]);
     let refused = open().unwrap_err();
-    assert_eq!(refused, OpenError::UnknownFeatures { found: 1 << 10 });
+    assert_eq!(refused, OpenError::UnknownFeatures { found: 1 << 10 | 1 });
     // The later version is deployed again: nothing was lost.
-    memory.write(88, &[0, 0]);
+    memory.write(88, &[1, 0]);
     let mut features = [0; 8];
     memory.read(80, &mut features);
     assert_eq!(features, [0xFF; 8]);

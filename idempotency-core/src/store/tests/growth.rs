@@ -12,7 +12,7 @@ use crate::{
     identity::Identity,
     policy::Policy,
     sequence::{MOST_IN_FLIGHT, Sequence},
-    store::{OpenError, Store},
+    store::{OpenError, Origin, Store},
     time::Timestamp,
 };
 use ic_stable_structures::{
@@ -85,7 +85,7 @@ fn a_preallocated_store_never_grows_and_holds_all_that_its_policy_says() {
         }
         // Nor where its policy says more than it has taken.
         let inner = store.inner.borrow();
-        assert!(!inner.reserve_segments(&policy.max_reply_bytes(16 << 20)));
+        assert!(!inner.reserve_segments(&policy.max_reply_bytes(16 << 20), 0));
         assert_eq!(memory.size(), pages);
     }
 }

@@ -21,7 +21,11 @@ mod running;
 
 use super::Store;
 use crate::{
-    self as library, admission::Ticket, identity::Identity, store::Attempt, time::Timestamp,
+    self as library,
+    admission::Ticket,
+    identity::Identity,
+    store::{Attempt, Origin},
+    time::Timestamp,
 };
 use harness::{Attempts, End, Reply, TestMemory};
 use proptest::prelude::*;

@@ -148,6 +148,7 @@ impl Model {
             oldest_expiry: (self.partitions.first())
                 .map(|partition| Timestamp::from_nanos(partition.until)),
             counters: 0,
+            unknown: self.unknown(),
             incarnation: self.incarnation,
         }
     }
@@ -170,6 +171,15 @@ impl Model {
     fn running(&self) -> u64 {
         let running = self.records().filter(|record| self.is_running(record));
         running.count() as u64
+    }
+
+    fn unknown(&self) -> u64 {
+        let is_unknown = |record: &&Record| match record.state {
+            State::Running(..) => !self.is_running(record),
+            State::Interrupted => true,
+            State::Done(_) | State::Dropped => false,
+        };
+        self.records().filter(is_unknown).count() as u64
     }
 
     /// Bytes charged, but for those of replies to come.
@@ -343,8 +353,9 @@ impl Model {
 
     /// Ends attempt `number` if it still owns a record.
     fn end(&mut self, number: usize, state: Option<State>) -> bool {
-        let owned =
-            |record: &Record| matches!(record.state, State::Running(_, owner) if owner == number);
+        let incarnation = self.incarnation;
+        // What an earlier heap began was cut off.
+        let owned = |record: &Record| matches!(record.state, State::Running(heap, owner) if owner == number && heap == incarnation);
         for partition in &mut self.partitions {
             let Some(index) = partition.records.iter().position(owned) else {
                 continue;

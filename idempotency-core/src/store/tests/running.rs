@@ -10,7 +10,7 @@ use crate::{
     error::IdempotencyError,
     identity::{Identity, Scope},
     policy::Policy,
-    store::{Attempt, Store},
+    store::{Attempt, Origin, Store},
     time::Timestamp,
 };
 use candid::Principal;

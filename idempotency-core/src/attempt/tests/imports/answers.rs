@@ -225,9 +225,9 @@ fn a_retry_while_the_import_is_not_complete_is_the_duplicate_that_it_was() {
 fn a_call_whose_reply_the_store_has_dropped_is_known() {
     let attribute = &__idempotent_attribute_of_report;
     let ic = message(attribute, (5,), NOW);
-    let call = pin!(serve_async(ic, &SHARED, &attribute.endpoint, |(id,)| {
-        report(id)
-    }));
+    let run = |(id,)| report(id);
+    let call = serve_async(ic, &SHARED, &attribute.endpoint, run, unresolved());
+    let call = pin!(call);
     let poll = call.poll(&mut Context::from_waker(Waker::noop()));
     assert!(poll.is_ready());
     let call = |id, reply: &str| Executed {

@@ -6,7 +6,7 @@ mod refusals;
 use super::{
     WINDOW,
     native::{Message, Native, Stage},
-    user,
+    unresolved, user,
 };
 use crate::{
     Policy, Store, Timestamp,

@@ -61,7 +61,8 @@ fn what_has_not_ended_here_stops_the_import() {
     let not_ended = ImportProblem::NotEnded { since: at(NOW) };
     {
         let ic = message(attribute, (5,), NOW);
-        let running = serve_async(ic, &STORE, &attribute.endpoint, |(id,)| wait(id));
+        let run = |(id,)| wait(id);
+        let running = serve_async(ic, &STORE, &attribute.endpoint, run, unresolved());
         let running = pin!(running);
         let poll = running.poll(&mut Context::from_waker(Waker::noop()));
         assert!(poll.is_pending());

@@ -9,7 +9,7 @@ use crate::{
     admission::{self, Decision, Ticket},
     error::IdempotencyError,
     sequence::{FreedLane, Sequence},
-    store::{Attempt, OpenError, Stats, Store, tests::harness::TestMemory},
+    store::{Attempt, OpenError, Origin, Stats, Store, tests::harness::TestMemory},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;

@@ -7,7 +7,7 @@ use crate::{
     identity::{Fingerprint, Identity, Scope},
     policy::Policy,
     store::{
-        Attempt, Store,
+        Attempt, Origin, Store,
         tests::{harness::TestMemory, hashed},
     },
     time::Timestamp,
