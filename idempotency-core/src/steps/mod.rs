@@ -31,3 +31,6 @@ pub(crate) use recorded::{last_step, recorded_steps};
 pub(crate) use run::{Ended, run};
 pub use sleep::Sleep;
 pub use step::Step;
+
+#[cfg(test)]
+mod tests;
