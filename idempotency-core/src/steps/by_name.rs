@@ -40,9 +40,7 @@ impl ByName {
             Some(then) => log.journal().has_room(&[frozen, then]),
             None => log.journal().has_room(&[frozen]),
         };
-        if !name.is_valid() {
-            log.park(reason::length(bytes));
-        } else if !has_room {
+        if !has_room {
             log.park(reason::no_room(&reason::created_at(bytes)));
         }
         if !log.is_parked() {
@@ -66,9 +64,7 @@ impl ByName {
     /// Settles whether the code is of a version, which is recorded if it is.
     pub(super) fn decide(&self, log: &Log, name: &StepName, is_it: bool) {
         let bytes = name.as_bytes();
-        if !name.is_valid() {
-            log.park(reason::length(bytes));
-        } else if is_it {
+        if is_it {
             log.append(|entry| entry::put_version(entry, bytes));
         }
         self.versions.borrow_mut().push((bytes.into(), is_it));

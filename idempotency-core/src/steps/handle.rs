@@ -36,6 +36,16 @@ pub struct Steps {
 }
 
 impl Steps {
+    /// A name of the method's. If it can't be recorded, the request is parked.
+    fn named(&self, name: impl Into<StepName>) -> StepName {
+        let name = name.into();
+        if !name.is_valid() {
+            let reason = reason::length(name.as_bytes());
+            self.progress.log.park(reason);
+        }
+        name
+    }
+
     /// A step: `action` runs, and its result is in stable memory before the next line of the method. A later attempt gets
     /// the recorded result and does not run `action` again.
     ///
@@ -50,7 +60,7 @@ impl Steps {
         A: FnOnce() -> F,
         F: Future<Output: Serialize + DeserializeOwned>,
     {
-        Step::new(Rc::clone(&self.progress), name.into(), action)
+        Step::new(Rc::clone(&self.progress), self.named(name), action)
     }
 
     /// 32 bytes for the step's callee to know it by, such as the memo of a transfer or a key of an idempotent method: the same
@@ -62,7 +72,7 @@ impl Steps {
     /// The time at which this was first asked for with this name, in whichever attempt: the `created_at_time` of a transfer, say,
     /// which a ledger wants to be the same in each repetition.
     pub fn created_at(&self, name: impl Into<StepName>) -> Timestamp {
-        self.progress.frozen(&name.into())
+        self.progress.frozen(&self.named(name))
     }
 
     /// The time, as it was when the code first came here.
@@ -129,7 +139,7 @@ impl Steps {
     /// }
     /// ```
     pub fn version(&self, name: impl Into<StepName>) -> bool {
-        self.progress.version(&name.into())
+        self.progress.version(&self.named(name))
     }
 
     /// Registers what undoes the step `name`. When the method returns an `Err`, all that is registered runs before the

@@ -78,6 +78,7 @@ fn poll<T, R>(
     context: &mut Context<'_>,
 ) -> Poll<Result<T, Ended<R>>> {
     let under_way = &progress.under_way;
+    under_way.is_polled_with(context.waker());
     loop {
         under_way.wake_due(progress.now());
         if let Poll::Ready(result) = progress.in_body(|| future.as_mut().poll(context)) {

@@ -13,6 +13,8 @@ pub(super) struct UnderWay {
     in_flight: Cell<u32>,
     waiting: RefCell<Vec<Waiting>>,
     has_woken: Cell<bool>,
+    /// The attempt's own.
+    waker: RefCell<Option<Waker>>,
 }
 
 struct Waiting {
@@ -73,6 +75,14 @@ impl UnderWay {
         self.wake(|waiting| waiting.until.is_some_and(|until| until <= now));
     }
 
+    /// The attempt is polled with this waker, and needs not be woken by what it does itself.
+    pub(super) fn is_polled_with(&self, waker: &Waker) {
+        let mut own = self.waker.borrow_mut();
+        if !own.as_ref().is_some_and(|own| own.will_wake(waker)) {
+            *own = Some(waker.clone());
+        }
+    }
+
     /// Whether somebody was woken since this was last asked.
     pub(super) fn take_has_woken(&self) -> bool {
         self.has_woken.take()
@@ -82,9 +92,15 @@ impl UnderWay {
         let woken: Vec<_> = (self.waiting.borrow_mut())
             .extract_if(.., |it| is_due(it))
             .collect();
+        let own = self.waker.borrow().clone();
         for waiting in woken {
             self.has_woken.set(true);
-            waiting.waker.wake();
+            if !own
+                .as_ref()
+                .is_some_and(|own| own.will_wake(&waiting.waker))
+            {
+                waiting.waker.wake();
+            }
         }
     }
 }
