@@ -19,6 +19,8 @@ pub struct Wasm(&'static str);
 pub const LEDGER: Wasm = Wasm("ledger");
 /// The canister with an endpoint for each case the tests need.
 pub const TEST_CANISTER: Wasm = Wasm("test_canister");
+/// The canister that makes safe calls.
+pub const CALLER: Wasm = Wasm("caller");
 /// What the benchmarks measure.
 pub const BENCH_CANISTER: Wasm = Wasm("bench_canister");
 

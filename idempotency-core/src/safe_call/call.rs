@@ -120,7 +120,8 @@ impl<T: CandidType + DeserializeOwned> SafeCall<Endpoint<T>> {
     /// A repeat is sent only where it is executed within the window, counted from the first attempt: so much earlier as an attempt
     /// may take, and a minute for the difference of two clocks. Never give more than the callee has.
     ///
-    /// An unbounded-wait call has no deadline. This takes for granted that it is executed within 5 minutes, if at all.
+    /// An unbounded-wait call has no deadline. This takes for granted that it is executed within 5 minutes, if at all, so with a
+    /// window of 6 minutes or less none in doubt is repeated.
     pub fn window(mut self, window: Duration) -> Self {
         self.callee.window = window;
         self

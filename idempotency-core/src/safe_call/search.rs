@@ -235,35 +235,35 @@ impl<X: Transport> Blocks<'_, X> {
 }
 
 #[derive(CandidType, Clone, Debug, Deserialize)]
-struct GetBlocksArgs {
-    start: Nat,
-    length: Nat,
+pub(super) struct GetBlocksArgs {
+    pub(super) start: Nat,
+    pub(super) length: Nat,
 }
 
 #[derive(CandidType, Debug, Deserialize)]
-struct GetBlocksResult {
-    log_length: Nat,
-    blocks: Vec<Block>,
-    archived_blocks: Vec<ArchivedBlocks>,
+pub(super) struct GetBlocksResult {
+    pub(super) log_length: Nat,
+    pub(super) blocks: Vec<Block>,
+    pub(super) archived_blocks: Vec<ArchivedBlocks>,
 }
 
 #[derive(CandidType, Debug, Deserialize)]
-struct Block {
-    id: Nat,
-    block: Value,
+pub(super) struct Block {
+    pub(super) id: Nat,
+    pub(super) block: Value,
 }
 
 #[derive(CandidType, Debug, Deserialize)]
-struct ArchivedBlocks {
-    args: Vec<GetBlocksArgs>,
-    callback: GetBlocks,
+pub(super) struct ArchivedBlocks {
+    pub(super) args: Vec<GetBlocksArgs>,
+    pub(super) callback: GetBlocks,
 }
 
-define_function!(GetBlocks : (Vec<GetBlocksArgs>) -> (GetBlocksResult) query);
+define_function!(pub(super) GetBlocks : (Vec<GetBlocksArgs>) -> (GetBlocksResult) query);
 
 /// ICRC-3's `Value`.
 #[derive(CandidType, Clone, Debug, Deserialize)]
-enum Value {
+pub(super) enum Value {
     Blob(ByteBuf),
     Text(String),
     Nat(Nat),
