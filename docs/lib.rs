@@ -19,6 +19,7 @@ pages! {
     errors: "errors.md"
     getting_started: "getting-started.md"
     policy: "policy.md"
+    safe_calls: "safe-calls.md"
     sequence_numbers: "sequence-numbers.md"
     testing: "testing.md"
     upgrades: "upgrades.md"

@@ -23,12 +23,12 @@
 
 use crate::{table::Damaged, time::Timestamp};
 use candid::CandidType;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Why this call did not run the method. It has changed nothing in the canister. Times are in nanoseconds since the UNIX
 /// epoch; the numbers in parentheses are the HTTP status codes with the same meaning.
-#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(CandidType, Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdempotencyError {
     /// The method requires a request key, and the request has none (400). Send a key.

@@ -16,6 +16,7 @@
 //! | stable memory: rows, partitions, the index, the layout and its versions | `table` |
 //! | forgetting what has expired, by timer and with new requests | [`eviction`] |
 //! | what a client is told | [`error`](mod@error) |
+//! | calls to other canisters that end in what is known | [`safe_call`] |
 //!
 //! Everything but `runtime` is plain Rust over [`ic_stable_structures::Memory`] and takes the time as an argument.
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ mod policy;
 mod quota;
 mod recovery;
 mod runtime;
+pub mod safe_call;
 pub mod sequence;
 pub mod steps;
 pub mod store;
@@ -44,6 +46,7 @@ pub use eviction::install;
 pub use idempotency_macros::idempotent;
 pub use identity::{Key, KeyWriter};
 pub use policy::Policy;
+pub use safe_call::SafeCall;
 pub use steps::Steps;
 pub use store::{Damaged, OpenError, Stats, Store};
 pub use time::Timestamp;

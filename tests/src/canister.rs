@@ -21,6 +21,8 @@ pub const LEDGER: Wasm = Wasm("ledger");
 pub const TEST_CANISTER: Wasm = Wasm("test_canister");
 /// The canister with durable methods, and methods that `on_unknown` settles.
 pub const DURABLE_CANISTER: Wasm = Wasm("durable_canister");
+/// The canister that makes safe calls.
+pub const CALLER: Wasm = Wasm("caller");
 /// What the benchmarks measure.
 pub const BENCH_CANISTER: Wasm = Wasm("bench_canister");
 

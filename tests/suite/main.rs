@@ -21,6 +21,7 @@ mod payer;
 mod project;
 mod replies;
 mod room;
+mod safe_calls;
 mod sequences;
 mod sequences_in_flight;
 mod sequences_over_time;

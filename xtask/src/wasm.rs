@@ -14,10 +14,11 @@ pub(crate) type Package = (&'static str, &'static str);
 const LEDGER: Package = ("example-ledger", "ledger");
 
 /// What the tests and the demo run.
-pub(crate) const PACKAGES: [Package; 3] = [
+pub(crate) const PACKAGES: [Package; 4] = [
     LEDGER,
     ("test-canister", "test_canister"),
     ("durable-canister", "durable_canister"),
+    ("caller-canister", "caller"),
 ];
 
 /// What the benchmarks run.
