@@ -43,6 +43,11 @@ pub(crate) enum Refusal {
     SequenceGap { expected: u64 },
     CyclesRequired { cycles: u64 },
     StoreDamaged,
+    Other {
+        code: u32,
+        message: String,
+        retry_after: Option<u64>,
+    },
 }
 
 #[derive(CandidType, Clone, Copy, Debug, Deserialize, PartialEq)]

@@ -26,4 +26,5 @@ mod sequences;
 mod sequences_in_flight;
 mod sequences_over_time;
 mod takeover;
+mod unknown;
 mod upgrade;
