@@ -1,6 +1,6 @@
 //! Durable methods: what was accepted ends by itself, in the outcome that it would have had without the fault.
 
-use candid::{CandidType, Principal, encode_args};
+use candid::CandidType;
 use integration_tests::{Canister, DURABLE_CANISTER, Faults, replica, user};
 use local_replica::faults::{AnswerFault, Fault, MessageFault, Plan, Schedule};
 use pocket_ic::PocketIc;
