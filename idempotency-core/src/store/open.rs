@@ -39,6 +39,8 @@ pub(crate) const MOST_TRIES: u8 = 10;
 /// Room for the reason for which a request is parked is kept in each journal.
 pub(super) const NOTE_BYTES: u64 = 1_280;
 
+const BEGUN_ANEW: &[u8] = b"it began anew, as on_unknown said that it had done nothing";
+
 const TOO_MANY_TRIES: &[u8] =
     b"10 attempts in a row ended without an entry in the journal: they trapped";
 
@@ -482,7 +484,7 @@ impl<M: Memory> Contents<M> {
             for (class, entry) in origin {
                 contents.append_entry(open, *class, entry)?;
             }
-            Ok(())
+            contents.append_entry(open, Class::Note, BEGUN_ANEW)
         })
     }
 

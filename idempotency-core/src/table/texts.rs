@@ -35,7 +35,9 @@ impl Texts {
             }
             let mut text = vec![0; length];
             segments.memory.read(at + 2, &mut text);
-            texts.texts.push(String::from_utf8(text).map_err(|_| Damaged)?);
+            texts
+                .texts
+                .push(String::from_utf8(text).map_err(|_| Damaged)?);
         }
         Ok(texts)
     }
