@@ -17,6 +17,7 @@ use std::{
 };
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
+type BoxedVerify = Box<dyn FnOnce(Key32) -> Boxed<Verified<()>>>;
 
 /// What undoes a step, and how it goes on when it is cut off.
 struct Undo {
@@ -29,7 +30,7 @@ struct Undo {
 enum Policy {
     Once(Once),
     Repeatable(Repeatable),
-    Verify(Verify<Box<dyn FnOnce(Key32) -> Boxed<Verified<()>>>>),
+    Verify(Verify<BoxedVerify>),
 }
 
 impl WhenUnknown<()> for Policy {
@@ -124,8 +125,7 @@ impl Compensation<'_> {
         self,
         verify: impl FnOnce(Key32) -> W + 'static,
     ) {
-        let verify: Box<dyn FnOnce(Key32) -> Boxed<Verified<()>>> =
-            Box::new(|key| Box::pin(verify(key)));
+        let verify: BoxedVerify = Box::new(|key| Box::pin(verify(key)));
         self.set(Policy::Verify(Verify(verify)));
     }
 

@@ -25,10 +25,6 @@ impl StepName {
         Self(Cow::Owned(["undo ", &self.0].concat()))
     }
 
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
