@@ -151,7 +151,7 @@ mod waiting;
 
 pub use compensation::Compensation;
 pub use handle::Steps;
-pub(crate) use journal::{Answer, AppendError, Journal};
+pub(crate) use journal::{AppendError, Journal};
 pub use name::StepName;
 pub use policy::{Key32, Once, Repeatable, Verified, Verify};
 pub use recorded::RecordedStep;

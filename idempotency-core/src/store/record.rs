@@ -114,7 +114,7 @@ impl Attempt {
 }
 
 /// A digest of the scope of a request, for operators: its first 8 bytes.
-pub type ScopeDigest = [u8; 8];
+pub(crate) type ScopeDigest = [u8; 8];
 
 /// What a record says of a request that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! The methods of the canister that the tests cut off. What one does is said by its argument.
 
-use super::{ic::TestStore, native::Native, unresolved};
+use super::{ic::TestStore, native::Native};
 use crate::{
     attempt::{
         codec,
         endpoint::{Compare, Description, Endpoint, Errors, RequestId},
+        resolution::Nobody,
         serve::{serve, serve_async},
     },
     error::IdempotencyError,
@@ -81,7 +82,7 @@ pub(super) async fn call_async(ic: Native, store: TestStore, is_kept: bool) {
     let endpoint = if is_kept { &KEEP } else { &FORGET };
     let its = ic.clone();
     let run = |(key, plan)| work(its, key, plan);
-    serve_async(ic, store, endpoint, run, unresolved()).await;
+    serve_async(ic, store, endpoint, run, Nobody).await;
 }
 
 async fn work(ic: Native, key: u64, plan: Plan) -> Answer {

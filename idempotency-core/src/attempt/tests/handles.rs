@@ -3,7 +3,7 @@
 use super::{
     WINDOW,
     native::{Message, Native, Stage},
-    unresolved, user,
+    user,
 };
 use crate::{
     Policy, Store, Timestamp,
@@ -176,7 +176,7 @@ fn a_lane_that_waits_is_freed_when_nothing_runs_any_more() {
     {
         let endpoint = &attribute.endpoint;
         let run = |(number,)| wait_in_order(number);
-        let call = serve_async(ic, &STORE, endpoint, run, unresolved());
+        let call = serve_async(ic, &STORE, endpoint, run, crate::attempt::Nobody);
         let call = pin!(call);
         let poll = call.poll(&mut Context::from_waker(Waker::noop()));
         assert!(poll.is_pending());

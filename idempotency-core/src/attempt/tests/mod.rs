@@ -11,7 +11,7 @@ mod imports;
 pub(super) mod ic;
 pub(super) mod native;
 
-use crate::{Resolution, Unknown, error::IdempotencyError, policy::Policy};
+use crate::{error::IdempotencyError, policy::Policy};
 use candid::Principal;
 use endpoints::{Answer, Failure, Plan};
 use ic::{Call, CallNumber, Ic, Method, Outcome};
@@ -20,11 +20,6 @@ use std::time::Duration;
 const WINDOW: Duration = Duration::from_secs(3_600);
 
 const POLICY: Policy = Policy::new().window(WINDOW).capacity(100);
-
-/// No `on_unknown`.
-fn unresolved<A, R>() -> Option<fn(A, Unknown) -> Resolution<R>> {
-    None
-}
 
 fn ic() -> Ic {
     Ic::new(POLICY)

@@ -3,7 +3,7 @@
 //! Each message either commits or traps. Between messages one of the calls under way is answered, or an upgrade cuts the attempt
 //! off; then each call under way has been executed or will never be. After a cut the next attempt begins.
 
-use super::super::{Answer, AppendError, Ended, Journal, Steps, run};
+use super::super::{AppendError, Ended, Journal, Steps, journal::Answer, run};
 use crate::{
     identity::{Identity, RequestKey, Scope},
     runtime::{Outgoing, Rejected},

@@ -226,7 +226,13 @@ fn a_call_whose_reply_the_store_has_dropped_is_known() {
     let attribute = &__idempotent_attribute_of_report;
     let ic = message(attribute, (5,), NOW);
     let run = |(id,)| report(id);
-    let call = serve_async(ic, &SHARED, &attribute.endpoint, run, unresolved());
+    let call = serve_async(
+        ic,
+        &SHARED,
+        &attribute.endpoint,
+        run,
+        crate::attempt::Nobody,
+    );
     let call = pin!(call);
     let poll = call.poll(&mut Context::from_waker(Waker::noop()));
     assert!(poll.is_ready());

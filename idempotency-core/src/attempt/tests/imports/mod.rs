@@ -6,7 +6,7 @@ mod refusals;
 use super::{
     WINDOW,
     native::{Message, Native, Stage},
-    unresolved, user,
+    user,
 };
 use crate::{
     Policy, Store, Timestamp,

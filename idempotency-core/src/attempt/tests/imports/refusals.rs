@@ -62,7 +62,7 @@ fn what_has_not_ended_here_stops_the_import() {
     {
         let ic = message(attribute, (5,), NOW);
         let run = |(id,)| wait(id);
-        let running = serve_async(ic, &STORE, &attribute.endpoint, run, unresolved());
+        let running = serve_async(ic, &STORE, &attribute.endpoint, run, crate::attempt::Nobody);
         let running = pin!(running);
         let poll = running.poll(&mut Context::from_waker(Waker::noop()));
         assert!(poll.is_pending());
