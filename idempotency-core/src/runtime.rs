@@ -64,7 +64,10 @@ pub(crate) trait Runtime: Clone + 'static {
     fn trap(&self, text: &str) -> !;
 
     /// Calls a canister. The message ends, and what it did is committed, when the answer is awaited.
-    fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static;
+    fn call(
+        &self,
+        call: Outgoing,
+    ) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static;
 
     /// Runs `task` in a message of its own after `delay`.
     #[cfg(feature = "timers")]
@@ -120,7 +123,10 @@ impl Runtime for Canister {
         ic_cdk::api::trap(format!("idempotency: {text}"))
     }
 
-    fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
+    fn call(
+        &self,
+        call: Outgoing,
+    ) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
         async move {
             let Outgoing {
                 callee,
