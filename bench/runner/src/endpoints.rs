@@ -61,7 +61,7 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
         });
         cycles as u64
     };
-    let call = |method, number| fresh(method, number, REPLY_BYTES);
+    let call = |method: &str, number| fresh(method, number, REPLY_BYTES);
     let decoding = |number| {
         empty_call();
         charged(&subject.canister, "decoding", &argument(number), |reply| {

@@ -68,7 +68,8 @@ pub(super) fn row(bytes: &[u8]) -> Option<Row> {
     Some(Row {
         length: (FIXED_BYTES + data_bytes).next_multiple_of(4),
         time: u64::MAX,
-        tail: None,
+        is_named: false,
+        tail: [0; 16],
     })
 }
 

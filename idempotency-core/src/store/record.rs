@@ -369,7 +369,8 @@ impl Family for Requests {
         Ok(Some(Row {
             length: record.length(),
             time: record.since(),
-            tail: Some(record.tail()),
+            is_named: true,
+            tail: record.tail(),
         }))
     }
 

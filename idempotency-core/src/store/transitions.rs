@@ -11,7 +11,9 @@ use super::{
     contents::Contents,
     record::{Attempt, Head, Pending, Record, State, Totals},
 };
-use crate::table::{BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowBytes};
+use crate::table::{
+    BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowAt, RowBytes,
+};
 use ic_stable_structures::Memory;
 
 /// A record as it is written, with the reply that has no place in it.
@@ -103,7 +105,7 @@ impl<M: Memory> Contents<M> {
     pub(super) fn settle_record(
         &mut self,
         head: &Head,
-        occupied: Occupied,
+        row: RowAt,
         state: State<&[u8]>,
     ) -> Result<(), Damaged> {
         let writing = Writing::new(head, state, true);
@@ -114,7 +116,7 @@ impl<M: Memory> Contents<M> {
                 // Opening a store reads records on from the table's place, and this one may lie before it.
                 must_write: at.is_some(),
             };
-        table.overwrite(requests, occupied, writing.blob, compose)?;
+        table.overwrite(requests, row, writing.blob, compose)?;
         self.reply_bytes += writing.blob_bytes();
         Ok(())
     }

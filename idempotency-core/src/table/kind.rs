@@ -59,8 +59,10 @@ pub(crate) struct Row {
     pub(crate) length: usize,
     /// When it was written, or last used, ns.
     pub(crate) time: u64,
-    /// The end of its name; `None` if it has none, and no slot of the index leads to it.
-    pub(crate) tail: Option<[u8; 16]>,
+    /// Whether it has a name. If not, no slot of the index leads to it.
+    pub(crate) is_named: bool,
+    /// The end of its name.
+    pub(crate) tail: [u8; 16],
 }
 
 /// The name of a row: a hash, whose first 36 bits are its place in the index.

@@ -183,6 +183,10 @@ impl Runtime for Native {
         assert_eq!(before, None, "a call is answered once");
     }
 
+    fn reject(&self, _: &str) {
+        unreachable!("no method here rejects");
+    }
+
     fn trap(&self, text: &str) -> ! {
         resume_unwind(Box::new(Trap(text.to_owned())))
     }
