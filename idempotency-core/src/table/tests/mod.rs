@@ -1,5 +1,6 @@
 //! The table by itself, beside a plain model: two families of rows that mean nothing, and what must hold whatever rows mean.
 
+mod cells;
 mod free;
 mod kinds;
 mod version2;
