@@ -137,7 +137,6 @@ impl Family for Counters {
         Ok(Some(Row {
             length: (FIXED_BYTES + body_bytes).next_multiple_of(4),
             time: last_use(bytes),
-            is_named: true,
             tail: field(&mut tail),
         }))
     }

@@ -4,6 +4,10 @@
 //!
 //! - A *record* (`record.rs`) is what is kept of a request: 44 bytes, and a reply of up to 64. A partition holds those that expire within the
 //!   same 1/32 of window and drift (up to 1/8 where much is retained).
+//! - What has begun and has not ended is *open* (`open.rs`, `phases.rs`): it has a cell of the table, where a later heap finds it, and is kept
+//!   on the heap. What must be known to go on with it is in its *journal* (`journal.rs`, `origin.rs`): rows in its record's partition.
+//!   Who takes over from an attempt is in `resume.rs`, who settles a request in `unknown.rs`, and `keep_on.rs` brings durable requests out
+//!   of a partition that is forgotten.
 //! - A *counter* (`counter.rs`, `counters.rs`) is what is kept of a lane or a scope from one request to the next, in partitions by last
 //!   use.
 //! - *Contents* (`contents.rs`) are all of these together. In one place (`transitions.rs`) records change, and in one (`charges.rs`) the
@@ -12,10 +16,15 @@
 //! - How much memory there must be is in `room.rs`.
 //!
 //! # Invariants
-//! - `entries ≤ capacity` and `bytes ≤ capacity_bytes` after every insert; room for the largest reply is found before a
-//!   function runs, so completing a request never fails for want of room.
-//! - A partition is given up only after its `until`, which is no earlier than the expiry of any of its records, and what of it is
-//!   still running is remembered on the heap.
+//! - `entries ≤ capacity` after every insert, and `bytes ≤ capacity_bytes` after every insert of a request that is not durable. Room for the
+//!   largest reply, and for a durable request's whole journal, is found before a function runs: no step and no end fails for want of
+//!   room. What a durable request records counts besides the room that is kept for it, which is that for moving it: by that, `bytes` may
+//!   pass `capacity_bytes`.
+//! - A partition is given up only after its `until`, which is no earlier than the expiry of any of its records. What of it is
+//!   still running is remembered on the heap, and what is durable and has not ended is moved to another one before: however long it lasts, it
+//!   is not lost.
+//! - A cell leads to the record of a request that has not ended, in a partition that lives, and to the last row of its journal. Only the
+//!   attempt whose number both have, and which runs in this heap, changes them.
 //! - Of all stores that have opened a memory only the last one answers.
 //!
 //! The IC undoes a message that traps as a whole, so there is no moment at which these do not hold.
@@ -98,7 +107,8 @@ pub struct Stats {
     /// The number of bytes that count against `capacity_bytes`: for each request 128 bytes, and its reply if that is longer
     /// than 64 bytes; for each running request the longest reply instead. A request whose `Err` was forgotten counts with 128
     /// bytes until it would have expired. A durable request counts with its journal, too, and until it ends with the longest
-    /// reply and `max_journal_bytes` besides.
+    /// reply and `max_journal_bytes` besides. Any other request of an async method that has a place in a lane or counts against a quota
+    /// counts with 64 bytes more, or 128 if both are so.
     pub bytes: u64,
     /// The greatest number of bytes that may count.
     pub capacity_bytes: u64,

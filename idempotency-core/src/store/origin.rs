@@ -114,9 +114,6 @@ impl Known {
 pub(crate) struct Resumed {
     /// It ends with this, as with the ticket with which it began.
     pub(crate) ticket: Ticket,
-    pub(crate) scope: ScopeDigest,
-    /// Attempts since it last recorded something.
-    pub(crate) tries: u8,
     /// The caller and the argument of a durable request.
     pub(crate) kept: Option<(Principal, Vec<u8>)>,
     /// The entries of its steps, in order.

@@ -96,8 +96,6 @@ impl<M: Memory> Contents<M> {
         let until = self.until(open.partition).ok_or(Damaged)?;
         Ok(Some(Resumed {
             ticket: Ticket::again(head, until, known.lane, known.scope),
-            scope: pending.scope,
-            tries: open.tries,
             kept: known.kept,
             steps,
             note,
@@ -247,16 +245,11 @@ impl<M: Memory> Contents<M> {
     }
 
     /// A request that did nothing begins anew at a time: what its steps recorded counts no more.
-    pub(super) fn restart(
-        &mut self,
-        attempt: Attempt,
-        now: Timestamp,
-        policy: &Policy,
-    ) -> Result<(), Damaged> {
+    pub(super) fn restart(&mut self, attempt: Attempt, now: Timestamp) -> Result<(), Damaged> {
         self.stop(attempt, |contents, open| {
             (open.journal, open.journal_bytes) = contents.end_of_origin(open.journal)?;
             (open.phase, open.until, open.tries) = (Phase::Asleep, now.as_nanos(), 0);
-            contents.note(open, BEGUN_ANEW, policy)
+            contents.append_entry(open, Class::Note, BEGUN_ANEW)
         })
     }
 

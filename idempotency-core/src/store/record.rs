@@ -369,7 +369,6 @@ impl Family for Requests {
         Ok(Some(Row {
             length: record.length(),
             time: record.since(),
-            is_named: true,
             tail: record.tail(),
         }))
     }

@@ -158,7 +158,7 @@ impl<M: Memory> Store<M> {
 
     /// An attempt that runs ends, and its request, which did nothing, begins anew.
     pub(crate) fn restart(&self, attempt: Attempt, now: Timestamp) -> Result<(), Damaged> {
-        self.leave(attempt, |inner| inner.restart(attempt, now, &self.policy))
+        self.leave(attempt, |inner| inner.restart(attempt, now))
     }
 
     /// An attempt ended in a trap; nothing happens if it does not run.

@@ -133,27 +133,28 @@ impl<M: Memory> Contents<M> {
     /// it run twice. What is cut off, and is not durable, is forgotten.
     pub(super) fn forget_oldest(&mut self) -> Result<(), Damaged> {
         let oldest = self.requests.oldest_number(self.header());
-        let gone: Vec<_> = self.open.in_partition(oldest).collect();
+        let overdue = (self.running).extract_if(.., |_, running| running.partition == oldest);
+        let overdue: Vec<_> = overdue.collect();
+        let running = overdue.iter().map(|(number, _)| Attempt(*number));
+        let gone: Vec<_> = self.open.in_partition(oldest).chain(running).collect();
         for attempt in gone {
             if let Some(open) = self.open.remove(attempt) {
                 self.cells.free(&self.table.segments, open.cell)?;
             }
         }
-        let overdue = self
-            .running
-            .extract_if(.., |_, running| running.partition == oldest);
-        self.overdue.extend(overdue.map(|(number, running)| {
-            let pending = Pending {
-                attempt: Attempt(number),
-                scope: running.scope,
-            };
-            let record = Record {
-                fingerprint: running.head.fingerprint,
-                since: running.head.since,
-                state: State::Pending(pending),
-            };
-            (running.head.identity, record)
-        }));
+        self.overdue
+            .extend(overdue.into_iter().map(|(number, running)| {
+                let pending = Pending {
+                    attempt: Attempt(number),
+                    scope: running.scope,
+                };
+                let record = Record {
+                    fingerprint: running.head.fingerprint,
+                    since: running.head.since,
+                    state: State::Pending(pending),
+                };
+                (running.head.identity, record)
+            }));
         let Some(partition) = self.table.forget_oldest(&mut self.requests) else {
             return Ok(());
         };

@@ -110,17 +110,20 @@ impl<M: Memory> Store<M> {
 
 impl<M: Memory> Contents<M> {
     fn unknown(&mut self, attempt: Attempt, open: &Open) -> Result<UnknownRequest, Damaged> {
+        let (
+            Head {
+                identity, since, ..
+            },
+            pending,
+        ) = self.pending(open)?;
         let resumed = self.resumed(attempt)?.ok_or(Damaged)?;
-        let Head {
-            identity, since, ..
-        } = resumed.ticket.head;
         let is_parked = open.phase == Phase::Parked;
         let note = resumed.note.filter(|_| is_parked);
         Ok(UnknownRequest {
             number: attempt.0,
             identity,
             endpoint: self.endpoint(open).to_owned(),
-            scope: ByteBuf::from(resumed.scope),
+            scope: ByteBuf::from(pending.scope),
             since,
             last_step: last_step(&resumed.steps),
             reason: note.map(|note| String::from_utf8_lossy(&note).into_owned()),

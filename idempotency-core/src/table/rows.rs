@@ -125,7 +125,7 @@ impl<M: Memory> Table<M> {
             };
             let partition = partitions.get(&segments.header, slot.partition);
             let oldest = partition.map_or(u64::MAX, |partition| partition.oldest);
-            if row.tail != tail || row.time < oldest || row.length > room || !row.is_named {
+            if row.tail != tail || row.time < oldest || row.length > room || !row.is_named() {
                 return Ok(false);
             }
             if length < row.length {

@@ -1,5 +1,6 @@
 //! The table by itself, beside a plain model: two families of rows that mean nothing, and what must hold whatever rows mean.
 
+mod cells;
 mod free;
 mod kinds;
 mod version2;
@@ -45,7 +46,6 @@ impl<const INDEX: usize> Family for Toy<INDEX> {
         Ok(Some(Row {
             length: FIXED + 4 * usize::from(bytes[1]),
             time: u64::from_le_bytes(bytes[4..12].try_into().unwrap()),
-            is_named: true,
             tail: bytes[12..28].try_into().unwrap(),
         }))
     }
