@@ -16,8 +16,8 @@ pub(crate) struct Method {
     /// Argument patterns as they can stand in a pattern over references.
     pub(crate) patterns: Vec<Pat>,
     pub(crate) types: Vec<Type>,
-    /// Whether the first parameter is that of the steps, and no argument.
-    pub(crate) is_durable: bool,
+    /// The first parameter of a durable method: its steps, which are no argument.
+    pub(crate) steps: Option<Pat>,
 }
 
 pub(crate) struct Update {
@@ -41,9 +41,10 @@ impl Method {
                 "an exported method can't be generic: write the types out",
             ));
         }
-        if is_durable {
-            check_durable(signature)?;
-        }
+        let steps = match is_durable {
+            true => Some(steps(signature)?),
+            false => None,
+        };
         let (mut patterns, mut types) = (Vec::new(), Vec::new());
         for argument in signature.inputs.iter().skip(usize::from(is_durable)) {
             let FnArg::Typed(argument) = argument else {
@@ -52,6 +53,9 @@ impl Method {
                     "an exported method has no `self`: write a free function that calls the method",
                 ));
             };
+            if is_steps(&argument.ty) {
+                return Err(Error::new(argument.ty.span(), misplaced_steps(is_durable)));
+            }
             let mut unnamed = Unnamed::default();
             unnamed.visit_type(&argument.ty);
             if unnamed.is_reference {
@@ -76,7 +80,7 @@ impl Method {
             update,
             patterns,
             types,
-            is_durable,
+            steps,
         })
     }
 
@@ -84,7 +88,7 @@ impl Method {
     pub(crate) fn client_signature(&self) -> Signature {
         let mut signature = self.function.sig.clone();
         let inputs = signature.inputs.into_iter();
-        signature.inputs = inputs.skip(usize::from(self.is_durable)).collect();
+        signature.inputs = inputs.skip(usize::from(self.steps.is_some())).collect();
         signature
     }
 
@@ -93,16 +97,17 @@ impl Method {
     }
 
     fn bound(&self) -> Vec<Ident> {
-        let mut bound = Bound(Vec::new());
-        self.patterns
-            .iter()
-            .for_each(|pattern| bound.visit_pat(pattern));
-        bound.0
+        bound(self.patterns.iter())
     }
 
     /// The names by which expressions know the arguments.
     pub(crate) fn arguments(&self) -> BTreeSet<String> {
         self.bound().iter().map(plain).collect()
+    }
+
+    /// The names of the steps.
+    pub(crate) fn names_of_steps(&self) -> BTreeSet<String> {
+        bound(self.steps.iter()).iter().map(plain).collect()
     }
 
     /// An argument that only the attribute uses is used all the same: no lint should ask to rename it.
@@ -149,23 +154,16 @@ impl Method {
     }
 }
 
-/// A durable method is async, and its first parameter is that of the steps.
-fn check_durable(signature: &Signature) -> Result<(), Error> {
+/// The first parameter of a durable method, which is async.
+fn steps(signature: &Signature) -> Result<Pat, Error> {
     if signature.asyncness.is_none() {
         return Err(Error::new(
             signature.ident.span(),
-            "a sync method is executed in one message, and needs no steps: remove `durable`, or make it `async`",
+            "a sync method is executed as a whole or not at all, so nothing cuts it off: remove `durable` and the steps, or make it `async`",
         ));
     }
-    let is_steps = |argument: &FnArg| match argument {
-        FnArg::Typed(argument) => match &*argument.ty {
-            Type::Path(path) => last(&path.path) == "Steps",
-            _ => false,
-        },
-        FnArg::Receiver(_) => false,
-    };
     match signature.inputs.first() {
-        Some(first) if is_steps(first) => Ok(()),
+        Some(FnArg::Typed(first)) if is_steps(&first.ty) => Ok((*first.pat).clone()),
         first => Err(Error::new(
             first.map_or_else(|| signature.ident.span(), Spanned::span),
             format!(
@@ -173,6 +171,33 @@ fn check_durable(signature: &Signature) -> Result<(), Error> {
                 signature.ident
             ),
         )),
+    }
+}
+
+/// Whether a type is that of steps, as far as its name tells. A user's own type of that name is told by the path on which it is
+/// found within the crate.
+fn is_steps(ty: &Type) -> bool {
+    match ty {
+        Type::Group(group) => is_steps(&group.elem),
+        Type::Paren(paren) => is_steps(&paren.elem),
+        Type::Path(path) => {
+            let first = path.path.segments.first();
+            let is_of_a_user = path.path.segments.len() == 2
+                && first.is_some_and(|first| first.ident == "self" || first.ident == "crate");
+            last(&path.path) == "Steps" && !is_of_a_user
+        }
+        _ => false,
+    }
+}
+
+fn misplaced_steps(is_durable: bool) -> &'static str {
+    match is_durable {
+        true => {
+            "steps are the first parameter of a durable method, and no argument: take one `Steps`; for a type of your own write `self::Steps`"
+        }
+        false => {
+            "steps are for durable methods: write `durable` in `#[idempotent(…)]`, and `async fn`; for a type of your own write `self::Steps`"
+        }
     }
 }
 
@@ -188,6 +213,12 @@ impl VisitMut for OverReferences {
 }
 
 /// The names that patterns bind.
+fn bound<'a>(patterns: impl Iterator<Item = &'a Pat>) -> Vec<Ident> {
+    let mut bound = Bound(Vec::new());
+    patterns.for_each(|pattern| bound.visit_pat(pattern));
+    bound.0
+}
+
 struct Bound(Vec<Ident>);
 
 impl<'ast> Visit<'ast> for Bound {
