@@ -10,7 +10,8 @@ use crate::{
     attribute::{Errors, Key, Options},
     description::{description, description_name, site},
     expression::{self, occurring},
-    method::{Method, exports},
+    method::Method,
+    update::exports,
 };
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
