@@ -1,9 +1,12 @@
 //! Calls that are cut off, natively. The same is shown on a replica by the integration tests; here each case takes microseconds, so that
 //! all of them can be tried.
 
+mod canister;
 mod cases;
 mod concurrent;
 mod cuts;
+#[cfg(feature = "timers")]
+mod durable;
 mod endpoints;
 mod handles;
 mod imports;
