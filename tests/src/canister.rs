@@ -101,6 +101,11 @@ impl<'a> Canister<'a> {
         Self { replica, id }
     }
 
+    /// The replica that it is on.
+    pub fn replica(&self) -> &'a PocketIc {
+        self.replica
+    }
+
     /// Its principal.
     pub fn id(&self) -> Principal {
         self.id

@@ -3,9 +3,10 @@
 use super::{
     callee::{Callee, Endpoint, Plain},
     drive::{Plan, drive},
-    ledger::{Ledger, Transfer, TransferFrom},
+    ledger::Ledger,
     outcome::Outcome,
     search::{Payer, Wanted},
+    transfer::{Transfer, TransferFrom},
     transport::{self, Transport},
 };
 use crate::{
@@ -59,7 +60,7 @@ use std::{marker::PhantomData, time::Duration};
 /// A callee that is reinstalled forgets what it has executed, and so does one whose key is optional and left out.
 ///
 /// # Cost
-/// That of each attempt, and of one call of `raw_rand` to the management canister for each round of a pause: up to 3 in a second.
+/// That of each attempt, and of calls of `raw_rand` to the management canister during a pause: one in a second, and one more.
 /// A search of a ledger's blocks costs one call for 100 blocks, and one for each archive that holds some of them.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent before `send`"]

@@ -38,8 +38,6 @@ pub(crate) async fn drive<C: Callee, X: Transport>(
     let mut is_in_doubt = plan.in_doubt_since.is_some();
     let mut last = Reason::NotAsked;
     let mut then = Then::Stop;
-    // Whether the callee has answered the last attempt, so that none before it can be executed any more.
-    let mut is_settled = false;
     let mut pause = plan.pause;
     for attempt in 0..plan.tries.max(1) {
         let may_send = |is_in_doubt: bool, at| !is_in_doubt || limit.allows(at, attempt == 0);
@@ -55,7 +53,6 @@ pub(crate) async fn drive<C: Callee, X: Transport>(
             break;
         }
         let answer = transport.call(plan.call.clone()).await;
-        is_settled = answer.is_ok();
         let verdict = match answer {
             Ok(reply) => callee.judge(&reply),
             Err(rejected) => of_reject(rejected, callee.traps_with_refusals()),
@@ -98,8 +95,9 @@ pub(crate) async fn drive<C: Callee, X: Transport>(
                     return Outcome::Replied(reply);
                 }
             }
-            Found::Absent if is_settled => is_in_doubt = false,
-            Found::Absent | Found::CantTell => {}
+            // All attempts came to the ledger before the calls of the search, or never will.
+            Found::Absent => is_in_doubt = false,
+            Found::CantTell => {}
         }
     }
     match (is_in_doubt, then) {

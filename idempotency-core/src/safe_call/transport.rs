@@ -25,8 +25,8 @@ pub(crate) trait Transport {
 /// How a call is made by any other async method.
 pub(crate) struct Plain<R>(pub(crate) R);
 
-/// The IC makes about so many rounds in a second, or fewer.
-const ROUNDS_PER_SECOND: u128 = 3;
+/// A call of `raw_rand` takes a second or somewhat less.
+const CALLS_PER_SECOND: u128 = 1;
 
 impl<R: Runtime> Transport for Plain<R> {
     fn now(&self) -> Timestamp {
@@ -45,7 +45,7 @@ impl<R: Runtime> Transport for Plain<R> {
     /// it costs no more than the fee of a call. The number of calls is limited, as a clock may stand still.
     async fn pause(&self, time: Duration) {
         let end = self.now().plus(time);
-        let most = time.as_millis() * ROUNDS_PER_SECOND / 1_000;
+        let most = time.as_millis() * CALLS_PER_SECOND / 1_000;
         for _ in 0..=most {
             if self.now() >= end {
                 return;

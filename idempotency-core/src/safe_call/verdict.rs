@@ -109,11 +109,17 @@ fn refused<T>(why: Reason, is_proof: bool, then: Then) -> Verdict<T> {
 /// The name of the refusal with which an idempotent endpoint trapped. Not one that the callee merely passes on, in the text of a
 /// trap of its own: that is about another call.
 fn refusal_in_trap(message: &str) -> Option<&str> {
-    const TRAP: &str = "with message: ";
-    let (before, text) = message.split_once(TRAP)?;
-    if before.contains('\'') {
-        return None;
-    }
+    // `IC0503: Error from Canister aaaaa-aa: Canister called …`; not each version has each part.
+    let is_code = |code: &str| code.len() == 6 && code.starts_with("IC");
+    let message = match message.split_once(": ") {
+        Some((code, rest)) if is_code(code) => rest,
+        _ => message,
+    };
+    let trap = match message.strip_prefix("Error from Canister ") {
+        Some(canister) => canister.split_once(": ")?.1,
+        None => message,
+    };
+    let text = trap.strip_prefix("Canister called `ic0.trap` with message: ")?;
     let text = text.strip_prefix('\'').unwrap_or(text);
     text.strip_prefix("idempotency: ")?.split(':').next()
 }
@@ -127,9 +133,14 @@ mod tests {
     #[test]
     fn a_trap_of_the_endpoint_itself_is_told_from_one_that_it_passes_on() {
         let name = |text: &str| refusal_in_trap(text).map(str::to_owned);
-        for quote in ["'", ""] {
-            let text = format!("{TRAP}{quote}idempotency: {}", IdempotencyError::TooOld);
-            assert_eq!(name(&text).as_deref(), Some("TooOld"));
+        for code in ["", "IC0503: "] {
+            for quote in ["'", ""] {
+                let text = format!(
+                    "{code}{TRAP}{quote}idempotency: {}",
+                    IdempotencyError::TooOld
+                );
+                assert_eq!(name(&text).as_deref(), Some("TooOld"));
+            }
         }
         assert_eq!(
             name(&format!(
@@ -138,6 +149,10 @@ mod tests {
             None
         );
         assert_eq!(name(&format!("{TRAP}'idempotencies: Full: …'")), None);
+        assert_eq!(
+            name(&format!("Panicked at '{TRAP}'idempotency: Full: …''")),
+            None
+        );
         assert_eq!(name("idempotency: Full: …"), None);
         assert_eq!(name(""), None);
     }
