@@ -7,12 +7,12 @@ use super::{
     reason,
 };
 use crate::time::Timestamp;
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeMap};
 
 #[derive(Default)]
 pub(super) struct ByName {
-    /// What was frozen in this attempt.
-    frozen: RefCell<Vec<(StepName, Timestamp)>>,
+    /// All that was frozen, from the first time on that somebody asks.
+    frozen: RefCell<Option<BTreeMap<StepName, Timestamp>>>,
     /// The versions that the code has passed or asked for, and whether it is of them.
     versions: RefCell<Vec<(Box<[u8]>, bool)>>,
 }
@@ -20,16 +20,17 @@ pub(super) struct ByName {
 impl ByName {
     /// When a name was frozen, if it was.
     pub(super) fn frozen(&self, log: &Log, name: &StepName) -> Option<Timestamp> {
-        let recorded = || {
-            let mut entries = log.entries().iter();
-            entries.find_map(|entry| match Entry::read(entry) {
-                Some(Entry::Frozen { name: it, time }) if it == name.as_bytes() => Some(time),
-                _ => None,
-            })
-        };
-        let frozen = self.frozen.borrow();
-        let present = frozen.iter().find(|(it, _)| it == name);
-        present.map(|(_, time)| *time).or_else(recorded)
+        let mut frozen = self.frozen.borrow_mut();
+        let frozen = frozen.get_or_insert_with(|| {
+            let mut recorded = BTreeMap::new();
+            for entry in log.entries() {
+                if let Some(Entry::Frozen { name, time }) = Entry::read(entry) {
+                    recorded.entry(StepName::recorded(name)).or_insert(time);
+                }
+            }
+            recorded
+        });
+        frozen.get(name).copied()
     }
 
     /// Freezes a name. `then`: the length of an entry that must have room after it.
@@ -45,7 +46,9 @@ impl ByName {
         }
         if !log.is_parked() {
             log.append(|entry| entry::put_frozen(entry, bytes, now));
-            self.frozen.borrow_mut().push((name.clone(), now));
+            if let Some(frozen) = &mut *self.frozen.borrow_mut() {
+                frozen.insert(name.clone(), now);
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     fmt,
     future::{Future, pending},
     pin::Pin,
@@ -16,6 +17,7 @@ use std::{
 };
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
+type BoxedVerify = Box<dyn FnOnce(Key32) -> Boxed<Verified<()>>>;
 
 /// What undoes a step, and how it goes on when it is cut off.
 struct Undo {
@@ -28,7 +30,7 @@ struct Undo {
 enum Policy {
     Once(Once),
     Repeatable(Repeatable),
-    Verify(Verify<Box<dyn FnOnce(Key32) -> Boxed<Verified<()>>>>),
+    Verify(Verify<BoxedVerify>),
 }
 
 impl WhenUnknown<()> for Policy {
@@ -45,7 +47,10 @@ impl WhenUnknown<()> for Policy {
 
 /// What is registered so far.
 #[derive(Default)]
-pub(super) struct Compensations(RefCell<Vec<Undo>>);
+pub(super) struct Compensations {
+    undos: RefCell<Vec<Undo>>,
+    names: RefCell<BTreeSet<StepName>>,
+}
 
 impl Compensations {
     /// Registers what undoes the step of this name.
@@ -55,12 +60,12 @@ impl Compensations {
         step: &StepName,
         action: impl FnOnce() -> F + 'static,
     ) -> Compensation<'_> {
-        let mut undos = self.0.borrow_mut();
+        let mut undos = self.undos.borrow_mut();
         let name = step.undo();
         if progress.is_in_body(|| reason::compensate(step.as_bytes())) {
             if !name.is_valid() {
                 progress.log.park(reason::length(name.as_bytes()));
-            } else if undos.iter().any(|undo| undo.name == name) {
+            } else if !self.names.borrow_mut().insert(name.clone()) {
                 progress.log.park(reason::twice(name.as_bytes()));
             }
         }
@@ -81,7 +86,7 @@ impl Compensations {
             name,
             action,
             policy,
-        } = self.0.borrow_mut().pop()?;
+        } = self.undos.borrow_mut().pop()?;
         let (of_action, name_of_action) = (Rc::clone(progress), name.clone());
         let action = move || async move {
             if let Err(text) = action().await {
@@ -95,7 +100,7 @@ impl Compensations {
 
     /// What is registered may hold the method's steps, and so these compensations themselves.
     pub(super) fn forget(&self) {
-        let undos = self.0.take();
+        let undos = self.undos.take();
         drop(undos);
     }
 }
@@ -120,13 +125,12 @@ impl Compensation<'_> {
         self,
         verify: impl FnOnce(Key32) -> W + 'static,
     ) {
-        let verify: Box<dyn FnOnce(Key32) -> Boxed<Verified<()>>> =
-            Box::new(|key| Box::pin(verify(key)));
+        let verify: BoxedVerify = Box::new(|key| Box::pin(verify(key)));
         self.set(Policy::Verify(Verify(verify)));
     }
 
     fn set(self, policy: Policy) {
-        if let Some(undo) = self.all.0.borrow_mut().get_mut(self.index) {
+        if let Some(undo) = self.all.undos.borrow_mut().get_mut(self.index) {
             undo.policy = policy;
         }
     }

@@ -21,10 +21,6 @@
 
 use crate::time::Timestamp;
 
-/// Longest entry without a result: that of a name of 255 bytes and a time.
-#[cfg(test)]
-pub(super) const MOST_FIXED_BYTES: usize = 2 + 255 + 8;
-
 /// What stands in the order of the request's steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {

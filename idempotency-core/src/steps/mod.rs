@@ -77,7 +77,8 @@
 //! - *Time and chance come from the steps:* [`now`](Steps::now), [`random`](Steps::random), [`created_at`](Steps::created_at),
 //!   [`caller`](Steps::caller).
 //! - *What is awaited is a step or a [`sleep`](Steps::sleep).* Steps that run at once are joined, as with `futures::join!`: an
-//!   attempt gives them their results in the order in which they ended first. A call that is awaited outside of a step is made
+//!   attempt gives them their results in the order in which they ended first. One that is dropped before it ends, as by `select`,
+//!   may have taken effect all the same, and stays unknown. A call that is awaited outside of a step is made
 //!   again by each attempt, and is given up when the attempt ends to sleep.
 //! - *Every step has a name of its own,* in a loop `("debit", i)`.
 //! - *An action uses no steps.* It is not run again when its result is recorded, so steps within it would be missed. It may ask for

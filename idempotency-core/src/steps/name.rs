@@ -15,13 +15,14 @@ impl StepName {
     /// Of what the library names itself.
     pub(super) const NONE: Self = Self(Cow::Borrowed(""));
 
+    /// As it is recorded.
+    pub(super) fn recorded(name: &[u8]) -> Self {
+        Self(Cow::Owned(String::from_utf8_lossy(name).into_owned()))
+    }
+
     /// Of what undoes the step of this name.
     pub(super) fn undo(&self) -> Self {
         Self(Cow::Owned(["undo ", &self.0].concat()))
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

@@ -243,11 +243,8 @@ impl Progress {
         let bytes = name.as_bytes();
         if *name != StepName::NONE {
             let mut used = self.used.borrow_mut();
-            let used = used.get_or_insert_with(|| {
-                names(self.log.entries())
-                    .map(|name| StepName::from(String::from_utf8_lossy(name).into_owned()))
-                    .collect()
-            });
+            let used = used
+                .get_or_insert_with(|| names(self.log.entries()).map(StepName::recorded).collect());
             if !used.insert(name.clone()) {
                 self.log.park(reason::twice(bytes));
             }

@@ -14,7 +14,7 @@ use std::{
 pub(crate) enum Ended<R> {
     /// The method has returned; if it failed, what it did is undone.
     Finished(R),
-    /// Another attempt is to go on at this time.
+    /// Another attempt is to go on at this time, or at once if it is past.
     Asleep { until: Timestamp },
     /// The request can't go on until somebody sees to it.
     Parked { reason: String },

@@ -26,8 +26,12 @@ pub struct Sleep {
 
 enum Stage {
     New(Duration),
-    /// It began with this entry, and ends not before this time.
-    Begun(u32, Timestamp, Option<Waits>),
+    /// It began with entry `start`, and ends not before `until`.
+    Begun {
+        start: u32,
+        until: Timestamp,
+        _waits: Waits,
+    },
     Over,
 }
 
@@ -72,7 +76,7 @@ impl Future for Sleep {
                     return Poll::Pending;
                 }
             },
-            Stage::Begun(start, until, _) => (start, until),
+            Stage::Begun { start, until, .. } => (start, until),
             Stage::Over => return Poll::Pending,
         };
         let is_due = this.progress.now() >= until;
@@ -92,8 +96,11 @@ impl Future for Sleep {
         };
         // The old one goes before the new one comes: they are known by the same entry.
         this.stage = Stage::Over;
-        let waits = (this.progress.under_way).wait(start, wakes_at, context.waker());
-        this.stage = Stage::Begun(start, until, Some(waits));
+        this.stage = Stage::Begun {
+            start,
+            until,
+            _waits: (this.progress.under_way).wait(start, wakes_at, context.waker()),
+        };
         Poll::Pending
     }
 }

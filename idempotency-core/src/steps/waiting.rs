@@ -3,6 +3,7 @@
 use crate::time::Timestamp;
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::Rc,
     task::Waker,
 };
@@ -11,15 +12,14 @@ use std::{
 pub(super) struct UnderWay {
     /// How many actions wait for an answer.
     in_flight: Cell<u32>,
-    waiting: RefCell<Vec<Waiting>>,
+    /// What waits, by the entry with which it began.
+    waiting: RefCell<BTreeMap<u32, Waiting>>,
     has_woken: Cell<bool>,
     /// The attempt's own.
     waker: RefCell<Option<Waker>>,
 }
 
 struct Waiting {
-    /// The entry with which it began.
-    start: u32,
     /// `None`: when it is its turn in the journal.
     until: Option<Timestamp>,
     waker: Waker,
@@ -43,11 +43,9 @@ impl UnderWay {
         until: Option<Timestamp>,
         waker: &Waker,
     ) -> Waits {
-        self.waiting.borrow_mut().push(Waiting {
-            start,
-            until,
-            waker: waker.clone(),
-        });
+        let waker = waker.clone();
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.insert(start, Waiting { until, waker });
         Waits(Rc::clone(self), start)
     }
 
@@ -58,21 +56,22 @@ impl UnderWay {
     /// When the first is woken that waits for a time.
     pub(super) fn earliest(&self) -> Option<Timestamp> {
         let waiting = self.waiting.borrow();
-        waiting.iter().filter_map(|it| it.until).min()
+        waiting.values().filter_map(|it| it.until).min()
     }
 
     /// Its turn has come.
     pub(super) fn wake_one(&self, start: u32) {
-        self.wake(|waiting| waiting.start == start);
+        let waiting = self.waiting.borrow_mut().remove(&start);
+        waiting.into_iter().for_each(|it| self.wake(it));
     }
 
     /// The turn of all that wait for one has come.
     pub(super) fn wake_all(&self) {
-        self.wake(|waiting| waiting.until.is_none());
+        self.wake_where(|it| it.until.is_none());
     }
 
     pub(super) fn wake_due(&self, now: Timestamp) {
-        self.wake(|waiting| waiting.until.is_some_and(|until| until <= now));
+        self.wake_where(|it| it.until.is_some_and(|until| until <= now));
     }
 
     /// The attempt is polled with this waker, and needs not be woken by what it does itself.
@@ -88,19 +87,17 @@ impl UnderWay {
         self.has_woken.take()
     }
 
-    fn wake(&self, is_due: impl Fn(&Waiting) -> bool) {
-        let woken: Vec<_> = (self.waiting.borrow_mut())
-            .extract_if(.., |it| is_due(it))
-            .collect();
+    fn wake_where(&self, is_due: impl Fn(&Waiting) -> bool) {
+        let due = |(start, it): (&u32, &Waiting)| is_due(it).then_some(*start);
+        let due: Vec<_> = self.waiting.borrow().iter().filter_map(due).collect();
+        due.into_iter().for_each(|start| self.wake_one(start));
+    }
+
+    fn wake(&self, waiting: Waiting) {
+        self.has_woken.set(true);
         let own = self.waker.borrow().clone();
-        for waiting in woken {
-            self.has_woken.set(true);
-            if !own
-                .as_ref()
-                .is_some_and(|own| own.will_wake(&waiting.waker))
-            {
-                waiting.waker.wake();
-            }
+        if !own.is_some_and(|own| own.will_wake(&waiting.waker)) {
+            waiting.waker.wake();
         }
     }
 }
@@ -119,7 +116,6 @@ pub(super) struct Waits(Rc<UnderWay>, u32);
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        let mut waiting = self.0.waiting.borrow_mut();
-        waiting.retain(|it| it.start != self.1);
+        self.0.waiting.borrow_mut().remove(&self.1);
     }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::time::Timestamp;
 use futures_util::future::join;
 use proptest::prelude::*;
-use std::{future::Future, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 /// A body that uses everything.
 async fn everything(world: World, steps: Steps) -> Result<u64, String> {

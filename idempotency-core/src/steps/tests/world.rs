@@ -14,6 +14,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     future::{Future, poll_fn},
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -253,8 +254,10 @@ impl World {
     }
 }
 
+type Running<R> = Pin<Box<dyn Future<Output = Ended<Result<R, String>>>>>;
+
 /// An attempt that is under way.
-pub(super) struct Attempt<R>(std::pin::Pin<Box<dyn Future<Output = Ended<Result<R, String>>>>>);
+pub(super) struct Attempt<R>(Running<R>);
 
 impl<R> Attempt<R> {
     /// One message.
