@@ -3,9 +3,10 @@
 use super::{
     callee::{Callee, Endpoint, Plain},
     drive::{Plan, drive},
-    ledger::{Ledger, Transfer, TransferFrom},
+    ledger::Ledger,
     outcome::Outcome,
     search::{Payer, Wanted},
+    transfer::{Transfer, TransferFrom},
     transport::{self, Transport},
 };
 use crate::{

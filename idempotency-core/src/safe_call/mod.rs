@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! call ──► drive ──► verdict, limit     what an answer proves, how long a repeat is recognised
-//!    └──► callee, ledger, search        the three kinds of callee; the blocks of a ledger
+//!    └──► callee, ledger                the three kinds of callee
+//!             └──► transfer, search     what goes to a ledger; its blocks
 //! drive ──► transport                   time, calls and pauses; a trait, so that tests and durable methods have their own
 //! ```
 //!
@@ -31,13 +32,15 @@ mod ledger;
 mod limit;
 mod outcome;
 mod search;
+mod transfer;
 mod transport;
 mod verdict;
 
 pub use call::SafeCall;
 pub use callee::{Callee, Endpoint, Plain};
-pub use ledger::{Account, Ledger, Subaccount, Transfer, TransferError, TransferFrom};
+pub use ledger::Ledger;
 pub use outcome::{Outcome, Reason};
+pub use transfer::{Account, Subaccount, Transfer, TransferError, TransferFrom};
 
 #[cfg(test)]
 mod tests;

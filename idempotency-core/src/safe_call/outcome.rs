@@ -1,6 +1,6 @@
 //! What a safe call ends in.
 
-use super::ledger::TransferError;
+use super::transfer::TransferError;
 use crate::{error::IdempotencyError, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,6 +1,9 @@
 //! Looks for a transfer in the last blocks of a ledger, as ICRC-3 gives them.
 
-use super::{ledger::Account, ledger::Subaccount, transport::Transport};
+use super::{
+    transfer::{Account, Subaccount},
+    transport::Transport,
+};
 use crate::{runtime::Outgoing, time::Timestamp};
 use candid::{CandidType, Nat, Principal, define_function};
 use serde::Deserialize;
