@@ -64,10 +64,7 @@ pub(crate) trait Runtime: Clone + 'static {
     fn trap(&self, text: &str) -> !;
 
     /// Calls a canister. The message ends, and what it did is committed, when the answer is awaited.
-    fn call(
-        &self,
-        call: Outgoing,
-    ) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static;
+    fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static;
 
     /// Calls a canister without waiting for the answer.
     #[cfg(feature = "timers")]
@@ -127,10 +124,7 @@ impl Runtime for Canister {
         ic_cdk::api::trap(format!("idempotency: {text}"))
     }
 
-    fn call(
-        &self,
-        call: Outgoing,
-    ) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
+    fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
         async move {
             let Outgoing {
                 callee,

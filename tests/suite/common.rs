@@ -29,19 +29,40 @@ pub(crate) enum Failure {
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq)]
 pub(crate) enum Refusal {
     MissingKey,
-    InvalidKey { length: u64, max: u64 },
+    InvalidKey {
+        length: u64,
+        max: u64,
+    },
     AnonymousRefused,
     KeyReused,
-    InProgress { since: u64 },
-    OutcomeUnknown { since: u64 },
-    ReplyDropped { executed_at: u64 },
+    InProgress {
+        since: u64,
+    },
+    OutcomeUnknown {
+        since: u64,
+    },
+    ReplyDropped {
+        executed_at: u64,
+    },
     TooOld,
-    CreatedInFuture { now: u64 },
-    Full { retry_after: u64 },
-    QuotaExceeded { retry_after: u64 },
-    SequenceTooOld { expected: u64 },
-    SequenceGap { expected: u64 },
-    CyclesRequired { cycles: u64 },
+    CreatedInFuture {
+        now: u64,
+    },
+    Full {
+        retry_after: u64,
+    },
+    QuotaExceeded {
+        retry_after: u64,
+    },
+    SequenceTooOld {
+        expected: u64,
+    },
+    SequenceGap {
+        expected: u64,
+    },
+    CyclesRequired {
+        cycles: u64,
+    },
     StoreDamaged,
     Other {
         code: u32,

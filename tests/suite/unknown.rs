@@ -31,7 +31,9 @@ impl World<'_> {
     }
 
     fn settle(&self, method: &str, args: impl ArgumentEncoder) -> Result<Resolved, Refusal> {
-        self.canister.update(user(1), method, args).expect("it answers")
+        self.canister
+            .update(user(1), method, args)
+            .expect("it answers")
     }
 
     /// The callee counts, and the answer is met by a trap.
@@ -54,7 +56,10 @@ fn what_was_done_is_settled_with_its_reply() {
         for _ in 0..2 {
             assert_eq!(it.pay("pay_asking", 1, "a"), Some(ok("settled")));
         }
-        assert_eq!((it.count("a"), it.count("paid a"), it.unknown().len()), (1, 0, 0));
+        assert_eq!(
+            (it.count("a"), it.count("paid a"), it.unknown().len()),
+            (1, 0, 0)
+        );
         // Another request is none of its business.
         assert_eq!(it.pay("pay_asking", 2, "a"), Some(ok("1 paid")));
     });
@@ -67,7 +72,9 @@ fn what_was_not_executed_is_executed_once() {
             // The callee, which is asked in one case and not in the other, knows of no such name.
             it.cut_off(method, 1, "b");
             let counted = it.count("b");
-            it.callee.reinstall(integration_tests::DURABLE_CANISTER, ()).unwrap();
+            it.callee
+                .reinstall(integration_tests::DURABLE_CANISTER, ())
+                .unwrap();
             for _ in 0..2 {
                 let paid = format!("{} paid", it.count("paid b").max(1));
                 assert_eq!(it.pay(method, 1, "b"), Some(Ok(paid)), "{method}");
@@ -105,16 +112,26 @@ fn an_operator_sees_and_settles_what_is_unknown() {
         it.upgrade();
         let unknown = it.unknown();
         assert_eq!(unknown.len(), 3);
-        assert!(unknown.iter().all(|it| it.endpoint == "pay_plainly" && it.scope.len() == 8));
+        assert!(
+            unknown
+                .iter()
+                .all(|it| it.endpoint == "pay_plainly" && it.scope.len() == 8)
+        );
         assert!(unknown.is_sorted_by_key(|it| it.number));
         assert!(is_unknown(&it.pay("pay_plainly", 1, "c").unwrap()));
 
         let settled = |resolved| matches!(resolved, Ok(Resolved::Settled { .. }));
-        assert!(settled(it.settle("settle", (ByteBuf::from([1]), Some("by hand")))));
+        assert!(settled(
+            it.settle("settle", (ByteBuf::from([1]), Some("by hand")))
+        ));
         assert_eq!(it.pay("pay_plainly", 1, "c"), Some(ok("by hand")));
-        assert!(settled(it.settle("settle", (ByteBuf::from([2]), None::<String>))));
+        assert!(settled(
+            it.settle("settle", (ByteBuf::from([2]), None::<String>))
+        ));
         assert_eq!(it.pay("pay_plainly", 2, "c"), Some(ok("1 paid")));
-        assert!(settled(it.settle("settle_listed", (unknown[2].number, Some("listed")))));
+        assert!(settled(
+            it.settle("settle_listed", (unknown[2].number, Some("listed")))
+        ));
         assert_eq!(it.pay("pay_plainly", 3, "c"), Some(ok("listed")));
         assert_eq!(it.unknown(), []);
 
@@ -132,7 +149,10 @@ fn a_reply_that_is_too_long_settles_nothing() {
     with_world(|it| {
         it.cut_off("pay_plainly", 1, "d");
         let long = it.settle("settle", (ByteBuf::from([1]), Some("x".repeat(100_000))));
-        assert!(matches!(long, Err(Refusal::Other { code: 2, .. })), "{long:?}");
+        assert!(
+            matches!(long, Err(Refusal::Other { code: 2, .. })),
+            "{long:?}"
+        );
         assert_eq!(it.unknown().len(), 1);
     });
 }
@@ -147,10 +167,15 @@ fn a_strict_lane_goes_on_when_its_number_is_settled() {
             it.traps(false);
             it.upgrade();
             assert!(is_unknown(&it.pay_number(number, "e").unwrap()));
-            let gap = Err(Failure::Idempotency(Refusal::SequenceGap { expected: number }));
+            let gap = Err(Failure::Idempotency(Refusal::SequenceGap {
+                expected: number,
+            }));
             assert_eq!(it.pay_number(number + 1, "e"), Some(gap));
             let settled = it.settle("settle_number", (number, reply));
-            assert!(matches!(settled, Ok(Resolved::Settled { .. })), "{settled:?}");
+            assert!(
+                matches!(settled, Ok(Resolved::Settled { .. })),
+                "{settled:?}"
+            );
             number
         };
         let number = first(Some("by hand"));
@@ -161,7 +186,10 @@ fn a_strict_lane_goes_on_when_its_number_is_settled() {
         assert_eq!(it.pay_number(2, "e"), None);
         it.traps(false);
         let settled = it.settle("settle_number", (2u64, None::<String>));
-        assert!(matches!(settled, Ok(Resolved::Settled { .. })), "{settled:?}");
+        assert!(
+            matches!(settled, Ok(Resolved::Settled { .. })),
+            "{settled:?}"
+        );
         assert_eq!(it.pay_number(2, "e"), Some(ok("2 paid")));
         assert_eq!(it.pay_number(3, "e"), Some(ok("3 paid")));
     });
