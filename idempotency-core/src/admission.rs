@@ -145,7 +145,7 @@ fn judge_key<M: Memory, F: Fingerprinted>(
         None => None,
         Some(scope) => Some(counters(store, None, Some(scope), now)?),
     };
-    store.make_room(now)?;
+    store.make_room(counters.is_some(), now)?;
     Ok(Verdict::New(place, counters))
 }
 
@@ -169,7 +169,7 @@ fn judge_number<M: Memory, F: Fingerprinted>(
     lane.counter.admit(sequence.number)?;
     let scope = store.policy().quota.and(request.scope);
     let counters = counters(store, Some((sequence, lane)), scope, now)?;
-    store.make_room(now)?;
+    store.make_room(true, now)?;
     Ok(Verdict::New(Vacant::SOMEWHERE, Some(counters)))
 }
 

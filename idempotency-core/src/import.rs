@@ -253,7 +253,7 @@ pub(crate) fn take_over<M: Memory>(
         None => None,
         Some(scope) => Some(admission::counters(store, None, Some(scope), now)?),
     };
-    store.make_room(now)?;
+    store.make_room(false, now)?;
     let ticket = Ticket {
         head: Head {
             identity: request.identity,

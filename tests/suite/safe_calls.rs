@@ -499,7 +499,7 @@ fn a_transfer_that_is_in_no_block_was_not_executed() {
             matches!(&end, End::Rejected(text) if text.starts_with("TooOld")),
             "{end:?}"
         );
-        // Without an answer to the last attempt it may still be under way.
+        // No attempt is answered, and the search is.
         let Some(_faults) = faults(it.replica, vec![caller.answer(1, AnswerFault::Lose)]) else {
             return;
         };
@@ -508,7 +508,22 @@ fn a_transfer_that_is_in_no_block_was_not_executed() {
             ..in_doubt
         };
         let end = caller.transfer(ledger.0.id(), created_at, once);
-        assert!(end.is_unknown(), "{end:?}");
+        assert!(
+            matches!(&end, End::NotExecuted(text) if text.contains("code 6")),
+            "{end:?}"
+        );
+    });
+}
+
+/// `pay` takes a number; its refusal is the text of a trap.
+#[test]
+fn a_refusal_in_a_trap_is_certain() {
+    with_caller(|it, caller| {
+        let end: End<u128> = caller.make("call_pay_wrongly", (it.canister.id(),));
+        assert!(
+            matches!(&end, End::Rejected(text) if text.contains("MalformedArgument")),
+            "{end:?}"
+        );
     });
 }
 

@@ -73,7 +73,7 @@ pub(super) async fn attempt<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
         caller,
     };
     let reason = match asks_first {
-        true => String::from_utf8_lossy(&resumed.note.unwrap_or_default()).into_owned(),
+        true => String::from_utf8_lossy(resumed.note.as_deref().unwrap_or_default()).into_owned(),
         false => match decoded() {
             Err(reason) => reason,
             Ok(args) => {
@@ -91,7 +91,8 @@ pub(super) async fn attempt<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
             }
         },
     };
-    if !O::ASKS {
+    // What began anew because `on_unknown` said so, and can't go on again, would begin anew for ever.
+    if !O::ASKS || (resumed.note.is_some() && !asks_first) {
         return guard.park(&reason);
     }
     let args = match decoded() {

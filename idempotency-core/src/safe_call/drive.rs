@@ -54,8 +54,6 @@ pub(crate) async fn drive<C: Callee, X: Transport>(
     let limit = Limit::new(callee.repeats(), tries.since, plan.call.timeout);
     let mut last = Reason::NotAsked;
     let mut then = Then::Stop;
-    // Whether the callee has answered the last attempt, so that none before it can be executed any more.
-    let mut is_settled = false;
     // Those that were made before the call was resumed don't count here.
     for is_first in iter::once(true).chain(iter::repeat(false)) {
         let may_send = |tries: Tries, at| !tries.is_in_doubt || limit.allows(at, is_first);
@@ -80,7 +78,6 @@ pub(crate) async fn drive<C: Callee, X: Transport>(
             })
             .await;
         let answer = transport.call(plan.call.clone()).await;
-        is_settled = answer.is_ok();
         let verdict = match answer {
             Ok(reply) => callee.judge(&reply),
             Err(rejected) => of_reject(rejected, callee.traps_with_refusals()),
@@ -125,8 +122,9 @@ pub(crate) async fn drive<C: Callee, X: Transport>(
                     return Outcome::Replied(reply);
                 }
             }
-            Found::Absent if is_settled => tries.is_in_doubt = false,
-            Found::Absent | Found::CantTell => {}
+            // All attempts came to the ledger before the calls of the search, or never will.
+            Found::Absent => tries.is_in_doubt = false,
+            Found::CantTell => {}
         }
     }
     match (tries.is_in_doubt, then) {

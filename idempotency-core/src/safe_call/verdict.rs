@@ -109,11 +109,11 @@ fn refused<T>(why: Reason, is_proof: bool, then: Then) -> Verdict<T> {
 /// The name of the refusal with which an idempotent endpoint trapped. Not one that the callee merely passes on, in the text of a
 /// trap of its own: that is about another call.
 fn refusal_in_trap(message: &str) -> Option<&str> {
-    const TRAP: &str = "with message: ";
-    let (before, text) = message.split_once(TRAP)?;
-    if before.contains('\'') {
-        return None;
-    }
+    let trap = match message.strip_prefix("Error from Canister ") {
+        Some(canister) => canister.split_once(": ")?.1,
+        None => message,
+    };
+    let text = trap.strip_prefix("Canister called `ic0.trap` with message: ")?;
     let text = text.strip_prefix('\'').unwrap_or(text);
     text.strip_prefix("idempotency: ")?.split(':').next()
 }
@@ -138,6 +138,10 @@ mod tests {
             None
         );
         assert_eq!(name(&format!("{TRAP}'idempotencies: Full: …'")), None);
+        assert_eq!(
+            name(&format!("Panicked at '{TRAP}'idempotency: Full: …''")),
+            None
+        );
         assert_eq!(name("idempotency: Full: …"), None);
         assert_eq!(name(""), None);
     }

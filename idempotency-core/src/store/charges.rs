@@ -82,6 +82,20 @@ impl<M: Memory> Contents<M> {
         Ok(Some((*scope, end)))
     }
 
+    /// Counts a request once more that is kept until a later time; until when it is counted, ns.
+    pub(super) fn count_until(
+        &mut self,
+        scope: &Identity,
+        until: Timestamp,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<u64, Damaged> {
+        let mut found = self.counted_usage(scope, now)?;
+        let counted_until = found.counter.add(until, 0, policy);
+        self.keep_usage(scope, &found.counter, &found.entry, now, policy)?;
+        Ok(counted_until)
+    }
+
     fn begin_in_lane(
         &mut self,
         sequence: &Sequence,

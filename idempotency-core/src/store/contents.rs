@@ -2,7 +2,7 @@
 
 use super::{
     counter::Counters,
-    open::Open,
+    open::{Open, OpenRequests},
     record::{Attempt, Head, RECORD_BYTES, Record, Requests, ScopeDigest},
     room::{most_pages, segments_needed},
 };
@@ -41,12 +41,10 @@ pub(super) struct Contents<M: Memory> {
     /// Those whose records expired meanwhile. A future that can't go on, as a guard of its own trapped in the cleanup, stays
     /// here as it stays with the executor: until the heap goes.
     pub(super) overdue: BTreeMap<Identity, Record>,
-    /// What has begun and has not ended, by the number of its last attempt: all of `running`, and what was cut off, sleeps or is parked.
-    pub(super) open: BTreeMap<u64, Open>,
-    /// How many of these are durable.
-    pub(super) durable: u64,
-    /// How many of these are durable, and do not run.
-    pub(super) waiting: u64,
+    /// What has begun and has not ended: all of `running`, and what was cut off, sleeps or is parked.
+    pub(super) open: OpenRequests,
+    /// The oldest partition is not tried to be forgotten by timer before this: there was no room for what of it must be kept.
+    pub(super) postponed: Timestamp,
     pub(super) cells: Cells,
     pub(super) texts: Texts,
     /// The first attempt of this heap has this number, or a greater one.
@@ -79,17 +77,18 @@ impl<M: Memory> Contents<M> {
         let opening = Opening::read(memory, !policy.is_preallocated, most, pages)?;
         let requests = opening.partitions::<Requests>()?;
         let counters = opening.partitions::<Counters>()?;
-        let mut open = BTreeMap::new();
+        let mut open = OpenRequests::default();
         let cells = opening.cells(|cell, bytes| {
             let (number, request) = Open::from_bytes(cell, bytes)?;
             let is_known = requests.get(opening.header(), request.partition).is_some();
             // Two cells of one attempt contradict each other.
-            match is_known && open.insert(number, request).is_none() {
-                true => Ok(()),
-                false => Err(Damaged),
+            if !is_known || open.get(number).is_some() {
+                return Err(Damaged);
             }
+            open.insert(number, request);
+            Ok(())
         })?;
-        if open.keys().any(|number| *number >= cells.next_number()) {
+        if (open.last()).is_some_and(|number| number >= cells.next_number()) {
             return Err(Damaged.into());
         }
         let bytes = u64::from(opening.header().pages) * SEGMENT_BYTES;
@@ -108,9 +107,8 @@ impl<M: Memory> Contents<M> {
             counters,
             running: BTreeMap::new(),
             overdue: BTreeMap::new(),
-            durable: open.values().filter(|open| open.is_durable).count() as u64,
-            waiting: open.values().filter(|open| open.is_waiting()).count() as u64,
             open,
+            postponed: Timestamp::from_nanos(0),
             first_attempt: Attempt(cells.next_number()),
             cells,
         })
@@ -130,8 +128,8 @@ impl<M: Memory> Contents<M> {
 
     /// Bytes that room is kept for: the replies of what is running, and what durable requests may yet record.
     pub(super) fn reserved(&self, policy: &Policy) -> u64 {
-        (self.running.len() as u64 + self.waiting) * u64::from(policy.max_reply_bytes)
-            + self.durable * u64::from(policy.max_journal_bytes)
+        (self.running.len() as u64 + self.open.waiting) * u64::from(policy.max_reply_bytes)
+            + self.open.durable * u64::from(policy.max_journal_bytes)
     }
 
     /// Bytes charged, with so many that room is kept for.
@@ -142,13 +140,11 @@ impl<M: Memory> Contents<M> {
             + reserved
     }
 
-    /// Makes sure of segments for one more request and for the end of all that have not ended; `false` if the memory can't grow
-    /// that far.
-    ///
-    /// So many journals begin.
+    /// Makes sure of segments for one more request, so many journals that begin, and the end of all that have not ended; `false` if the
+    /// memory can't grow that far.
     pub(super) fn reserve_segments(&self, policy: &Policy, journals: u64) -> bool {
-        let others = self.running.len() as u64 + self.waiting + self.overdue.len() as u64;
-        let durable = self.durable + journals;
+        let others = self.running.len() as u64 + self.open.waiting + self.overdue.len() as u64;
+        let durable = self.open.durable + journals;
         let needed = segments_needed(policy, (others, durable), self.requests.len() as u64);
         self.table.segments.reserve(needed)
     }

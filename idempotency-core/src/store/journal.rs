@@ -120,19 +120,8 @@ impl<M: Memory> Contents<M> {
 
     /// The entries of a journal whose last row lies at `last`, in order, and the bytes that it is charged with.
     pub(super) fn entries(&mut self, last: u64) -> Result<(Vec<Entry>, u64), Damaged> {
-        let mut rows = vec![];
-        let (mut at, mut charge) = (last, 0);
-        while at != 0 {
-            let row = self.read_row(at)?;
-            at = row.before;
-            let length = (FIXED_BYTES + row.data.len()).next_multiple_of(4) as u64;
-            charge += length.next_multiple_of(JOURNAL_UNIT_BYTES);
-            rows.push(row);
-            // What goes in a circle is damaged.
-            if rows.len() > MOST_ROWS {
-                return Err(Damaged);
-            }
-        }
+        let rows = self.rows(last)?;
+        let charge = rows.iter().map(JournalRow::charge).sum();
         let mut entries: Vec<Entry> = Vec::with_capacity(rows.len());
         let mut goes_on = false;
         for row in rows.into_iter().rev() {
@@ -149,6 +138,35 @@ impl<M: Memory> Contents<M> {
         Ok((entries, charge))
     }
 
+    /// The last row of the first entry, which says where the request comes from, of a journal whose last row lies at `last`; and the bytes
+    /// that the journal is charged with up to there.
+    pub(super) fn end_of_origin(&mut self, last: u64) -> Result<(u64, u64), Damaged> {
+        let rows = self.rows(last)?;
+        let later = rows.iter().take_while(|row| row.class != Class::Origin);
+        let origin = &rows[later.count()..];
+        let charge = origin.iter().map(JournalRow::charge).sum();
+        Ok((origin.first().map_or(0, |row| row.at), charge))
+    }
+
+    /// The rows of a journal whose last row lies at `last`: that one first.
+    fn rows(&mut self, last: u64) -> Result<Vec<JournalRow>, Damaged> {
+        let mut rows = vec![];
+        // What goes in a circle is damaged: it comes back to one of the rows that are looked out for, each twice as far from the last.
+        let (mut at, mut looked_out_for, mut next) = (last, 0, 1);
+        while at != 0 {
+            if at == looked_out_for || rows.len() > MOST_ROWS {
+                return Err(Damaged);
+            }
+            if rows.len() == next {
+                (looked_out_for, next) = (at, 2 * next);
+            }
+            let row = self.read_row(at)?;
+            at = row.before;
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
     fn read_row(&mut self, at: u64) -> Result<JournalRow, Damaged> {
         self.table.read_unnamed(at, MOST_LENGTH, |bytes| {
             let mut rest = bytes.get(..FIXED_BYTES).ok_or(Damaged)?;
@@ -159,6 +177,7 @@ impl<M: Memory> Contents<M> {
             }
             let data = bytes.get(FIXED_BYTES..FIXED_BYTES + usize::from(length));
             Ok(JournalRow {
+                at,
                 class: Class::from_byte(class).ok_or(Damaged)?,
                 goes_on: class & GOES_ON != 0,
                 before: u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]),
@@ -170,11 +189,20 @@ impl<M: Memory> Contents<M> {
 
 /// A row as it was read.
 struct JournalRow {
+    at: u64,
     class: Class,
     goes_on: bool,
     before: u64,
     data: Vec<u8>,
 }
 
-/// More rows than any journal has.
-const MOST_ROWS: usize = 1 << 20;
+impl JournalRow {
+    /// The bytes that it is charged with.
+    fn charge(&self) -> u64 {
+        let length = (FIXED_BYTES + self.data.len()).next_multiple_of(4) as u64;
+        length.next_multiple_of(JOURNAL_UNIT_BYTES)
+    }
+}
+
+/// As many rows as the longest journal can have, and its notes.
+const MOST_ROWS: usize = (1 << 18) + 64;

@@ -26,8 +26,11 @@ mod counter;
 mod counters;
 mod import;
 mod journal;
+mod keep_on;
 mod lanes;
 mod open;
+mod origin;
+mod phases;
 mod record;
 mod records;
 mod requests;
@@ -38,7 +41,7 @@ mod transitions;
 mod unknown;
 
 pub use crate::table::{Damaged, OpenError};
-pub(crate) use open::Origin;
+pub(crate) use origin::Origin;
 pub use record::Attempt;
 pub(crate) use record::{Head, Record, ScopeDigest, State};
 pub(crate) use records::Lookup;
@@ -193,7 +196,7 @@ impl<M: Memory> Store<M> {
             capacity_bytes: self.policy.capacity_bytes,
             oldest_expiry: inner.first_expiry(),
             counters: inner.counters.rows,
-            unknown: inner.count_unknown(),
+            unknown: inner.open.unknown,
             incarnation: inner.header().incarnation,
         }
     }

@@ -299,25 +299,27 @@ pub(super) struct Requests;
 pub(super) struct Totals {
     /// Bytes of the replies that lie outside of records: 40 bits.
     pub(super) reply_bytes: u64,
-    /// Rows of journals, in units of 64 bytes: 24 bits.
+    /// Rows of journals, in units of 64 bytes.
     pub(super) journal_units: u32,
     /// Requests whose records it holds for nothing: they were released.
     pub(super) released: u32,
-    /// How often its replies were given up for want of room.
+    /// How often its replies were given up for want of room: 24 bits.
     pub(super) drops: u32,
 }
 
 /// As many as an address has.
 const TOTAL_BITS: u32 = 40;
 const MOST_TOTAL_BYTES: u64 = (1 << TOTAL_BITS) - 1;
+/// The part of the units of journals that lies with the number of drops, which has 24 bits.
+const HIGH_UNITS: u32 = 0xFF << 24;
 
 impl From<[u64; 2]> for Totals {
     fn from([bytes, both]: [u64; 2]) -> Self {
         Self {
             reply_bytes: bytes & MOST_TOTAL_BYTES,
-            journal_units: (bytes >> TOTAL_BITS) as u32,
+            journal_units: (bytes >> TOTAL_BITS) as u32 | (both >> 32) as u32 & HIGH_UNITS,
             released: both as u32,
-            drops: (both >> 32) as u32,
+            drops: (both >> 32) as u32 & !HIGH_UNITS,
         }
     }
 }
@@ -325,9 +327,10 @@ impl From<[u64; 2]> for Totals {
 impl From<Totals> for [u64; 2] {
     fn from(totals: Totals) -> Self {
         let bytes = totals.reply_bytes.min(MOST_TOTAL_BYTES);
-        let journal = u64::from(totals.journal_units.min((1 << (64 - TOTAL_BITS)) - 1));
-        let both = u64::from(totals.released) | u64::from(totals.drops) << 32;
-        [bytes | journal << TOTAL_BITS, both]
+        let units = totals.journal_units;
+        let high = totals.drops & !HIGH_UNITS | units & HIGH_UNITS;
+        let both = u64::from(totals.released) | u64::from(high) << 32;
+        [bytes | u64::from(units) << TOTAL_BITS, both]
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::{
     contents::Contents,
-    open::{Open, Origin, Phase},
+    open::{Open, Phase},
+    origin::{ORIGIN_BYTES, Origin},
     record::{Attempt, Pending, Record, RecordBytes, Requests, State},
     room::{partition_length, segments_of_one},
     ticket::Ticket,
@@ -137,7 +138,7 @@ impl<M: Memory> Contents<M> {
                 self.close_request(attempt)?;
                 self.settle_record(&ticket.head, occupied, state)?;
             }
-            None => self.cut_off(attempt, now)?,
+            None => self.cut_off(attempt, now, policy)?,
         }
         Ok(Ended::Recorded(occupied.slot.partition))
     }
@@ -168,7 +169,8 @@ impl<M: Memory> Contents<M> {
             None => true,
         };
         let segments = &self.table.segments;
-        let has_room = self.has_room(policy, self.reserved(policy), 0)
+        let journal = if state.is_none() { ORIGIN_BYTES } else { 0 };
+        let has_room = self.has_room(policy, self.reserved(policy), journal)
             && segments.has(segments_of_one(policy));
         if !is_within_quota || !has_room {
             return Ok(Ended::Forgotten);
@@ -195,8 +197,8 @@ impl<M: Memory> Contents<M> {
     /// The record of an attempt that is still its own.
     fn own(&mut self, identity: &Identity, attempt: Attempt) -> Result<Option<Occupied>, Damaged> {
         // What was cut off has ended, too.
-        let runs = |open: &Open| open.phase == Phase::Running;
-        if !self.open.get(&attempt.0).is_some_and(runs) {
+        let runs = |open: Open| open.phase == Phase::Running;
+        if !self.open.get(attempt).is_some_and(runs) {
             return Ok(None);
         }
         let found = self.find(identity)?;

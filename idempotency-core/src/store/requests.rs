@@ -3,7 +3,9 @@
 use super::{
     Store,
     contents::Running,
-    open::{Origin, Phase},
+    keep_on::{Forgetting, MOST_MOVED},
+    open::Phase,
+    origin::{ORIGIN_BYTES, Origin},
     record::{Attempt, Pending, State},
     records::{Ended, Lookup},
     ticket::Ticket,
@@ -23,6 +25,9 @@ pub(crate) enum Progress {
     Unknown,
 }
 
+/// [`Store::evict`] moves no more durable requests than for so many partitions.
+const MOST_AT_ONCE: u32 = 32;
+
 impl<M: Memory> Store<M> {
     /// What is known of a request.
     pub(crate) fn lookup(&self, identity: &Identity) -> Result<Lookup, Damaged> {
@@ -37,7 +42,7 @@ impl<M: Memory> Store<M> {
     /// What becomes of an attempt that has not ended.
     pub(crate) fn progress(&self, attempt: Attempt) -> Progress {
         let inner = self.inner.borrow();
-        match inner.open.get(&attempt.0) {
+        match inner.open.get(attempt) {
             Some(open) if open.is_durable && open.phase != Phase::Parked => Progress::GoesOn,
             Some(open) if open.phase == Phase::Running => Progress::Running,
             Some(_) => Progress::Unknown,
@@ -47,24 +52,33 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// Makes sure that one more record with the largest reply fits. Gives up one expired partition, and more only if there is no
-    /// room otherwise.
+    /// Makes sure that one more record with the largest reply fits, and what says where its request comes from if it has counters. Gives up
+    /// one expired partition, and more only if there is no room otherwise.
     ///
     /// # Errors
     /// `Full`, with the time at which to try again, or `StoreDamaged`.
-    pub(crate) fn make_room(&self, now: Timestamp) -> Result<(), IdempotencyError> {
+    pub(crate) fn make_room(
+        &self,
+        has_counters: bool,
+        now: Timestamp,
+    ) -> Result<(), IdempotencyError> {
         self.evict(now, 1)?;
-        self.make_room_for(0, now)
+        let journal = if has_counters { ORIGIN_BYTES } else { 0 };
+        self.make_room_for((0, journal), now)
     }
 
     /// As [`make_room`](Self::make_room), for a request and its journal, too.
     pub(crate) fn make_room_for_journal(&self, now: Timestamp) -> Result<(), IdempotencyError> {
-        self.make_room_for(1, now)
+        self.make_room_for((1, self.policy.max_journal_bytes.into()), now)
     }
 
-    fn make_room_for(&self, journals: u64, now: Timestamp) -> Result<(), IdempotencyError> {
+    /// Makes room for one more request, and so many journals of durable ones, with so many bytes of its journal.
+    fn make_room_for(
+        &self,
+        (journals, journal): (u64, u64),
+        now: Timestamp,
+    ) -> Result<(), IdempotencyError> {
         let policy = &self.policy;
-        let journal = journals * u64::from(policy.max_journal_bytes);
         let mut inner = self.inner()?;
         loop {
             let reserved = inner.reserved(policy);
@@ -77,11 +91,17 @@ impl<M: Memory> Store<M> {
             {
                 return Ok(());
             }
-            if has_expired && inner.forget_expired(now, policy)? {
+            let forgetting = match has_expired {
+                true => inner.forget_expired(now, MOST_MOVED, policy)?,
+                false => Forgetting::NoRoom,
+            };
+            if forgetting == Forgetting::Done {
                 continue;
             }
             let has_entries = inner.requests.rows < policy.capacity;
-            if has_entries && policy.drops_replies && inner.drop_oldest_replies() {
+            // Where there is more to be moved, there will be room soon.
+            let may_drop = has_entries && policy.drops_replies && forgetting == Forgetting::NoRoom;
+            if may_drop && inner.drop_oldest_replies() {
                 continue;
             }
             // What is running may end at any time, and need no more room for its reply.
@@ -148,7 +168,7 @@ impl<M: Memory> Store<M> {
         let mut inner = self.inner()?;
         let counted_until = inner.counted_until(attempt);
         let (state, policy) = (reply.map_or(State::ReplyDropped, State::Done), &self.policy);
-        let durable = inner.open.get(&attempt.0).filter(|open| open.is_durable);
+        let durable = inner.open.get(attempt).filter(|open| open.is_durable);
         let journal_bytes = durable.map_or(0, |open| open.journal_bytes);
         let ended = inner.end(ticket, attempt, Some(state), now, policy)?;
         if ended == Ended::NotItsOwn {
@@ -199,7 +219,8 @@ impl<M: Memory> Store<M> {
         let mut evicted = inner.forget_idle_counters(now, most);
         let is_over = |expiry: Timestamp| expiry.plus(self.policy.retention) < now;
         while evicted < most && inner.first_expiry().is_some_and(is_over) {
-            if !inner.forget_expired(now, &self.policy)? {
+            let most_moved = MOST_MOVED * (most - evicted).min(MOST_AT_ONCE) as usize;
+            if inner.forget_expired(now, most_moved, &self.policy)? != Forgetting::Done {
                 break;
             }
             evicted += 1;
@@ -216,6 +237,6 @@ impl<M: Memory> Store<M> {
         let counters = inner.counters.oldest();
         let counters = counters.map(|oldest| Timestamp::from_nanos(oldest.until));
         let first = requests.into_iter().chain(counters).min()?;
-        Some(first.plus(Duration::from_nanos(1)))
+        Some(first.plus(Duration::from_nanos(1)).max(inner.postponed))
     }
 }

@@ -4,7 +4,8 @@ use super::{
     Store,
     contents::Contents,
     journal,
-    open::{MOST_TRIES, NOTE_BYTES, Origin, Phase, Resumed, pause},
+    open::{MOST_TRIES, NOTE_BYTES, Open, pause},
+    origin::{Origin, Resumed},
     record::{Attempt, State},
     records::Lookup,
 };
@@ -42,21 +43,15 @@ impl<M: Memory> Store<M> {
         self.make_room_for_journal(now)
     }
 
-    /// A new attempt at a request whose outcome is unknown; `None` if it has ended, or may still be running.
+    /// A new attempt at a request whose outcome is unknown; `None` if it has ended, or may still be running, or if there is no room for its
+    /// reply.
     pub(crate) fn acquire_unknown(&self, identity: &Identity) -> Result<Option<Attempt>, Damaged> {
         let Some(attempt) = self.pending_attempt(identity)? else {
             return Ok(None);
         };
         let mut inner = self.inner()?;
-        let is_unknown = inner
-            .open
-            .get(&attempt.0)
-            .is_some_and(|open| match open.phase {
-                Phase::Running | Phase::Asleep => false,
-                Phase::CutOff => !open.is_durable,
-                Phase::Parked => true,
-            });
-        match is_unknown {
+        let open = inner.open.get(attempt).filter(Open::is_unknown);
+        match open.is_some_and(|open| inner.has_room_to_run_again(&open, &self.policy)) {
             true => inner.take_over(attempt, &self.policy).map(Some),
             false => Ok(None),
         }
@@ -71,7 +66,7 @@ impl<M: Memory> Store<M> {
         let attempt = self.pending_attempt(identity)?;
         let inner = self.inner()?;
         Ok(attempt.filter(|attempt| {
-            let open = inner.open.get(&attempt.0);
+            let open = inner.open.get(*attempt);
             open.is_some_and(|open| open.is_due(now))
         }))
     }
@@ -90,10 +85,7 @@ impl<M: Memory> Store<M> {
     /// A new attempt at a durable request whose last attempt this was, and which goes on by itself; `None` if another has taken over.
     pub(crate) fn go_on(&self, attempt: Attempt) -> Result<Option<Attempt>, Damaged> {
         let mut inner = self.inner()?;
-        let goes_on = inner.open.get(&attempt.0).is_some_and(|open| {
-            open.is_durable && matches!(open.phase, Phase::CutOff | Phase::Asleep)
-        });
-        match goes_on {
+        match inner.open.get(attempt).is_some_and(|open| open.goes_on()) {
             true => inner.take_over(attempt, &self.policy).map(Some),
             false => Ok(None),
         }
@@ -132,18 +124,25 @@ impl<M: Memory> Store<M> {
             .iter()
             .map(|length| journal::most_charge(*length))
             .sum();
-        let inner = self.inner.borrow();
-        (inner.open.get(&attempt.0)).is_some_and(|open| open.has_room(charge, &self.policy))
+        let open = self.inner().and_then(|mut inner| inner.measured(attempt));
+        match open {
+            Ok(open) => open.is_some_and(|open| open.has_room(charge, &self.policy)),
+            // To be told when it is recorded.
+            Err(Damaged) => true,
+        }
     }
 
     /// Records an entry of the steps of an attempt that runs.
     pub(crate) fn append_step(&self, attempt: Attempt, entry: &[u8]) -> Result<(), NotRecorded> {
         let mut inner = self.inner()?;
-        let open = inner.open.get(&attempt.0).ok_or(Damaged)?;
+        if !inner.running.contains_key(&attempt.0) {
+            return Err(NotRecorded::Damaged);
+        }
+        let open = inner.measured(attempt)?.ok_or(Damaged)?;
         if !open.has_room(journal::most_charge(entry.len()), &self.policy) {
             return Err(NotRecorded::Full);
         }
-        Ok(inner.append_step(attempt, entry)?)
+        Ok(inner.append_step(attempt, open, entry)?)
     }
 
     /// An attempt that runs ends, and its request goes on at a time.
@@ -154,17 +153,17 @@ impl<M: Memory> Store<M> {
     /// An attempt that runs ends, and its request waits for whoever resolves it.
     pub(crate) fn park(&self, attempt: Attempt, reason: &str) -> Result<(), Damaged> {
         let reason = shortened(reason);
-        self.leave(attempt, |inner| inner.park(attempt, reason))
+        self.leave(attempt, |inner| inner.park(attempt, reason, &self.policy))
     }
 
     /// An attempt that runs ends, and its request, which did nothing, begins anew.
     pub(crate) fn restart(&self, attempt: Attempt, now: Timestamp) -> Result<(), Damaged> {
-        self.leave(attempt, |inner| inner.restart(attempt, now))
+        self.leave(attempt, |inner| inner.restart(attempt, now, &self.policy))
     }
 
     /// An attempt ended in a trap; nothing happens if it does not run.
     pub(crate) fn cut_off(&self, attempt: Attempt, now: Timestamp) -> Result<(), Damaged> {
-        self.leave(attempt, |inner| inner.cut_off(attempt, now))
+        self.leave(attempt, |inner| inner.cut_off(attempt, now, &self.policy))
     }
 
     fn leave(
@@ -179,25 +178,24 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// Durable requests that go on by now: the last attempt at each and its endpoint's name, those that were tried longest ago first, no
-    /// more than `most`. Until they go on, they count as tried once more.
+    /// Durable requests that go on by now: the last attempt at each and its endpoint's name, those first that could first, no more than
+    /// `most`. Until they go on, they count as tried once more.
     pub(crate) fn take_due(
         &self,
         now: Timestamp,
         most: usize,
     ) -> Result<Vec<(Attempt, String)>, Damaged> {
         let mut inner = self.inner()?;
-        let due = inner.open.iter().filter(|(_, open)| open.is_due(now));
-        let due: Vec<_> = due
-            .map(|(number, open)| (Attempt(*number), *open))
-            .take(most)
-            .collect();
+        let due: Vec<_> = inner.open.due(now).take(most).collect();
         let mut taken = vec![];
-        for (attempt, mut open) in due {
-            open.tries += 1;
+        for attempt in due {
+            let Some(mut open) = inner.open.get(attempt) else {
+                continue;
+            };
+            open.tries = open.tries.saturating_add(1);
             open.until = now.plus(pause(open.tries)).as_nanos();
             match open.tries > MOST_TRIES {
-                true => inner.give_up(&mut open)?,
+                true => inner.give_up(&mut open, &self.policy)?,
                 false => taken.push((attempt, inner.endpoint(&open).to_owned())),
             }
             inner.keep_open(attempt, open)?;
@@ -207,19 +205,14 @@ impl<M: Memory> Store<M> {
 
     /// How many durable requests are running.
     pub(crate) fn running_durable(&self) -> u64 {
-        let inner = self.inner.borrow();
-        inner.durable - inner.waiting
+        let open = &self.inner.borrow().open;
+        open.durable - open.waiting
     }
 
     /// The first time at which a durable request goes on by itself.
     #[cfg(feature = "timers")]
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        let inner = self.inner.borrow();
-        if inner.waiting == 0 {
-            return None;
-        }
-        let waiting = inner.open.values().filter(|open| open.goes_on());
-        waiting.map(|open| Timestamp::from_nanos(open.until)).min()
+        self.inner.borrow().open.first_due()
     }
 }
 

@@ -30,9 +30,13 @@ const USED_BYTES: u64 = SEGMENT_BYTES - 256;
 /// Segments that one request may take at a time: for its reply, a record and counters where segments are used up, and for nodes
 /// and buckets of the index.
 pub(super) fn segments_of_one(policy: &Policy) -> u64 {
-    let reply = u64::from(policy.max_reply_bytes).div_ceil(USED_BYTES) + 1;
     // One for the record and the journal's first row, and one for cells.
-    reply + 2 + COUNTERS_OF_A_REQUEST + MOST_INDEX_SEGMENTS
+    segments_of_end(policy.max_reply_bytes.into()) + 2
+}
+
+/// Segments that one request may take when it ends with a reply of so many bytes, or is moved with so many.
+pub(super) fn segments_of_end(bytes: u64) -> u64 {
+    bytes.div_ceil(USED_BYTES) + 1 + COUNTERS_OF_A_REQUEST + MOST_INDEX_SEGMENTS
 }
 
 /// Segments that a request may take that begins and one that ends, and the ends of so many others: for replies, in so many

@@ -131,13 +131,11 @@ impl<M: Memory> Contents<M> {
     /// it run twice. What is cut off, and is not durable, is forgotten.
     pub(super) fn forget_oldest(&mut self) -> Result<(), Damaged> {
         let oldest = self.requests.oldest_number(self.header());
-        let gone = (self.open)
-            .iter()
-            .filter(|(_, open)| open.partition == oldest);
-        let gone: Vec<_> = gone.map(|(number, open)| (*number, open.cell)).collect();
-        for (number, cell) in gone {
-            self.forget_open(number);
-            self.cells.free(&self.table.segments, cell)?;
+        let gone: Vec<_> = self.open.in_partition(oldest).collect();
+        for attempt in gone {
+            if let Some(open) = self.open.remove(attempt) {
+                self.cells.free(&self.table.segments, open.cell)?;
+            }
         }
         let overdue = self
             .running

@@ -4,7 +4,8 @@ use super::{
     Store,
     contents::Contents,
     open::{Open, Phase},
-    record::{Head, State},
+    record::{Attempt, Head, State},
+    room::segments_of_end,
 };
 use crate::{
     error::IdempotencyError, identity::Identity, policy::Policy, steps::last_step, table::Damaged,
@@ -14,7 +15,7 @@ use candid::CandidType;
 use ic_stable_structures::Memory;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
-use std::{collections::BTreeMap, ops::Bound, time::Duration};
+use std::time::Duration;
 
 /// A request whose outcome is unknown, or which was parked.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -78,15 +79,10 @@ impl<M: Memory> Store<M> {
     /// [`Damaged`].
     pub fn unknown(&self, after: u64, most: usize) -> Result<Vec<UnknownRequest>, Damaged> {
         let mut inner = self.inner()?;
-        let later = inner.open.range((Bound::Excluded(after), Bound::Unbounded));
-        let unknown = later.filter(|(_, open)| open.is_unknown());
-        let found: BTreeMap<_, _> = unknown
-            .take(most)
-            .map(|(number, open)| (*number, *open))
-            .collect();
+        let found: Vec<_> = inner.open.unknown_after(after).take(most).collect();
         let mut requests = vec![];
         for (number, open) in found {
-            requests.push(inner.unknown(number, &open)?);
+            requests.push(inner.unknown(Attempt(number), &open)?);
         }
         Ok(requests)
     }
@@ -112,37 +108,19 @@ impl<M: Memory> Store<M> {
     }
 }
 
-impl Open {
-    fn is_unknown(&self) -> bool {
-        match self.phase {
-            Phase::Parked => true,
-            Phase::CutOff => !self.is_durable,
-            Phase::Running | Phase::Asleep => false,
-        }
-    }
-}
-
 impl<M: Memory> Contents<M> {
-    /// How many requests [`Store::unknown`] would list.
-    pub(super) fn count_unknown(&self) -> u64 {
-        self.open.values().filter(|open| open.is_unknown()).count() as u64
-    }
-
-    fn unknown(&mut self, number: u64, open: &Open) -> Result<UnknownRequest, Damaged> {
-        let (
-            Head {
-                identity, since, ..
-            },
-            pending,
-        ) = self.pending(open)?;
-        let resumed = self.resumed(pending.attempt)?.ok_or(Damaged)?;
+    fn unknown(&mut self, attempt: Attempt, open: &Open) -> Result<UnknownRequest, Damaged> {
+        let resumed = self.resumed(attempt)?.ok_or(Damaged)?;
+        let Head {
+            identity, since, ..
+        } = resumed.ticket.head;
         let is_parked = open.phase == Phase::Parked;
         let note = resumed.note.filter(|_| is_parked);
         Ok(UnknownRequest {
-            number,
+            number: attempt.0,
             identity,
             endpoint: self.endpoint(open).to_owned(),
-            scope: ByteBuf::from(pending.scope),
+            scope: ByteBuf::from(resumed.scope),
             since,
             last_step: last_step(&resumed.steps),
             reason: note.map(|note| String::from_utf8_lossy(&note).into_owned()),
@@ -177,17 +155,27 @@ impl<M: Memory> Contents<M> {
             return Ok(Resolved::NotKnown);
         };
         let ticket = resumed.ticket;
-        match settlement {
-            Settlement::Done(reply) => {
-                self.has_room_for_reply(reply.len(), now, policy)?;
-                self.close_request(attempt)?;
+        let open = self.open.get(attempt).ok_or(Damaged)?;
+        let reply = match settlement {
+            Settlement::Done(reply) => Some(reply.as_slice()),
+            Settlement::NotExecuted => None,
+        };
+        self.has_room_to_settle(&open, reply.unwrap_or_default().len(), now, policy)?;
+        self.close_request(attempt)?;
+        match reply {
+            Some(reply) => {
                 self.settle_record(&ticket.head, occupied, State::Done(reply))?;
                 self.end_in_lane(&ticket, now, policy)?;
                 let (partition, bytes) = (occupied.slot.partition, reply.len() as u64);
+                let bytes = bytes
+                    + if open.is_durable {
+                        open.journal_bytes
+                    } else {
+                        0
+                    };
                 self.end_in_quota(&ticket, u64::MAX, partition, bytes, now, policy)?;
             }
-            Settlement::NotExecuted => {
-                self.close_request(attempt)?;
+            None => {
                 self.release_record(occupied);
                 self.release_in_lane(&ticket, policy)?;
             }
@@ -195,9 +183,10 @@ impl<M: Memory> Contents<M> {
         Ok(Resolved::Settled { since })
     }
 
-    /// Whether a reply can be kept for which no room was set aside.
-    fn has_room_for_reply(
+    /// Whether a request can end with so many bytes as its reply.
+    fn has_room_to_settle(
         &self,
+        open: &Open,
         bytes: usize,
         now: Timestamp,
         policy: &Policy,
@@ -209,7 +198,9 @@ impl<M: Memory> Contents<M> {
             ));
         }
         let taken = self.bytes(self.reserved(policy)) + bytes as u64;
-        match taken <= policy.capacity_bytes && self.reserve_segments(policy, 0) {
+        // Room was set aside for what waits.
+        let fits = bytes == 0 || open.is_waiting() || taken <= policy.capacity_bytes;
+        match fits && self.table.segments.reserve(segments_of_end(bytes as u64)) {
             true => Ok(()),
             false => {
                 let oldest = self.first_expiry().unwrap_or(now).max(now);
@@ -217,5 +208,12 @@ impl<M: Memory> Contents<M> {
                 Err(IdempotencyError::Full { retry_after })
             }
         }
+    }
+
+    /// Whether a request of which the outcome is unknown can be executed once more, with the largest reply.
+    pub(super) fn has_room_to_run_again(&self, open: &Open, policy: &Policy) -> bool {
+        let most = u64::from(policy.max_reply_bytes);
+        let fits = self.bytes(self.reserved(policy)) + most <= policy.capacity_bytes;
+        open.is_waiting() || fits && self.reserve_segments(policy, 0)
     }
 }

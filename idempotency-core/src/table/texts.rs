@@ -18,21 +18,26 @@ pub(crate) struct Texts {
 
 impl Texts {
     pub(super) fn open<M: Memory>(segments: &Segments<M>) -> Result<Self, Damaged> {
-        let mut bytes = vec![0; ROOM];
-        segments.memory.read(AT, &mut bytes);
         let mut texts = Self {
             texts: vec![],
             used: 0,
         };
-        while let Some(([low, high], rest)) = bytes[texts.used..].split_first_chunk() {
-            let length = usize::from(u16::from_le_bytes([*low, *high]));
+        while texts.used + 2 <= ROOM {
+            let (mut length, at) = ([0; 2], AT + texts.used as u64);
+            segments.memory.read(at, &mut length);
+            let length = usize::from(u16::from_le_bytes(length));
             if length == 0 {
                 break;
             }
-            let text = rest.get(..length).ok_or(Damaged)?;
-            let text = str::from_utf8(text).map_err(|_| Damaged)?;
-            texts.texts.push(text.to_owned());
             texts.used += 2 + length;
+            if texts.used > ROOM {
+                return Err(Damaged);
+            }
+            let mut text = vec![0; length];
+            segments.memory.read(at + 2, &mut text);
+            texts
+                .texts
+                .push(String::from_utf8(text).map_err(|_| Damaged)?);
         }
         Ok(texts)
     }

@@ -102,6 +102,13 @@ async fn call_pay(canister: Principal, key: u64, options: Options) -> End<u128> 
     options.of(call).send().await.into()
 }
 
+/// Calls `pay` with an argument that it does not understand.
+#[ic_cdk::update]
+async fn call_pay_wrongly(canister: Principal) -> End<u128> {
+    let call = SafeCall::endpoint(canister, "pay", ("no number",));
+    call.send().await.into()
+}
+
 /// Calls a method that takes nothing and answers with a number.
 #[ic_cdk::update]
 async fn call_plain(canister: Principal, method: String, options: Options) -> End<u64> {

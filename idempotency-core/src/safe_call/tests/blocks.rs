@@ -266,6 +266,11 @@ fn the_fee_and_the_spender_count_where_they_are_given() {
         search_in(&with_spender, &of_other(ARCHIVE), 10),
         Found::Absent
     );
+    let without_spender = ledger(vec![block(CREATED_AT, &replaced[..1])]);
+    assert_eq!(
+        search_in(&without_spender, &of_other(CALLEE), 10),
+        Found::Absent
+    );
     // One's own account needs no allowance, and no spender is recorded.
     let own = ledger(vec![block(CREATED_AT, &[])]);
     assert_eq!(search_in(&own, &of_other(CALLER), 10), found);

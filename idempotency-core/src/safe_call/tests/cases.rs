@@ -164,6 +164,57 @@ fn too_old_is_certain_only_without_doubt() {
     assert_eq!(world.sent.borrow().len(), 1);
 }
 
+/// The record of an earlier attempt may have expired, and the refusal be about another's.
+#[test]
+fn a_refusal_after_the_window_proves_nothing() {
+    for (window, is_proof) in [(100, true), (50, false)] {
+        let world = World::new(Kind::TrappingEndpoint, &[Fate::Dropped, Fate::Full]).with_times(
+            window,
+            Some(START),
+            0,
+            vec![60, 1],
+            vec![],
+        );
+        let call = endpoint()
+            .created_at(at(0))
+            .window(Duration::from_secs(window));
+        let outcome = send(&call.tries(2), &world);
+        assert_eq!(world.sent.borrow().len(), 2);
+        match is_proof {
+            true => assert!(matches!(outcome, Outcome::NotExecuted(_)), "{outcome:?}"),
+            false => assert!(
+                matches!(outcome, Outcome::StillUnknown { until: None, .. }),
+                "{outcome:?}"
+            ),
+        }
+    }
+}
+
+/// A ledger with a shorter window than the caller believes.
+#[test]
+fn too_old_is_not_asked_again() {
+    let world = World::new(Kind::Ledger, &[]).with_times(100, Some(START), 0, vec![], vec![]);
+    world.pass(200);
+    let transfer = Transfer {
+        from_subaccount: None,
+        to: CALLEE.into(),
+        amount: 5u8.into(),
+        fee: None,
+        memo: vec![9],
+        created_at: at(0),
+    };
+    let call = SafeCall::icrc1_transfer(CALLEE, &transfer).in_doubt_since(at(0));
+    let outcome = send(&call, &world);
+    assert_eq!(
+        outcome,
+        Outcome::StillUnknown {
+            until: None,
+            last: Reason::Ledger(TransferError::TooOld)
+        }
+    );
+    assert_eq!(world.sent.borrow().len(), 1);
+}
+
 /// A method that answers with another type has run all the same; an endpoint may have answered with a refusal.
 #[test]
 fn a_reply_of_another_type() {

@@ -3,10 +3,15 @@
 use crate::{
     error::IdempotencyError,
     runtime::{Outgoing, Rejected},
-    safe_call::{TransferError, transport::Transport},
+    safe_call::{
+        TransferError,
+        search::{Block, GetBlocksArgs, GetBlocksResult, Value},
+        transport::Transport,
+    },
     time::Timestamp,
 };
 use candid::{CandidType, Deserialize, Nat, Principal};
+use serde_bytes::ByteBuf;
 use std::{
     cell::{Cell, RefCell},
     future::Future,
@@ -18,7 +23,7 @@ use std::{
 pub(super) const CALLEE: Principal = Principal::from_slice(&[7, 1]);
 pub(super) const CALLER: Principal = Principal::from_slice(&[8, 1]);
 /// What the callee answers with when it executes the call.
-pub(super) const REPLY: u64 = 42;
+pub(super) const REPLY: u64 = 2;
 /// Seconds.
 pub(super) const START: u64 = 1_000_000;
 
@@ -87,8 +92,17 @@ pub(super) enum Kind {
     Ledger,
     /// As above; while it is `Full` it refuses by its fee, before it looks for duplicates.
     LedgerWithOtherFee,
+    /// As above, and it has ICRC-3.
+    LedgerWithBlocks,
     /// Executes whatever arrives.
     Plain,
+}
+
+impl Kind {
+    pub(super) fn is_ledger(self) -> bool {
+        use Kind::*;
+        matches!(self, Ledger | LedgerWithOtherFee | LedgerWithBlocks)
+    }
 }
 
 /// What the callee remembers.
@@ -132,7 +146,7 @@ impl World {
             now: Cell::new(START),
             skew: 0,
             window: 24 * 3_600,
-            created_at: matches!(kind, Kind::Ledger | Kind::LedgerWithOtherFee).then_some(START),
+            created_at: kind.is_ledger().then_some(START),
             record: Cell::new(Record::Absent),
             executed_at: Cell::new(0),
             late: Cell::new(None),
@@ -196,7 +210,7 @@ impl World {
                 }
             }
             Kind::Endpoint | Kind::TrappingEndpoint => self.deliver_to_endpoint(time, fate),
-            Kind::Ledger | Kind::LedgerWithOtherFee => self.deliver_to_ledger(time, fate),
+            _ => self.deliver_to_ledger(time, fate),
         }
     }
 
@@ -290,10 +304,15 @@ impl Transport for World {
 
     async fn call(&self, call: Outgoing) -> Result<Vec<u8>, Rejected> {
         if call.method == "icrc3_get_blocks" {
-            return Err(Rejected {
-                code: 5,
-                message: "no such method".into(),
-            });
+            // It comes after all attempts.
+            self.deliver_late();
+            return match self.kind {
+                Kind::LedgerWithBlocks => Ok(log(self.effects.get(), &call.argument)),
+                _ => Err(Rejected {
+                    code: 5,
+                    message: "no such method".into(),
+                }),
+            };
         }
         assert_eq!(call.callee, CALLEE);
         let timeout = u64::from(call.timeout.expect("bounded"));
@@ -343,6 +362,45 @@ impl Transport for World {
         let stall = self.stalls.borrow_mut().pop().unwrap_or(0);
         self.pass(time.as_secs() + stall);
     }
+}
+
+/// The blocks of a ledger that has executed the transfer as its block `REPLY`, or not.
+fn log(effects: u32, argument: &[u8]) -> Vec<u8> {
+    let ranges: Vec<GetBlocksArgs> = candid::decode_one(argument).unwrap();
+    let length = REPLY + u64::from(effects);
+    let blocks = ranges.iter().flat_map(|range| {
+        let start = u64::try_from(&range.start.0).unwrap();
+        let count = u64::try_from(&range.length.0).unwrap();
+        start..length.min(start + count)
+    });
+    let result = GetBlocksResult {
+        log_length: length.into(),
+        blocks: blocks
+            .map(|id| Block {
+                id: id.into(),
+                block: block(if id < REPLY { 2 } else { 1 }),
+            })
+            .collect(),
+        archived_blocks: vec![],
+    };
+    candid::encode_one(result).unwrap()
+}
+
+fn block(memo: u8) -> Value {
+    let caller = || Value::Array(vec![Value::Blob(ByteBuf::from(CALLER.as_slice()))]);
+    let time = || Value::Nat((START * 1_000_000_000).into());
+    let map = |entries: Vec<(&str, Value)>| {
+        let entries = entries.into_iter();
+        Value::Map(entries.map(|(name, value)| (name.into(), value)).collect())
+    };
+    let tx = map(vec![
+        ("from", caller()),
+        ("to", caller()),
+        ("amt", Value::Nat(5u8.into())),
+        ("memo", Value::Blob(ByteBuf::from([memo]))),
+        ("ts", time()),
+    ]);
+    map(vec![("ts", time()), ("tx", tx)])
 }
 
 /// The result of a future that never waits.

@@ -335,9 +335,7 @@ fn answers(store: &Store<TestMemory>) -> String {
         )
         .unwrap();
     }
-    let open: Vec<_> = (store.inner.borrow().open.iter())
-        .map(|(number, open)| (*number, *open))
-        .collect();
+    let open: Vec<_> = store.inner.borrow().open.iter().collect();
     for (number, open) in open {
         let mut inner = store.inner.borrow_mut();
         let endpoint = inner.endpoint(&open).to_owned();

@@ -10,6 +10,7 @@
 
 mod cases;
 mod damaged;
+mod durable;
 mod golden;
 mod growth;
 mod harness;

@@ -302,7 +302,8 @@ impl Model {
             capacity_bytes,
             ..
         } = driver.stats();
-        let most = 128 + u64::from(MAX_REPLY_BYTES);
+        // The record, what says where the request comes from, and the reply.
+        let most = 128 + 128 + u64::from(MAX_REPLY_BYTES);
         let is_full = entries >= capacity || bytes + most > capacity_bytes;
         let has_no_memory = driver.memory.refused_grows.get() > 0;
         let has_no_scope =

@@ -92,7 +92,8 @@ proptest! {
         let callers = u64::from(CALLERS);
         let policy = with_quota(600)
             .capacity(callers * ENTRIES)
-            .capacity_bytes(callers * (ENTRIES * 128 + REPLY_BYTES));
+            // Records, and as much again for what says where they come from.
+            .capacity_bytes(callers * (ENTRIES * 2 * 128 + REPLY_BYTES));
         let memory = TestMemory::new(u64::MAX);
         let mut driver = Driver::open(&memory, Config::new(policy, MOST_IN_FLIGHT)).unwrap();
         for op in seeds.into_iter().map(Op::from) {
