@@ -18,8 +18,8 @@ mod replica;
 mod target;
 
 pub use canister::{
-    BENCH_CANISTER, CALLER, Canister, LEDGER, Sent, TEST_CANISTER, Wasm, call_fees, fixed_fees,
-    user,
+    BENCH_CANISTER, CALLER, Canister, DURABLE_CANISTER, LEDGER, PAYOUT, Sent, TEST_CANISTER, Wasm,
+    call_fees, fixed_fees, user,
 };
 pub use faults::Faults;
 pub use replica::replica;
