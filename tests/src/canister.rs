@@ -17,6 +17,8 @@ pub struct Wasm(&'static str);
 
 /// The example ledger.
 pub const LEDGER: Wasm = Wasm("ledger");
+/// The canister that pays out through a ledger.
+pub const PAYOUT: Wasm = Wasm("payout");
 /// The canister with an endpoint for each case the tests need.
 pub const TEST_CANISTER: Wasm = Wasm("test_canister");
 /// The canister with durable methods, and methods that `on_unknown` settles.

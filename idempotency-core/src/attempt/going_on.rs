@@ -161,6 +161,10 @@ impl<R: Runtime, S: StoreAccess> Journal for Attempted<R, S> {
         self.caller
     }
 
+    fn canister(&self) -> Principal {
+        self.runtime.canister()
+    }
+
     fn now(&self) -> Timestamp {
         self.runtime.time()
     }

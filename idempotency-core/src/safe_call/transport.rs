@@ -5,9 +5,24 @@ use crate::{
     time::Timestamp,
 };
 use candid::Principal;
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, ready},
+    time::Duration,
+};
 
-/// The time, calls, and pauses between them. Outside durable methods it is [`Plain`]; a durable method records its pauses.
+/// How far a call has come, attempt after attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tries {
+    /// The time of the first attempt.
+    pub(crate) since: Timestamp,
+    /// How many were sent.
+    pub(crate) made: u32,
+    /// Whether one of them may have been executed.
+    pub(crate) is_in_doubt: bool,
+}
+
+/// The time, calls, and pauses between them. Outside durable methods it is [`Plain`]; a durable method records what is noted, and
+/// its pauses end the attempt at the method.
 pub(crate) trait Transport {
     /// The time of the present message.
     fn now(&self) -> Timestamp;
@@ -17,6 +32,16 @@ pub(crate) trait Transport {
 
     /// Makes one call.
     fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>>;
+
+    /// How far the call had come when it was cut off, or paused.
+    fn resumed(&self) -> Option<Tries> {
+        None
+    }
+
+    /// Keeps in mind how far the call has come: before an attempt is sent, and before a pause.
+    fn note(&self, _: Tries) -> impl Future<Output = ()> {
+        ready(())
+    }
 
     /// Lets about this much time pass. It may end earlier, and it always ends.
     fn pause(&self, time: Duration) -> impl Future<Output = ()>;
