@@ -67,6 +67,7 @@ pub mod cycles;
 pub mod engine;
 pub mod errors;
 pub mod execution;
+pub mod explore;
 pub mod faults;
 pub mod http_outcalls;
 pub mod in_process;

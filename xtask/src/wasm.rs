@@ -14,7 +14,11 @@ pub(crate) type Package = (&'static str, &'static str);
 const LEDGER: Package = ("example-ledger", "ledger");
 
 /// What the tests and the demo run.
-pub(crate) const PACKAGES: [Package; 2] = [LEDGER, ("test-canister", "test_canister")];
+pub(crate) const PACKAGES: [Package; 3] = [
+    LEDGER,
+    ("test-canister", "test_canister"),
+    ("withdraw-canister", "withdraw_canister"),
+];
 
 /// What the benchmarks run.
 pub(crate) const MEASURED: [Package; 2] = [LEDGER, BENCH_CANISTER];

@@ -1,15 +1,17 @@
 //! Stable memory: pages on the host, undone page by page.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Bytes of a Wasm page, the unit in which stable memory grows.
-pub(super) const WASM_PAGE: u64 = 65_536;
+pub(crate) const WASM_PAGE: u64 = 65_536;
 /// Bytes of a page of the undo journal and of the dirty-page charge.
 pub(super) const PAGE: usize = 4_096;
 /// The IC's limit: 500 GiB.
 const MAX_WASM_PAGES: u64 = 500 * (1 << 30) / WASM_PAGE;
 
-type Page = Box<[u8; PAGE]>;
+/// Copies of a memory share the pages that neither has written since.
+pub(super) type Page = Arc<[u8; PAGE]>;
 
 /// An access outside of the current size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +61,9 @@ impl StableMemory {
     pub fn replace(&mut self, bytes: &[u8]) {
         let pages = bytes.chunks(PAGE).map(|chunk| {
             chunk.iter().any(|byte| *byte != 0).then(|| {
-                let mut page = new_page();
+                let mut page = [0; PAGE];
                 page[..chunk.len()].copy_from_slice(chunk);
-                page
+                Arc::new(page)
             })
         });
         let wasm_pages = (bytes.len() as u64).div_ceil(WASM_PAGE);
@@ -129,7 +131,7 @@ impl StableMemory {
                 .pages
                 .entry(number)
                 .or_insert_with(|| slot.clone());
-            let page = slot.get_or_insert_with(new_page);
+            let page = Arc::make_mut(slot.get_or_insert_with(new_page));
             page[start..start + count].copy_from_slice(&source[done..done + count]);
             done += count;
         }
@@ -182,6 +184,11 @@ impl StableMemory {
         self.wasm_pages = journal.wasm_pages;
     }
 
+    /// The pages in order, `None` for those never written.
+    pub(super) fn pages(&self) -> &[Option<Page>] {
+        &self.pages
+    }
+
     fn check(&self, offset: u64, length: usize) -> Result<(), OutOfBounds> {
         let end = offset.checked_add(length as u64).ok_or(OutOfBounds)?;
         if end > self.wasm_pages * WASM_PAGE {
@@ -193,7 +200,7 @@ impl StableMemory {
 }
 
 fn new_page() -> Page {
-    Box::new([0; PAGE])
+    Arc::new([0; PAGE])
 }
 
 /// The page, the start in it and the byte count of the next piece of a range.

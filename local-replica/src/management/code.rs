@@ -9,7 +9,7 @@ use pocket_ic::ErrorCode;
 use super::{Answer, decode, done, empty_reply};
 use crate::canister::{Canister, Code};
 use crate::cycles::{self, limit};
-use crate::engine::{Entry, Instance, Module, StableMemory, Trap};
+use crate::engine::{Entry, Instance, Module, StableMemory, Trap, TrapAt};
 use crate::errors::{Help, Reject};
 use crate::execution::Input;
 use crate::replica::Replica;
@@ -21,6 +21,14 @@ pub(super) struct Installation {
     pub(super) mode: CanisterInstallMode,
     pub(super) wasm: Vec<u8>,
     pub(super) arg: Vec<u8>,
+}
+
+/// What a canister is upgraded to.
+#[derive(Clone, Debug)]
+pub(crate) struct Upgrade {
+    pub(crate) module: Module,
+    pub(crate) wasm_len: usize,
+    pub(crate) arg: Vec<u8>,
 }
 
 /// What an installation puts in place.
@@ -35,6 +43,8 @@ struct NewCode {
 struct Steps {
     time_ns: u64,
     sender: Principal,
+    /// The step that traps for no reason.
+    trap: Option<Entry>,
     limit: u64,
     instructions: u64,
     dirty_heap_pages: u64,
@@ -82,32 +92,51 @@ impl Replica {
             mode: installation.mode,
             arg: installation.arg,
         };
-        replace_code(canister, time_ns, sender, new)
+        replace_code(canister, time_ns, sender, new, None)
     }
 
     /// Upgrades a canister to the module it has, as its first controller would.
     pub fn upgrade_to_same_code(&mut self, id: Principal) -> Result<(), Reject> {
+        self.upgrade_canister(id, None, None)
+    }
+
+    /// Upgrades a canister to another module, or to the one it has, as its first controller would. The hook, or the start
+    /// function, that is named by `trap` traps.
+    pub(crate) fn upgrade_canister(
+        &mut self,
+        id: Principal,
+        target: Option<&Upgrade>,
+        trap: Option<Entry>,
+    ) -> Result<(), Reject> {
         let time_ns = self.time_ns;
         let canister = self.canister(id)?;
         let Some(code) = &canister.code else {
             return Err(Reject::no_wasm_module(id));
         };
         let new = NewCode {
-            module: code.instance.module().clone(),
-            wasm_len: code.wasm_len,
+            module: target
+                .map_or(code.instance.module(), |new| &new.module)
+                .clone(),
+            wasm_len: target.map_or(code.wasm_len, |new| new.wasm_len),
             mode: CanisterInstallMode::Upgrade(None),
-            arg: empty_reply(),
+            arg: target.map_or_else(empty_reply, |new| new.arg.clone()),
         };
         let limit = canister.instruction_limit(limit::INSTALL);
         canister.can_pay(canister.prepayment(limit))?;
         let sender = canister.settings.controllers.first().copied();
         let sender = sender.unwrap_or(Principal::management_canister());
-        replace_code(canister, time_ns, sender, new)
+        replace_code(canister, time_ns, sender, new, trap)
     }
 
     pub(super) fn uninstall_code(&mut self, sender: Principal, payload: &[u8]) -> Answer {
         let id = decode::<UninstallCodeArgs>(payload)?.canister_id;
-        let canister = self.controlled(sender, id, "uninstall_code")?;
+        self.controlled(sender, id, "uninstall_code")?;
+        done(self.uninstall(id))
+    }
+
+    /// Removes code and memory, and answers whoever waits for the canister.
+    pub(crate) fn uninstall(&mut self, id: Principal) -> Result<(), Reject> {
+        let canister = self.canister(id)?;
         canister.code = None;
         canister.stable = StableMemory::default();
         canister.chunks.clear();
@@ -122,7 +151,7 @@ impl Replica {
             );
             self.respond(context.origin, Err(reject), context.cycles_available);
         }
-        done(Ok(()))
+        Ok(())
     }
 }
 
@@ -158,11 +187,13 @@ fn replace_code(
     time_ns: u64,
     sender: Principal,
     new: NewCode,
+    trap: Option<Entry>,
 ) -> Result<(), Reject> {
     let mut steps = Steps {
         time_ns,
         sender,
         limit: canister.instruction_limit(limit::INSTALL),
+        trap,
         instructions: new.module.compilation_instructions(),
         dirty_heap_pages: 0,
     };
@@ -263,7 +294,9 @@ impl Steps {
     }
 
     fn step(&mut self, canister: &mut Canister, entry: Entry, arg: Vec<u8>) -> Result<(), Trap> {
+        let trap = self.trap.as_ref() == Some(&entry);
         let input = Input {
+            trap_at: trap.then_some(TrapAt::Instruction(0)),
             sender: self.sender,
             payload: arg,
             ..Input::new(entry, self.limit.saturating_sub(self.instructions))
