@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use candid::{Principal, encode_args, decode_one, encode_one};
+use candid::{Principal, decode_one, encode_args, encode_one};
 use local_replica::explore::{Explored, FaultKind, Message, System, View, When};
 use local_replica::in_process::{CanisterInstallMode, InProcess};
 
@@ -48,7 +48,8 @@ fn explore(method: &str, most_faults: u32) -> Explored {
     let [bank, ledger] = [(); 2].map(|()| {
         let id = host.create_canister(USER, 100_000_000_000_000).unwrap();
         let mode = CanisterInstallMode::Install;
-        host.install(USER, id, mode, module(), encode_one(()).unwrap()).unwrap();
+        host.install(USER, id, mode, module(), encode_one(()).unwrap())
+            .unwrap();
         id
     });
     let argument = encode_args((ledger, DEPOSIT)).unwrap();
@@ -78,7 +79,10 @@ fn explore(method: &str, most_faults: u32) -> Explored {
         });
     let start = std::time::Instant::now();
     let found = system.explore().unwrap();
-    println!("{method}, up to {most_faults} faults, {:?}:\n{found}", start.elapsed());
+    println!(
+        "{method}, up to {most_faults} faults, {:?}:\n{found}",
+        start.elapsed()
+    );
     if let Some(violation) = &found.violation {
         let replayed = system.replay(&violation.schedule).unwrap();
         assert_eq!(replayed.story, violation.story);

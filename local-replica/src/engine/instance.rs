@@ -278,6 +278,11 @@ impl Instance {
         HeapSnapshot::new(self.module.clone(), mirror.pages(), globals)
     }
 
+    /// The next snapshot shares what is equal with this one.
+    pub(crate) fn compare_with(&mut self, snapshot: &HeapSnapshot) {
+        self.mirror = Some(Mirror::suspecting(snapshot));
+    }
+
     /// An instance in the state of a snapshot. Costs the pages in which `old` differs, if that is one of the same module.
     pub(crate) fn load(snapshot: &HeapSnapshot, old: Option<Instance>) -> Result<Instance, Trap> {
         let bytes = snapshot.heap_bytes();

@@ -75,7 +75,7 @@ impl HeapSnapshot {
         &self.globals
     }
 
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         self.pages.len() * PAGE
     }
 
@@ -119,6 +119,14 @@ pub(super) struct Mirror {
 }
 
 impl Mirror {
+    /// Expects a heap to be that of a snapshot, and knows nothing.
+    pub(super) fn suspecting(snapshot: &HeapSnapshot) -> Self {
+        Self {
+            pages: Arc::clone(&snapshot.pages),
+            changed: (0..snapshot.pages.len()).collect(),
+        }
+    }
+
     pub(super) fn pages(&self) -> Arc<Vec<Arc<Page>>> {
         Arc::clone(&self.pages)
     }

@@ -17,6 +17,8 @@ use crate::canister::{Input, Status};
 use crate::cycles;
 use crate::engine::Entry;
 use crate::errors::Reject;
+use crate::in_process::CanisterInstallMode;
+use crate::management::{NewCode, empty_reply};
 
 impl World {
     /// Takes a step that the state allows.
@@ -65,21 +67,12 @@ impl World {
                 canister.cycles -= taken;
                 self.state.drained.insert(*id, taken);
             }
-            Step::Uninstall { canister } => self.host.replica.uninstall(*canister)?,
+            Step::Uninstall { canister } => self.uninstall(*canister)?,
             Step::Upgrade {
                 canister,
                 module,
                 trap,
-            } => {
-                let entry = trap.map(|hook| match hook {
-                    Hook::PreUpgrade => Entry::PreUpgrade,
-                    Hook::Start => Entry::Start,
-                    Hook::PostUpgrade => Entry::PostUpgrade,
-                });
-                let target = spec.upgrade(*canister, *module);
-                // One that fails, for this or another reason, leaves everything as it was.
-                let _ = self.host.replica.upgrade_canister(*canister, target, entry);
-            }
+            } => self.upgrade(*canister, *module, *trap, spec)?,
         }
         let touched = match place(step, spec) {
             Place::Canister(id) => Some(id),
@@ -231,6 +224,44 @@ impl World {
         self.state
             .responses
             .insert((caller, id), Arc::new(response));
+        Ok(())
+    }
+
+    fn uninstall(&mut self, id: Principal) -> Result<(), Error> {
+        if let Some(code) = self.host.replica.canister(id)?.code.take() {
+            self.spares.put(code.instance);
+        }
+        Ok(self.host.replica.uninstall(id)?)
+    }
+
+    /// An upgrade that fails, because of the trap or by itself, leaves everything as it was.
+    fn upgrade(
+        &mut self,
+        id: Principal,
+        module: usize,
+        trap: Option<Hook>,
+        spec: &Spec,
+    ) -> Result<(), Error> {
+        let canister = self.host.replica.canister(id)?;
+        let code = canister.code.as_ref().ok_or_else(impossible)?;
+        let target = spec.upgrade(id, module);
+        let module = target.map_or(code.instance.module(), |target| &target.module);
+        let module = module.clone();
+        let new = NewCode {
+            instance: Some(self.spares.fresh(&module)?),
+            module,
+            wasm_len: target.map_or(code.wasm_len, |target| target.wasm_len),
+            mode: CanisterInstallMode::Upgrade(None),
+            arg: target.map_or_else(empty_reply, |target| target.arg.clone()),
+        };
+        let trap = trap.map(|hook| match hook {
+            Hook::PreUpgrade => Entry::PreUpgrade,
+            Hook::Start => Entry::Start,
+            Hook::PostUpgrade => Entry::PostUpgrade,
+        });
+        if let Ok((_, Some(removed))) = self.host.replica.upgrade_canister(id, new, trap) {
+            self.spares.put(removed.instance);
+        }
         Ok(())
     }
 

@@ -80,6 +80,7 @@ mod enabled;
 mod report;
 mod schedule;
 mod search;
+mod spares;
 mod spec;
 mod state;
 mod story;
@@ -96,9 +97,8 @@ use candid::Principal;
 use crate::engine::{InvalidModule, Module, Trap};
 use crate::errors::Reject;
 use crate::in_process::InProcess;
-use crate::management::Upgrade;
 use search::{Search, check, follow};
-use spec::Spec;
+use spec::{Spec, Upgrade};
 use state::State;
 use world::World;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use candid::Principal;
 
 use super::schedule::FaultKind;
-use crate::management::Upgrade;
+use crate::engine::Module;
 
 /// When a user sends a message. Numbers of messages count from 0, in the order of [`super::System::message`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +90,14 @@ impl Default for Bounds {
             memory: 1 << 30,
         }
     }
+}
+
+/// What a canister can be upgraded to.
+#[derive(Clone, Debug)]
+pub(super) struct Upgrade {
+    pub(super) module: Module,
+    pub(super) wasm_len: usize,
+    pub(super) arg: Vec<u8>,
 }
 
 #[derive(Debug, Default)]

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use candid::Principal;
 
+use super::spares::Spares;
 use crate::call_context::{CallContext, Callback, Origin, Request, Response};
 use crate::canister::{Canister, Code, Status};
-use crate::engine::{HeapSnapshot, Instance, StableDigests, Trap};
+use crate::engine::{HeapSnapshot, StableDigests, Trap};
 use crate::errors::Reject;
 use crate::replica::Random;
 use crate::topology::Topology;
@@ -83,15 +84,24 @@ impl Saved {
     }
 
     /// The canister again; `old` is the one that is there now, if any.
-    pub(super) fn load(&self, old: Option<Canister>) -> Result<Canister, Trap> {
+    pub(super) fn load(
+        &self,
+        old: Option<Canister>,
+        spares: &mut Spares,
+    ) -> Result<Canister, Trap> {
         let old = old.and_then(|old| old.code).map(|code| code.instance);
         let mut canister = self.canister.without_code();
         canister.code = match &self.code {
             Some((heap, wasm_len)) => Some(Code {
-                instance: Instance::load(heap, old)?,
+                instance: spares.load(heap, old)?,
                 wasm_len: *wasm_len,
             }),
-            None => None,
+            None => {
+                if let Some(old) = old {
+                    spares.put(old);
+                }
+                None
+            }
         };
         Ok(canister)
     }

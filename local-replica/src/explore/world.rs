@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candid::Principal;
 
 use super::Error;
+use super::spares::Spares;
 use super::spec::Spec;
 use super::state::{Client, Saved, State};
 use crate::canister::Input;
@@ -18,6 +19,7 @@ use crate::replica::{Outgoing, Replica};
 pub(super) struct World {
     pub(super) host: InProcess,
     pub(super) state: State,
+    pub(super) spares: Spares,
 }
 
 impl World {
@@ -38,7 +40,11 @@ impl World {
     pub(super) fn new(mut host: InProcess, spec: &Spec) -> Result<Self, Error> {
         let replica = &mut host.replica;
         let mut canisters = BTreeMap::new();
+        let mut spares = Spares::default();
         for (id, canister) in &mut replica.canisters {
+            if let Some(code) = &mut canister.code {
+                spares.adopt(&mut code.instance)?;
+            }
             canisters.insert(*id, Arc::new(Saved::new(canister, None)?));
         }
         let state = State {
@@ -54,7 +60,11 @@ impl World {
             topology: Arc::new(replica.topology.clone()),
         };
         replica.round_time_ns = replica.time_ns;
-        Ok(Self { host, state })
+        Ok(Self {
+            host,
+            state,
+            spares,
+        })
     }
 
     fn replica(&mut self) -> &mut Replica {
@@ -68,7 +78,9 @@ impl World {
             let same = self.state.canisters.get(id);
             if !same.is_some_and(|same| Arc::ptr_eq(same, saved)) {
                 let old = replica.canisters.remove(id);
-                replica.canisters.insert(*id, saved.load(old)?);
+                replica
+                    .canisters
+                    .insert(*id, saved.load(old, &mut self.spares)?);
             }
         }
         replica
