@@ -61,11 +61,9 @@ impl World {
                 let canister = self.host.replica.canister(*canister)?;
                 canister.cycles = canister.cycles.saturating_add(cycles);
             }
-            Step::OutOfCycles { canister: id } => {
-                let canister = self.host.replica.canister(*id)?;
-                let taken = canister.cycles.saturating_sub(canister.freezing_limit());
-                canister.cycles -= taken;
-                self.state.drained.insert(*id, taken);
+            // They are taken when the state is saved.
+            Step::OutOfCycles { canister } => {
+                self.state.drained.insert(*canister, 0);
             }
             Step::Uninstall { canister } => self.uninstall(*canister)?,
             Step::Upgrade {

@@ -116,27 +116,36 @@ impl World {
         if !replica.outcalls.is_empty() {
             return Err(Error::Unsupported("HTTPS outcalls".to_owned()));
         }
-        match touched {
-            Some(id) => {
-                if let Some(canister) = replica.canisters.get_mut(&id) {
-                    let before = self.state.canisters.get(&id);
-                    let saved = Saved::new(canister, before.map(|saved| &**saved))?;
-                    self.state.canisters.insert(id, Arc::new(saved));
-                }
-            }
+        let ids: Vec<Principal> = match touched {
+            Some(id) => vec![id],
             None => {
-                let mut canisters = BTreeMap::new();
-                for (id, canister) in &mut replica.canisters {
-                    let before = self.state.canisters.get(id);
-                    let saved = Saved::new(canister, before.map(|saved| &**saved))?;
-                    canisters.insert(*id, Arc::new(saved));
-                }
-                self.state.canisters = canisters;
                 self.state.random = replica.random.clone();
                 self.state.topology = Arc::new(replica.topology.clone());
+                let canisters = &mut self.state.canisters;
+                canisters.retain(|id, _| replica.canisters.contains_key(id));
+                replica.canisters.keys().copied().collect()
             }
+        };
+        for id in ids {
+            self.save(id)?;
         }
         self.state.time_ns = self.replica().time_ns;
+        Ok(())
+    }
+
+    fn save(&mut self, id: Principal) -> Result<(), Error> {
+        let Some(canister) = self.host.replica.canisters.get_mut(&id) else {
+            return Ok(());
+        };
+        // What is missing stands in rejects: it must not depend on the way to a state.
+        if let Some(taken) = self.state.drained.get_mut(&id) {
+            let total = taken.saturating_add(canister.cycles);
+            canister.cycles = canister.freezing_limit();
+            *taken = total.saturating_sub(canister.cycles);
+        }
+        let before = self.state.canisters.get(&id);
+        let saved = Saved::new(canister, before.map(|saved| &**saved))?;
+        self.state.canisters.insert(id, Arc::new(saved));
         Ok(())
     }
 
