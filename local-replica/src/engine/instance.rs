@@ -2,7 +2,7 @@
 
 use super::instrument::{COUNTER, DIRTY, HEAP, START, TABLE, global_name};
 use super::snapshot::Mirror;
-use super::stable::WASM_PAGE;
+use super::stable::{PAGE, WASM_PAGE};
 use super::state::{Handles, State};
 use super::{Closure, Entry, Execution, HeapSnapshot, Message, Module, StableMemory, Trap, TrapAt};
 use wasmtime::{Global, Ref, Store, Table, TypedFunc, Val};
@@ -278,13 +278,18 @@ impl Instance {
         HeapSnapshot::new(self.module.clone(), mirror.pages(), globals)
     }
 
-    /// The next snapshot shares what is equal with this one.
-    pub(crate) fn compare_with(&mut self, snapshot: &HeapSnapshot) {
-        self.mirror = Some(Mirror::suspecting(snapshot));
+    /// The next snapshot shares what is equal with what the module starts with.
+    pub(crate) fn compare_with(&mut self, fresh: &HeapSnapshot) {
+        self.mirror = Some(Mirror::began_as(fresh));
     }
 
-    /// An instance in the state of a snapshot. Costs the pages in which `old` differs, if that is one of the same module.
-    pub(crate) fn load(snapshot: &HeapSnapshot, old: Option<Instance>) -> Result<Instance, Trap> {
+    /// An instance in the state of a snapshot. Costs the pages in which `old` differs, if that is one of the same module, or
+    /// else those in which `fresh` does, with which the module starts.
+    pub(crate) fn load(
+        snapshot: &HeapSnapshot,
+        old: Option<Instance>,
+        fresh: &HeapSnapshot,
+    ) -> Result<Instance, Trap> {
         let bytes = snapshot.heap_bytes();
         let fits = |old: &Instance| {
             old.module.hash() == snapshot.module().hash()
@@ -292,7 +297,10 @@ impl Instance {
         };
         let mut instance = match old.filter(fits) {
             Some(old) => old,
-            None => Instance::new(snapshot.module())?,
+            None => Instance {
+                mirror: Some(Mirror::of_fresh(fresh)),
+                ..Instance::new(snapshot.module())?
+            },
         };
         let heap = instance.handles.heap;
         let missing = (bytes - heap.data_size(&instance.store)) as u64 / WASM_PAGE;
@@ -312,9 +320,19 @@ impl Instance {
         let heap = new.handles.heap;
         let missing = heap_pages.saturating_sub(heap.size(&new.store));
         heap.grow(&mut new.store, missing)?;
-        let size = heap.data_size(&new.store);
-        heap.data_mut(&mut new.store)
-            .copy_from_slice(&self.handles.heap.data(&self.store)[..size]);
+        let (old, new_heap) = (
+            self.handles.heap.data(&self.store),
+            heap.data_mut(&mut new.store),
+        );
+        match &self.mirror {
+            Some(mirror) => {
+                for page in mirror.beyond_fresh(new_heap.len() / PAGE) {
+                    let bytes = page * PAGE..(page + 1) * PAGE;
+                    new_heap[bytes.clone()].copy_from_slice(&old[bytes]);
+                }
+            }
+            None => new_heap.copy_from_slice(&old[..new_heap.len()]),
+        }
         new.set_globals(globals)?;
         Ok(new)
     }

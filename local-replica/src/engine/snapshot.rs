@@ -116,15 +116,37 @@ fn bits(value: &Val) -> Option<u128> {
 pub(super) struct Mirror {
     pages: Arc<Vec<Arc<Page>>>,
     pub(super) changed: Vec<usize>,
+    /// What the module starts with, where that is known.
+    fresh: Arc<Vec<Arc<Page>>>,
 }
 
 impl Mirror {
-    /// Expects a heap to be that of a snapshot, and knows nothing.
-    pub(super) fn suspecting(snapshot: &HeapSnapshot) -> Self {
+    /// Of a heap of which nothing is known, but that it began as a fresh one.
+    pub(super) fn began_as(fresh: &HeapSnapshot) -> Self {
         Self {
-            pages: Arc::clone(&snapshot.pages),
-            changed: (0..snapshot.pages.len()).collect(),
+            changed: (0..fresh.pages.len()).collect(),
+            ..Self::of_fresh(fresh)
         }
+    }
+
+    /// Of the heap that a module starts with.
+    pub(super) fn of_fresh(fresh: &HeapSnapshot) -> Self {
+        Self {
+            pages: Arc::clone(&fresh.pages),
+            changed: Vec::new(),
+            fresh: Arc::clone(&fresh.pages),
+        }
+    }
+
+    /// Which of a heap's first pages aren't known to be those of a fresh one.
+    pub(super) fn beyond_fresh(&self, pages: usize) -> Vec<usize> {
+        let known = |page: &usize| match (self.pages.get(*page), self.fresh.get(*page)) {
+            (Some(page), Some(fresh)) => Arc::ptr_eq(page, fresh),
+            _ => false,
+        };
+        let others = (0..pages).filter(|page| !known(page));
+        let changed = self.changed.iter().copied().filter(|page| *page < pages);
+        others.chain(changed).collect()
     }
 
     pub(super) fn pages(&self) -> Arc<Vec<Arc<Page>>> {

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use crate::engine::{HeapSnapshot, Instance, Module, Trap};
 
+/// Of a module and size. Small ones turn into larger ones all the time.
+const MOST: usize = 4;
+
 /// Hash of a module.
 type Hash = [u8; 32];
 
@@ -19,7 +22,10 @@ impl Spares {
     /// Puts an instance away.
     pub(super) fn put(&mut self, instance: Instance) {
         let shelf = (instance.module().hash(), instance.heap_size());
-        self.instances.entry(shelf).or_default().push(instance);
+        let shelf = self.instances.entry(shelf).or_default();
+        if shelf.len() < MOST {
+            shelf.push(instance);
+        }
     }
 
     /// An instance in the state of a snapshot: `old`, if it is of the same module and size.
@@ -39,7 +45,8 @@ impl Spares {
                 self.instances.get_mut(&shelf).and_then(Vec::pop)
             }
         };
-        Instance::load(snapshot, instance)
+        let fresh = self.start_of(snapshot.module())?;
+        Instance::load(snapshot, instance, &fresh)
     }
 
     /// An instance as a module starts with.
