@@ -1,10 +1,8 @@
 //! A bank that pays through a ledger, explored: the double spends of the unsafe ways, and none of the safe one.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
-
 use candid::{Principal, decode_one, encode_args, encode_one};
-use local_replica::explore::{Explored, FaultKind, Message, System, View, When};
+use local_replica::explore::{Counts, Explored, FaultKind, Message, System, View, When};
 use local_replica::in_process::{CanisterInstallMode, InProcess};
 
 const USER: Principal = Principal::anonymous();
@@ -26,7 +24,7 @@ const FAULTS: [FaultKind; 10] = [
 
 /// The module, as `cargo xtask wasm` builds it.
 fn module() -> Vec<u8> {
-    let mut path = PathBuf::from(std::env::current_exe().unwrap());
+    let mut path = std::env::current_exe().unwrap();
     path.pop();
     if path.ends_with("deps") {
         path.pop();
@@ -113,10 +111,22 @@ fn a_rollback_of_what_was_paid_is_found() {
     assert!(explore("withdraw_and_roll_back", 0).holds());
     let violation = explore("withdraw_and_roll_back", 2).violation.unwrap();
     assert_eq!(violation.schedule.faults(), 1);
+    assert_eq!(violation.reason, "paid 100, and 100 are left");
 }
 
 #[test]
 fn the_safe_one_withstands_two_faults() {
     let found = explore("withdraw", 2);
     assert!(found.holds(), "{found}");
+    let Counts {
+        states,
+        finals,
+        deliveries,
+        faults,
+        ..
+    } = found.counts;
+    assert!(states > 4_500 && finals > 900 && deliveries > 4_500);
+    // This canister has no hooks that could trap.
+    let absent = FAULTS.iter().filter(|kind| !faults.contains_key(kind));
+    assert_eq!(absent.collect::<Vec<_>>(), [&FaultKind::UpgradeTrap]);
 }

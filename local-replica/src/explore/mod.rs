@@ -75,6 +75,11 @@
 //! heartbeats, HTTPS outcalls, trap texts, `inspect_message` at another time than the message it lets in, messages larger
 //! than the IC's queues, and calls that fail when they are made.
 
+/// The page of the book: its examples have to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/explore.md")]
+mod book {}
+
 mod apply;
 mod enabled;
 mod report;
