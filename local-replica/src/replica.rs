@@ -66,7 +66,7 @@ pub enum Outgoing {
 /// SHA-256 of a counter: the same for every run.
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Random {
-    counter: u64,
+    pub(crate) counter: u64,
 }
 
 impl Replica {

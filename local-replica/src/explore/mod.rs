@@ -89,6 +89,8 @@ mod spares;
 mod spec;
 mod state;
 mod story;
+#[cfg(test)]
+mod tests;
 mod view;
 mod world;
 

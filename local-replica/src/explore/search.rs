@@ -164,6 +164,7 @@ impl<'a> Search<'a> {
             if found.is_some() {
                 return Ok(found);
             }
+            // A fault never sleeps.
             if step.fault().is_none() {
                 others.push(step);
             }

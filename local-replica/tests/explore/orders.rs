@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use candid::Principal;
 use local_replica::explore::{FaultKind, System, View, When};
 
-use crate::world::{RECORDER, explore, message, two};
+use crate::world::{PUPPET, RECORDER, answer, explore, message, relay_arg, two};
 
 fn log(view: &mut View<'_>, canister: Principal) -> Vec<u8> {
     view.query(canister, "log", Vec::new()).unwrap()
@@ -101,4 +101,28 @@ fn a_refused_call_is_known_to_have_failed_before_an_earlier_one_arrives() {
         .faults(1, [FaultKind::Refuse]);
     let (_, states, _) = explore(system, move |view| (log(view, a), log(view, b)));
     assert!(states.contains(&(vec![12], vec![])));
+}
+
+/// The management canister's answers are as those of others; it may change everything, so nothing commutes with it.
+#[test]
+fn calls_to_the_management_canister() {
+    let management = Principal::management_canister();
+    let (host, a, _) = two(&PUPPET);
+    let random = message(a, "relay", &relay_arg(management, "raw_rand"));
+    let system = System::new(host).message(random.clone()).message(random);
+    let (found, _, answers) = explore(system, |view| {
+        [0, 1].map(|message| answer(view, message).unwrap_or(Ok(vec![])))
+    });
+    assert!(found.holds());
+    assert_eq!(found.counts.commuted, 0);
+    // Two different numbers, in either order.
+    let bytes = |answer: &Result<Vec<u8>, String>| answer.as_ref().unwrap().clone();
+    let answers: Vec<_> = answers
+        .iter()
+        .map(|both| both.each_ref().map(bytes))
+        .collect();
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0][0], answers[1][1]);
+    assert_eq!(answers[0][1], answers[1][0]);
+    assert_ne!(answers[0][0], answers[0][1]);
 }
