@@ -20,8 +20,8 @@ impl Number {
     }
 
     pub(crate) fn set(&self, value: u64) {
-        if stable_size() == 0 {
-            stable_grow(1);
+        if stable_size() == 0 && stable_grow(1).is_err() {
+            ic_cdk::trap("no stable memory is left");
         }
         stable_write(self.0, &value.to_le_bytes());
     }
