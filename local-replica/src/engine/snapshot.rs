@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use blake3::OUT_LEN;
 use wasmtime::Val;
 
-use super::stable::{PAGE, Page as StablePage};
+use super::stable::{PAGE, Page as StablePage, Pages as StablePages};
 use super::{Module, StableMemory, Trap};
 
 /// Enough that no two contents that ever come up share one.
@@ -190,56 +190,79 @@ impl Mirror {
     }
 }
 
-/// Digests of a stable memory's pages, and the pages they are of.
+/// What a stable memory holds, by digests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StableDigests {
-    pages: Vec<Option<(StablePage, Digest)>>,
+    pages: Arc<StablePages>,
+    /// Of each page.
+    digests: Arc<Vec<Digest>>,
+    /// Of all that were written.
+    digest: Digest,
     wasm_pages: u64,
 }
 
 impl StableDigests {
     /// Costs the pages that aren't in `known`.
     pub(crate) fn of(memory: &StableMemory, known: Option<&Self>) -> Self {
-        let known = |number: usize| known?.pages.get(number)?.as_ref();
-        let pages = memory.pages().iter().enumerate();
-        let pages = pages.map(|(number, page)| {
-            let page = page.as_ref()?;
-            match known(number) {
-                Some((old, digest)) if Arc::ptr_eq(old, page) => Some((Arc::clone(page), *digest)),
-                _ => Some((Arc::clone(page), digest(&page[..]))),
+        let (pages, wasm_pages) = (memory.pages(), memory.wasm_pages());
+        if let Some(known) = known
+            && Arc::ptr_eq(&known.pages, pages)
+        {
+            return Self {
+                wasm_pages,
+                ..known.clone()
+            };
+        }
+        let known = |number: usize, page: &StablePage| {
+            let known = known?;
+            let old = known.pages.get(number)?.as_ref()?;
+            let same = Arc::ptr_eq(old, page);
+            same.then(|| known.digests.get(number).copied())?
+        };
+        let mut whole = blake3::Hasher::new();
+        let mut digests = Vec::with_capacity(pages.len());
+        for (number, page) in pages.iter().enumerate() {
+            let digest = match page {
+                Some(page) => known(number, page).unwrap_or_else(|| digest(&page[..])),
+                None => ZEROS.digest,
+            };
+            // A page of zeros that was written equals one that never was.
+            if digest != ZEROS.digest {
+                whole.update(&number.to_le_bytes());
+                whole.update(&digest);
             }
-        });
+            digests.push(digest);
+        }
+        let whole = whole.finalize();
         Self {
-            pages: pages.collect(),
-            wasm_pages: memory.wasm_pages(),
+            pages: Arc::clone(pages),
+            digests: Arc::new(digests),
+            digest: whole.as_bytes().first_chunk().copied().unwrap_or_default(),
+            wasm_pages,
         }
     }
 
-    /// Bytes of the pages that `other` doesn't share.
+    /// Bytes that `other` doesn't share.
     pub(crate) fn bytes_beyond(&self, other: &Self) -> usize {
-        let page = |digests: &Self, number: usize| digests.pages.get(number).cloned().flatten();
-        let own = (0..self.pages.len()).filter(|number| {
-            match (page(self, *number), page(other, *number)) {
-                (Some((own, _)), Some((other, _))) => !Arc::ptr_eq(&own, &other),
-                (Some(_), None) => true,
-                (None, _) => false,
-            }
+        if Arc::ptr_eq(&self.pages, &other.pages) {
+            return 0;
+        }
+        let of_other = |number: usize| other.pages.get(number).and_then(Option::as_ref);
+        let pages = self.pages.iter().enumerate();
+        let own = pages.filter(|(number, page)| match (page, of_other(*number)) {
+            (Some(own), Some(other)) => !Arc::ptr_eq(own, other),
+            (Some(_), None) => true,
+            (None, _) => false,
         });
-        own.count() * PAGE
+        let table = size_of::<Option<StablePage>>() + size_of::<Digest>();
+        own.count() * PAGE + self.pages.len() * table
     }
 }
 
-/// Equal for equal memories; a page of zeros that was written equals one that never was.
+/// Equal for equal memories.
 impl Hash for StableDigests {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.wasm_pages.hash(state);
-        for (number, page) in self.pages.iter().enumerate() {
-            if let Some((_, digest)) = page
-                && *digest != ZEROS.digest
-            {
-                number.hash(state);
-                state.write(digest);
-            }
-        }
+        state.write(&self.digest);
     }
 }
