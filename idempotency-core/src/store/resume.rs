@@ -203,12 +203,6 @@ impl<M: Memory> Store<M> {
         Ok(taken)
     }
 
-    /// How many durable requests are running.
-    pub(crate) fn running_durable(&self) -> u64 {
-        let open = &self.inner.borrow().open;
-        open.durable - open.waiting
-    }
-
     /// The first time at which a durable request goes on by itself.
     #[cfg(feature = "timers")]
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
