@@ -17,7 +17,7 @@
 //! # fn credit(_: u32, _: u64) {}
 //! # fn ledger() -> Principal { Principal::anonymous() }
 //!
-//! async fn pay_out(payment: Payment, steps: Steps) -> Result<Nat, String> {
+//! async fn pay_out(steps: Steps, payment: Payment) -> Result<Nat, String> {
 //!     let Payment { from, to, amount } = payment;
 //!     // Awaits nothing: it takes effect together with its record, or not at all.
 //!     steps.run("debit", || async { debit(from, amount) }).await?;
@@ -96,7 +96,7 @@
 //! # use std::time::Duration;
 //! # async fn pay(_: u32, _: [u8; 32]) -> Result<u64, String> { Ok(0) }
 //! # async fn rate() -> u64 { 0 }
-//! async fn salaries(staff: Vec<u32>, steps: Steps) -> Result<u64, String> {
+//! async fn salaries(steps: Steps, staff: Vec<u32>) -> Result<u64, String> {
 //!     let mut sum = steps.run("rate", rate).repeatable().await;
 //!     for (i, person) in staff.into_iter().enumerate() {
 //!         let key = steps.key(("pay", i));

@@ -264,6 +264,7 @@ impl OpenRequests {
     }
 
     /// Those that go on by now, the first one first.
+    #[cfg(any(test, feature = "timers"))]
     pub(super) fn due(&self, now: Timestamp) -> impl Iterator<Item = Attempt> {
         let due = self.due.range(..=(now.as_nanos(), u64::MAX));
         due.map(|(_, number)| Attempt(*number))
