@@ -123,14 +123,14 @@ proptest! {
     }
 }
 
-/// One page of the memory is read for each 2,047 cells, and what is free is used again.
+/// A page of the memory holds 2,016 cells, and what is free is used again.
 #[test]
 fn cells_take_no_more_segments_than_were_ever_in_use_at_a_time() {
     let memory = M::default();
     let (mut table, ..) = open_table(&memory);
     let segments = &mut table.segments;
     let (mut known, _) = cells(&memory).unwrap();
-    let in_segment = (SEGMENT_BYTES - CHAIN_BYTES) / 32;
+    let in_segment = 2_016;
     for round in 0..3 {
         let taken: Vec<_> = (0..2 * in_segment)
             .map(|count| {
