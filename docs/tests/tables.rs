@@ -60,7 +60,7 @@ fn the_table_of_errors_names_each_error_once() {
         name.to_owned()
     });
     assert_eq!(sorted(named), sorted(cases()));
-    assert_eq!(rows(traps, "| `").len(), 4);
+    assert_eq!(rows(traps, "| `").len(), 6);
 }
 
 /// The cases of `IdempotencyError`, as candid has them.

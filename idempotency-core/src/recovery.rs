@@ -1,4 +1,4 @@
-//! Going on with durable requests that an upgrade or a trap cut off, and with those that slept: oldest first, a bounded number at a time.
+//! Going on with durable requests that an upgrade or a trap cut off, and with those that slept: oldest first, a bounded number in a second.
 //!
 //! With the feature `timers` a timer does it: [`install`](crate::install) sets it, and each attempt that ends. Without the feature a retry
 //! does.
@@ -11,9 +11,10 @@ use crate::{
 };
 use candid::Principal;
 
-/// So many durable requests go on at a time by themselves, beside those of clients that wait.
+/// So many durable requests go on by themselves in a second: where a callee is slow, more are under way. A limit to those would let
+/// some that hang hold up all others.
 #[cfg(feature = "timers")]
-const MOST_AT_A_TIME: u64 = 20;
+const MOST_IN_A_SECOND: usize = 20;
 
 /// What the canister tells itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub(crate) fn schedule(runtime: &impl Runtime, store: &impl StoreAccess, now: Ti
 
 #[cfg(feature = "timers")]
 mod timer {
-    use super::{MOST_AT_A_TIME, Message, call};
+    use super::{MOST_IN_A_SECOND, Message, call};
     use crate::{access::StoreAccess, runtime::Runtime, store::Store, time::Timestamp};
     use ic_stable_structures::Memory;
     use std::time::Duration;
@@ -89,11 +90,7 @@ mod timer {
 
     /// After what delay a timer must run, if none is set for that time. From now on it counts as set.
     fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Duration> {
-        // Who ends makes room for others, and sets the timer.
-        if store.running_durable() >= MOST_AT_A_TIME {
-            return None;
-        }
-        let due = store.next_due()?.max(now);
+        let due = store.next_due()?.max(now).max(store.rests_until.get());
         let is_set = (store.recovery.get()).is_some_and(|set| now <= set && set <= due);
         (!is_set).then(|| {
             store.recovery.set(Some(due));
@@ -106,8 +103,11 @@ mod timer {
         let now = runtime.time();
         let due = store.with(|store| {
             store.recovery.set(None);
-            let most = MOST_AT_A_TIME.saturating_sub(store.running_durable());
-            store.take_due(now, most as usize)
+            let due = store.take_due(now, MOST_IN_A_SECOND);
+            if (due.as_ref()).is_ok_and(|due| due.len() == MOST_IN_A_SECOND) {
+                store.rests_until.set(now.plus(Duration::from_secs(1)));
+            }
+            due
         });
         // A damaged store refuses requests, and no timer is set for it again.
         if let Ok(due) = due {

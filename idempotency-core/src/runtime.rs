@@ -60,6 +60,9 @@ pub(crate) trait Runtime: Clone + 'static {
     /// Answers the call.
     fn reply(&self, bytes: &[u8]);
 
+    /// Refuses the call, and undoes nothing. The client is told `idempotency:` and the text.
+    fn reject(&self, text: &str);
+
     /// Undoes the message. The client is told `idempotency:` and the text.
     fn trap(&self, text: &str) -> !;
 
@@ -118,6 +121,10 @@ impl Runtime for Canister {
 
     fn reply(&self, bytes: &[u8]) {
         ic_cdk::api::msg_reply(bytes);
+    }
+
+    fn reject(&self, text: &str) {
+        ic_cdk::api::msg_reject(format!("idempotency: {text}"));
     }
 
     fn trap(&self, text: &str) -> ! {

@@ -3,7 +3,7 @@
 
 use candid::{CandidType, Deserialize, Nat, Principal};
 use ic_stable_structures::DefaultMemoryImpl;
-use idempotency_core::{IdempotencyError, Policy, Store, idempotent};
+use idempotency_core::{IdempotencyError, Policy, Resolution, Steps, Store, Unknown, idempotent};
 
 thread_local! {
     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
@@ -60,6 +60,19 @@ fn pay(arg: PayArg) -> Result<Nat, PayError> {
 #[ic_cdk::update(name = "other-name", guard = "only_members")]
 async fn renamed(first: u64, second: String) -> (u64, String) {
     (first, second)
+}
+
+/// Orders.
+#[idempotent(store = STORE, key = key, durable, on_unknown = look_up)]
+#[ic_cdk::update(name = "order", guard = "only_members")]
+async fn order_durably(steps: Steps, key: Vec<u8>, arg: PayArg) -> Result<Nat, PayError> {
+    assert!(!key.is_empty());
+    steps.run("pay", || async { 7u8 }).await;
+    pay(arg)
+}
+
+async fn look_up(_: Vec<u8>, _: PayArg, _: Unknown) -> Resolution<Result<Nat, PayError>> {
+    Resolution::StillUnknown
 }
 
 #[idempotent(store = STORE, key = y)]

@@ -54,6 +54,13 @@ async fn renamed(first: u64, second: String) -> (u64, String) {
     (first, second)
 }
 
+/// Orders.
+#[ic_cdk::update(name = "order", guard = "only_members")]
+async fn order_durably(key: Vec<u8>, arg: PayArg) -> Result<Nat, PayError> {
+    assert!(!key.is_empty());
+    pay(arg)
+}
+
 #[ic_cdk::update]
 fn patterns((x, y): (u32, u32), _: String, z: u64) {
     assert!(z + u64::from(x + y) > 0);

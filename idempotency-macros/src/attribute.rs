@@ -275,9 +275,10 @@ impl Given {
             if given.insert(name.clone(), setting).is_some() {
                 return Err(Error::new(
                     span,
-                    format!(
-                        "`{name}` is given twice: an option, and so the key, can be given once; several fields make one key as a tuple, `key = (arg.a, arg.b)`"
-                    ),
+                    match name.as_str() {
+                        "key" => "`key` is given twice: several fields make one key as a tuple, `key = (arg.a, arg.b)`".into(),
+                        _ => format!("`{name}` is given twice: an option can be given once"),
+                    },
                 ));
             }
         }
@@ -359,10 +360,10 @@ fn errors(value: Expr) -> Result<Errors, Error> {
 }
 
 fn on_replay(value: Expr) -> Result<Expr, Error> {
-    match value {
-        Expr::Path(_) => Ok(value),
-        Expr::Closure(ref closure) if closure.asyncness.is_none() => Ok(value),
-        _ => Err(Error::new_spanned(
+    match ungrouped(value) {
+        value @ Expr::Path(_) => Ok(value),
+        Expr::Closure(closure) if closure.asyncness.is_none() => Ok(Expr::Closure(closure)),
+        value => Err(Error::new_spanned(
             value,
             "`on_replay` is a function that maps the first reply, or a closure: `on_replay = again`, `on_replay = |reply| …`",
         )),
@@ -370,11 +371,19 @@ fn on_replay(value: Expr) -> Result<Expr, Error> {
 }
 
 fn on_unknown(value: Expr) -> Result<Expr, Error> {
-    match value {
-        Expr::Path(_) | Expr::Closure(_) => Ok(value),
-        _ => Err(Error::new_spanned(
+    match ungrouped(value) {
+        value @ (Expr::Path(_) | Expr::Closure(_)) => Ok(value),
+        value => Err(Error::new_spanned(
             value,
-            "`on_unknown` is a function that gets the arguments and an `Unknown`, and returns a `Resolution`: `on_unknown = look_it_up`",
+            "`on_unknown` is a function, or a closure, that takes the arguments and an `Unknown` and returns a `Resolution`: `on_unknown = look_up`",
         )),
     }
+}
+
+/// An expression that a macro of the user's passes on.
+fn ungrouped(mut value: Expr) -> Expr {
+    while let Expr::Group(group) = value {
+        value = *group.expr;
+    }
+    value
 }

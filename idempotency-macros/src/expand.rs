@@ -10,11 +10,12 @@ use crate::{
     attribute::{Errors, Key, Options},
     description::{description, description_name, site},
     expression::{self, occurring},
-    method::{Method, exports},
+    method::Method,
+    update::exports,
 };
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Error, ItemFn, ext::IdentExt as _};
+use syn::{Error, ItemFn, ext::IdentExt as _, spanned::Spanned};
 
 /// On an error the function stays, without what would export it, so that nothing but the error is reported.
 pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -68,8 +69,12 @@ fn check(options: &Options, method: &Method) -> Result<(), Error> {
     let function = &method.function.sig.ident;
     let refuse = |text: String| Err(Error::new(function.span(), text));
     if method.types.is_empty() {
+        let (keyword, steps) = match options.durable {
+            true => ("async fn", "steps: Steps, "),
+            false => ("fn", ""),
+        };
         return refuse(format!(
-            "a method without arguments has nothing that tells one request from another: give it one, as in `fn {function}(request_id: String)`, and write `key = request_id`"
+            "a method without arguments has nothing that tells one request from another: give it one, as in `{keyword} {function}({steps}request_id: String)`, and write `key = request_id`"
         ));
     }
     if let (Some(on_unknown), false) = (&options.on_unknown, method.is_async()) {
@@ -93,7 +98,9 @@ fn check(options: &Options, method: &Method) -> Result<(), Error> {
             ));
         }
     }
+    let steps = method.names_of_steps();
     for expression in options.expressions() {
+        expression::check_steps(expression, &steps)?;
         expression::check(expression, &arguments)?;
     }
     if method.update.decode_with.is_some() && matches!(options.key, Some(Key::Args)) {
@@ -217,21 +224,31 @@ fn entry(options: &Options, method: &Method, core: &TokenStream) -> TokenStream 
     }
 }
 
-/// `on_unknown` as a function of the arguments' tuple.
+/// `on_unknown` as a function of the arguments' tuple. A function around it tells the compiler what its parameters are, which a
+/// closure need not say then.
 fn on_unknown(
     options: &Options,
     method: &Method,
     arguments: &[Ident],
     core: &TokenStream,
 ) -> TokenStream {
-    let types = &method.types;
-    match &options.on_unknown {
-        None => quote!(#core::Nobody),
-        Some(on_unknown) => quote_spanned! {site()=>
-            #core::Asks(|(#(#arguments,)*): (#(#types,)*), __idempotent_unknown: #core::Unknown|
-                (#on_unknown)(#(#arguments,)* __idempotent_unknown)
-            )
-        },
+    let (types, reply) = (&method.types, method.return_type());
+    let Some(on_unknown) = &options.on_unknown else {
+        return quote!(#core::Nobody);
+    };
+    // What is wrong with the user's function is said at its place.
+    let settles = Ident::new("__idempotent_on_unknown", on_unknown.span());
+    quote_spanned! {site()=>
+            {
+                fn #settles<__IdempotentAnswer: #core::Resolves<#reply>>(
+                    __idempotent_resolver: impl ::core::ops::FnOnce(#(#types,)* #core::Unknown) -> __IdempotentAnswer,
+                ) -> impl #core::OnUnknown<(#(#types,)*), #reply> {
+                    #core::Asks(|(#(#arguments,)*): (#(#types,)*), __idempotent_unknown: #core::Unknown| {
+                        __idempotent_resolver(#(#arguments,)* __idempotent_unknown)
+                    })
+                }
+                #settles(#on_unknown)
+            }
     }
 }
 
@@ -247,8 +264,13 @@ mod tests {
             #[update(guard = "only_members")]
             async fn pay(id: u64, at: Timestamp) -> Result<u64, Error> { Ok(id) }
         };
+        let durable = quote! {
+            #[update(guard = "only_members")]
+            async fn pay(steps: Steps, id: u64, at: Timestamp) -> Result<u64, Error> { Ok(id) }
+        };
         for options in [
             quote!(key = args, fingerprint = off, errors = keep),
+            quote!(key = id, on_unknown = look_up),
             quote!(
                 key = (id, at),
                 scope = id,
@@ -268,23 +290,44 @@ mod tests {
             ),
         ] {
             let options = quote!(crate = deps::once, store = STORE, #options);
-            let emitted = idempotent(options, function.clone()).to_string();
-            assert!(
-                emitted.contains("deps :: once :: attempt :: Endpoint"),
-                "{emitted}"
-            );
-            for path in [
-                "idempotency_core",
-                ":: ic_cdk",
-                " :: candid ::",
-                "compile_error",
+            for (options, function) in [
+                (quote!(#options), &function),
+                (quote!(#options, durable), &durable),
             ] {
-                assert!(!emitted.contains(path), "{path} in {emitted}");
+                let emitted = idempotent(options, function.clone()).to_string();
+                assert!(
+                    emitted.contains("deps :: once :: attempt :: Endpoint"),
+                    "{emitted}"
+                );
+                for path in [
+                    "idempotency_core",
+                    ":: ic_cdk",
+                    " :: candid ::",
+                    "compile_error",
+                ] {
+                    assert!(!emitted.contains(path), "{path} in {emitted}");
+                }
             }
         }
         let inspected = inspect(quote!(deps::once; pay, other::refund)).to_string();
         assert!(inspected.starts_with("deps :: once :: attempt :: first_inspected"));
         let handle = handle(quote!(deps::once; other::refund)).to_string();
         assert!(handle.starts_with("deps :: once :: attempt :: Handle"));
+    }
+    /// Guards let clients in; the canister's calls to itself come when no client does.
+    #[test]
+    fn what_goes_on_has_no_guard_and_the_name_of_the_endpoint() {
+        let function = quote! {
+            #[update(name = "new", guard = "only_members")]
+            async fn pay(_: Steps, id: u64) {}
+        };
+        let options = quote!(store = STORE, key = id, durable, name = "old");
+        let emitted = idempotent(options, function).to_string();
+        assert_eq!(emitted.matches("only_members").count(), 1, "{emitted}");
+        assert!(
+            emitted.contains("name = \"<idempotency> old\""),
+            "{emitted}"
+        );
+        assert_eq!(emitted.matches("\"new\"").count(), 3, "{emitted}");
     }
 }

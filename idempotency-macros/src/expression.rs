@@ -88,6 +88,41 @@ pub(crate) fn occurring(value: &Expr, arguments: &BTreeSet<String>) -> BTreeSet<
     occurring.found
 }
 
+/// Refuses an expression that uses the steps of a durable method.
+pub(crate) fn check_steps(
+    (option, value, _): (&str, &Expr, Must),
+    steps: &BTreeSet<String>,
+) -> Result<(), Error> {
+    let mut found = Named {
+        names: steps,
+        found: None,
+    };
+    found.visit_expr(value);
+    match found.found {
+        None => Ok(()),
+        Some(name) => Err(Error::new(
+            name.span(),
+            format!(
+                "`{name}` is no argument: no client sends it, and a retry has none when `{option}` is evaluated; use the arguments that follow it"
+            ),
+        )),
+    }
+}
+
+/// Finds the first of some names. What macros do with their tokens can't be known, so the compiler says it there.
+struct Named<'a> {
+    names: &'a BTreeSet<String>,
+    found: Option<Ident>,
+}
+
+impl<'ast> Visit<'ast> for Named<'_> {
+    fn visit_expr_path(&mut self, path: &'ast syn::ExprPath) {
+        let name = path.path.get_ident();
+        let name = name.filter(|name| self.names.contains(&plain(name)));
+        self.found = self.found.take().or_else(|| name.cloned());
+    }
+}
+
 /// A name, with `r#` or without.
 pub(crate) fn plain(name: &Ident) -> String {
     name.unraw().to_string()

@@ -8,6 +8,7 @@ mod expand;
 mod expression;
 mod lookup;
 mod method;
+mod update;
 
 use proc_macro::TokenStream;
 

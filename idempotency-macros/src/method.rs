@@ -1,12 +1,13 @@
-//! The function below the attribute, and its `#[update(…)]`.
+//! The function below the attribute.
 
-use crate::expression::plain;
-use quote::ToTokens;
+use crate::{
+    expression::plain,
+    update::{Update, last, take_update},
+};
 use std::collections::BTreeSet;
 use syn::{
-    Attribute, Error, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, Meta, Pat, Path, ReturnType,
-    Signature, Token, Type, parse::Parser, punctuated::Punctuated, spanned::Spanned, visit::Visit,
-    visit_mut::VisitMut,
+    Attribute, Error, FnArg, Ident, ItemFn, Pat, Path, ReturnType, Signature, Type,
+    spanned::Spanned, visit::Visit, visit_mut::VisitMut,
 };
 
 pub(crate) struct Method {
@@ -16,19 +17,8 @@ pub(crate) struct Method {
     /// Argument patterns as they can stand in a pattern over references.
     pub(crate) patterns: Vec<Pat>,
     pub(crate) types: Vec<Type>,
-    /// Whether the first parameter is that of the steps, and no argument.
-    pub(crate) is_durable: bool,
-}
-
-pub(crate) struct Update {
-    /// `ic_cdk::update`, as the user wrote it.
-    pub(crate) path: Path,
-    /// Options that the attribute does not take over.
-    pub(crate) passed_on: Vec<Meta>,
-    pub(crate) name: Option<String>,
-    pub(crate) decode_with: Option<Path>,
-    pub(crate) encode_with: Option<Path>,
-    pub(crate) hidden: bool,
+    /// The first parameter of a durable method: its steps, which are no argument.
+    pub(crate) steps: Option<Pat>,
 }
 
 impl Method {
@@ -41,9 +31,10 @@ impl Method {
                 "an exported method can't be generic: write the types out",
             ));
         }
-        if is_durable {
-            check_durable(signature)?;
-        }
+        let steps = match is_durable {
+            true => Some(steps(signature)?),
+            false => None,
+        };
         let (mut patterns, mut types) = (Vec::new(), Vec::new());
         for argument in signature.inputs.iter().skip(usize::from(is_durable)) {
             let FnArg::Typed(argument) = argument else {
@@ -52,6 +43,9 @@ impl Method {
                     "an exported method has no `self`: write a free function that calls the method",
                 ));
             };
+            if is_steps(&argument.ty) {
+                return Err(Error::new(argument.ty.span(), misplaced_steps(is_durable)));
+            }
             let mut unnamed = Unnamed::default();
             unnamed.visit_type(&argument.ty);
             if unnamed.is_reference {
@@ -76,7 +70,7 @@ impl Method {
             update,
             patterns,
             types,
-            is_durable,
+            steps,
         })
     }
 
@@ -84,7 +78,7 @@ impl Method {
     pub(crate) fn client_signature(&self) -> Signature {
         let mut signature = self.function.sig.clone();
         let inputs = signature.inputs.into_iter();
-        signature.inputs = inputs.skip(usize::from(self.is_durable)).collect();
+        signature.inputs = inputs.skip(usize::from(self.steps.is_some())).collect();
         signature
     }
 
@@ -93,16 +87,17 @@ impl Method {
     }
 
     fn bound(&self) -> Vec<Ident> {
-        let mut bound = Bound(Vec::new());
-        self.patterns
-            .iter()
-            .for_each(|pattern| bound.visit_pat(pattern));
-        bound.0
+        bound(self.patterns.iter())
     }
 
     /// The names by which expressions know the arguments.
     pub(crate) fn arguments(&self) -> BTreeSet<String> {
         self.bound().iter().map(plain).collect()
+    }
+
+    /// The names of the steps.
+    pub(crate) fn names_of_steps(&self) -> BTreeSet<String> {
+        bound(self.steps.iter()).iter().map(plain).collect()
     }
 
     /// An argument that only the attribute uses is used all the same: no lint should ask to rename it.
@@ -149,23 +144,16 @@ impl Method {
     }
 }
 
-/// A durable method is async, and its first parameter is that of the steps.
-fn check_durable(signature: &Signature) -> Result<(), Error> {
+/// The first parameter of a durable method, which is async.
+fn steps(signature: &Signature) -> Result<Pat, Error> {
     if signature.asyncness.is_none() {
         return Err(Error::new(
             signature.ident.span(),
-            "a sync method is executed in one message, and needs no steps: remove `durable`, or make it `async`",
+            "a sync method is executed as a whole or not at all, so nothing cuts it off: remove `durable` and the steps, or make it `async`",
         ));
     }
-    let is_steps = |argument: &FnArg| match argument {
-        FnArg::Typed(argument) => match &*argument.ty {
-            Type::Path(path) => last(&path.path) == "Steps",
-            _ => false,
-        },
-        FnArg::Receiver(_) => false,
-    };
     match signature.inputs.first() {
-        Some(first) if is_steps(first) => Ok(()),
+        Some(FnArg::Typed(first)) if is_steps(&first.ty) => Ok((*first.pat).clone()),
         first => Err(Error::new(
             first.map_or_else(|| signature.ident.span(), Spanned::span),
             format!(
@@ -173,6 +161,33 @@ fn check_durable(signature: &Signature) -> Result<(), Error> {
                 signature.ident
             ),
         )),
+    }
+}
+
+/// Whether a type is that of steps, as far as its name tells. A user's own type of that name is told by the path on which it is
+/// found within the crate.
+fn is_steps(ty: &Type) -> bool {
+    match ty {
+        Type::Group(group) => is_steps(&group.elem),
+        Type::Paren(paren) => is_steps(&paren.elem),
+        Type::Path(path) => {
+            let first = path.path.segments.first();
+            let is_of_a_user = path.path.segments.len() == 2
+                && first.is_some_and(|first| first.ident == "self" || first.ident == "crate");
+            last(&path.path) == "Steps" && !is_of_a_user
+        }
+        _ => false,
+    }
+}
+
+fn misplaced_steps(is_durable: bool) -> &'static str {
+    match is_durable {
+        true => {
+            "steps are the first parameter of a durable method, and no argument: take one `Steps`; for a type of your own write `self::Steps`"
+        }
+        false => {
+            "steps are for durable methods: write `durable` in `#[idempotent(…)]`, and `async fn`; for a type of your own write `self::Steps`"
+        }
     }
 }
 
@@ -188,6 +203,12 @@ impl VisitMut for OverReferences {
 }
 
 /// The names that patterns bind.
+fn bound<'a>(patterns: impl Iterator<Item = &'a Pat>) -> Vec<Ident> {
+    let mut bound = Bound(Vec::new());
+    patterns.for_each(|pattern| bound.visit_pat(pattern));
+    bound.0
+}
+
 struct Bound(Vec<Ident>);
 
 impl<'ast> Visit<'ast> for Bound {
@@ -239,168 +260,5 @@ impl Unnamed {
             ));
         }
         Ok(())
-    }
-}
-
-/// The last name of a path: attributes are known by it, however they are imported.
-fn last(path: &Path) -> String {
-    path.segments
-        .last()
-        .map_or_else(String::new, |last| last.ident.to_string())
-}
-
-/// Attributes that export a function, or describe it as exported.
-const EXPORTS: [&str; 12] = [
-    "update",
-    "query",
-    "init",
-    "post_upgrade",
-    "pre_upgrade",
-    "inspect_message",
-    "heartbeat",
-    "on_low_wasm_memory",
-    "candid_method",
-    "export_name",
-    "no_mangle",
-    "idempotent",
-];
-
-/// The name by which an attribute exports the function, also as `cfg_attr(…, name)` and `unsafe(name)`.
-fn export(meta: &Meta) -> Option<String> {
-    let name = last(meta.path());
-    if EXPORTS.contains(&name.as_str()) {
-        return Some(name);
-    }
-    let Meta::List(list) = meta else {
-        return None;
-    };
-    if name != "cfg_attr" && name != "unsafe" {
-        return None;
-    }
-    let skipped = usize::from(name == "cfg_attr");
-    let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(list.tokens.clone());
-    metas.ok()?.iter().skip(skipped).find_map(export)
-}
-
-/// Whether an attribute exports the function.
-pub(crate) fn exports(attribute: &Attribute) -> bool {
-    export(&attribute.meta).is_some()
-}
-
-/// Takes the `#[update]` off the function, to which nothing else may lead.
-fn take_update(function: &mut ItemFn) -> Result<Update, Error> {
-    let is_update = |attribute: &Attribute| last(attribute.path()) == "update";
-    let update = function.attrs.iter().position(is_update);
-    let update = update.map(|position| function.attrs.remove(position));
-    let other = (function.attrs.iter())
-        .find_map(|attribute| Some((attribute.span(), export(&attribute.meta)?)));
-    let attribute = match (update, other) {
-        (Some(update), None) => update,
-        (update, Some((span, other)))
-            if update.is_some() || matches!(&*other, "query" | "update") =>
-        {
-            return Err(Error::new(span, refusal(&other)));
-        }
-        _ => {
-            return Err(Error::new(
-                function.sig.ident.span(),
-                "`#[idempotent]` must stand above `#[update]`: write\n#[idempotent(…)]\n#[ic_cdk::update]\nfn …",
-            ));
-        }
-    };
-    let metas = match &attribute.meta {
-        Meta::Path(_) => Punctuated::new(),
-        Meta::List(list) => {
-            Punctuated::<Meta, Token![,]>::parse_terminated.parse2(list.tokens.clone())?
-        }
-        Meta::NameValue(_) => {
-            return Err(Error::new(
-                attribute.span(),
-                "expected `#[update]` or `#[update(…)]`",
-            ));
-        }
-    };
-    let mut update = Update {
-        path: attribute.path().clone(),
-        passed_on: Vec::new(),
-        name: None,
-        decode_with: None,
-        encode_with: None,
-        hidden: false,
-    };
-    for meta in metas {
-        let option = meta
-            .path()
-            .get_ident()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        match option.as_str() {
-            "name" => update.name = Some(text(&meta)?),
-            "decode_with" => update.decode_with = Some(path(&meta)?),
-            "encode_with" => update.encode_with = Some(path(&meta)?),
-            "hidden" => update.hidden = flag(&meta)?,
-            "manual_reply" if flag(&meta)? => {
-                return Err(Error::new(
-                    meta.span(),
-                    "with `#[idempotent]` the reply is sent for you: return it and remove `manual_reply`",
-                ));
-            }
-            "manual_reply" => {}
-            _ => update.passed_on.push(meta),
-        }
-    }
-    Ok(update)
-}
-
-/// Why an attribute can't stand beside `#[idempotent]`.
-fn refusal(export: &str) -> String {
-    match export {
-        "query" => "a query changes nothing, so there is nothing to deduplicate: remove `#[idempotent]`, or make it an `#[update]`".into(),
-        "idempotent" => "`#[idempotent]` is given twice: one attribute says all, remove the other".into(),
-        "candid_method" => "`#[idempotent]` describes the interface itself: remove `#[candid_method]`".into(),
-        "update" => "`#[idempotent]` takes one `#[update]`, which stands below it and in no `cfg_attr`: another would export the function without protection; for another name write another function".into(),
-        _ => format!("`{export}` would export the function past `#[idempotent]`, without protection: leave only `#[update]`, and write another function for `{export}`"),
-    }
-}
-
-/// The value of a `name = value` whose value is a literal.
-fn literal(meta: &Meta) -> Option<&Lit> {
-    match meta {
-        Meta::NameValue(meta) => match &meta.value {
-            Expr::Lit(ExprLit { lit, .. }) => Some(lit),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn text(meta: &Meta) -> Result<String, Error> {
-    match literal(meta) {
-        Some(Lit::Str(text)) => Ok(text.value()),
-        _ => Err(Error::new(
-            meta.span(),
-            format!("expected `{} = \"…\"`", meta.path().to_token_stream()),
-        )),
-    }
-}
-
-fn path(meta: &Meta) -> Result<Path, Error> {
-    match literal(meta) {
-        Some(Lit::Str(text)) => text.parse(),
-        _ => Err(Error::new(
-            meta.span(),
-            format!("expected `{} = \"…\"`", meta.path().to_token_stream()),
-        )),
-    }
-}
-
-fn flag(meta: &Meta) -> Result<bool, Error> {
-    match (meta, literal(meta)) {
-        (Meta::Path(_), _) => Ok(true),
-        (_, Some(Lit::Bool(flag))) => Ok(flag.value),
-        _ => Err(Error::new(
-            meta.span(),
-            format!("expected `{} = true`", meta.path().to_token_stream()),
-        )),
     }
 }

@@ -8,7 +8,7 @@ use crate::engine::Closure;
 use crate::errors::Reject;
 
 /// Who waits for the answer of a call context.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// An external user, under this message id.
     Ingress(Vec<u8>),
@@ -24,7 +24,7 @@ pub enum Origin {
 }
 
 /// A call to a canister or to the management canister.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// Who waits for the answer.
     pub origin: Origin,
@@ -43,7 +43,7 @@ pub struct Request {
 }
 
 /// The answer to a call, on its way to a callback.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Response {
     /// Callback of the calling canister.
     pub callback: u64,
@@ -54,7 +54,7 @@ pub struct Response {
 }
 
 /// A call that the canister is serving.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct CallContext {
     /// Who waits for the answer.
     pub origin: Origin,
@@ -75,7 +75,7 @@ pub struct CallContext {
 }
 
 /// A call that the canister waits for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Callback {
     /// The context that made the call.
     pub context: u64,
@@ -94,7 +94,7 @@ pub struct Callback {
 }
 
 /// All contexts and callbacks of a canister.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Calls {
     contexts: BTreeMap<u64, CallContext>,
     callbacks: BTreeMap<u64, Callback>,
@@ -141,6 +141,23 @@ impl Calls {
             context.outstanding -= 1;
         }
         Some(callback)
+    }
+
+    /// The contexts in the order in which they were opened.
+    pub(crate) fn contexts(&self) -> impl Iterator<Item = (u64, &CallContext)> {
+        self.contexts.iter().map(|(id, context)| (*id, context))
+    }
+
+    /// The calls that are waited for, in the order in which they were made.
+    pub(crate) fn callbacks(&self) -> impl Iterator<Item = (u64, &Callback)> {
+        self.callbacks.iter().map(|(id, callback)| (*id, callback))
+    }
+
+    /// Ends the wait for an answer: another one that comes later is dropped.
+    pub(crate) fn give_up(&mut self, id: u64) {
+        if let Some(callback) = self.callbacks.get_mut(&id) {
+            callback.expired = true;
+        }
     }
 
     /// A call that is waited for.

@@ -17,7 +17,7 @@ const LOG_BYTES: usize = 4_096;
 const STORAGE_CHARGE_INTERVAL_NS: u64 = 10_000_000_000;
 
 /// Running, stopping or stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Takes calls.
     Running,
@@ -158,6 +158,32 @@ impl Canister {
             charged_until_ns: now_ns,
             log_bytes: 0,
             next_log_index: 0,
+        }
+    }
+
+    /// A copy of everything but the code and what waits in the queue.
+    pub(crate) fn without_code(&self) -> Self {
+        Self {
+            id: self.id,
+            subnet: self.subnet,
+            free: self.free,
+            benchmarking: self.benchmarking,
+            settings: self.settings.clone(),
+            cycles: self.cycles,
+            status: self.status.clone(),
+            version: self.version,
+            code: None,
+            stable: self.stable.clone(),
+            certified_data: self.certified_data.clone(),
+            global_timer: self.global_timer,
+            chunks: self.chunks.clone(),
+            inputs: VecDeque::new(),
+            calls: self.calls.clone(),
+            log: self.log.clone(),
+            installation_debit: self.installation_debit,
+            charged_until_ns: self.charged_until_ns,
+            log_bytes: self.log_bytes,
+            next_log_index: self.next_log_index,
         }
     }
 

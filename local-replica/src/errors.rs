@@ -54,7 +54,7 @@ impl Display for Help {
 }
 
 /// Why a call was not answered with a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reject {
     /// The IC's error code; its first digit is the reject code.
     pub error: ErrorCode,

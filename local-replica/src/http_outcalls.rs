@@ -43,6 +43,13 @@ struct Outcall {
     started_ns: u64,
 }
 
+impl Outcalls {
+    /// None is pending or about to be answered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.answered.is_empty()
+    }
+}
+
 impl Replica {
     /// `http_request` of the management canister; the answer comes with the mocked response.
     pub fn http_request(

@@ -73,6 +73,22 @@ impl IngressHistory {
         self.messages.remove(id);
     }
 
+    /// Nothing is on its way to a canister.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Expects the answer of a message that was brought to its canister by other means.
+    pub(crate) fn expect(&mut self, id: Vec<u8>, sender: Principal, receiver: Principal) {
+        let message = Ingress {
+            sender,
+            receiver,
+            lost: false,
+            result: None,
+        };
+        self.messages.insert(id, message);
+    }
+
     fn is_lost(&self, id: &[u8]) -> bool {
         self.messages.get(id).is_some_and(|message| message.lost)
     }
@@ -211,7 +227,7 @@ impl Replica {
         Ok(self.evaluate(call, &mut QueryTree::default()))
     }
 
-    fn check_ingress(
+    pub(crate) fn check_ingress(
         &mut self,
         sender: Principal,
         receiver: Principal,

@@ -52,6 +52,11 @@
 //! Over HTTP, `POST /instances/{id}/local-replica/faults` with a [`faults::Plan`] installs one, `GET` answers the
 //! [`faults::Report`], `DELETE` ends it.
 //!
+//! # Exploration
+//!
+//! [`explore`] searches every order in which the messages of a small system can be delivered, with a few faults wherever they
+//! can happen, for a state that breaks an invariant.
+//!
 //! # Left out
 //!
 //! Consensus, certificates and signatures (`root_key`, `read_state`, threshold keys), HTTP gateways, system canisters,
@@ -67,6 +72,7 @@ pub mod cycles;
 pub mod engine;
 pub mod errors;
 pub mod execution;
+pub mod explore;
 pub mod faults;
 pub mod http_outcalls;
 pub mod in_process;

@@ -51,7 +51,7 @@ pub struct Replica {
     pub(crate) routed: VecDeque<Outgoing>,
     /// What goes wrong; nothing unless asked for.
     pub faults: Faults,
-    random: Random,
+    pub(crate) random: Random,
 }
 
 /// A message on its way to a canister.
@@ -64,9 +64,9 @@ pub enum Outgoing {
 }
 
 /// SHA-256 of a counter: the same for every run.
-#[derive(Debug, Default)]
-struct Random {
-    counter: u64,
+#[derive(Clone, Debug, Default, Hash)]
+pub(crate) struct Random {
+    pub(crate) counter: u64,
 }
 
 impl Replica {

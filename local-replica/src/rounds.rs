@@ -89,7 +89,7 @@ impl Replica {
     }
 
     /// Ends the wait of best-effort calls whose deadline has passed; the callee goes on.
-    fn expire_calls(&mut self) {
+    pub(crate) fn expire_calls(&mut self) {
         for canister in self.canisters.values_mut() {
             for callback in canister.calls.expire(self.time_ns) {
                 let reject =
@@ -128,7 +128,7 @@ impl Replica {
     }
 
     /// Stops the canisters that were waiting for their last outstanding call.
-    fn complete_stops(&mut self) {
+    pub(crate) fn complete_stops(&mut self) {
         let mut stopped = Vec::new();
         for canister in self.canisters.values_mut() {
             if matches!(canister.status, Status::Stopping(_)) && canister.calls.is_empty() {
@@ -164,7 +164,7 @@ impl Replica {
         }
     }
 
-    fn answer_raw_rand(&mut self) {
+    pub(crate) fn answer_raw_rand(&mut self) {
         for request in std::mem::take(&mut self.postponed) {
             let reply = crate::management::reply(&self.random_bytes().to_vec());
             self.respond(request.origin, reply, request.cycles);

@@ -17,6 +17,8 @@ pub struct Wasm(&'static str);
 
 /// The example ledger.
 pub const LEDGER: Wasm = Wasm("ledger");
+/// The canister that pays out through a ledger.
+pub const PAYOUT: Wasm = Wasm("payout");
 /// The canister with an endpoint for each case the tests need.
 pub const TEST_CANISTER: Wasm = Wasm("test_canister");
 /// The canister with durable methods, and methods that `on_unknown` settles.
@@ -99,6 +101,11 @@ impl<'a> Canister<'a> {
         replica.add_cycles(id, CYCLES);
         replica.install_canister(id, wasm.read(), encode(args), None);
         Self { replica, id }
+    }
+
+    /// The replica that it is on.
+    pub fn replica(&self) -> &'a PocketIc {
+        self.replica
     }
 
     /// Its principal.

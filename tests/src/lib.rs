@@ -18,7 +18,7 @@ mod replica;
 mod target;
 
 pub use canister::{
-    BENCH_CANISTER, CALLER, Canister, DURABLE_CANISTER, LEDGER, Sent, TEST_CANISTER, Wasm,
+    BENCH_CANISTER, CALLER, Canister, DURABLE_CANISTER, LEDGER, PAYOUT, Sent, TEST_CANISTER, Wasm,
     call_fees, fixed_fees, user,
 };
 pub use faults::Faults;

@@ -18,6 +18,7 @@ mod inspection;
 mod ledger;
 mod ledger_refusals;
 mod payer;
+mod payout;
 mod project;
 mod replies;
 mod room;

@@ -519,7 +519,7 @@ fn a_transfer_that_is_in_no_block_was_not_executed() {
 #[test]
 fn a_refusal_in_a_trap_is_certain() {
     with_caller(|it, caller| {
-        let end: End<u128> = caller.make("call_pay_wrongly", (it.canister.id(),));
+        let end: End<u128> = caller.make("call_pay_wrongly", (it.canister.id(), OPTIONS));
         assert!(
             matches!(&end, End::Rejected(text) if text.contains("MalformedArgument")),
             "{end:?}"

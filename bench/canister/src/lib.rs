@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod contestant;
+mod durable;
 mod endpoints;
 mod heap_pair;
 mod ours;

@@ -61,7 +61,7 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
         });
         cycles as u64
     };
-    let call = |method, number| fresh(method, number, REPLY_BYTES);
+    let call = |method: &str, number| fresh(method, number, REPLY_BYTES);
     let decoding = |number| {
         empty_call();
         charged(&subject.canister, "decoding", &argument(number), |reply| {
@@ -90,6 +90,58 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
     add("framework/replay_and_call", &|number| {
         call("pay_once", number).saturating_sub(decoding(number))
     });
+    durable(entries, &subject, call, results);
+}
+
+/// What an async method adds to a sync one, and what steps take.
+fn durable(
+    entries: u64,
+    subject: &Subject<'_>,
+    call: impl Fn(&str, u64) -> u64,
+    results: &mut Results,
+) {
+    let samples: Samples = (0..SAMPLES)
+        .map(|number| {
+            let number = 10 * SAMPLES + 2 * number;
+            let async_adds =
+                call("pay_async_once", number).saturating_sub(call("pay_async_ever", number));
+            let sync_adds =
+                call("pay_once", number + 1).saturating_sub(call("pay_ever", number + 1));
+            async_adds.saturating_sub(sync_adds)
+        })
+        .collect();
+    results.add(
+        "durable/pending",
+        entries,
+        samples.median(),
+        samples.max(),
+        None,
+    );
+    let measured: Vec<[u64; 3]> = (0..SAMPLES)
+        .map(|key| {
+            let canister = &subject.canister;
+            let sent = canister
+                .send(user(1), "work_in_steps", (key,))
+                .expect("accepted");
+            for _ in 0..3 {
+                canister.replica().tick();
+                canister.replica().advance_time(Duration::from_secs(2));
+            }
+            drop(sent);
+            (0..3).for_each(|_| canister.replica().tick());
+            let reply = canister.query_raw(user(1), "durable_instructions", ());
+            candid::decode_args::<(u64, u64, u64)>(&reply.expect("it answers"))
+                .map(|(step, call, resume)| [step, call, resume])
+                .expect("three numbers")
+        })
+        .collect();
+    for (place, benchmark) in ["durable/step", "durable/call_step", "durable/resume"]
+        .into_iter()
+        .enumerate()
+    {
+        let samples: Samples = measured.iter().map(|measured| measured[place]).collect();
+        results.add(benchmark, entries, samples.median(), samples.max(), None);
+    }
 }
 
 /// One transfer of the example ledger. Its store is filled by the bench canister, which takes the ledger's place for as

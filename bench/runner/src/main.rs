@@ -26,6 +26,9 @@
 //! | `framework/first_call` | what the attribute adds, but for encoding: its charge, less that of an endpoint without the attribute that encodes its reply as the attribute does |
 //! | `framework/replay` | what a replay is charged, less a call that decodes the same argument and replies with nothing |
 //! | `framework/replay_and_call` | what a replay is charged, less `framework/decoding`: with what any call is charged |
+//! | `durable/pending` | what the attribute adds to an async method, less what it adds to a sync one |
+//! | `durable/step`, `call_step` | a step that awaits nothing; one that calls, beyond the call; the encoding of a `u64` included |
+//! | `durable/resume` | the first message of an attempt that finds 10 steps recorded, up to where it goes on |
 //! | `ledger/icrc1_transfer` | what a transfer is charged |
 //! | `ledger/duplicate` | what the same transfer is charged when it comes again |
 //!

@@ -14,7 +14,7 @@ struct Target {
     value: fn(&Results, &Row) -> Option<f64>,
 }
 
-const TARGETS: [Target; 16] = [
+const TARGETS: [Target; 20] = [
     target(
         "the next number of a lane",
         "sequence/accept",
@@ -86,6 +86,30 @@ const TARGETS: [Target; 16] = [
         "what the attribute adds to a first call",
         "framework/first_call",
         20_000.0,
+        median,
+    ),
+    target(
+        "what an async method records beyond a sync one",
+        "durable/pending",
+        8_000.0,
+        median,
+    ),
+    target(
+        "a step that awaits nothing",
+        "durable/step",
+        6_000.0,
+        median,
+    ),
+    target(
+        "a step that calls, beyond the call",
+        "durable/call_step",
+        6_000.0,
+        median,
+    ),
+    target(
+        "resuming with 10 recorded steps",
+        "durable/resume",
+        60_000.0,
         median,
     ),
     target(

@@ -67,9 +67,8 @@ pub(super) fn begin<A, R>(
     };
     let description = (endpoint.describe)(&args);
     let argument = Argument::new(&bytes);
-    // An operator is told whose requests are unknown.
-    let has_scope = kind == Kind::Async || store.with(|store| store.policy().quota.is_some());
-    let identified = match identify(endpoint, &description, &argument, &caller, has_scope) {
+    let has_quota = store.with(|store| store.policy().quota.is_some());
+    let identified = match identify(endpoint, &description, &argument, &caller, has_quota) {
         Ok(Some(identified)) => identified,
         Ok(None) => return paid(runtime, endpoint, &caller, Begun::Unrecorded(args)),
         Err(error) => return Begun::Answer(endpoint.refusal(error)),
@@ -83,7 +82,7 @@ pub(super) fn begin<A, R>(
         scope: identified.scope,
     };
     let decision = store.with(|store| admission::admit(store, &request, now));
-    let (identity, scope) = (request.identity, request.scope);
+    let identity = request.identity;
     match decision {
         Decision::Replay(reply) => Begun::Answer(endpoint.replayed(reply)),
         Decision::Refuse(error) => Begun::Refused(Refused {
@@ -96,7 +95,14 @@ pub(super) fn begin<A, R>(
             let admitted = Admitted {
                 args,
                 ticket,
-                scope: scope.map_or_else(ScopeDigest::default, |scope| scope.digest()),
+                scope: match kind {
+                    Kind::Sync => ScopeDigest::default(),
+                    // An operator is told whose request is unknown. What it is made of has been hashed before.
+                    Kind::Async => {
+                        Identity::scope_digest(endpoint.name, &description.scope, &caller)
+                            .unwrap_or_default()
+                    }
+                },
                 argument: bytes,
             };
             paid(runtime, endpoint, &caller, Begun::Admitted(admitted))

@@ -18,17 +18,17 @@ use super::{
     endpoint::Endpoint,
     going_on::{attempt, drive},
     resolution::OnUnknown,
-    serve::{Answered, answer},
+    serve::Answered,
 };
 use crate::{
     access::StoreAccess,
     error::IdempotencyError,
     eviction,
     identity::Identity,
-    recovery::Message,
+    recovery::{self, Message},
     runtime::{Canister, Runtime},
     steps::Steps,
-    store::{Attempt, Damaged, Lookup, Origin, State, Store},
+    store::{Attempt, Damaged, Lookup, Origin, Progress, State, Store},
 };
 use ic_stable_structures::Memory;
 use std::{future::Future, thread::LocalKey};
@@ -62,8 +62,16 @@ pub(super) async fn serve_durable<A, R>(
     endpoint: &Endpoint<A, R>,
     asks: bool,
 ) {
-    let answered = answered_durable(&runtime, &store, endpoint, asks).await;
-    answer(&runtime, answered);
+    match answered_durable(&runtime, &store, endpoint, asks).await {
+        Ok(reply) => runtime.reply(&reply),
+        // Not by a trap: that would undo what was noted of an attempt that failed, and the timer with which it goes on.
+        Err(text) => runtime.reject(&text),
+    }
+}
+
+/// What can't be recorded must be undone.
+fn sound<T>(runtime: &impl Runtime, result: Result<T, Damaged>) -> T {
+    result.unwrap_or_else(|it| runtime.trap(&damaged(it)))
 }
 
 /// As [`go_on`], on any runtime.
@@ -98,7 +106,9 @@ pub(super) async fn serve_going_on<A, R, F: Future<Output = R>>(
         }
         None => Ok(()),
     };
-    answer(&runtime, ended.map(|()| vec![]).map_err(damaged));
+    sound(&runtime, ended);
+    recovery::schedule(&runtime, &store, runtime.time());
+    runtime.reply(&[]);
 }
 
 async fn answered_durable<A, R>(
@@ -118,15 +128,13 @@ async fn answered_durable<A, R>(
                 Err(error) => return endpoint.refusal(error),
             }
         }
-        Begun::Refused(refused) => match again(runtime, store, &refused, asks) {
-            Ok(Some(message)) => (refused.identity, message, false),
-            Ok(None) => return endpoint.refusal(refused.error),
-            Err(it) => return Err(damaged(it)),
+        Begun::Refused(refused) => match sound(runtime, again(runtime, store, &refused, asks)) {
+            Some(message) => (refused.identity, message, false),
+            None => return endpoint.refusal(refused.error),
         },
     };
-    let driven = drive(runtime, store, endpoint.name, message).await;
-    driven.map_err(damaged)?;
-    outcome(store, endpoint, &identity, is_first)
+    sound(runtime, drive(runtime, store, endpoint.name, message).await);
+    outcome(runtime, store, endpoint, &identity, is_first)
 }
 
 /// Records a new request with all that it needs to go on.
@@ -148,10 +156,8 @@ fn record<A>(
         scope,
         kept: Some((runtime.caller(), &argument)),
     };
-    let attempt = store.with(|store| {
-        store.make_room_for_durable(&argument, since)?;
-        Ok::<_, IdempotencyError>(store.begin(&ticket, &origin)?)
-    })?;
+    store.with(|store| store.make_room_for_durable(&argument, since))?;
+    let attempt = sound(runtime, store.with(|store| store.begin(&ticket, &origin)));
     eviction::schedule(runtime, store, since);
     Ok(attempt)
 }
@@ -178,26 +184,28 @@ fn again<A>(
 
 /// What the client is told when an attempt has ended.
 fn outcome<A, R>(
+    runtime: &impl Runtime,
     store: &impl StoreAccess,
     endpoint: &Endpoint<A, R>,
     identity: &Identity,
     is_first: bool,
 ) -> Answered {
-    let (record, progress) = match store.with(|store| {
-        let record = match store.lookup(identity)? {
-            Lookup::Known(record) => record,
-            Lookup::Unknown(_) => return Ok(None),
-        };
-        let progress = match &record.state {
-            State::Pending(pending) => Some(store.progress(pending.attempt)),
-            State::Done(_) | State::ReplyDropped => None,
-        };
-        Ok(Some((record, progress)))
-    }) {
-        Ok(Some(known)) => known,
+    let known = sound(
+        runtime,
+        store.with(|store| {
+            let Lookup::Known(record) = store.lookup(identity)? else {
+                return Ok(None);
+            };
+            let progress = match &record.state {
+                State::Pending(pending) => store.progress(pending.attempt),
+                State::Done(_) | State::ReplyDropped => Progress::GoesOn,
+            };
+            Ok(Some((record, progress)))
+        }),
+    );
+    let Some((record, progress)) = known else {
         // Its operator has settled meanwhile that it did nothing.
-        Ok(None) => return Err(NOTHING_HAPPENED.into()),
-        Err(it) => return Err(damaged(it)),
+        return Err(NOTHING_HAPPENED.into());
     };
     let since = record.since;
     match (record.state, progress) {
@@ -206,10 +214,12 @@ fn outcome<A, R>(
         (State::ReplyDropped, _) => {
             endpoint.refusal(IdempotencyError::ReplyDropped { executed_at: since })
         }
-        (State::Pending(_), Some(crate::store::Progress::Unknown) | None) => {
+        (State::Pending(_), Progress::Unknown) => {
             endpoint.refusal(IdempotencyError::OutcomeUnknown { since })
         }
-        (State::Pending(_), Some(_)) => endpoint.refusal(IdempotencyError::InProgress { since }),
+        (State::Pending(_), Progress::Running | Progress::GoesOn) => {
+            endpoint.refusal(IdempotencyError::InProgress { since })
+        }
     }
 }
 

@@ -30,7 +30,14 @@ pub(super) async fn drive(
         cycles: attempt.0.into(),
         ..recovery::call(runtime.canister(), endpoint, message)
     };
+    let mut driver = Driver {
+        runtime,
+        store,
+        attempt,
+        has_heard: false,
+    };
     let (answer, _) = watch(runtime.clone(), runtime.call(call)).await;
+    driver.has_heard = true;
     let now = runtime.time();
     // Who has ended has left its request. If this is another call's answer, the attempt is under way and will do so; to take it for
     // over would do no harm, as it could record nothing more.
@@ -41,6 +48,26 @@ pub(super) async fn drive(
     };
     recovery::schedule(runtime, store, now);
     is_over
+}
+
+/// Who waits for the end of an attempt. If the message in which the end is heard of traps, nobody else will hear of it: the cleanup
+/// has the request go on.
+struct Driver<'a, R: Runtime, S: StoreAccess> {
+    runtime: &'a R,
+    store: &'a S,
+    attempt: Attempt,
+    has_heard: bool,
+}
+
+impl<R: Runtime, S: StoreAccess> Drop for Driver<'_, R, S> {
+    fn drop(&mut self) {
+        if !self.has_heard {
+            let now = self.runtime.time();
+            // There is nobody to tell of a damaged store here.
+            let _ = self.store.with(|store| store.cut_off(self.attempt, now));
+            recovery::schedule(self.runtime, self.store, now);
+        }
+    }
 }
 
 /// Executes an attempt, if it was not taken over meanwhile. `asks_first`: whether its request was parked, and `on_unknown` is asked
@@ -132,6 +159,10 @@ impl<R: Runtime, S: StoreAccess> Journal for Attempted<R, S> {
 
     fn caller(&self) -> Principal {
         self.caller
+    }
+
+    fn canister(&self) -> Principal {
+        self.runtime.canister()
     }
 
     fn now(&self) -> Timestamp {

@@ -79,7 +79,7 @@ pub use handle::{
 pub use idempotency_macros::{attribute_of, handle_of, inspect_methods};
 pub use import::{HasKeys, import_calls};
 pub use inspection::{Inspect, Message, first_inspected};
-pub use resolution::{Asks, Nobody, OnUnknown, Resolution, Unknown};
+pub use resolution::{Asks, Nobody, OnUnknown, Resolution, Resolves, Unknown};
 pub use serve::{call, call_async};
 
 #[cfg(test)]

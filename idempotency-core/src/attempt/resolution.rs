@@ -33,6 +33,18 @@ impl<R> IntoFuture for Resolution<R> {
     }
 }
 
+/// What `on_unknown` may return.
+#[diagnostic::on_unimplemented(
+    message = "`on_unknown` returns a `Resolution` of the method's reply, `Resolution<{R}>`, not `{Self}`",
+    label = "say what has become of the request: `Resolution::Done(reply)`, `NotExecuted` or `StillUnknown`"
+)]
+pub trait Resolves<R>: IntoFuture<Output = Resolution<R>> {}
+
+impl<R> Resolves<R> for Resolution<R> {}
+
+#[diagnostic::do_not_recommend]
+impl<R, F: Future<Output = Resolution<R>>> Resolves<R> for F {}
+
 /// What is known of a request whose outcome is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,7 +85,7 @@ pub struct Asks<F>(pub F);
 impl<A, R, F, Q> OnUnknown<A, R> for Asks<F>
 where
     F: FnOnce(A, Unknown) -> Q,
-    Q: IntoFuture<Output = Resolution<R>>,
+    Q: Resolves<R>,
 {
     const ASKS: bool = true;
 

@@ -69,6 +69,7 @@ use candid::{
 };
 use encoding::{CALLER, LANE, NUMBER, REQUEST, SCOPE, STEP, put_sized};
 use serde::Deserialize;
+use siphasher::sip::SipHasher13;
 
 /// The name under which a record is stored: 24 bytes of a BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,12 +96,6 @@ impl Identity {
     /// As the store's table knows it.
     pub(crate) fn name(&self) -> &[u8; 24] {
         &self.0
-    }
-
-    /// Its first 8 bytes: enough to tell one from another, if nobody looks for two that agree.
-    pub(crate) fn digest(&self) -> [u8; 8] {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        [a, b, c, d, e, f, g, h]
     }
 
     /// The identity of `key` at `endpoint` in `scope`, or the error that says what is wrong with the key.
@@ -146,11 +141,32 @@ impl Identity {
         scope: &Scope,
         caller: &Principal,
     ) -> Result<Self, IdempotencyError> {
-        let hashed = match scope {
+        Self::hashed_scope(endpoint, scope, caller).map(|hashed| Self::of(&hashed))
+    }
+
+    fn hashed_scope(
+        endpoint: &str,
+        scope: &Scope,
+        caller: &Principal,
+    ) -> Result<Vec<u8>, IdempotencyError> {
+        match scope {
             Scope::Caller => start(CALLER, scope, caller, None),
             Scope::Global | Scope::Of(_) => start(SCOPE, scope, caller, Some(endpoint)),
-        };
-        hashed.map(|hashed| Self::of(&hashed))
+        }
+    }
+
+    /// What tells operators the scope of a request whose outcome is unknown: 8 bytes of SipHash with no key, of what
+    /// [`of_scope`](Self::of_scope) hashes. Nothing is decided by it.
+    ///
+    /// # Errors
+    /// As [`of_scope`](Self::of_scope).
+    pub fn scope_digest(
+        endpoint: &str,
+        scope: &Scope,
+        caller: &Principal,
+    ) -> Result<[u8; 8], IdempotencyError> {
+        let hashed = Self::hashed_scope(endpoint, scope, caller)?;
+        Ok(SipHasher13::new().hash(&hashed).to_le_bytes())
     }
 
     /// By what a callee knows a step of this request.

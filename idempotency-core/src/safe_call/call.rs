@@ -4,6 +4,7 @@ use super::{
     callee::{Callee, Endpoint, Plain},
     drive::{Plan, drive},
     ledger::Ledger,
+    limit::Repeats,
     outcome::Outcome,
     search::{Payer, Wanted},
     transfer::{Transfer, TransferFrom},
@@ -54,13 +55,13 @@ use std::{marker::PhantomData, time::Duration};
 /// ```
 ///
 /// # Limits
-/// Inside a durable method a safe call is exact. Elsewhere an upgrade of *this* canister ends it without an outcome, and its awaits
+/// Inside a durable method a safe call is exact: it is a step, made by [`Steps::call`](crate::Steps::call). Elsewhere an upgrade of *this* canister ends it without an outcome, and its awaits
 /// are guarded only by what the IC tells a callback (see [`attempt`](crate::attempt#answers-that-arrive-after-an-upgrade)).
 ///
 /// A callee that is reinstalled forgets what it has executed, and so does one whose key is optional and left out.
 ///
 /// # Cost
-/// That of each attempt, and of one call of `raw_rand` to the management canister for each round of a pause: up to 3 in a second.
+/// That of each attempt, and of calls of `raw_rand` to the management canister during a pause: one in a second, and one more.
 /// A search of a ledger's blocks costs one call for 100 blocks, and one for each archive that holds some of them.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent before `send`"]
@@ -274,6 +275,35 @@ impl<C: Callee> SafeCall<C> {
     /// Before the first attempt, store what it takes to make the same call again: after an upgrade nothing else knows of it.
     pub async fn send(self) -> Outcome<C::Reply> {
         self.send_over(&transport::Plain(Canister)).await
+    }
+
+    /// Whether the callee recognises a repeat.
+    pub(crate) fn recognises_repeats(&self) -> bool {
+        !matches!(self.callee.repeats(), Repeats::Never)
+    }
+
+    /// Equal for the same callee, method and arguments, and for no others.
+    pub(crate) fn digest(&self) -> [u8; 16] {
+        let Outgoing {
+            callee,
+            method,
+            argument,
+            ..
+        } = &self.plan.call;
+        let mut hashed = Vec::with_capacity(38 + method.len() + argument.len());
+        for part in [callee.as_slice(), method.as_bytes()] {
+            hashed.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            hashed.extend_from_slice(part);
+        }
+        hashed.extend_from_slice(argument);
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&blake3::hash(&hashed).as_bytes()[..16]);
+        digest
+    }
+
+    /// The pause after so many attempts.
+    pub(crate) fn pause_after(&self, made: u32, longest: Duration) -> Duration {
+        self.plan.pause_after(made, longest)
     }
 
     /// As [`send`](Self::send), by another transport.

@@ -5,11 +5,11 @@ use super::{
     limit::Limit,
     outcome::{Outcome, Reason},
     search::{Found, search},
-    transport::Transport,
+    transport::{Transport, Tries},
     verdict::{Then, Verdict, of_reject},
 };
 use crate::{runtime::Outgoing, time::Timestamp};
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 /// Pauses grow up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -26,32 +26,57 @@ pub(crate) struct Plan {
     pub(crate) in_doubt_since: Option<Timestamp>,
 }
 
-/// Makes the call. Each attempt has the same bytes; there is none while an earlier one is in doubt and the callee might not
+impl Plan {
+    /// The pause after so many attempts.
+    pub(crate) fn pause_after(&self, made: u32, longest: Duration) -> Duration {
+        match made {
+            0 | 1 => self.pause,
+            _ => {
+                let factor = 1 << (made - 1).min(20);
+                self.pause.saturating_mul(factor).min(longest)
+            }
+        }
+    }
+}
+
+/// Makes the call, or goes on with it. Each attempt has the same bytes; there is none while an earlier one is in doubt and the callee might not
 /// recognise it.
 pub(crate) async fn drive<C: Callee, X: Transport>(
     plan: &Plan,
     callee: &C,
     transport: &X,
 ) -> Outcome<C::Reply> {
-    let since = plan.in_doubt_since.unwrap_or(transport.now());
-    let limit = Limit::new(callee.repeats(), since, plan.call.timeout);
-    let mut is_in_doubt = plan.in_doubt_since.is_some();
+    let mut tries = transport.resumed().unwrap_or_else(|| Tries {
+        since: plan.in_doubt_since.unwrap_or(transport.now()),
+        made: 0,
+        is_in_doubt: plan.in_doubt_since.is_some(),
+    });
+    let limit = Limit::new(callee.repeats(), tries.since, plan.call.timeout);
     let mut last = Reason::NotAsked;
     let mut then = Then::Stop;
-    let mut pause = plan.pause;
-    for attempt in 0..plan.tries.max(1) {
-        let may_send = |is_in_doubt: bool, at| !is_in_doubt || limit.allows(at, attempt == 0);
-        if attempt > 0 {
-            if !may_send(is_in_doubt, transport.now().plus(pause)) {
+    // Those that were made before the call was resumed don't count here.
+    for is_first in iter::once(true).chain(iter::repeat(false)) {
+        let may_send = |tries: Tries, at| !tries.is_in_doubt || limit.allows(at, is_first);
+        if !is_first {
+            let pause = plan.pause_after(tries.made, LONGEST_PAUSE);
+            if tries.made >= plan.tries || !may_send(tries, transport.now().plus(pause)) {
                 break;
             }
+            transport.note(tries).await;
             transport.pause(pause).await;
-            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
         let sent = transport.now();
-        if !may_send(is_in_doubt, sent) {
+        if !may_send(tries, sent) {
             break;
         }
+        tries.made = tries.made.saturating_add(1);
+        let is_in_doubt = true;
+        transport
+            .note(Tries {
+                is_in_doubt,
+                ..tries
+            })
+            .await;
         let answer = transport.call(plan.call.clone()).await;
         let verdict = match answer {
             Ok(reply) => callee.judge(&reply),
@@ -75,12 +100,12 @@ pub(crate) async fn drive<C: Callee, X: Transport>(
             } => {
                 // A record that is forgotten proves nothing by not being there.
                 if is_proof && limit.proves(sent, transport.now()) {
-                    is_in_doubt = false;
+                    tries.is_in_doubt = false;
                 }
                 (why, then)
             }
             Verdict::Unknown { why, then } => {
-                is_in_doubt = true;
+                tries.is_in_doubt = true;
                 (why, then)
             }
         };
@@ -88,7 +113,9 @@ pub(crate) async fn drive<C: Callee, X: Transport>(
             break;
         }
     }
-    if is_in_doubt && let Some((wanted, most)) = callee.wanted() {
+    if tries.is_in_doubt
+        && let Some((wanted, most)) = callee.wanted()
+    {
         match search(transport, plan.call.callee, wanted, most).await {
             Found::Block(block) => {
                 if let Some(reply) = C::found(block) {
@@ -96,11 +123,11 @@ pub(crate) async fn drive<C: Callee, X: Transport>(
                 }
             }
             // All attempts came to the ledger before the calls of the search, or never will.
-            Found::Absent => is_in_doubt = false,
+            Found::Absent => tries.is_in_doubt = false,
             Found::CantTell => {}
         }
     }
-    match (is_in_doubt, then) {
+    match (tries.is_in_doubt, then) {
         (true, Then::Over) => Outcome::StillUnknown { until: None, last },
         (true, _) => Outcome::StillUnknown {
             until: limit.until(transport.now()),

@@ -33,7 +33,7 @@ mod limit;
 mod outcome;
 mod search;
 mod transfer;
-mod transport;
+pub(crate) mod transport;
 mod verdict;
 
 pub use call::SafeCall;

@@ -5,9 +5,24 @@ use crate::{
     time::Timestamp,
 };
 use candid::Principal;
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, ready},
+    time::Duration,
+};
 
-/// The time, calls, and pauses between them. Outside durable methods it is [`Plain`]; a durable method records its pauses.
+/// How far a call has come, attempt after attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tries {
+    /// The time of the first attempt.
+    pub(crate) since: Timestamp,
+    /// How many were sent.
+    pub(crate) made: u32,
+    /// Whether one of them may have been executed.
+    pub(crate) is_in_doubt: bool,
+}
+
+/// The time, calls, and pauses between them. Outside durable methods it is [`Plain`]; a durable method records what is noted, and
+/// its pauses end the attempt at the method.
 pub(crate) trait Transport {
     /// The time of the present message.
     fn now(&self) -> Timestamp;
@@ -18,6 +33,16 @@ pub(crate) trait Transport {
     /// Makes one call.
     fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>>;
 
+    /// How far the call had come when it was cut off, or paused.
+    fn resumed(&self) -> Option<Tries> {
+        None
+    }
+
+    /// Keeps in mind how far the call has come: before an attempt is sent, and before a pause.
+    fn note(&self, _: Tries) -> impl Future<Output = ()> {
+        ready(())
+    }
+
     /// Lets about this much time pass. It may end earlier, and it always ends.
     fn pause(&self, time: Duration) -> impl Future<Output = ()>;
 }
@@ -25,8 +50,8 @@ pub(crate) trait Transport {
 /// How a call is made by any other async method.
 pub(crate) struct Plain<R>(pub(crate) R);
 
-/// The IC makes about so many rounds in a second, or fewer.
-const ROUNDS_PER_SECOND: u128 = 3;
+/// A call of `raw_rand` takes a second or somewhat less.
+const CALLS_PER_SECOND: u128 = 1;
 
 impl<R: Runtime> Transport for Plain<R> {
     fn now(&self) -> Timestamp {
@@ -45,7 +70,7 @@ impl<R: Runtime> Transport for Plain<R> {
     /// it costs no more than the fee of a call. The number of calls is limited, as a clock may stand still.
     async fn pause(&self, time: Duration) {
         let end = self.now().plus(time);
-        let most = time.as_millis() * ROUNDS_PER_SECOND / 1_000;
+        let most = time.as_millis() * CALLS_PER_SECOND / 1_000;
         for _ in 0..=most {
             if self.now() >= end {
                 return;

@@ -36,13 +36,15 @@ pub enum Then {
 }
 
 /// Codes 4 and 5 prove nothing: the callee may have been executed up to an await, and then trapped, been upgraded or uninstalled.
-/// Only where the callee is an idempotent endpoint, the text of a trap may be a refusal of this library.
+/// Only where the callee is an idempotent endpoint, the text may be a refusal of this library: that of a trap, or of a durable method's reject.
 pub(super) fn of_reject<T>(rejected: Rejected, is_idempotent: bool) -> Verdict<T> {
+    const CANISTER_REJECT: u32 = 4;
     const CANISTER_ERROR: u32 = 5;
     let Rejected { code, message } = rejected;
-    let refusal = match is_idempotent && code == CANISTER_ERROR {
-        true => refusal_in_trap(&message).map(str::to_owned),
-        false => None,
+    let refusal = match code {
+        CANISTER_REJECT if is_idempotent => refusal(&message).map(str::to_owned),
+        CANISTER_ERROR if is_idempotent => refusal_in_trap(&message).map(str::to_owned),
+        _ => None,
     };
     let why = Reason::Reject { code, message };
     match (code, refusal) {
@@ -109,12 +111,23 @@ fn refused<T>(why: Reason, is_proof: bool, then: Then) -> Verdict<T> {
 /// The name of the refusal with which an idempotent endpoint trapped. Not one that the callee merely passes on, in the text of a
 /// trap of its own: that is about another call.
 fn refusal_in_trap(message: &str) -> Option<&str> {
+    // `IC0503: Error from Canister aaaaa-aa: Canister called …`; not each version has each part.
+    let is_code = |code: &str| code.len() == 6 && code.starts_with("IC");
+    let message = match message.split_once(": ") {
+        Some((code, rest)) if is_code(code) => rest,
+        _ => message,
+    };
     let trap = match message.strip_prefix("Error from Canister ") {
         Some(canister) => canister.split_once(": ")?.1,
         None => message,
     };
     let text = trap.strip_prefix("Canister called `ic0.trap` with message: ")?;
     let text = text.strip_prefix('\'').unwrap_or(text);
+    refusal(text)
+}
+
+/// The name of the refusal that a text is.
+fn refusal(text: &str) -> Option<&str> {
     text.strip_prefix("idempotency: ")?.split(':').next()
 }
 
@@ -127,9 +140,14 @@ mod tests {
     #[test]
     fn a_trap_of_the_endpoint_itself_is_told_from_one_that_it_passes_on() {
         let name = |text: &str| refusal_in_trap(text).map(str::to_owned);
-        for quote in ["'", ""] {
-            let text = format!("{TRAP}{quote}idempotency: {}", IdempotencyError::TooOld);
-            assert_eq!(name(&text).as_deref(), Some("TooOld"));
+        for code in ["", "IC0503: "] {
+            for quote in ["'", ""] {
+                let text = format!(
+                    "{code}{TRAP}{quote}idempotency: {}",
+                    IdempotencyError::TooOld
+                );
+                assert_eq!(name(&text).as_deref(), Some("TooOld"));
+            }
         }
         assert_eq!(
             name(&format!(
@@ -144,6 +162,21 @@ mod tests {
         );
         assert_eq!(name("idempotency: Full: …"), None);
         assert_eq!(name(""), None);
+    }
+
+    #[test]
+    fn a_durable_method_refuses_by_a_reject() {
+        let of = |code, is_idempotent| {
+            let message = format!("idempotency: {}", IdempotencyError::KeyReused);
+            of_reject::<()>(Rejected { code, message }, is_idempotent)
+        };
+        assert!(matches!(
+            of(4, true),
+            Verdict::Refused { is_proof: true, .. }
+        ));
+        // As a trap's text it would have the IC's words before it; and a plain callee may say what it likes.
+        assert!(matches!(of(5, true), Verdict::Unknown { .. }));
+        assert!(matches!(of(4, false), Verdict::Unknown { .. }));
     }
 
     /// A case that is added to the enum gets a row in the table, or is a doubt.

@@ -37,7 +37,7 @@ pub struct Steps {
 
 impl Steps {
     /// A name of the method's. If it can't be recorded, the request is parked.
-    fn named(&self, name: impl Into<StepName>) -> StepName {
+    pub(super) fn named(&self, name: impl Into<StepName>) -> StepName {
         let name = name.into();
         if !name.is_valid() {
             let reason = reason::length(name.as_bytes());
@@ -140,6 +140,19 @@ impl Steps {
     /// ```
     pub fn version(&self, name: impl Into<StepName>) -> bool {
         self.progress.version(&self.named(name))
+    }
+
+    /// Ends the attempt and parks the request, with this reason for its operators or its resolver: nothing is undone, and the
+    /// client is told that the outcome is unknown. For what the method itself can't decide, such as what becomes of a call that
+    /// stays unknown. What is parked and goes on comes here again.
+    pub fn park<T>(&self, reason: impl Into<String>) -> impl Future<Output = T> {
+        let progress = &self.progress;
+        async move {
+            if progress.is_in_body(|| reason::PARK.to_owned()) {
+                progress.log.park(reason);
+            }
+            pending().await
+        }
     }
 
     /// Registers what undoes the step `name`. When the method returns an `Err`, all that is registered runs before the

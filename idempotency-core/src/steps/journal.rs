@@ -19,6 +19,9 @@ pub(crate) trait Journal {
     /// Whose request it is, as recorded.
     fn caller(&self) -> Principal;
 
+    /// This canister.
+    fn canister(&self) -> Principal;
+
     /// The time of the present message.
     fn now(&self) -> Timestamp;
 

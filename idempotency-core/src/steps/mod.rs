@@ -10,13 +10,14 @@
 //! which the last one was cut off, with the values that the last one had, and goes on from there.
 //!
 //! ```
-//! use idempotency_core::Steps;
-//! # #[derive(Debug)] struct Payment { from: u32, to: u32, amount: u64 }
+//! use candid::{Nat, Principal};
+//! use idempotency_core::{SafeCall, Steps, safe_call::Outcome};
+//! # #[derive(Debug)] struct Payment { from: u32, to: Principal, amount: u64 }
 //! # fn debit(_: u32, _: u64) -> Result<u64, String> { Ok(0) }
 //! # fn credit(_: u32, _: u64) {}
-//! # async fn transfer(_: u32, _: u64, _memo: [u8; 32], _created_at: idempotency_core::Timestamp) -> Result<u64, String> { Ok(0) }
+//! # fn ledger() -> Principal { Principal::anonymous() }
 //!
-//! async fn pay_out(payment: Payment, steps: Steps) -> Result<u64, String> {
+//! async fn pay_out(steps: Steps, payment: Payment) -> Result<Nat, String> {
 //!     let Payment { from, to, amount } = payment;
 //!     // Awaits nothing: it takes effect together with its record, or not at all.
 //!     steps.run("debit", || async { debit(from, amount) }).await?;
@@ -24,12 +25,15 @@
 //!         credit(from, amount);
 //!         Ok(())
 //!     });
-//!     // Calls a ledger, which knows a repetition by its memo and its time.
-//!     let (memo, created_at) = (steps.key("transfer"), steps.created_at("transfer"));
-//!     steps
-//!         .run("transfer", || transfer(to, amount, memo, created_at))
-//!         .repeatable()
-//!         .await
+//!     // Calls a ledger, which knows a repeat by its memo and its time.
+//!     let transfer = steps.transfer("transfer", to.into(), amount.into());
+//!     let call = SafeCall::icrc1_transfer(ledger(), &transfer);
+//!     match steps.call("transfer", call).await {
+//!         Outcome::Replied(block) => Ok(block),
+//!         Outcome::Rejected(reason) | Outcome::NotExecuted(reason) => Err(reason.to_string()),
+//!         // It may have been paid: an `Err` would undo the debit.
+//!         unknown => steps.park(format!("look for the transfer: {unknown:?}")).await,
+//!     }
 //! }
 //! ```
 //!
@@ -42,12 +46,13 @@
 //!
 //! | | the next attempt | for |
 //! |---|---|---|
+//! | `steps.call(…)`, a [safe call](Steps::call) | calls again, until the outcome is certain, or the callee can't tell any more | endpoints of this library, ICRC ledgers |
 //! | `steps.run(…).repeatable()` | runs it again | reading; a callee that takes notice of a key or a `created_at` once |
 //! | `steps.run(…).verify(\|key\| …)` | asks `verify` whether it ran: with which result, not, or it can't tell | a callee that can be asked |
 //! | `steps.run(…)` | does not run it: the request is *parked* | all else |
 //!
-//! There is no fourth way, and none by default that does something twice. A parked request stays as it is until an operator or
-//! the method's resolver settles it. It is parked with the reason as a text.
+//! There is no other way, and none by default that does something twice; a safe call of a plain method is as in the last two rows.
+//! A parked request stays as it is until an operator or the method's resolver settles it. It is parked with the reason as a text.
 //!
 //! ```
 //! # use idempotency_core::{Steps, steps::{Key32, Verified}};
@@ -91,7 +96,7 @@
 //! # use std::time::Duration;
 //! # async fn pay(_: u32, _: [u8; 32]) -> Result<u64, String> { Ok(0) }
 //! # async fn rate() -> u64 { 0 }
-//! async fn salaries(staff: Vec<u32>, steps: Steps) -> Result<u64, String> {
+//! async fn salaries(steps: Steps, staff: Vec<u32>) -> Result<u64, String> {
 //!     let mut sum = steps.run("rate", rate).repeatable().await;
 //!     for (i, person) in staff.into_iter().enumerate() {
 //!         let key = steps.key(("pay", i));
@@ -128,13 +133,14 @@
 //! ```text
 //! handle              what the method is given
 //! run                 one attempt: the method, then what undoes it
-//! step, sleep, compensation, policy
+//! step, sleep, call, compensation, policy
 //! progress            the order of what is recorded; by_name: what has none
 //! log, waiting        the journal and why it stopped; what is under way at once
 //! entry, name, reason, journal, recorded
 //! ```
 
 mod by_name;
+mod call;
 mod compensation;
 mod entry;
 mod handle;
@@ -150,6 +156,7 @@ mod sleep;
 mod step;
 mod waiting;
 
+pub use call::Call;
 pub use compensation::Compensation;
 pub use handle::Steps;
 pub(crate) use journal::{AppendError, Journal};

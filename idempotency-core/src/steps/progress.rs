@@ -6,7 +6,7 @@
 
 use super::{
     by_name::ByName,
-    entry::{self, Entry, What},
+    entry::{self, Entry, Tried, What},
     journal::Journal,
     log::Log,
     name::StepName,
@@ -167,7 +167,7 @@ impl Progress {
                 return Next::Nothing;
             };
             match Entry::read(bytes) {
-                Some(Entry::Frozen { .. }) => {}
+                Some(Entry::Frozen { .. } | Entry::Tried { .. }) => {}
                 // Code that no longer asks for a version is of that version.
                 Some(Entry::Version { name }) => {
                     self.by_name.pass(name);
@@ -325,6 +325,31 @@ impl Progress {
         self.by_name
             .freeze(&self.log, name, now, self.reserved.get());
         now
+    }
+
+    /// How far a safe call had come when it was recorded last, in an earlier attempt.
+    pub(super) fn tried(&self, name: &StepName) -> Option<Tried> {
+        let mut entries = self.log.entries().iter().rev();
+        entries.find_map(|entry| match Entry::read(entry) {
+            Some(Entry::Tried { name: it, tried }) if it == name.as_bytes() => Some(tried),
+            _ => None,
+        })
+    }
+
+    /// Records how far the safe call has come that is the present action. Returns whether it may go on; if not, the request is parked.
+    pub(super) fn note(&self, name: &StepName, tried: &Tried) -> bool {
+        let bytes = name.as_bytes();
+        let lengths = [entry::tried_bytes(bytes), self.reserved.get().unwrap_or(0)];
+        let reserved = usize::from(self.reserved.get().is_some());
+        if !self.log.journal().has_room(&lengths[..=reserved]) {
+            self.abandon(reason::no_room(&reason::attempt(bytes)));
+        } else if (self.log)
+            .append(|entry| entry::put_tried(entry, bytes, tried))
+            .is_none()
+        {
+            self.is_abandoned.set(true);
+        }
+        !self.log.is_parked()
     }
 
     /// Whether the code is of a version: so it is recorded, or nothing is that comes after.

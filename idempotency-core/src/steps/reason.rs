@@ -14,6 +14,8 @@ const BRANCH: &str = "where the code has changed since, branch with `steps.versi
 
 pub(super) const OUTSIDE: &str = "steps were used outside of the method's own future: await them in the method, not in a task that it spawns";
 
+pub(super) const PARK: &str = "`steps.park(…)`";
+
 pub(super) const DAMAGED: &str =
     "the journal can't be read: it is damaged, or a later version of the library wrote it";
 
@@ -56,6 +58,17 @@ pub(super) fn version(name: &[u8]) -> String {
     format!("`steps.version({})`", quoted(name))
 }
 
+pub(super) fn attempt(name: &[u8]) -> String {
+    format!("an attempt of safe call {}", quoted(name))
+}
+
+pub(super) fn other_call(name: &[u8]) -> String {
+    format!(
+        "safe call {} is now another one than that which was sent and may have been executed; {BRANCH}",
+        quoted(name)
+    )
+}
+
 pub(super) fn compensate(name: &[u8]) -> String {
     format!("`steps.compensate({}, …)`", quoted(name))
 }
@@ -69,6 +82,7 @@ fn recorded(entry: &Entry<'_>, start: Option<Entry<'_>>) -> String {
         }
         (Entry::End { .. }, _) => "the end of nothing".to_owned(),
         (Entry::Frozen { name, .. }, _) => created_at(name),
+        (Entry::Tried { name, .. }, _) => attempt(name),
         (Entry::Version { name }, _) => version(name),
     }
 }

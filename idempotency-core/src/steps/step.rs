@@ -54,7 +54,7 @@ impl<A, F: Future> Step<A, F> {
     /// or its callee takes notice of a key or a `created_at` once, and gets [`Steps::key`](super::Steps::key) and
     /// [`Steps::created_at`](super::Steps::created_at) of this step's name.
     pub fn repeatable(self) -> Step<A, F, Repeatable> {
-        self.when_unknown(Repeatable)
+        self.with_policy(|Once| Repeatable)
     }
 
     /// If the step is cut off, `verify` finds out whether it ran. It is given the step's key, [`Steps::key`](super::Steps::key)
@@ -66,24 +66,7 @@ impl<A, F: Future> Step<A, F> {
         V: FnOnce(Key32) -> W,
         W: Future<Output = Verified<F::Output>>,
     {
-        self.when_unknown(Verify(verify))
-    }
-
-    fn when_unknown<P: WhenUnknown<F::Output>>(self, policy: P) -> Step<A, F, P> {
-        let stage = match self.stage {
-            Stage::New(action, Once) => Stage::New(action, policy),
-            Stage::Recorded(start, action, Once, waits) => {
-                Stage::Recorded(start, action, policy, waits)
-            }
-            Stage::Running(start, action, in_flight) => Stage::Running(start, action, in_flight),
-            // Nobody asks for a step that is run once.
-            Stage::Asking(..) | Stage::Over => Stage::Over,
-        };
-        Step {
-            progress: self.progress,
-            name: self.name,
-            stage,
-        }
+        self.with_policy(|Once| Verify(verify))
     }
 }
 
@@ -93,6 +76,26 @@ impl<A, F: Future, P: WhenUnknown<F::Output>> Step<A, F, P> {
             progress,
             name,
             stage: Stage::New(action, policy),
+        }
+    }
+
+    pub(super) fn with_policy<Q: WhenUnknown<F::Output>>(
+        self,
+        change: impl FnOnce(P) -> Q,
+    ) -> Step<A, F, Q> {
+        let stage = match self.stage {
+            Stage::New(action, policy) => Stage::New(action, change(policy)),
+            Stage::Recorded(start, action, policy, waits) => {
+                Stage::Recorded(start, action, change(policy), waits)
+            }
+            Stage::Running(start, action, in_flight) => Stage::Running(start, action, in_flight),
+            // The old policy has decided; it is too late for another.
+            Stage::Asking(..) | Stage::Over => Stage::Over,
+        };
+        Step {
+            progress: self.progress,
+            name: self.name,
+            stage,
         }
     }
 }

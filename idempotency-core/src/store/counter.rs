@@ -137,7 +137,7 @@ impl Family for Counters {
         Ok(Some(Row {
             length: (FIXED_BYTES + body_bytes).next_multiple_of(4),
             time: last_use(bytes),
-            tail: Some(field(&mut tail)),
+            tail: field(&mut tail),
         }))
     }
 

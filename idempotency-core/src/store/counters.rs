@@ -100,7 +100,7 @@ impl<M: Memory> Contents<M> {
             Entry::Occupied(occupied, kept)
                 if occupied.slot.partition == number && kept.body_bytes == body.len() =>
             {
-                return table.overwrite(counters, occupied, None, compose);
+                return table.overwrite(counters, occupied.row(), None, compose);
             }
             Entry::Occupied(occupied, _) => Link::Replace(occupied),
             Entry::Vacant(vacant) => Link::Insert(vacant),
@@ -131,7 +131,7 @@ impl<M: Memory> Contents<M> {
             return Err(Damaged);
         }
         let (table, counters) = (&mut self.table, &mut self.counters);
-        table.overwrite(counters, occupied, None, |bytes, _, _| Composed {
+        table.overwrite(counters, occupied.row(), None, |bytes, _, _| Composed {
             length: counter::write(bytes, identity, body, kept.last_use),
             must_write: false,
         })

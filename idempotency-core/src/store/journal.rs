@@ -67,8 +67,8 @@ pub(super) fn row(bytes: &[u8]) -> Option<Row> {
     let data_bytes = usize::from(*bytes.get(1)?);
     Some(Row {
         length: (FIXED_BYTES + data_bytes).next_multiple_of(4),
-        time: u64::MAX,
-        tail: None,
+        time: Row::UNNAMED,
+        tail: [0; 16],
     })
 }
 

@@ -94,6 +94,9 @@ pub struct Store<M: Memory> {
     /// The time for which the timer of this heap is set that goes on with durable requests.
     #[cfg(feature = "timers")]
     pub(crate) recovery: Cell<Option<Timestamp>>,
+    /// Until then no more of them go on by themselves.
+    #[cfg(feature = "timers")]
+    pub(crate) rests_until: Cell<Timestamp>,
 }
 
 /// How full a store is.
@@ -173,6 +176,8 @@ impl<M: Memory> Store<M> {
             timer: Cell::new(None),
             #[cfg(feature = "timers")]
             recovery: Cell::new(None),
+            #[cfg(feature = "timers")]
+            rests_until: Cell::new(Timestamp::from_nanos(0)),
         })
     }
 

@@ -70,6 +70,12 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// How it is found by its partition.
+    fn place(&self, number: u64) -> Option<(u16, bool, u64)> {
+        let is_found = self.is_durable || self.phase != Phase::Running;
+        is_found.then_some((self.partition, !self.is_durable, number))
+    }
+
     /// Whether room is kept for it though it does not run.
     pub(super) fn is_waiting(&self) -> bool {
         self.is_durable && self.phase != Phase::Running
@@ -159,7 +165,7 @@ impl Open {
 #[derive(Default)]
 pub(super) struct OpenRequests {
     by_number: BTreeMap<u64, Open>,
-    /// Partition, whether it is not durable, and number of each.
+    /// Partition, whether it is not durable, and number of each that is durable or does not run: few, while all goes well.
     by_partition: BTreeSet<(u16, bool, u64)>,
     /// When those go on that do so by themselves, ns, and their numbers.
     due: BTreeSet<(u64, u64)>,
@@ -186,10 +192,10 @@ impl OpenRequests {
         let number = attempt.0;
         let before = self.by_number.insert(number, open);
         // Most changes leave it where it is.
-        let place = |open: &Open| (open.partition, !open.is_durable, number);
-        if before.as_ref().map(place) != Some(place(&open)) {
-            before.map(|before| self.by_partition.remove(&place(&before)));
-            self.by_partition.insert(place(&open));
+        let (place_before, place) = (before.and_then(|it| it.place(number)), open.place(number));
+        if place_before != place {
+            place_before.map(|place| self.by_partition.remove(&place));
+            place.map(|place| self.by_partition.insert(place));
         }
         let due = |open: &Open| open.goes_on().then_some((open.until, number));
         let (due_before, due_now) = (before.as_ref().and_then(due), due(&open));
@@ -206,7 +212,9 @@ impl OpenRequests {
     pub(super) fn remove(&mut self, attempt: Attempt) -> Option<Open> {
         let number = attempt.0;
         let open = self.by_number.remove(&number)?;
-        (self.by_partition).remove(&(open.partition, !open.is_durable, number));
+        if let Some(place) = open.place(number) {
+            self.by_partition.remove(&place);
+        }
         if open.goes_on() {
             self.due.remove(&(open.until, number));
         }
@@ -241,7 +249,7 @@ impl OpenRequests {
             .map(|(number, open)| (*number, *open))
     }
 
-    /// Those with records in a partition.
+    /// Those with records in a partition, but for those that run and are not durable.
     pub(super) fn in_partition(&self, partition: u16) -> impl Iterator<Item = Attempt> {
         let all = (partition, false, 0)..=(partition, true, u64::MAX);
         let all = self.by_partition.range(all);
@@ -256,6 +264,7 @@ impl OpenRequests {
     }
 
     /// Those that go on by now, the first one first.
+    #[cfg(any(test, feature = "timers"))]
     pub(super) fn due(&self, now: Timestamp) -> impl Iterator<Item = Attempt> {
         let due = self.due.range(..=(now.as_nanos(), u64::MAX));
         due.map(|(_, number)| Attempt(*number))

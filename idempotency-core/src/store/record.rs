@@ -369,7 +369,7 @@ impl Family for Requests {
         Ok(Some(Row {
             length: record.length(),
             time: record.since(),
-            tail: Some(record.tail()),
+            tail: record.tail(),
         }))
     }
 

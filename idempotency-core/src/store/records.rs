@@ -2,7 +2,7 @@
 
 use super::{
     contents::Contents,
-    open::{Open, Phase},
+    open::Phase,
     origin::{ORIGIN_BYTES, Origin},
     record::{Attempt, Pending, Record, RecordBytes, Requests, State},
     room::{partition_length, segments_of_one},
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     identity::Identity,
     policy::Policy,
-    table::{Damaged, Family, Link, Occupied, Partitions, Segments, Vacant, read_blob},
+    table::{Damaged, Family, Link, Occupied, Partitions, RowAt, Segments, Vacant, read_blob},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -130,17 +130,17 @@ impl<M: Memory> Contents<M> {
         now: Timestamp,
         policy: &Policy,
     ) -> Result<Ended, Damaged> {
-        let Some(occupied) = self.own(&ticket.head.identity, attempt)? else {
+        let Some(row) = self.own(&ticket.head.identity, attempt)? else {
             return self.end_overdue(ticket, attempt, state, now, policy);
         };
         match state {
             Some(state) => {
                 self.close_request(attempt)?;
-                self.settle_record(&ticket.head, occupied, state)?;
+                self.settle_record(&ticket.head, row, state)?;
             }
             None => self.cut_off(attempt, now, policy)?,
         }
-        Ok(Ended::Recorded(occupied.slot.partition))
+        Ok(Ended::Recorded(row.partition))
     }
 
     /// As [`end`](Self::end), of an attempt whose record has gone: it gets a new one, for another window, where there is room.
@@ -195,16 +195,18 @@ impl<M: Memory> Contents<M> {
     }
 
     /// The record of an attempt that is still its own.
-    fn own(&mut self, identity: &Identity, attempt: Attempt) -> Result<Option<Occupied>, Damaged> {
+    fn own(&mut self, identity: &Identity, attempt: Attempt) -> Result<Option<RowAt>, Damaged> {
         // What was cut off has ended, too.
-        let runs = |open: Open| open.phase == Phase::Running;
-        if !self.open.get(attempt).is_some_and(runs) {
+        let open = self.open.get(attempt);
+        let Some(open) = open.filter(|open| open.phase == Phase::Running) else {
             return Ok(None);
-        }
-        let found = self.find(identity)?;
-        let is_own = |record: &Record| record.pending().is_some_and(|it| it.attempt == attempt);
-        let own = found.filter(|(_, record)| is_own(record));
-        Ok(own.map(|(occupied, _)| occupied))
+        };
+        let (head, pending) = self.pending(&open)?;
+        let is_own = head.identity == *identity && pending.attempt == attempt;
+        Ok(is_own.then_some(RowAt {
+            address: open.record,
+            partition: open.partition,
+        }))
     }
 
     /// Forgets a request that has ended, if it is known: its record goes with its partition.
@@ -225,9 +227,10 @@ impl<M: Memory> Contents<M> {
         identity: &Identity,
         attempt: Attempt,
     ) -> Result<bool, Damaged> {
-        let Some(occupied) = self.own(identity, attempt)? else {
+        if self.own(identity, attempt)?.is_none() {
             return Ok(false);
-        };
+        }
+        let occupied = self.place(identity)?.ok_or(Damaged)?;
         self.close_request(attempt)?;
         self.release_record(occupied);
         Ok(true)

@@ -4,7 +4,7 @@ use super::{
     Store,
     contents::Contents,
     journal,
-    open::{MOST_TRIES, NOTE_BYTES, Open, pause},
+    open::{NOTE_BYTES, Open},
     origin::{Origin, Resumed},
     record::{Attempt, State},
     records::Lookup,
@@ -180,6 +180,7 @@ impl<M: Memory> Store<M> {
 
     /// Durable requests that go on by now: the last attempt at each and its endpoint's name, those first that could first, no more than
     /// `most`. Until they go on, they count as tried once more.
+    #[cfg(any(test, feature = "timers"))]
     pub(crate) fn take_due(
         &self,
         now: Timestamp,
@@ -193,20 +194,14 @@ impl<M: Memory> Store<M> {
                 continue;
             };
             open.tries = open.tries.saturating_add(1);
-            open.until = now.plus(pause(open.tries)).as_nanos();
-            match open.tries > MOST_TRIES {
+            open.until = now.plus(super::open::pause(open.tries)).as_nanos();
+            match open.tries > super::open::MOST_TRIES {
                 true => inner.give_up(&mut open, &self.policy)?,
                 false => taken.push((attempt, inner.endpoint(&open).to_owned())),
             }
             inner.keep_open(attempt, open)?;
         }
         Ok(taken)
-    }
-
-    /// How many durable requests are running.
-    pub(crate) fn running_durable(&self) -> u64 {
-        let open = &self.inner.borrow().open;
-        open.durable - open.waiting
     }
 
     /// The first time at which a durable request goes on by itself.

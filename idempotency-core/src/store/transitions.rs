@@ -11,7 +11,9 @@ use super::{
     contents::Contents,
     record::{Attempt, Head, Pending, Record, State, Totals},
 };
-use crate::table::{BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowBytes};
+use crate::table::{
+    BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowAt, RowBytes,
+};
 use ic_stable_structures::Memory;
 
 /// A record as it is written, with the reply that has no place in it.
@@ -103,7 +105,7 @@ impl<M: Memory> Contents<M> {
     pub(super) fn settle_record(
         &mut self,
         head: &Head,
-        occupied: Occupied,
+        row: RowAt,
         state: State<&[u8]>,
     ) -> Result<(), Damaged> {
         let writing = Writing::new(head, state, true);
@@ -114,7 +116,7 @@ impl<M: Memory> Contents<M> {
                 // Opening a store reads records on from the table's place, and this one may lie before it.
                 must_write: at.is_some(),
             };
-        table.overwrite(requests, occupied, writing.blob, compose)?;
+        table.overwrite(requests, row, writing.blob, compose)?;
         self.reply_bytes += writing.blob_bytes();
         Ok(())
     }
@@ -131,27 +133,28 @@ impl<M: Memory> Contents<M> {
     /// it run twice. What is cut off, and is not durable, is forgotten.
     pub(super) fn forget_oldest(&mut self) -> Result<(), Damaged> {
         let oldest = self.requests.oldest_number(self.header());
-        let gone: Vec<_> = self.open.in_partition(oldest).collect();
+        let overdue = (self.running).extract_if(.., |_, running| running.partition == oldest);
+        let overdue: Vec<_> = overdue.collect();
+        let running = overdue.iter().map(|(number, _)| Attempt(*number));
+        let gone: Vec<_> = self.open.in_partition(oldest).chain(running).collect();
         for attempt in gone {
             if let Some(open) = self.open.remove(attempt) {
                 self.cells.free(&self.table.segments, open.cell)?;
             }
         }
-        let overdue = self
-            .running
-            .extract_if(.., |_, running| running.partition == oldest);
-        self.overdue.extend(overdue.map(|(number, running)| {
-            let pending = Pending {
-                attempt: Attempt(number),
-                scope: running.scope,
-            };
-            let record = Record {
-                fingerprint: running.head.fingerprint,
-                since: running.head.since,
-                state: State::Pending(pending),
-            };
-            (running.head.identity, record)
-        }));
+        self.overdue
+            .extend(overdue.into_iter().map(|(number, running)| {
+                let pending = Pending {
+                    attempt: Attempt(number),
+                    scope: running.scope,
+                };
+                let record = Record {
+                    fingerprint: running.head.fingerprint,
+                    since: running.head.since,
+                    state: State::Pending(pending),
+                };
+                (running.head.identity, record)
+            }));
         let Some(partition) = self.table.forget_oldest(&mut self.requests) else {
             return Ok(());
         };

@@ -27,7 +27,7 @@ pub struct UnknownRequest {
     pub identity: Identity,
     /// The name of its endpoint; empty if the store has no room for more names, or the request ran on after its record had expired.
     pub endpoint: String,
-    /// The first 8 bytes of the digest of its scope, as [`Identity::of_scope`] gives it: whose it is, for who knows whose it may be.
+    /// A digest of its scope, as [`Identity::scope_digest`] gives it: whose it is, for who knows whose it may be.
     pub scope: ByteBuf,
     /// The time at which it began.
     pub since: Timestamp,
@@ -167,7 +167,7 @@ impl<M: Memory> Contents<M> {
         self.close_request(attempt)?;
         match reply {
             Some(reply) => {
-                self.settle_record(&ticket.head, occupied, State::Done(reply))?;
+                self.settle_record(&ticket.head, occupied.row(), State::Done(reply))?;
                 self.end_in_lane(&ticket, now, policy)?;
                 let (partition, bytes) = (occupied.slot.partition, reply.len() as u64);
                 let bytes = bytes

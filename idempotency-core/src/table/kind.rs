@@ -57,10 +57,19 @@ pub(crate) trait Family {
 pub(crate) struct Row {
     /// In bytes, without the zeros after it.
     pub(crate) length: usize,
-    /// When it was written, or last used, ns.
+    /// When it was written, or last used, ns; [`Row::UNNAMED`] if it has no name.
     pub(crate) time: u64,
-    /// The end of its name; `None` if it has none, and no slot of the index leads to it.
-    pub(crate) tail: Option<[u8; 16]>,
+    /// The end of its name.
+    pub(crate) tail: [u8; 16],
+}
+
+impl Row {
+    /// The time of a row without a name: no slot of the index leads to it.
+    pub(crate) const UNNAMED: u64 = u64::MAX;
+
+    pub(super) fn is_named(&self) -> bool {
+        self.time != Self::UNNAMED
+    }
 }
 
 /// The name of a row: a hash, whose first 36 bits are its place in the index.

@@ -58,7 +58,7 @@ pub(crate) use kind::{Family, Kind, Row, tail};
 pub(crate) use layout::{FIRST_SEGMENT, MOST_PAGES, RowBytes, SEGMENT_BYTES, TERMINATOR, field};
 pub(crate) use opening::Opening;
 pub(crate) use partition::{Partition, Partitions};
-pub(crate) use rows::{Composed, Entry, Link, Table};
+pub(crate) use rows::{Composed, Entry, Link, RowAt, Table};
 pub(crate) use segments::Segments;
 pub(crate) use texts::Texts;
 

@@ -146,7 +146,7 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
             let Some(bytes) = rest.get(..row.length) else {
                 return Ok(None);
             };
-            if row.tail.is_some() {
+            if row.is_named() {
                 self.rows = self.rows.saturating_add(1);
                 self.oldest = self.oldest.min(row.time);
             }

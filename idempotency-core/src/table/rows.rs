@@ -58,6 +58,23 @@ pub(crate) enum Link {
     Replace(Occupied),
 }
 
+/// Where a row lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowAt {
+    pub(crate) address: u64,
+    pub(crate) partition: u16,
+}
+
+impl Occupied {
+    /// The row that it leads to.
+    pub(crate) fn row(self) -> RowAt {
+        RowAt {
+            address: self.slot.address,
+            partition: self.slot.partition,
+        }
+    }
+}
+
 /// A row as it was put together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Composed {
@@ -108,7 +125,7 @@ impl<M: Memory> Table<M> {
             };
             let partition = partitions.get(&segments.header, slot.partition);
             let oldest = partition.map_or(u64::MAX, |partition| partition.oldest);
-            if row.tail != Some(tail) || row.time < oldest || row.length > room {
+            if row.tail != tail || row.time < oldest || row.length > room || !row.is_named() {
                 return Ok(false);
             }
             if length < row.length {
@@ -206,21 +223,21 @@ impl<M: Memory> Table<M> {
     pub(crate) fn overwrite<F: Family>(
         &mut self,
         partitions: &mut Partitions<F>,
-        Occupied { slot, .. }: Occupied,
+        row: RowAt,
         blob: Option<&[u8]>,
         compose: impl FnOnce(&mut RowBytes, &mut Partition<F::Own>, Option<u64>) -> Composed,
     ) -> Result<(), Damaged> {
         let Self {
             segments, scratch, ..
         } = self;
-        partitions.change(segments, slot.partition, |partition, segments| {
+        partitions.change(segments, row.partition, |partition, segments| {
             let blob = match blob {
                 Some(blob) => Some(partition.append_blob(segments, blob)?),
                 None => None,
             };
             let Composed { length, must_write } = compose(scratch, partition, blob);
-            segments.check(slot.address, length)?;
-            segments.memory.write(slot.address, &scratch[..length]);
+            segments.check(row.address, length)?;
+            segments.memory.write(row.address, &scratch[..length]);
             Ok(must_write)
         })
     }

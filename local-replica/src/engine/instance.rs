@@ -1,8 +1,10 @@
 //! A canister's heap and globals, and the execution of messages on them.
 
 use super::instrument::{COUNTER, DIRTY, HEAP, START, TABLE, global_name};
+use super::snapshot::Mirror;
+use super::stable::{PAGE, WASM_PAGE};
 use super::state::{Handles, State};
-use super::{Closure, Entry, Execution, Message, Module, StableMemory, Trap, TrapAt};
+use super::{Closure, Entry, Execution, HeapSnapshot, Message, Module, StableMemory, Trap, TrapAt};
 use wasmtime::{Global, Ref, Store, Table, TypedFunc, Val};
 
 /// A module with its heap, globals and table.
@@ -14,6 +16,8 @@ pub struct Instance {
     handles: Handles,
     globals: Vec<Global>,
     table: Option<Table>,
+    /// What the heap held at the last snapshot, if there was one.
+    mirror: Option<Mirror>,
 }
 
 /// An exported function or a callback, ready to be called.
@@ -59,6 +63,7 @@ impl Instance {
             handles,
             globals,
             table,
+            mirror: None,
         })
     }
 
@@ -108,6 +113,7 @@ impl Instance {
         }
         std::mem::swap(&mut self.store.data_mut().stable, stable);
         let restored = if succeeded && !discards_heap(message) {
+            self.note_changes();
             self.keep()
         } else {
             self.restore(heap_pages, &globals)
@@ -253,15 +259,80 @@ impl Instance {
         self.copy(pages, &globals).map_err(|error| Trap::of(&error))
     }
 
+    /// The next snapshot has to look at what the message wrote.
+    fn note_changes(&mut self) {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.changed.extend(self.store.data().journal.pages());
+        }
+    }
+
+    /// Heap and globals as they are now. The first one copies the heap, each later one what was written since.
+    pub(crate) fn save(&mut self) -> Result<HeapSnapshot, Trap> {
+        let globals: Vec<Val> = self
+            .globals
+            .iter()
+            .map(|global| global.get(&mut self.store))
+            .collect();
+        let mirror = self.mirror.get_or_insert_default();
+        mirror.update(self.handles.heap.data(&self.store));
+        HeapSnapshot::new(self.module.clone(), mirror.pages(), globals)
+    }
+
+    /// The next snapshot shares what is equal with what the module starts with.
+    pub(crate) fn compare_with(&mut self, fresh: &HeapSnapshot) {
+        self.mirror = Some(Mirror::began_as(fresh));
+    }
+
+    /// An instance in the state of a snapshot. Costs the pages in which `old` differs, if that is one of the same module, or
+    /// else those in which `fresh` does, with which the module starts.
+    pub(crate) fn load(
+        snapshot: &HeapSnapshot,
+        old: Option<Instance>,
+        fresh: &HeapSnapshot,
+    ) -> Result<Instance, Trap> {
+        let bytes = snapshot.heap_bytes();
+        let fits = |old: &Instance| {
+            old.module.hash() == snapshot.module().hash()
+                && old.handles.heap.data_size(&old.store) <= bytes
+        };
+        let mut instance = match old.filter(fits) {
+            Some(old) => old,
+            None => Instance {
+                mirror: Some(Mirror::of_fresh(fresh)),
+                ..Instance::new(snapshot.module())?
+            },
+        };
+        let heap = instance.handles.heap;
+        let missing = (bytes - heap.data_size(&instance.store)) as u64 / WASM_PAGE;
+        heap.grow(&mut instance.store, missing)
+            .map_err(|error| Trap::of(&error))?;
+        let mirror = instance.mirror.get_or_insert_default();
+        mirror.write(snapshot, heap.data_mut(&mut instance.store));
+        instance
+            .set_globals(snapshot.globals())
+            .map_err(|error| Trap::of(&error))?;
+        Ok(instance)
+    }
+
     /// A new instance with so much of the heap, and these globals.
     fn copy(&self, heap_pages: u64, globals: &[Val]) -> wasmtime::Result<Instance> {
         let mut new = Instance::new(&self.module)?;
         let heap = new.handles.heap;
         let missing = heap_pages.saturating_sub(heap.size(&new.store));
         heap.grow(&mut new.store, missing)?;
-        let size = heap.data_size(&new.store);
-        heap.data_mut(&mut new.store)
-            .copy_from_slice(&self.handles.heap.data(&self.store)[..size]);
+        let (old, new_heap) = (
+            self.handles.heap.data(&self.store),
+            heap.data_mut(&mut new.store),
+        );
+        match &self.mirror {
+            Some(mirror) => {
+                for page in mirror.beyond_fresh(new_heap.len() / PAGE) {
+                    let bytes = page * PAGE..(page + 1) * PAGE;
+                    new_heap[bytes.clone()].copy_from_slice(&old[bytes]);
+                }
+            }
+            None => new_heap.copy_from_slice(&old[..new_heap.len()]),
+        }
         new.set_globals(globals)?;
         Ok(new)
     }
@@ -270,6 +341,7 @@ impl Instance {
     /// segment come back; both are rare enough for a copy of the heap.
     fn rebuild(&mut self, heap_pages: u64, globals: &[Val]) -> wasmtime::Result<()> {
         let mut new = self.copy(heap_pages, globals)?;
+        new.mirror = self.mirror.take();
         std::mem::swap(self.store.data_mut(), new.store.data_mut());
         new.store.data_mut().set_handles(new.handles);
         *self = new;

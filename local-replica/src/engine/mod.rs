@@ -12,6 +12,7 @@ mod journal;
 mod layout;
 mod module;
 mod scratch;
+mod snapshot;
 mod stable;
 mod state;
 #[cfg(test)]
@@ -21,7 +22,9 @@ mod validate;
 mod weights;
 
 pub use instance::Instance;
+
 pub use module::{InvalidModule, Metadata, Module};
+pub(crate) use snapshot::{HeapSnapshot, StableDigests};
 pub use stable::StableMemory;
 
 use candid::Principal;
@@ -62,7 +65,7 @@ pub enum Entry {
 }
 
 /// A function-table index and its environment, as given to `call_new` or `call_on_cleanup`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Closure {
     /// Index into the module's function table.
     pub function: u32,

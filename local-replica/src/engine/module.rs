@@ -42,6 +42,33 @@ pub struct Metadata {
     pub content: Vec<u8>,
 }
 
+/// Bookkeeping that a module imports a system call for. What it can't see can't make a difference to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sees {
+    /// The balance of cycles.
+    pub(crate) cycles: bool,
+    /// `canister_version`
+    pub(crate) version: bool,
+    /// The instructions of a call context.
+    pub(crate) instructions: bool,
+}
+
+impl Sees {
+    fn of(module: &wasmtime::Module) -> Self {
+        let imports = |prefixes: &[&str]| {
+            module.imports().any(|import| {
+                let name = import.name();
+                import.module() == "ic0" && prefixes.iter().any(|prefix| name.starts_with(prefix))
+            })
+        };
+        Self {
+            cycles: imports(&["canister_cycle_balance", "canister_liquid", "cycles_burn"]),
+            version: imports(&["canister_version"]),
+            instructions: imports(&["performance_counter"]),
+        }
+    }
+}
+
 /// A compiled module; cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Module(Arc<Compiled>);
@@ -53,6 +80,7 @@ struct Compiled {
     compiled_instructions: u64,
     mutable_globals: usize,
     changes_tables: bool,
+    sees: Sees,
     instance_pre: InstancePre<State>,
 }
 
@@ -133,6 +161,7 @@ impl Module {
             compiled_instructions: instrumented.compiled_instructions,
             mutable_globals: instrumented.mutable_globals,
             changes_tables: instrumented.changes_tables,
+            sees: Sees::of(&module),
             instance_pre,
         })))
     }
@@ -200,6 +229,11 @@ impl Module {
     /// What compiling costs on installation: 6,000 instructions per Wasm instruction.
     pub fn compilation_instructions(&self) -> u64 {
         COMPILATION_COST * self.0.compiled_instructions
+    }
+
+    /// What its code can see of the replica's bookkeeping.
+    pub(crate) fn sees(&self) -> Sees {
+        self.0.sees
     }
 
     pub(super) fn mutable_globals(&self) -> usize {

@@ -1,15 +1,19 @@
 //! Stable memory: pages on the host, undone page by page.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Bytes of a Wasm page, the unit in which stable memory grows.
-pub(super) const WASM_PAGE: u64 = 65_536;
+pub(crate) const WASM_PAGE: u64 = 65_536;
 /// Bytes of a page of the undo journal and of the dirty-page charge.
 pub(super) const PAGE: usize = 4_096;
 /// The IC's limit: 500 GiB.
 const MAX_WASM_PAGES: u64 = 500 * (1 << 30) / WASM_PAGE;
 
-type Page = Box<[u8; PAGE]>;
+/// Copies of a memory share the pages that neither has written since.
+pub(super) type Page = Arc<[u8; PAGE]>;
+
+pub(super) type Pages = Vec<Option<Page>>;
 
 /// An access outside of the current size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +34,7 @@ struct Journal {
 /// several messages in a row that succeed or fail together, as those of an upgrade do ([`StableMemory::begin`]).
 #[derive(Clone, Debug, Default)]
 pub struct StableMemory {
-    pages: Vec<Option<Page>>,
+    pages: Arc<Pages>,
     wasm_pages: u64,
     /// Back to the start of the message.
     message: Journal,
@@ -47,7 +51,7 @@ impl StableMemory {
     /// The whole content, as `get_stable_memory` answers it.
     pub fn read_all(&self) -> Vec<u8> {
         let mut bytes = vec![0; (self.wasm_pages * WASM_PAGE) as usize];
-        for (chunk, page) in bytes.chunks_mut(PAGE).zip(&self.pages) {
+        for (chunk, page) in bytes.chunks_mut(PAGE).zip(self.pages.iter()) {
             if let Some(page) = page {
                 chunk.copy_from_slice(&page[..]);
             }
@@ -59,14 +63,14 @@ impl StableMemory {
     pub fn replace(&mut self, bytes: &[u8]) {
         let pages = bytes.chunks(PAGE).map(|chunk| {
             chunk.iter().any(|byte| *byte != 0).then(|| {
-                let mut page = new_page();
+                let mut page = [0; PAGE];
                 page[..chunk.len()].copy_from_slice(chunk);
-                page
+                Arc::new(page)
             })
         });
         let wasm_pages = (bytes.len() as u64).div_ceil(WASM_PAGE);
         *self = Self {
-            pages: pages.collect(),
+            pages: Arc::new(pages.collect()),
             wasm_pages,
             message: Journal {
                 pages: BTreeMap::new(),
@@ -117,19 +121,20 @@ impl StableMemory {
     /// Writes `source` at `offset`.
     pub(super) fn write(&mut self, offset: u64, source: &[u8]) -> Result<(), OutOfBounds> {
         self.check(offset, source.len())?;
+        let pages = Arc::make_mut(&mut self.pages);
         let mut done = 0;
         while done < source.len() {
             let (number, start, count) = piece(offset, done, source.len());
             let index = number as usize;
-            if index >= self.pages.len() {
-                self.pages.resize_with(index + 1, || None);
+            if index >= pages.len() {
+                pages.resize_with(index + 1, || None);
             }
-            let slot = &mut self.pages[index];
+            let slot = &mut pages[index];
             self.message
                 .pages
                 .entry(number)
                 .or_insert_with(|| slot.clone());
-            let page = slot.get_or_insert_with(new_page);
+            let page = Arc::make_mut(slot.get_or_insert_with(new_page));
             page[start..start + count].copy_from_slice(&source[done..done + count]);
             done += count;
         }
@@ -176,10 +181,18 @@ impl StableMemory {
     }
 
     fn go_back(&mut self, journal: Journal) {
-        for (number, page) in journal.pages {
-            self.pages[number as usize] = page;
+        if !journal.pages.is_empty() {
+            let pages = Arc::make_mut(&mut self.pages);
+            for (number, page) in journal.pages {
+                pages[number as usize] = page;
+            }
         }
         self.wasm_pages = journal.wasm_pages;
+    }
+
+    /// The pages in order, `None` for those never written.
+    pub(super) fn pages(&self) -> &Arc<Pages> {
+        &self.pages
     }
 
     fn check(&self, offset: u64, length: usize) -> Result<(), OutOfBounds> {
@@ -193,7 +206,7 @@ impl StableMemory {
 }
 
 fn new_page() -> Page {
-    Box::new([0; PAGE])
+    Arc::new([0; PAGE])
 }
 
 /// The page, the start in it and the byte count of the next piece of a range.

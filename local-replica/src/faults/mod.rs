@@ -134,6 +134,11 @@ enum Source {
     Nothing,
     Schedule(Planned),
     Dice(Dice),
+    /// The next message traps at once, and the next cleanup.
+    Next {
+        message: bool,
+        cleanup: bool,
+    },
 }
 
 /// A schedule, for look-up.
@@ -180,6 +185,19 @@ impl Faults {
         Ok(())
     }
 
+    /// Forgets everything, and decides on the next message and the cleanup after it: whether they trap.
+    pub(crate) fn trap_next(&mut self, message: bool, cleanup: bool) {
+        *self = Self {
+            source: Source::Next { message, cleanup },
+            ..Self::default()
+        };
+    }
+
+    /// Neither a plan nor anything left of one.
+    pub(crate) fn is_off(&self) -> bool {
+        matches!(self.source, Source::Nothing | Source::Next { .. }) && self.pending.is_empty()
+    }
+
     /// No faults from here on. What was stopped is started again, and what was delayed arrives.
     pub fn stop(&mut self) {
         self.source = Source::Nothing;
@@ -205,6 +223,15 @@ impl Faults {
                 .remove(&(canister, number))
                 .unwrap_or_default(),
             Source::Dice(dice) => dice.message(canister, cleanup),
+            Source::Next {
+                message,
+                cleanup: in_cleanup,
+            } => {
+                let trap = std::mem::take(if cleanup { in_cleanup } else { message });
+                // What a message did until it trapped is undone, so the earliest trap is as good as any.
+                let trap = trap.then_some(MessageFault::TrapAtInstruction(0));
+                trap.into_iter().collect()
+            }
         };
         (number, faults)
     }
@@ -219,7 +246,7 @@ impl Faults {
         counts.answers += 1;
         let number = counts.answers;
         let fault = match &mut self.source {
-            Source::Nothing => None,
+            Source::Nothing | Source::Next { .. } => None,
             Source::Schedule(planned) => planned.answers.remove(&(canister, number)),
             Source::Dice(dice) => dice.answer(canister, best_effort, ran),
         };
@@ -232,7 +259,7 @@ impl Faults {
         counts.ingress_answers += 1;
         let number = counts.ingress_answers;
         let lost = match &mut self.source {
-            Source::Nothing => false,
+            Source::Nothing | Source::Next { .. } => false,
             Source::Schedule(planned) => planned.ingress.contains(&(canister, number)),
             Source::Dice(dice) => dice.loses_ingress_answer(canister),
         };

@@ -9,7 +9,7 @@ use pocket_ic::ErrorCode;
 use super::{Answer, decode, done, empty_reply};
 use crate::canister::{Canister, Code};
 use crate::cycles::{self, limit};
-use crate::engine::{Entry, Instance, Module, StableMemory, Trap};
+use crate::engine::{Entry, Instance, Module, StableMemory, Trap, TrapAt};
 use crate::errors::{Help, Reject};
 use crate::execution::Input;
 use crate::replica::Replica;
@@ -23,18 +23,27 @@ pub(super) struct Installation {
     pub(super) arg: Vec<u8>,
 }
 
+/// Whether code was replaced, and what an upgrade took away or failed to put in place.
+type Replaced = (Result<(), Reject>, Option<Code>);
+
 /// What an installation puts in place.
-struct NewCode {
-    module: Module,
-    wasm_len: usize,
-    mode: CanisterInstallMode,
-    arg: Vec<u8>,
+pub(crate) struct NewCode {
+    pub(crate) module: Module,
+    /// A fresh instance of it, if there is one already.
+    pub(crate) instance: Option<Instance>,
+    pub(crate) wasm_len: usize,
+    pub(crate) mode: CanisterInstallMode,
+    pub(crate) arg: Vec<u8>,
 }
 
 /// The steps of one installation share an instruction limit and are charged together.
 struct Steps {
     time_ns: u64,
     sender: Principal,
+    /// The step that traps for no reason.
+    trap: Option<Entry>,
+    /// Code that an upgrade took away, or failed to put in place.
+    removed: Option<Code>,
     limit: u64,
     instructions: u64,
     dirty_heap_pages: u64,
@@ -78,36 +87,56 @@ impl Replica {
             .map_err(|error| Reject::invalid_wasm(id, &error))?;
         let new = NewCode {
             module,
+            instance: None,
             wasm_len: installation.wasm.len(),
             mode: installation.mode,
             arg: installation.arg,
         };
-        replace_code(canister, time_ns, sender, new)
+        replace_code(canister, time_ns, sender, new, None).0
     }
 
     /// Upgrades a canister to the module it has, as its first controller would.
     pub fn upgrade_to_same_code(&mut self, id: Principal) -> Result<(), Reject> {
-        let time_ns = self.time_ns;
         let canister = self.canister(id)?;
         let Some(code) = &canister.code else {
             return Err(Reject::no_wasm_module(id));
         };
         let new = NewCode {
             module: code.instance.module().clone(),
+            instance: None,
             wasm_len: code.wasm_len,
             mode: CanisterInstallMode::Upgrade(None),
             arg: empty_reply(),
         };
+        self.upgrade_canister(id, new, None)?.0
+    }
+
+    /// Upgrades a canister as its first controller would; the step named by `trap` traps. Answers whether it succeeded, and
+    /// the code that isn't the canister's any more, or didn't become it.
+    pub(crate) fn upgrade_canister(
+        &mut self,
+        id: Principal,
+        new: NewCode,
+        trap: Option<Entry>,
+    ) -> Result<Replaced, Reject> {
+        let time_ns = self.time_ns;
+        let canister = self.canister(id)?;
         let limit = canister.instruction_limit(limit::INSTALL);
         canister.can_pay(canister.prepayment(limit))?;
         let sender = canister.settings.controllers.first().copied();
         let sender = sender.unwrap_or(Principal::management_canister());
-        replace_code(canister, time_ns, sender, new)
+        Ok(replace_code(canister, time_ns, sender, new, trap))
     }
 
     pub(super) fn uninstall_code(&mut self, sender: Principal, payload: &[u8]) -> Answer {
         let id = decode::<UninstallCodeArgs>(payload)?.canister_id;
-        let canister = self.controlled(sender, id, "uninstall_code")?;
+        self.controlled(sender, id, "uninstall_code")?;
+        done(self.uninstall(id))
+    }
+
+    /// Removes code and memory, and answers whoever waits for the canister.
+    pub(crate) fn uninstall(&mut self, id: Principal) -> Result<(), Reject> {
+        let canister = self.canister(id)?;
         canister.code = None;
         canister.stable = StableMemory::default();
         canister.chunks.clear();
@@ -122,7 +151,7 @@ impl Replica {
             );
             self.respond(context.origin, Err(reject), context.cycles_available);
         }
-        done(Ok(()))
+        Ok(())
     }
 }
 
@@ -158,11 +187,14 @@ fn replace_code(
     time_ns: u64,
     sender: Principal,
     new: NewCode,
-) -> Result<(), Reject> {
+    trap: Option<Entry>,
+) -> Replaced {
     let mut steps = Steps {
         time_ns,
         sender,
         limit: canister.instruction_limit(limit::INSTALL),
+        trap,
+        removed: None,
         instructions: new.module.compilation_instructions(),
         dirty_heap_pages: 0,
     };
@@ -176,19 +208,25 @@ fn replace_code(
     if result.is_ok() {
         canister.version += 1;
     }
-    result.map_err(|trap| Reject::from_trap(canister.id, &trap, steps.limit))
+    let result = result.map_err(|trap| Reject::from_trap(canister.id, &trap, steps.limit));
+    (result, steps.removed)
 }
 
 impl Steps {
     fn run(&mut self, canister: &mut Canister, new: NewCode) -> Result<(), Trap> {
         let NewCode {
-            module, mode, arg, ..
+            module,
+            instance,
+            wasm_len,
+            mode,
+            arg,
         } = new;
         let module = &module;
-        let new = Code {
-            instance: Instance::new(module)?,
-            wasm_len: new.wasm_len,
+        let instance = match instance {
+            Some(instance) => instance,
+            None => Instance::new(module)?,
         };
+        let new = Code { instance, wasm_len };
         match mode {
             CanisterInstallMode::Install | CanisterInstallMode::Reinstall => {
                 let old_code = canister.code.replace(new);
@@ -229,6 +267,7 @@ impl Steps {
             if result.is_err() {
                 canister.stable.revert();
                 canister.certified_data = certified_data;
+                self.removed = Some(new);
                 return result;
             }
         }
@@ -236,11 +275,12 @@ impl Steps {
         let old = canister.code.replace(new);
         let result = self.start_with(canister, module.has_post_upgrade(), Entry::PostUpgrade, arg);
         if result.is_err() {
-            canister.code = old;
+            self.removed = std::mem::replace(&mut canister.code, old);
             canister.stable.revert();
             canister.certified_data = certified_data;
             canister.global_timer = timer;
         } else {
+            self.removed = old;
             canister.stable.keep();
         }
         result
@@ -263,7 +303,9 @@ impl Steps {
     }
 
     fn step(&mut self, canister: &mut Canister, entry: Entry, arg: Vec<u8>) -> Result<(), Trap> {
+        let trap = self.trap.as_ref() == Some(&entry);
         let input = Input {
+            trap_at: trap.then_some(TrapAt::Instruction(0)),
             sender: self.sender,
             payload: arg,
             ..Input::new(entry, self.limit.saturating_sub(self.instructions))

@@ -6,6 +6,8 @@ mod lifecycle;
 mod settings;
 mod status;
 
+pub(crate) use code::NewCode;
+
 use candid::{CandidType, DecoderConfig, Principal};
 use ic_management_canister_types::{CanisterIdRecord, ProvisionalCreateCanisterWithCyclesArgs};
 use pocket_ic::ErrorCode;

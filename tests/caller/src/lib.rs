@@ -104,9 +104,9 @@ async fn call_pay(canister: Principal, key: u64, options: Options) -> End<u128> 
 
 /// Calls `pay` with an argument that it does not understand.
 #[ic_cdk::update]
-async fn call_pay_wrongly(canister: Principal) -> End<u128> {
+async fn call_pay_wrongly(canister: Principal, options: Options) -> End<u128> {
     let call = SafeCall::endpoint(canister, "pay", ("no number",));
-    call.send().await.into()
+    options.of(call).send().await.into()
 }
 
 /// Calls a method that takes nothing and answers with a number.

@@ -50,7 +50,7 @@ pub(crate) fn effects_of(name: &str) -> u64 {
 
 pub(crate) fn set(callee: Principal, traps: u64) {
     CALLEE.with_borrow_mut(|cell| drop(cell.set(callee.as_slice().to_vec())));
-    TRAPS.with_borrow_mut(|cell| drop(cell.set(traps)));
+    TRAPS.with_borrow_mut(|cell| cell.set(traps));
 }
 
 pub(crate) fn callee() -> Principal {

@@ -1,14 +1,16 @@
 //! The story of a payment whose answers get lost, on a real canister.
 
-use candid::{CandidType, Nat, Principal};
+use candid::{CandidType, Nat, Principal, Reserved};
 use example_ledger::{
     errors::{TransferError, TransferOnceError},
     init::{InitArgs, LedgerArg},
     types::{Account, TransferArg, TransferOnceArg},
 };
-use integration_tests::{Canister, LEDGER, fixed_fees, replica, user};
+use integration_tests::{Canister, Faults, LEDGER, PAYOUT, fixed_fees, replica, user};
+use local_replica::faults::{Fault, MessageFault, Plan, Schedule};
 use pocket_ic::PocketIc;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,7 +38,7 @@ fn main() {
 
     demo.chapter("A request id instead: the first answer again, not an error");
     let once = TransferOnceArg {
-        request_id: serde_bytes::ByteBuf::from("order 17"),
+        request_id: ByteBuf::from("order 17"),
         from_subaccount: None,
         to: account(bob()),
         amount: 25u8.into(),
@@ -68,6 +70,125 @@ fn main() {
     demo.call::<Result<Nat, TransferError>>("the first transfer again", "icrc1_transfer", &arg);
     demo.balance();
     println!("\nbob was paid 100 once and 25 once.");
+
+    pay_out(&replica, &demo);
+}
+
+/// What the payout canister's books say.
+#[derive(CandidType, Deserialize)]
+struct Audit {
+    balances: u64,
+    reserved: u64,
+    paid: u64,
+    open: u64,
+    holds: bool,
+}
+
+#[derive(CandidType)]
+struct CreditArg {
+    request_id: ByteBuf,
+    owner: Principal,
+    amount: u64,
+}
+
+#[derive(CandidType)]
+struct PayoutArg {
+    request_id: ByteBuf,
+    to: Principal,
+    amount: u64,
+}
+
+/// A balance in one canister, tokens in another, and all that can go wrong between them.
+fn pay_out(replica: &PocketIc, demo: &Demo<'_>) {
+    demo.chapter("A payout: the balance is in one canister, the tokens in another");
+    let payout = Canister::install(replica, PAYOUT, (demo.ledger.id(),));
+    let controllers = vec![Principal::anonymous(), operator()];
+    replica
+        .set_controllers(payout.id(), None, controllers)
+        .expect("the controllers are set");
+    let tokens = TransferArg {
+        from_subaccount: None,
+        to: account(payout.id()),
+        amount: 500u16.into(),
+        fee: None,
+        memo: None,
+        created_at_time: None,
+    };
+    demo.call::<Result<Nat, TransferError>>("it gets 500 tokens", "icrc1_transfer", &tokens);
+    let credit = CreditArg {
+        request_id: ByteBuf::from("deposit 1"),
+        owner: alice(),
+        amount: 300,
+    };
+    let _: Reserved = payout
+        .update(operator(), "credit", (credit,))
+        .expect("alice is credited");
+    let audit = || -> Audit { payout.query(alice(), "audit", ()).expect("it has books") };
+    let books = || {
+        let audit = audit();
+        let sum = match audit.holds {
+            true => "they add up",
+            false => "THEY DON'T ADD UP",
+        };
+        let Audit {
+            balances,
+            reserved,
+            paid,
+            ..
+        } = audit;
+        let books = format!("balances {balances}, reserved {reserved}, paid {paid}: {sum}");
+        line("its books", &books, "");
+    };
+    books();
+
+    demo.chapter("Alice pays out 120 to bob and goes away; the ledger's answer meets a trap");
+    // The client's call, the method's beginning, and then the answer.
+    let trap = Fault::Message {
+        canister: payout.id(),
+        number: 3,
+        what: MessageFault::TrapAtCall(1),
+    };
+    let faults = Faults::install(replica, &Plan::Schedule(Schedule(vec![trap])));
+    let arg = PayoutArg {
+        request_id: ByteBuf::from("payout 1"),
+        to: bob(),
+        amount: 120,
+    };
+    payout
+        .send(alice(), "payout", (arg,))
+        .expect("the call is accepted");
+    (0..4).for_each(|_| replica.tick());
+    if let Some(faults) = faults {
+        line(
+            "traps so far",
+            &faults.report().applied.0.len().to_string(),
+            "",
+        );
+        faults.stop();
+    }
+    books();
+    demo.balance();
+
+    demo.chapter("The canister is upgraded; nobody asks again");
+    payout.upgrade(PAYOUT, ()).expect("the upgrade succeeds");
+    let before = replica.get_time();
+    for _ in 0..60 {
+        replica.advance_time(Duration::from_secs(1));
+        replica.tick();
+        if audit().open == 0 {
+            break;
+        }
+    }
+    let seconds = (replica.get_time().as_nanos_since_unix_epoch()
+        - before.as_nanos_since_unix_epoch())
+        / 1_000_000_000;
+    line(
+        "the payout ends by itself",
+        &format!("after {seconds} seconds"),
+        "",
+    );
+    books();
+    demo.balance();
 }
 
 struct Demo<'a> {
@@ -194,6 +315,10 @@ fn alice() -> Principal {
 
 fn bob() -> Principal {
     user(2)
+}
+
+fn operator() -> Principal {
+    user(7)
 }
 
 fn account(owner: Principal) -> Account {

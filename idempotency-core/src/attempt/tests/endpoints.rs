@@ -4,6 +4,7 @@ use super::{ic::TestStore, native::Native};
 use crate::{
     attempt::{
         codec,
+        durable::{serve_durable, serve_going_on},
         endpoint::{Compare, Description, Endpoint, Errors, RequestId},
         resolution::Nobody,
         serve::{serve, serve_async},
@@ -11,6 +12,7 @@ use crate::{
     error::IdempotencyError,
     identity::Scope,
     runtime::Runtime as _,
+    steps::Steps,
 };
 use candid::{CandidType, Deserialize};
 
@@ -83,6 +85,32 @@ pub(super) async fn call_async(ic: Native, store: TestStore, is_kept: bool) {
     let its = ic.clone();
     let run = |(key, plan)| work(its, key, plan);
     serve_async(ic, store, endpoint, run, Nobody).await;
+}
+
+/// The durable method.
+pub(super) async fn call_durable(ic: Native, store: TestStore) {
+    serve_durable(ic, store, &KEEP, false).await;
+}
+
+/// The method by which the canister goes on with it.
+pub(super) async fn go_on(ic: Native, store: TestStore) {
+    let its = ic.clone();
+    let run = |steps, (key, plan)| work_in_steps(its, steps, key, plan);
+    serve_going_on(ic, store, &KEEP, run, Nobody).await;
+}
+
+/// As [`work`], each effect and each await a step.
+async fn work_in_steps(ic: Native, steps: Steps, key: u64, plan: Plan) -> Answer {
+    let mut sum = 0;
+    for segment in 0..=plan.awaits {
+        if segment > 0 {
+            let call = steps.run(("call", u64::from(segment)), || ic.outcall_with(key));
+            sum += call.repeatable().await;
+        }
+        let effect = || async { ic.effect(key, segment) };
+        steps.run(("effect", u64::from(segment)), effect).await;
+    }
+    end(plan, sum)
 }
 
 async fn work(ic: Native, key: u64, plan: Plan) -> Answer {

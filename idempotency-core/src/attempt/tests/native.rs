@@ -25,7 +25,12 @@ struct Present {
     now: Cell<u64>,
     stage: Cell<Stage>,
     message: RefCell<Option<Message>>,
+    /// Those that came with the call and are not accepted yet.
+    cycles: Cell<u128>,
     reply: RefCell<Option<Vec<u8>>>,
+    sent: RefCell<Vec<Sent>>,
+    /// Whose call to somebody else was made.
+    asked: Cell<Option<u64>>,
     timers: RefCell<Vec<Timer>>,
     effects: RefCell<Effects>,
 }
@@ -55,6 +60,8 @@ pub(super) enum Stage {
     First,
     /// A callback, with the answer to what was awaited.
     Callback(u64),
+    /// A callback, as what was awaited was rejected.
+    Rejected,
     /// The callback that follows a trap in another one.
     Cleanup,
 }
@@ -65,6 +72,14 @@ type Timer = (u64, Box<dyn FnOnce()>);
 /// How many times which segment of which request's work was executed, and its effect stands.
 pub(super) type Effects = BTreeMap<(u64, u8), u32>;
 
+/// A call of the canister to itself.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) call: Outgoing,
+    /// Whether the message waits for the answer.
+    pub(super) is_awaited: bool,
+}
+
 /// What unwinds when a message traps, with its text.
 pub(super) struct Trap(pub(super) String);
 
@@ -72,7 +87,23 @@ impl Native {
     /// A message begins.
     pub(super) fn enter(&self, stage: Stage, message: Message) {
         self.0.stage.set(stage);
+        self.0.cycles.set(0);
         self.0.message.replace(Some(message));
+    }
+
+    /// The message is of a call that came with cycles.
+    pub(super) fn bring(&self, cycles: u128) {
+        self.0.cycles.set(cycles);
+    }
+
+    /// The calls of the canister to itself that the message made, when it has ended.
+    pub(super) fn take_sent(&self) -> Vec<Sent> {
+        self.0.sent.take()
+    }
+
+    /// With which key the message called somebody else, when it has ended.
+    pub(super) fn take_asked(&self) -> Option<u64> {
+        self.0.asked.take()
     }
 
     /// What the message was answered with, when it has ended.
@@ -108,9 +139,23 @@ impl Native {
 
     /// Calls somebody, and awaits the answer.
     pub(super) async fn outcall(&self) -> u64 {
+        self.answer().await.expect("only the canister rejects")
+    }
+
+    /// As above, with a key, by which the test knows whose call it is.
+    pub(super) async fn outcall_with(&self, key: u64) -> u64 {
+        self.0.asked.set(Some(key));
+        self.outcall().await
+    }
+
+    async fn answer(&self) -> Result<u64, Rejected> {
         let mut is_made = false;
         poll_fn(|_| match (is_made, self.0.stage.get()) {
-            (true, Stage::Callback(answer)) => Poll::Ready(answer),
+            (true, Stage::Callback(answer)) => Poll::Ready(Ok(answer)),
+            (true, Stage::Rejected) => Poll::Ready(Err(Rejected {
+                code: 5,
+                message: String::new(),
+            })),
             (true, stage) => panic!("woken in {stage:?}"),
             (false, _) => {
                 is_made = true;
@@ -173,7 +218,8 @@ impl Runtime for Native {
     }
 
     fn cycles_available(&self) -> u128 {
-        0
+        assert!(!self.is_cleaning_up(), "a cleanup can't ask for them");
+        self.0.cycles.get()
     }
 
     fn accept_cycles(&self, _: u128) {}
@@ -183,17 +229,29 @@ impl Runtime for Native {
         assert_eq!(before, None, "a call is answered once");
     }
 
+    fn reject(&self, _: &str) {
+        unreachable!("no method here rejects");
+    }
+
     fn trap(&self, text: &str) -> ! {
         resume_unwind(Box::new(Trap(text.to_owned())))
     }
 
-    fn call(&self, _: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
+    fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
         let ic = self.clone();
-        async move { Ok(ic.outcall().await.to_le_bytes().to_vec()) }
+        async move {
+            assert_eq!(call.callee, CANISTER, "others are called by `outcall`");
+            let is_awaited = true;
+            ic.0.sent.borrow_mut().push(Sent { call, is_awaited });
+            Ok(ic.answer().await?.to_le_bytes().to_vec())
+        }
     }
 
     #[cfg(feature = "timers")]
-    fn notify(&self, _: Outgoing) {}
+    fn notify(&self, call: Outgoing) {
+        let is_awaited = false;
+        self.0.sent.borrow_mut().push(Sent { call, is_awaited });
+    }
 
     #[cfg(feature = "timers")]
     fn after(&self, delay: Duration, task: impl FnOnce() + 'static) {

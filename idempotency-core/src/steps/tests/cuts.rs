@@ -3,7 +3,8 @@
 
 use super::{
     super::{Steps, Verified, recorded_steps},
-    world::{End, World, explore},
+    ways::{End, explore},
+    world::World,
 };
 use futures_util::{
     future::{Either, join, join_all, select},

@@ -1,6 +1,9 @@
 //! Durable methods in a [`world`](world::World) where everything happens that can.
 
+mod callee;
 mod cuts;
 mod refusals;
 mod replay;
+mod safe_calls;
+mod ways;
 mod world;

@@ -610,3 +610,32 @@ fn a_method_that_goes_on_after_a_refusal_does_nothing_more() {
         "{reason}"
     );
 }
+
+#[test]
+fn what_the_method_cannot_decide() {
+    let body = async |world: World, steps: Steps| {
+        steps.run("a", async || world.effect("a")).await;
+        let of_undo = world.clone();
+        let _ = steps.compensate("a", async move || {
+            of_undo.effect("undo a");
+            Ok(())
+        });
+        steps.park("ask the ledger").await
+    };
+    let world = World::new();
+    for _ in 0..2 {
+        assert_eq!(parked::<()>(&world, body), "ask the ledger");
+        assert_eq!(world.effects().into_keys().collect::<Vec<_>>(), ["a"]);
+    }
+    // What the method decides in an action would not be decided again.
+    let within = async |_, steps: Steps| {
+        let inner = steps.clone();
+        steps.run("a", || inner.park::<()>("no")).await;
+        Ok(())
+    };
+    let reason = parked(&World::new(), within);
+    assert!(
+        reason.contains("`steps.park(…)` is used inside"),
+        "{reason}"
+    );
+}

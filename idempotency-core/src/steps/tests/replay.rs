@@ -3,12 +3,12 @@
 use super::{
     super::{
         Ended, Steps,
-        entry::{self, Entry, What},
+        entry::{self, Entry, Tried, What},
         last_step, recorded_steps,
     },
     world::{CALLER, World},
 };
-use crate::time::Timestamp;
+use crate::{safe_call::transport::Tries, time::Timestamp};
 use futures_util::future::join;
 use proptest::prelude::*;
 use std::{rc::Rc, time::Duration};
@@ -103,6 +103,23 @@ fn entries_stay_what_they_are() {
         b"\x06\x02v2".to_vec(),
     ];
     assert_eq!(world.entries(), expected);
+}
+
+#[test]
+fn what_is_noted_of_a_safe_call_stays_what_it_is() {
+    let tries = Tries {
+        since: Timestamp::from_nanos(0x0102_0304_0506_0708),
+        made: 0x090a_0b0c,
+        is_in_doubt: true,
+    };
+    let digest = [7; 16];
+    let mut bytes = vec![];
+    entry::put_tried(&mut bytes, b"pay", &Tried { tries, digest });
+    let expected = b"\x08\x03pay\x08\x07\x06\x05\x04\x03\x02\x01\x0c\x0b\x0a\x09\x01";
+    assert_eq!(bytes, [expected, &digest[..]].concat());
+    // A doubt is a bit.
+    bytes[17] = 2;
+    assert_eq!(Entry::read(&bytes), None);
 }
 
 #[test]
@@ -340,6 +357,10 @@ proptest! {
         check(&|bytes| entry::put_sleep(bytes, time), start_of(What::Sleep, &[], false, &of_time));
         check(&|bytes| entry::put_now(bytes, time), start_of(What::Now, &[], true, &of_time));
         check(&|bytes| entry::put_version(bytes, name), Entry::Version { name });
+        let tries = Tries { since: time, made: start, is_in_doubt: start % 2 == 0 };
+        let tried = Tried { tries, digest: [name[0]; 16] };
+        let length = check(&|bytes| entry::put_tried(bytes, name, &tried), Entry::Tried { name, tried });
+        assert_eq!(length, entry::tried_bytes(name));
         check(&|bytes| entry::put_ended(bytes, start), Entry::End { start, payload: &[] });
         let length = check(&|bytes| entry::put_frozen(bytes, name, time), Entry::Frozen { name, time });
         assert_eq!(length, entry::frozen_bytes(name));

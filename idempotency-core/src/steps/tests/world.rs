@@ -3,7 +3,10 @@
 //! Each message either commits or traps. Between messages one of the calls under way is answered, or an upgrade cuts the attempt
 //! off; then each call under way has been executed or will never be. After a cut the next attempt begins.
 
-use super::super::{AppendError, Ended, Journal, Steps, journal::Answer, run};
+use super::{
+    super::{AppendError, Ended, Journal, Steps, journal::Answer, run},
+    callee::{CALLEE, ENDPOINT, Fate, PLAIN, TRANSFER},
+};
 use crate::{
     identity::{Identity, RequestKey, Scope},
     runtime::{Outgoing, Rejected},
@@ -56,6 +59,8 @@ struct State {
     /// What other canisters did.
     remote: RefCell<BTreeMap<String, u32>>,
     keys: RefCell<BTreeSet<[u8; 32]>>,
+    /// What becomes of calls, and whether they were no repeats.
+    fates: RefCell<BTreeMap<u64, (Fate, bool)>>,
     now: Cell<u64>,
     /// The number of the next call.
     next: Cell<u64>,
@@ -177,6 +182,27 @@ impl World {
         name.len() as u64
     }
 
+    async fn send_safely(&self, call: Outgoing) -> Result<Vec<u8>, Rejected> {
+        let number = self.0.next.get();
+        let Outgoing {
+            method, argument, ..
+        } = call;
+        let key = match &*method {
+            TRANSFER | ENDPOINT => Some(*blake3::hash(&argument).as_bytes()),
+            PLAIN => None,
+            // Not a ledger with ICRC-3.
+            _ => {
+                return Err(Rejected {
+                    code: 5,
+                    message: "no such method".to_owned(),
+                });
+            }
+        };
+        self.send(&method, key, true).await;
+        let (fate, is_new) = self.0.fates.borrow_mut().remove(&number).expect("decided");
+        fate.answer(&method, is_new)
+    }
+
     /// What was done, here and elsewhere, and how often.
     pub(super) fn effects(&self) -> BTreeMap<String, u32> {
         let mut effects = self.0.committed.borrow().effects.clone();
@@ -204,10 +230,33 @@ impl World {
         self.0.calls.borrow().keys().copied().collect()
     }
 
-    /// A call under way is executed.
-    fn execute(&self, number: u64) {
+    /// What may become of a call under way.
+    pub(super) fn fates_of(&self, number: u64) -> &'static [Fate] {
+        let calls = self.0.calls.borrow();
+        match &*calls[&number].name {
+            TRANSFER => &Fate::ALL,
+            ENDPOINT | PLAIN => &Fate::ALL[..6],
+            _ => &Fate::ALL[..1],
+        }
+    }
+
+    /// A call under way is answered, and executed or not.
+    pub(super) fn decide(&self, number: u64, fate: Fate) {
+        let is_new = match fate.is_executed() {
+            true => self.execute(number),
+            false => {
+                self.0.calls.borrow_mut().remove(&number);
+                false
+            }
+        };
+        self.0.fates.borrow_mut().insert(number, (fate, is_new));
+        self.answer(number);
+    }
+
+    /// A call under way is executed. Returns whether it is no repeat.
+    pub(super) fn execute(&self, number: u64) -> bool {
         let Some(called) = self.0.calls.borrow_mut().remove(&number) else {
-            return;
+            return false;
         };
         let is_new = called
             .key
@@ -215,6 +264,7 @@ impl World {
         if called.has_effect && is_new {
             *self.0.remote.borrow_mut().entry(called.name).or_default() += 1;
         }
+        is_new
     }
 
     /// A call under way is executed and answered.
@@ -285,6 +335,10 @@ impl Journal for World {
         CALLER
     }
 
+    fn canister(&self) -> Principal {
+        Principal::from_slice(&[9, 1])
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::from_nanos(self.0.now.get())
     }
@@ -313,6 +367,9 @@ impl Journal for World {
     fn call(&self, call: Outgoing) -> Answer {
         let world = self.clone();
         Box::pin(async move {
+            if call.callee == CALLEE {
+                return world.send_safely(call).await;
+            }
             assert_eq!(
                 (call.callee, &*call.method),
                 (Principal::management_canister(), "raw_rand")
@@ -330,126 +387,5 @@ impl Journal for World {
                 }
             }
         })
-    }
-}
-
-/// All sequences of choices, one after the other.
-#[derive(Default)]
-pub(super) struct Choices {
-    /// What was chosen, and among how many.
-    taken: Vec<(usize, usize)>,
-    at: usize,
-}
-
-impl Choices {
-    fn choose(&mut self, options: usize) -> usize {
-        if self.at == self.taken.len() {
-            self.taken.push((0, options));
-        }
-        let (choice, among) = self.taken[self.at];
-        assert_eq!(among, options, "the same choices lead to the same place");
-        self.at += 1;
-        choice
-    }
-
-    fn next(&mut self) -> bool {
-        self.at = 0;
-        while let Some((choice, options)) = self.taken.pop() {
-            if choice + 1 < options {
-                self.taken.push((choice + 1, options));
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// How a request ended.
-pub(super) struct End<R> {
-    pub(super) world: World,
-    /// What it ended with; `Err` why it is parked.
-    pub(super) result: Result<Result<R, String>, String>,
-    /// How often it was cut off.
-    pub(super) cuts: u32,
-}
-
-/// Runs a request in each way there is with so many cuts at most, and returns the number of ways.
-pub(super) fn explore<R: 'static, F: Future<Output = Result<R, String>> + 'static>(
-    most_cuts: u32,
-    body: impl Fn(World, Steps) -> F + Clone + 'static,
-    check: impl Fn(&End<R>),
-) -> u64 {
-    let mut choices = Choices::default();
-    let mut ways = 0;
-    loop {
-        check(&way(&mut choices, most_cuts, &body));
-        ways += 1;
-        if !choices.next() {
-            return ways;
-        }
-    }
-}
-
-fn way<R: 'static, F: Future<Output = Result<R, String>> + 'static>(
-    choices: &mut Choices,
-    most_cuts: u32,
-    body: &(impl Fn(World, Steps) -> F + Clone + 'static),
-) -> End<R> {
-    let world = World::new();
-    let mut cuts = 0;
-    loop {
-        let (body, of_body) = (body.clone(), world.clone());
-        let mut attempt = world.begin(move |steps| body(of_body, steps));
-        let ended = loop {
-            world.pass(Duration::from_secs(1));
-            let ended = attempt.message();
-            if cuts < most_cuts && choices.choose(2) == 1 {
-                // A trap: what the message did is undone, and it called nobody.
-                cuts += 1;
-                for number in world.calls() {
-                    if choices.choose(2) == 1 {
-                        world.execute(number);
-                    }
-                }
-                break None;
-            }
-            world.commit();
-            if ended.is_some() {
-                break ended;
-            }
-            let calls = world.calls();
-            assert!(!calls.is_empty(), "it waits for nothing");
-            let answered = choices.choose(calls.len() + usize::from(cuts < most_cuts));
-            match calls.get(answered) {
-                Some(number) => world.answer(*number),
-                None => {
-                    cuts += 1;
-                    for number in calls {
-                        if choices.choose(2) == 1 {
-                            world.execute(number);
-                        }
-                    }
-                    break None;
-                }
-            }
-        };
-        drop(attempt);
-        world.cut();
-        let result = match ended {
-            None => continue,
-            Some(Ended::Asleep { until }) => {
-                let now = world.now().as_nanos();
-                assert!(until.as_nanos() > now, "asleep until a time that has come");
-                world.pass(Duration::from_nanos(until.as_nanos() - now));
-                continue;
-            }
-            Some(Ended::Finished(result)) => Ok(result),
-            Some(Ended::Parked { reason }) => Err(reason),
-        };
-        return End {
-            world,
-            result,
-            cuts,
-        };
     }
 }

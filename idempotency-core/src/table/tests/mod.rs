@@ -46,7 +46,7 @@ impl<const INDEX: usize> Family for Toy<INDEX> {
         Ok(Some(Row {
             length: FIXED + 4 * usize::from(bytes[1]),
             time: u64::from_le_bytes(bytes[4..12].try_into().unwrap()),
-            tail: Some(bytes[12..28].try_into().unwrap()),
+            tail: bytes[12..28].try_into().unwrap(),
         }))
     }
 
@@ -225,11 +225,12 @@ impl<const INDEX: usize> Side<INDEX> {
             if known.body.len() == content.body.len() && known.blob.is_none() {
                 let partitions = &mut self.partitions;
                 let blob = content.blob.as_deref();
-                let done = table.overwrite(partitions, occupied, blob, |bytes, it, at| Composed {
-                    length: content.compose((key, time), bytes, &mut it.own, at),
-                    // Reading on finds no blob of a row that lies before the table's place.
-                    must_write: at.is_some(),
-                });
+                let done =
+                    table.overwrite(partitions, occupied.row(), blob, |bytes, it, at| Composed {
+                        length: content.compose((key, time), bytes, &mut it.own, at),
+                        // Reading on finds no blob of a row that lies before the table's place.
+                        must_write: at.is_some(),
+                    });
                 done.unwrap();
                 own[0] += content.blob_bytes();
                 self.rows.insert(key, (content, of));

@@ -27,9 +27,26 @@ mod payments {
     pub fn step(number: u64) -> (u64, u64) {
         (number, number)
     }
+
+    #[idempotent(crate = deps::once, store = STORE, key = key, durable, on_unknown = super::look_up)]
+    #[ic_cdk::update]
+    pub(crate) async fn order(steps: deps::once::Steps, key: u64) -> u64 {
+        steps.run("order", || async move { key }).await
+    }
 }
 
 const WINDOW: u16 = 64;
+
+fn look_up(key: u64, _: deps::once::Unknown) -> deps::once::Resolution<u64> {
+    deps::once::Resolution::Done(key)
+}
+
+#[ic_cdk::update]
+fn settle(key: u64) {
+    let done = deps::once::store::Settlement::NotExecuted;
+    let caller = ic_cdk::api::msg_caller();
+    drop(deps::once::endpoint!(payments::order).of(caller).resolve(&key, &done));
+}
 
 /// The time is an argument, and so a reference. Who a caller is may decide the scope.
 #[deps::once::idempotent(crate = deps::once, store = STORE, key = t, created_at = t, scope = account_of("main"))]
@@ -44,7 +61,7 @@ fn account_of(name: &str) -> String {
 
 #[ic_cdk::inspect_message]
 fn inspect_message() {
-    if deps::once::inspect!(payments::pay, payments::step, timed,).is_ok() {
+    if deps::once::inspect!(payments::pay, payments::step, payments::order, timed,).is_ok() {
         ic_cdk::api::accept_message();
     }
 }

@@ -4,7 +4,7 @@
 //! Every shape of method that the attribute takes.
 
 use ic_stable_structures::DefaultMemoryImpl;
-use idempotency_core::{IdempotencyError, Policy, Store, Timestamp, idempotent};
+use idempotency_core::{IdempotencyError, Policy, Resolution, Steps, Store, Timestamp, Unknown, idempotent};
 
 thread_local! {
     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
@@ -98,6 +98,85 @@ pub fn coded(a: u64, b: u64) -> u64 {
 #[ic_cdk::update]
 pub fn keyed(key: u64) {}
 
+/// A durable method with all that goes with it.
+#[idempotent(store = STORE, key = (id, *y), scope = (w, 1u8), durable, required, errors = keep, on_unknown = look_up)]
+#[ic_cdk::update(name = "renamed_durable", guard = "only_members", hidden = true)]
+async fn durable(mut steps: Steps, id: Vec<u8>, (x, y): (u32, u32), mut w: u64) -> Reply {
+    steps = steps.clone();
+    w += steps.run("pay", || async move { u64::from(x + y) }).await;
+    Ok(w + id.len() as u64)
+}
+
+async fn look_up(_: Vec<u8>, (x, _): (u32, u32), _: u64, unknown: Unknown) -> Resolution<Reply> {
+    match unknown.steps.is_empty() {
+        true => Resolution::NotExecuted,
+        false => Resolution::Done(Ok(x.into())),
+    }
+}
+
+/// Its steps have no name, and its codec is its own.
+#[idempotent(store = STORE, sequence = a, durable, on_unknown = |_, _, unknown| match unknown.reason {
+    Some(_) => Resolution::Done(5),
+    None => Resolution::StillUnknown,
+})]
+#[ic_cdk::update(decode_with = "decode", encode_with = "encode")]
+pub async fn durable_coded(_: idempotency_core::Steps, a: u64, b: u64) -> u64 {
+    a + b
+}
+
+/// Durable, raw, without a reply, and with an async closure.
+#[idempotent(store = STORE, key = args, name = "match", durable, on_unknown = async |_, _| Resolution::Done(()))]
+#[ic_cdk::update]
+pub async fn r#match(r#type: Steps, r#fn: u64) {
+    r#type.run(("match", r#fn), || async {}).await;
+}
+
+/// A closure that says no types, without steps.
+#[idempotent(store = STORE, key = a, on_unknown = |a, b, unknown| async move {
+    match unknown.since.as_nanos() < a.pow(2) {
+        true => Resolution::Done((a, b)),
+        false => Resolution::NotExecuted,
+    }
+})]
+#[ic_cdk::update]
+pub async fn asking(a: u64, b: String) -> (u64, String) {
+    (a, b)
+}
+
+/// A user's macro, and its own type `Steps`.
+macro_rules! method {
+    ($name:ident, $steps:ty, $own:ty, $resolver:expr) => {
+        #[idempotent(store = STORE, key = key, durable, on_unknown = $resolver)]
+        #[ic_cdk::update]
+        pub(crate) async fn $name(steps: $steps, own: $own, key: u64) -> u64 {
+            steps.run("step", || async move { key + own.0 }).await
+        }
+    };
+}
+
+mod own {
+    #[derive(candid::CandidType, candid::Deserialize)]
+    pub(crate) struct Steps(pub(crate) u64);
+
+    /// It needs no `durable`.
+    #[idempotency_core::idempotent(store = super::STORE, key = key)]
+    #[ic_cdk::update]
+    pub(crate) async fn with_own_steps(steps: self::Steps, key: u64) -> u64 {
+        steps.0 + key
+    }
+}
+
+use own::Steps as OwnSteps;
+method!(by_macro, Steps, OwnSteps, |_, key, _| Resolution::Done(key));
+
+/// Not there, and durable.
+#[idempotent(store = STORE, key = key, durable, on_unknown = missing)]
+#[cfg(any())]
+#[ic_cdk::update]
+pub async fn absent_durable(steps: Steps, key: u64) -> Missing {
+    key
+}
+
 /// Not there.
 #[idempotent(store = STORE, key = key)]
 #[cfg(any())]
@@ -114,4 +193,6 @@ fn main() {
     assert_eq!(sequence(3), (3, 3));
     assert_eq!(coded(1, 2), 3);
     drop(optional(None, 1));
+    drop(asking(1, String::new()));
+    drop(own::with_own_steps(own::Steps(1), 1));
 }

@@ -4,6 +4,7 @@ mod contract;
 mod injection;
 mod metering;
 mod rollback;
+mod snapshots;
 mod validation;
 
 use super::{

@@ -1,0 +1,12 @@
+use idempotency_core::{Policy, Steps, Store, idempotent};
+use ic_stable_structures::DefaultMemoryImpl;
+
+thread_local! {
+    static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
+}
+
+#[idempotent(store = STORE, key = key, durable = true)]
+#[ic_cdk::update]
+async fn pay(steps: Steps, key: u64) {}
+
+fn main() {}

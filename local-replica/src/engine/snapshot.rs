@@ -1,0 +1,268 @@
+//! Snapshots of a canister's heap and stable memory that share the pages they have in common, and digests of them.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use blake3::OUT_LEN;
+use wasmtime::Val;
+
+use super::stable::{PAGE, Page as StablePage, Pages as StablePages};
+use super::{Module, StableMemory, Trap};
+
+/// Enough that no two contents that ever come up share one.
+type Digest = [u8; OUT_LEN / 2];
+
+fn digest(bytes: &[u8]) -> Digest {
+    let hash = blake3::hash(bytes);
+    hash.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+#[derive(Debug)]
+pub(super) struct Page {
+    bytes: [u8; PAGE],
+    digest: Digest,
+}
+
+static ZEROS: LazyLock<Arc<Page>> = LazyLock::new(|| Arc::new(Page::of([0; PAGE])));
+
+impl Page {
+    fn of(bytes: [u8; PAGE]) -> Self {
+        let digest = digest(&bytes);
+        Self { bytes, digest }
+    }
+
+    fn shared(bytes: &[u8]) -> Arc<Self> {
+        match bytes.try_into() {
+            Ok(bytes) if bytes != [0; PAGE] => Arc::new(Self::of(bytes)),
+            _ => Arc::clone(&ZEROS),
+        }
+    }
+}
+
+/// Heap and globals of an instance at one moment. A copy costs nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct HeapSnapshot {
+    module: Module,
+    pages: Arc<Vec<Arc<Page>>>,
+    globals: Vec<Val>,
+}
+
+impl HeapSnapshot {
+    /// Fails if a global holds a reference: it would mean nothing in another instance.
+    pub(super) fn new(
+        module: Module,
+        pages: Arc<Vec<Arc<Page>>>,
+        globals: Vec<Val>,
+    ) -> Result<Self, Trap> {
+        if globals.iter().any(|value| bits(value).is_none()) {
+            let text = "snapshots of a module with a mutable global that holds a reference";
+            return Err(Trap::Contract(format!(
+                "{text}: not supported by local-replica"
+            )));
+        }
+        Ok(Self {
+            module,
+            pages,
+            globals,
+        })
+    }
+
+    pub(crate) fn module(&self) -> &Module {
+        &self.module
+    }
+
+    pub(super) fn globals(&self) -> &[Val] {
+        &self.globals
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.pages.len() * PAGE
+    }
+
+    /// Bytes of the pages that `other` doesn't share.
+    pub(crate) fn bytes_beyond(&self, other: &Self) -> usize {
+        let shared = self.pages.iter().zip(other.pages.iter());
+        let shared = shared.filter(|(one, other)| Arc::ptr_eq(one, other));
+        (self.pages.len() - shared.count()) * PAGE
+    }
+}
+
+/// Equal for equal modules, heaps and globals.
+impl Hash for HeapSnapshot {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.module.hash().hash(state);
+        for page in self.pages.iter() {
+            state.write(&page.digest);
+        }
+        for global in &self.globals {
+            bits(global).hash(state);
+        }
+    }
+}
+
+fn bits(value: &Val) -> Option<u128> {
+    match value {
+        Val::I32(value) => Some(u128::from(value.cast_unsigned())),
+        Val::I64(value) => Some(u128::from(value.cast_unsigned())),
+        Val::F32(bits) => Some(u128::from(*bits)),
+        Val::F64(bits) => Some(u128::from(*bits)),
+        Val::V128(value) => Some(value.as_u128()),
+        _ => None,
+    }
+}
+
+/// What is known of an instance's heap: the content of its pages, but for those in `changed`.
+#[derive(Debug, Default)]
+pub(super) struct Mirror {
+    pages: Arc<Vec<Arc<Page>>>,
+    pub(super) changed: Vec<usize>,
+    /// What the module starts with, where that is known.
+    fresh: Arc<Vec<Arc<Page>>>,
+}
+
+impl Mirror {
+    /// Of a heap of which nothing is known, but that it began as a fresh one.
+    pub(super) fn began_as(fresh: &HeapSnapshot) -> Self {
+        Self {
+            changed: (0..fresh.pages.len()).collect(),
+            ..Self::of_fresh(fresh)
+        }
+    }
+
+    /// Of the heap that a module starts with.
+    pub(super) fn of_fresh(fresh: &HeapSnapshot) -> Self {
+        Self {
+            pages: Arc::clone(&fresh.pages),
+            changed: Vec::new(),
+            fresh: Arc::clone(&fresh.pages),
+        }
+    }
+
+    /// Which of a heap's first pages aren't known to be those of a fresh one.
+    pub(super) fn beyond_fresh(&self, pages: usize) -> Vec<usize> {
+        let known = |page: &usize| match (self.pages.get(*page), self.fresh.get(*page)) {
+            (Some(page), Some(fresh)) => Arc::ptr_eq(page, fresh),
+            _ => false,
+        };
+        let others = (0..pages).filter(|page| !known(page));
+        let changed = self.changed.iter().copied().filter(|page| *page < pages);
+        others.chain(changed).collect()
+    }
+
+    pub(super) fn pages(&self) -> Arc<Vec<Arc<Page>>> {
+        Arc::clone(&self.pages)
+    }
+
+    /// Makes it say what is in the heap.
+    pub(super) fn update(&mut self, heap: &[u8]) {
+        let content = |page: usize| &heap[page * PAGE..][..PAGE];
+        let known = self.pages.len();
+        let end = heap.len() / PAGE;
+        if self.changed.is_empty() && known == end {
+            return;
+        }
+        let pages = Arc::make_mut(&mut self.pages);
+        for page in self.changed.drain(..).filter(|page| *page < known) {
+            if pages[page].bytes != content(page) {
+                pages[page] = Page::shared(content(page));
+            }
+        }
+        pages.extend((known..end).map(|page| Page::shared(content(page))));
+    }
+
+    /// Makes the heap, which has the snapshot's size, hold what the snapshot says.
+    pub(super) fn write(&mut self, snapshot: &HeapSnapshot, heap: &mut [u8]) {
+        let mut write = |page: usize| {
+            heap[page * PAGE..][..PAGE].copy_from_slice(&snapshot.pages[page].bytes);
+        };
+        self.changed.drain(..).for_each(&mut write);
+        if Arc::ptr_eq(&self.pages, &snapshot.pages) {
+            return;
+        }
+        let known = self.pages.iter().zip(snapshot.pages.iter());
+        for (page, (old, new)) in known.enumerate() {
+            if !Arc::ptr_eq(old, new) {
+                write(page);
+            }
+        }
+        (self.pages.len()..snapshot.pages.len()).for_each(write);
+        self.pages = Arc::clone(&snapshot.pages);
+    }
+}
+
+/// What a stable memory holds, by digests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StableDigests {
+    pages: Arc<StablePages>,
+    /// Of each page.
+    digests: Arc<Vec<Digest>>,
+    /// Of all that were written.
+    digest: Digest,
+    wasm_pages: u64,
+}
+
+impl StableDigests {
+    /// Costs the pages that aren't in `known`.
+    pub(crate) fn of(memory: &StableMemory, known: Option<&Self>) -> Self {
+        let (pages, wasm_pages) = (memory.pages(), memory.wasm_pages());
+        if let Some(known) = known
+            && Arc::ptr_eq(&known.pages, pages)
+        {
+            return Self {
+                wasm_pages,
+                ..known.clone()
+            };
+        }
+        let known = |number: usize, page: &StablePage| {
+            let known = known?;
+            let old = known.pages.get(number)?.as_ref()?;
+            let same = Arc::ptr_eq(old, page);
+            same.then(|| known.digests.get(number).copied())?
+        };
+        let mut whole = blake3::Hasher::new();
+        let mut digests = Vec::with_capacity(pages.len());
+        for (number, page) in pages.iter().enumerate() {
+            let digest = match page {
+                Some(page) => known(number, page).unwrap_or_else(|| digest(&page[..])),
+                None => ZEROS.digest,
+            };
+            // A page of zeros that was written equals one that never was.
+            if digest != ZEROS.digest {
+                whole.update(&number.to_le_bytes());
+                whole.update(&digest);
+            }
+            digests.push(digest);
+        }
+        let whole = whole.finalize();
+        Self {
+            pages: Arc::clone(pages),
+            digests: Arc::new(digests),
+            digest: whole.as_bytes().first_chunk().copied().unwrap_or_default(),
+            wasm_pages,
+        }
+    }
+
+    /// Bytes that `other` doesn't share.
+    pub(crate) fn bytes_beyond(&self, other: &Self) -> usize {
+        if Arc::ptr_eq(&self.pages, &other.pages) {
+            return 0;
+        }
+        let of_other = |number: usize| other.pages.get(number).and_then(Option::as_ref);
+        let pages = self.pages.iter().enumerate();
+        let own = pages.filter(|(number, page)| match (page, of_other(*number)) {
+            (Some(own), Some(other)) => !Arc::ptr_eq(own, other),
+            (Some(_), None) => true,
+            (None, _) => false,
+        });
+        let table = size_of::<Option<StablePage>>() + size_of::<Digest>();
+        own.count() * PAGE + self.pages.len() * table
+    }
+}
+
+/// Equal for equal memories.
+impl Hash for StableDigests {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.wasm_pages.hash(state);
+        state.write(&self.digest);
+    }
+}
