@@ -5,7 +5,7 @@ use crate::store::tests::seeds;
 use proptest::prelude::*;
 
 fn policies() -> impl Strategy<Value = Policy> {
-    let tight = policy().capacity(14).capacity_bytes(70_000);
+    let tight = policy().capacity(14).capacity_bytes(70_000).max_counters(2);
     prop_oneof![
         2 => Just(policy()),
         1 => Just(tight),
