@@ -16,7 +16,7 @@ use crate::{
     time::Timestamp,
 };
 use candid::Principal;
-use std::{future::Future, pin::Pin, rc::Rc};
+use std::{future::Future, mem, pin::Pin, rc::Rc};
 
 /// Has an attempt executed, in a call of its own, and waits until it has ended. If that call fails, so did the attempt.
 pub(super) async fn drive(
@@ -30,6 +30,11 @@ pub(super) async fn drive(
         cycles: attempt.0.into(),
         ..recovery::call(runtime.canister(), endpoint, message)
     };
+    let driven = Driven {
+        runtime,
+        store,
+        attempt,
+    };
     let (answer, _) = watch(runtime.clone(), runtime.call(call)).await;
     let now = runtime.time();
     // Who has ended has left its request. If this is another call's answer, the attempt is under way and will do so; to take it for
@@ -40,7 +45,26 @@ pub(super) async fn drive(
         false => store.with(|store| store.cut_off(attempt, now)),
     };
     recovery::schedule(runtime, store, now);
+    // What follows may trap, but what is undone then is undone here, too.
+    mem::forget(driven);
     is_over
+}
+
+/// An attempt that is driven. If the message traps that gets its answer, the cleanup callback drops this, and nobody else will see
+/// that the attempt is over.
+struct Driven<'a, R: Runtime, S: StoreAccess> {
+    runtime: &'a R,
+    store: &'a S,
+    attempt: Attempt,
+}
+
+impl<R: Runtime, S: StoreAccess> Drop for Driven<'_, R, S> {
+    fn drop(&mut self) {
+        let now = self.runtime.time();
+        // There is nobody to tell of a damaged store.
+        let _ = (self.store).with(|store| store.cut_off(self.attempt, now));
+        recovery::schedule(self.runtime, self.store, now);
+    }
 }
 
 /// Executes an attempt, if it was not taken over meanwhile. `asks_first`: whether its request was parked, and `on_unknown` is asked
@@ -85,7 +109,12 @@ pub(super) async fn attempt<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
                         Ok((reply, _)) => return guard.complete(&reply),
                         Err(reason) => reason,
                     },
-                    Ended::Asleep { until } => return guard.sleep(until),
+                    Ended::Asleep { until } => {
+                        guard.sleep(until)?;
+                        // Not only when the driver is answered: it may trap then.
+                        recovery::schedule(runtime, store, runtime.time());
+                        return Ok(());
+                    }
                     Ended::Parked { reason } => reason,
                 }
             }
