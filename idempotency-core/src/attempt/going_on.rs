@@ -16,7 +16,7 @@ use crate::{
     time::Timestamp,
 };
 use candid::Principal;
-use std::{future::Future, pin::Pin, rc::Rc};
+use std::{future::Future, mem, pin::Pin, rc::Rc};
 
 /// Has an attempt executed, in a call of its own, and waits until it has ended. If that call fails, so did the attempt.
 pub(super) async fn drive(
@@ -47,6 +47,8 @@ pub(super) async fn drive(
         false => store.with(|store| store.cut_off(attempt, now)),
     };
     recovery::schedule(runtime, store, now);
+    // What follows may trap, but what is undone then is undone here, too.
+    mem::forget(driven);
     is_over
 }
 
@@ -112,7 +114,12 @@ pub(super) async fn attempt<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
                         Ok((reply, _)) => return guard.complete(&reply),
                         Err(reason) => reason,
                     },
-                    Ended::Asleep { until } => return guard.sleep(until),
+                    Ended::Asleep { until } => {
+                        guard.sleep(until)?;
+                        // Not only when the driver is answered: it may trap then.
+                        recovery::schedule(runtime, store, runtime.time());
+                        return Ok(());
+                    }
                     Ended::Parked { reason } => reason,
                 }
             }

@@ -1,10 +1,7 @@
 //! Cells and texts, across reopening, beside a plain model; and in a memory that something else has written to.
 
 use super::{
-    super::{
-        Cells, Damaged, Opening, SEGMENT_BYTES, Texts,
-        segments::{CHAIN_BYTES, address},
-    },
+    super::{Cells, Damaged, Opening, Texts, segments::address},
     M, open as open_table,
 };
 use ic_stable_structures::Memory;
