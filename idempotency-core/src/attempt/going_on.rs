@@ -16,7 +16,7 @@ use crate::{
     time::Timestamp,
 };
 use candid::Principal;
-use std::{future::Future, mem, pin::Pin, rc::Rc};
+use std::{future::Future, pin::Pin, rc::Rc};
 
 /// Has an attempt executed, in a call of its own, and waits until it has ended. If that call fails, so did the attempt.
 pub(super) async fn drive(
@@ -47,8 +47,6 @@ pub(super) async fn drive(
         false => store.with(|store| store.cut_off(attempt, now)),
     };
     recovery::schedule(runtime, store, now);
-    // What follows may trap, but what is undone then is undone here, too.
-    mem::forget(driven);
     is_over
 }
 
