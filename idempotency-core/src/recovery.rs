@@ -84,7 +84,7 @@ mod timer {
     pub(super) fn set(runtime: &impl Runtime, store: &impl StoreAccess, now: Timestamp) {
         if let Some(delay) = store.with(|store| to_be_set(store, now)) {
             let (later, its) = (runtime.clone(), store.clone());
-            runtime.after(delay, move || run(&later, &its));
+            runtime.surely_after(delay, move || run(&later, &its));
         }
     }
 

@@ -76,6 +76,12 @@ pub(crate) trait Runtime: Clone + 'static {
     /// Runs `task` in a message of its own after `delay`.
     #[cfg(feature = "timers")]
     fn after(&self, delay: std::time::Duration, task: impl FnOnce() + 'static);
+
+    /// As [`after`](Self::after), and again later if that message traps.
+    #[cfg(feature = "timers")]
+    fn surely_after(&self, delay: std::time::Duration, task: impl FnOnce() + 'static) {
+        self.after(delay, task);
+    }
 }
 
 /// The runtime of a canister.
@@ -169,5 +175,28 @@ impl Runtime for Canister {
     #[cfg(feature = "timers")]
     fn after(&self, delay: std::time::Duration, task: impl FnOnce() + 'static) {
         ic_cdk_timers::set_timer(delay, async move { task() });
+    }
+
+    /// A timer that traps does not run again, so there is a second one, which the first one takes back.
+    #[cfg(feature = "timers")]
+    fn surely_after(&self, delay: std::time::Duration, task: impl FnOnce() + 'static) {
+        use std::{cell::Cell, rc::Rc, time::Duration};
+
+        const LATER: Duration = Duration::from_secs(60);
+        let task = Rc::new(Cell::new(Some(task)));
+        let second = Rc::new(Cell::new(None));
+        let run = move |second: &Cell<Option<_>>| {
+            second.take().map(ic_cdk_timers::clear_timer);
+            if let Some(task) = task.take() {
+                task();
+            }
+        };
+        let (again, of_second) = (run.clone(), Rc::clone(&second));
+        let timer = ic_cdk_timers::set_timer_interval(delay.saturating_add(LATER), move || {
+            let (again, second) = (again.clone(), Rc::clone(&of_second));
+            async move { again(&second) }
+        });
+        second.set(Some(timer));
+        ic_cdk_timers::set_timer(delay, async move { run(&second) });
     }
 }

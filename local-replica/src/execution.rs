@@ -221,6 +221,10 @@ impl Replica {
         };
         let limit = canister.instruction_limit(limit::UPDATE);
         if canister.can_pay(canister.prepayment(limit)).is_err() {
+            // The timer goes off when it runs, so this one is tried again in each round.
+            if let (Entry::GlobalTimer, Some(canister)) = (&entry, self.canisters.get_mut(&id)) {
+                canister.global_timer = self.time_ns;
+            }
             return 0;
         }
         let context = CallContext {

@@ -548,7 +548,7 @@ fn an_argument_that_can_not_be_kept_is_refused() {
         // It did nothing, so the key is free.
         assert_eq!(it.work(1, &[effect("short")]), ok("short 1"));
         // Steps that do not fit park.
-        let many: Vec<_> = (0..600)
+        let many: Vec<_> = (0..1_200)
             .map(|number| effect(&format!("step {number}")))
             .collect();
         let answer = it.work(2, &many);

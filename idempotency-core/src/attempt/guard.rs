@@ -93,6 +93,7 @@ impl<R: Runtime, S: StoreAccess> Drop for Guard<R, S> {
             let now = self.runtime.time();
             // There is nobody to tell of a damaged store here; the record stays pending, which does not run again either.
             let _ = (self.store).with(|store| store.interrupt(&self.ticket, self.attempt, now));
+            // If it is a durable one, what goes on with it must not depend on the messages that follow: they may trap, too.
             recovery::schedule(&self.runtime, &self.store, now);
         }
     }

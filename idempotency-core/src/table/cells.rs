@@ -4,7 +4,7 @@
 //! ```text
 //! offset  bytes  in the header's page
 //!     96      4  first segment of the chain, 0 if none
-//!    100      4  number of segments
+//!    100      4  number of cells that were ever in use, rounded up to a multiple of 32
 //!    104      8  numbers below this one may have been given out
 //! ```
 //!
@@ -12,7 +12,7 @@
 
 use super::{
     error::Damaged,
-    layout::{FIRST_SEGMENT, SEGMENT_BYTES, field},
+    layout::{FIRST_SEGMENT, field},
     segments::{CHAIN_BYTES, Segments, address},
 };
 use ic_stable_structures::Memory;
@@ -25,7 +25,10 @@ pub(crate) const CELL_BYTES: usize = 32;
 /// The content of a cell. The first eight bytes of one in use are not all zeros.
 pub(crate) type CellBytes = [u8; CELL_BYTES];
 
-const CELLS_IN_SEGMENT: u32 = ((SEGMENT_BYTES - CHAIN_BYTES) / CELL_BYTES as u64) as u32;
+const CELLS_IN_SEGMENT: u32 = 2_016;
+
+/// So many cells are cleared at a time, before the first of them is used.
+const CELLS_IN_BLOCK: u32 = 32;
 
 /// So many numbers are set aside at a time: each time the header's page is written.
 const NUMBERS_AHEAD: u64 = 1_024;
@@ -34,6 +37,8 @@ const NUMBERS_AHEAD: u64 = 1_024;
 pub(crate) struct Cells {
     /// The chain, first to last.
     chain: Vec<u32>,
+    /// How many cells there are.
+    count: u32,
     /// Those that are not in use, the one to be used next last.
     free: Vec<u32>,
     /// The number that is given out next.
@@ -56,23 +61,27 @@ impl Cells {
             u32::from_le_bytes(field(rest)),
         );
         let set_aside = u64::from_le_bytes(field(rest));
-        if count > segments.header.pages || set_aside > u64::MAX / 2 {
+        let is_plausible = count.div_ceil(CELLS_IN_SEGMENT) <= segments.header.pages
+            && count.is_multiple_of(CELLS_IN_BLOCK);
+        if !is_plausible || set_aside > u64::MAX / 2 {
             return Err(Damaged);
         }
         let mut cells = Self {
             chain: vec![],
+            count,
             free: vec![],
             next_number: set_aside.max(1),
             set_aside,
         };
-        let mut bytes = vec![0; (SEGMENT_BYTES - CHAIN_BYTES) as usize];
-        for _ in 0..count {
+        for first in (0..count).step_by(CELLS_IN_SEGMENT as usize) {
             if !(FIRST_SEGMENT..segments.header.pages).contains(&segment) {
                 return Err(Damaged);
             }
+            let here = (count - first).min(CELLS_IN_SEGMENT);
+            let mut bytes = vec![0; here as usize * CELL_BYTES];
             segments.read_into(address(segment) + CHAIN_BYTES, &mut bytes)?;
             let (contents, _) = bytes.as_chunks();
-            for (cell, content) in (cells.first_of_next()..).zip(contents) {
+            for (cell, content) in (first..).zip(contents) {
                 match content[..8] {
                     [0, 0, 0, 0, 0, 0, 0, 0] => cells.free.push(cell),
                     _ => in_use(cell, content)?,
@@ -105,17 +114,7 @@ impl Cells {
     /// A free cell. It may take a segment: [`Segments::reserve`] has made sure of one.
     pub(crate) fn take<M: Memory>(&mut self, segments: &mut Segments<M>) -> Result<u32, Damaged> {
         if self.free.is_empty() {
-            let last = self.chain.last().copied().unwrap_or(0);
-            let segment = segments.take_for_chain(last)?;
-            let zeros = vec![0; (SEGMENT_BYTES - CHAIN_BYTES) as usize];
-            (segments.memory).write(address(segment) + CHAIN_BYTES, &zeros);
-            let first = self.first_of_next();
-            self.free.extend((first..first + CELLS_IN_SEGMENT).rev());
-            self.chain.push(segment);
-            let mut header = [0; 8];
-            header[..4].copy_from_slice(&self.chain[0].to_le_bytes());
-            header[4..].copy_from_slice(&(self.chain.len() as u32).to_le_bytes());
-            segments.memory.write(AT, &header);
+            self.clear_block(segments)?;
         }
         self.free.pop().ok_or(Damaged)
     }
@@ -142,8 +141,22 @@ impl Cells {
         Ok(())
     }
 
-    fn first_of_next(&self) -> u32 {
-        self.chain.len() as u32 * CELLS_IN_SEGMENT
+    /// Makes some more cells.
+    fn clear_block<M: Memory>(&mut self, segments: &mut Segments<M>) -> Result<(), Damaged> {
+        if self.count.is_multiple_of(CELLS_IN_SEGMENT) {
+            let last = self.chain.last().copied().unwrap_or(0);
+            self.chain.push(segments.take_for_chain(last)?);
+        }
+        let cells = self.count..self.count + CELLS_IN_BLOCK;
+        let zeros = [0; CELLS_IN_BLOCK as usize * CELL_BYTES];
+        segments.memory.write(self.place(cells.start)?, &zeros);
+        self.count = cells.end;
+        self.free.extend(cells.rev());
+        let mut header = [0; 8];
+        header[..4].copy_from_slice(&self.chain[0].to_le_bytes());
+        header[4..].copy_from_slice(&self.count.to_le_bytes());
+        segments.memory.write(AT, &header);
+        Ok(())
     }
 
     fn place(&self, cell: u32) -> Result<u64, Damaged> {

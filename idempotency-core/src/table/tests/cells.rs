@@ -1,10 +1,7 @@
 //! Cells and texts, across reopening, beside a plain model; and in a memory that something else has written to.
 
 use super::{
-    super::{
-        Cells, Damaged, Opening, SEGMENT_BYTES, Texts,
-        segments::{CHAIN_BYTES, address},
-    },
+    super::{Cells, Damaged, Opening, Texts, segments::address},
     M, open as open_table,
 };
 use ic_stable_structures::Memory;
@@ -123,14 +120,14 @@ proptest! {
     }
 }
 
-/// One page of the memory is read for each 2,047 cells, and what is free is used again.
+/// A page of the memory holds 2,016 cells, and what is free is used again.
 #[test]
 fn cells_take_no_more_segments_than_were_ever_in_use_at_a_time() {
     let memory = M::default();
     let (mut table, ..) = open_table(&memory);
     let segments = &mut table.segments;
     let (mut known, _) = cells(&memory).unwrap();
-    let in_segment = (SEGMENT_BYTES - CHAIN_BYTES) / 32;
+    let in_segment = 2_016;
     for round in 0..3 {
         let taken: Vec<_> = (0..2 * in_segment)
             .map(|count| {
