@@ -46,20 +46,20 @@ mod records;
 mod requests;
 mod resume;
 mod room;
+mod settlement;
 mod ticket;
 mod transitions;
 mod unknown;
 
 pub use crate::table::{Damaged, OpenError};
+pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::Attempt;
 pub(crate) use record::{Head, Record, ScopeDigest, State};
 pub(crate) use records::Lookup;
-pub(crate) use requests::Progress;
-pub(crate) use resume::NotRecorded;
+pub use settlement::{Resolved, Settlement, UnknownRequest};
 pub use ticket::Ticket;
 pub(crate) use ticket::{Counted, TicketCounters};
-pub use unknown::{Resolved, Settlement, UnknownRequest};
 
 use crate::{
     identity::Identity,
