@@ -1,6 +1,6 @@
 //! Lanes of sequence numbers, and what scopes take.
 
-use super::{Store, record::State, records::Lookup, requests::Progress, ticket::Counted};
+use super::{Store, open::Progress, record::State, records::Lookup, ticket::Counted};
 use crate::{
     error::IdempotencyError,
     identity::Identity,

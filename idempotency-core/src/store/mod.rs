@@ -5,7 +5,7 @@
 //! - A *record* (`record.rs`) is what is kept of a request: 44 bytes, and a reply of up to 64. A partition holds those that expire within the
 //!   same 1/32 of window and drift (up to 1/8 where much is retained).
 //! - What has begun and has not ended is *open* (`open.rs`, `phases.rs`): it has a cell of the table, where a later heap finds it, and is kept
-//!   on the heap. What must be known to go on with it is in its *journal* (`journal.rs`, `origin.rs`): rows in its record's partition.
+//!   on the heap. What must be known to go on with it is in its *journal* (`journal.rs`, `journals.rs`, `origin.rs`): rows in its record's partition.
 //!   Who takes over from an attempt is in `resume.rs`, who settles a request in `unknown.rs`, and `keep_on.rs` brings durable requests out
 //!   of a partition that is forgotten.
 //! - A *counter* (`counter.rs`, `counters.rs`) is what is kept of a lane or a scope from one request to the next, in partitions by last
@@ -35,6 +35,7 @@ mod counter;
 mod counters;
 mod import;
 mod journal;
+mod journals;
 mod keep_on;
 mod lanes;
 mod open;
@@ -45,20 +46,20 @@ mod records;
 mod requests;
 mod resume;
 mod room;
+mod settlement;
 mod ticket;
 mod transitions;
 mod unknown;
 
 pub use crate::table::{Damaged, OpenError};
+pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::Attempt;
 pub(crate) use record::{Head, Record, ScopeDigest, State};
 pub(crate) use records::Lookup;
-pub(crate) use requests::Progress;
-pub(crate) use resume::NotRecorded;
+pub use settlement::{Resolved, Settlement, UnknownRequest};
 pub use ticket::Ticket;
 pub(crate) use ticket::{Counted, TicketCounters};
-pub use unknown::{Resolved, Settlement, UnknownRequest};
 
 use crate::{
     identity::Identity,

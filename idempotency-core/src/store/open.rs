@@ -53,6 +53,31 @@ pub(crate) enum Phase {
     Parked,
 }
 
+/// What becomes of an attempt that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It runs in this heap.
+    Running,
+    /// Its request is durable and goes on by itself, or runs.
+    GoesOn,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Why an entry of a journal was not recorded. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotRecorded {
+    /// The journal would be longer than the policy's `max_journal_bytes`.
+    Full,
+    Damaged,
+}
+
+impl From<Damaged> for NotRecorded {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
 /// A request that has not ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Open {

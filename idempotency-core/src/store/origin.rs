@@ -3,7 +3,7 @@
 use super::{
     counter::Kept,
     journal,
-    record::{Head, JOURNAL_UNIT_BYTES, ScopeDigest},
+    record::{Head, ScopeDigest},
     ticket::{Counted, Ticket, TicketCounters},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 use candid::Principal;
 
 /// What a journal is charged with whose request is not durable, at most: its first entry alone, of up to 57 bytes.
-pub(super) const ORIGIN_BYTES: u64 = 2 * JOURNAL_UNIT_BYTES;
+pub(super) const ORIGIN_BYTES: u64 = 2 * journal::UNIT_BYTES;
 
 /// Where a request comes from: what there must be to say whose it is, and to go on with it.
 #[derive(Clone, Copy, Debug)]

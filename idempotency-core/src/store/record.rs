@@ -36,9 +36,6 @@ pub(super) const MAX_REPLY_BYTES: u32 = (1 << 24) - 1;
 /// Bytes charged for a record: itself with a body of up to 64 bytes, and its part of the index.
 pub(super) const RECORD_BYTES: u64 = 128;
 
-/// Rows of journals are charged in units of this.
-pub(super) const JOURNAL_UNIT_BYTES: u64 = 64;
-
 const FIXED_BYTES: usize = 44;
 /// Of a record with a body of `INLINE_BYTES`.
 const MOST_LENGTH: usize = FIXED_BYTES + INLINE_BYTES;
@@ -338,13 +335,13 @@ impl From<Totals> for [u64; 2] {
 impl Totals {
     /// Counts a row of a journal; the bytes that it is charged with.
     pub(super) fn count_journal(&mut self, row_bytes: usize) -> u64 {
-        let units = row_bytes.div_ceil(JOURNAL_UNIT_BYTES as usize) as u32;
+        let units = row_bytes.div_ceil(journal::UNIT_BYTES as usize) as u32;
         self.journal_units = self.journal_units.saturating_add(units);
-        u64::from(units) * JOURNAL_UNIT_BYTES
+        u64::from(units) * journal::UNIT_BYTES
     }
 
     pub(super) fn journal_bytes(&self) -> u64 {
-        u64::from(self.journal_units) * JOURNAL_UNIT_BYTES
+        u64::from(self.journal_units) * journal::UNIT_BYTES
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     Store,
     contents::Running,
     keep_on::{Forgetting, MOST_MOVED},
-    open::Phase,
+    open::{Phase, Progress},
     origin::{ORIGIN_BYTES, Origin},
     record::{Attempt, Pending, State},
     records::{Ended, Lookup},
@@ -13,17 +13,6 @@ use super::{
 use crate::{error::IdempotencyError, identity::Identity, table::Damaged, time::Timestamp};
 use ic_stable_structures::Memory;
 use std::time::Duration;
-
-/// What becomes of an attempt that has not ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// It runs in this heap.
-    Running,
-    /// Its request is durable and goes on by itself, or runs.
-    GoesOn,
-    /// Nobody knows.
-    Unknown,
-}
 
 /// [`Store::evict`] moves no more durable requests than for so many partitions.
 const MOST_AT_ONCE: u32 = 32;

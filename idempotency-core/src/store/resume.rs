@@ -4,27 +4,13 @@ use super::{
     Store,
     contents::Contents,
     journal,
-    open::{NOTE_BYTES, Open},
+    open::{NOTE_BYTES, NotRecorded, Open},
     origin::{Origin, Resumed},
     record::{Attempt, State},
     records::Lookup,
 };
 use crate::{error::IdempotencyError, identity::Identity, table::Damaged, time::Timestamp};
 use ic_stable_structures::Memory;
-
-/// Why an entry of a journal was not recorded. Nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotRecorded {
-    /// The journal would be longer than the policy's `max_journal_bytes`.
-    Full,
-    Damaged,
-}
-
-impl From<Damaged> for NotRecorded {
-    fn from(_: Damaged) -> Self {
-        Self::Damaged
-    }
-}
 
 impl<M: Memory> Store<M> {
     /// Makes sure that a durable request with this argument can be recorded.
