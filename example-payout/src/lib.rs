@@ -1,7 +1,7 @@
 //! A canister that keeps balances and pays them out through an ICRC-1 ledger, each payout exactly once.
 //!
 //! To pay out takes two canisters that can't commit together: the balance is here, the tokens are there. Between the two the answer can be
-//! lost, either can trap, and this one can be upgraded. The method [`payout`] follows the pattern of a two-phase commit:
+//! lost, either can trap, and this one can be upgraded. The method `payout` follows the pattern of a two-phase commit:
 //!
 //! ```text
 //!            reserve                 execute                    finalise
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! At every moment each credited token is in exactly one of the three places: `balances + reserved + paid = credited`. The query
-//! [`audit`](audit()) checks it, and the tests ask it after every message.
+//! `audit` checks it, and the tests ask it after every round.
 //!
 //! What makes that hold is three things of `idempotency-core`:
 //! - `#[idempotent(durable)]`: the request is recorded before it begins, and goes on by itself, whatever cuts it off. Nobody retries.

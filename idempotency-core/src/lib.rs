@@ -15,6 +15,7 @@
 //! | records and counters: their states, capacity | [`store`] |
 //! | stable memory: rows, partitions, the index, the layout and its versions | `table` |
 //! | forgetting what has expired, by timer and with new requests | [`eviction`] |
+//! | going on with durable requests that were cut off | `recovery` |
 //! | what a client is told | [`error`](mod@error) |
 //! | calls to other canisters that end in what is known | [`safe_call`] |
 //!

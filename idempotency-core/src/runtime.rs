@@ -137,6 +137,7 @@ impl Runtime for Canister {
         ic_cdk::api::trap(format!("idempotency: {text}"))
     }
 
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` would borrow `self`")]
     fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
         async move {
             let Outgoing {
@@ -186,7 +187,9 @@ impl Runtime for Canister {
         let task = Rc::new(Cell::new(Some(task)));
         let second = Rc::new(Cell::new(None));
         let run = move |second: &Cell<Option<_>>| {
-            second.take().map(ic_cdk_timers::clear_timer);
+            if let Some(second) = second.take() {
+                ic_cdk_timers::clear_timer(second);
+            }
             if let Some(task) = task.take() {
                 task();
             }

@@ -10,8 +10,11 @@ use pocket_ic::common::rest::{
 };
 
 use crate::errors::{ApiError, Reject};
+use crate::management::Installation;
 use crate::replica::Replica;
 
+/// Longer modules don't fit into a message with their argument.
+const LONG_MODULE: usize = 1_900_000;
 /// Rounds that an update call takes at most.
 const UPDATE_ROUNDS: usize = 100;
 
@@ -97,7 +100,7 @@ impl InProcess {
         Ok(crate::management::decode::<CanisterIdRecord>(&reply)?.canister_id)
     }
 
-    /// Installs, reinstalls or upgrades.
+    /// Installs, reinstalls or upgrades. A module too long for a message is installed at once, as if it were in a chunk store.
     pub fn install(
         &mut self,
         controller: Principal,
@@ -106,6 +109,16 @@ impl InProcess {
         wasm: Vec<u8>,
         arg: Vec<u8>,
     ) -> Result<(), Error> {
+        if wasm.len() > LONG_MODULE {
+            let installation = Installation {
+                sender: controller,
+                canister,
+                mode,
+                wasm,
+                arg,
+            };
+            return Ok(self.replica.install(installation)?);
+        }
         let args = InstallCodeArgs {
             mode,
             canister_id: canister,

@@ -207,7 +207,7 @@ fn nor_to_one_of_the_same_caller_that_has_done_more() {
     });
 }
 
-/// The trap is told from others, but the cleanup is not: the request ends there, with nobody else's answer.
+/// The trap is told from others, but the cleanup is not always: the request goes on, or ends there, with nobody else's answer.
 ///
 /// Shows G15.
 #[test]
@@ -218,14 +218,13 @@ fn nor_to_one_of_the_same_canister_that_waits_until_another_time() {
             let args = (it.canister.id(), path, 200u32);
             it.hold_at(&caller, user(1), "fetch_at", args)
         };
-        // Opening the stores costs more than a call: it must not be the calls that do it.
-        let open = || it.say("say", b"open", "hi").expect("it runs");
+        // Both heaps have the endpoint's name from memory.
+        let first = send("first");
+        it.release(&first);
         begin_history(&it);
-        open();
         let old = send("old");
         it.upgrade();
         it.wait(Duration::from_secs(2));
-        open();
         let new = send("new");
         it.release(&old);
         let again = || {
@@ -235,8 +234,14 @@ fn nor_to_one_of_the_same_canister_that_waits_until_another_time() {
             let reply = reply.expect("it answers");
             candid::decode_one::<Answer>(&reply).expect("it decodes")
         };
-        assert!(is_unknown(&again()));
+        let before = again();
+        assert!(is_unknown(&before) || is_in_progress(&before), "{before:?}");
         it.release(&new);
-        assert!(is_unknown(&again()));
+        let after = again();
+        let own = ok(&url("new"));
+        assert!(
+            is_unknown(&after) || is_in_progress(&before) && after == own,
+            "{after:?}"
+        );
     });
 }

@@ -1,7 +1,8 @@
 //! One call of an idempotent method. This is what `#[idempotent]` calls.
 //!
 //! ```text
-//! serve ──► request, watch, guard        what a call goes through: begin, run, complete
+//! serve, durable, going_on
+//!       ──► begin, watch, guard, resolution  what a call goes through: begin, run, complete
 //! handle, import, inspection
 //!                   ──► attribute        `endpoint!`, `import!` and `inspect!`
 //!       all of them ──► endpoint, codec  what the attribute says, as values and functions
@@ -20,7 +21,7 @@
 //!   told that it is in progress, and once it has run for longer than the window that its outcome is unknown. An attempt that
 //!   ends later than that still records its end.
 //!
-//! Nothing runs again by itself.
+//! Nothing runs again by itself, unless it is durable: see `durable.rs`. What is unknown may be settled by `on_unknown`.
 //!
 //! # Answers that arrive after an upgrade
 //! ic-cdk finds the future that awaits an answer by its address in the heap. If an upgrade comes between a call and its answer,
@@ -32,7 +33,9 @@
 //! woken stays as it was, and gets its own answer when that arrives. The client of the old call is told `CutOff`, and its
 //! record is unknown.
 //!
-//! The IC tells a callback nothing that only one call has. So the check can't see everything:
+//! The attempts of durable methods run in calls of their own that carry as many cycles as the attempt's number says. That is something
+//! that only one call has, so there nobody else's answer is ever taken. Of other calls the IC tells a callback nothing of the kind, and
+//! the check can't see everything:
 //! - *An old call of the same caller that has used as many instructions or more.* Its answer is taken for that of the later call.
 //!   The later call's record then holds a reply that was made with the wrong answer, and the old call's client gets that reply.
 //!   Between canisters the deadlines of bounded-wait calls are compared as well. Where only those differ, the wrong reply is not

@@ -122,9 +122,9 @@ impl Steps {
 
 /// A safe call of a durable request: `steps.call("name", …)`. It does nothing until it is awaited.
 #[must_use = "a safe call does nothing until it is awaited"]
-pub struct Call<C: Callee, P: WhenUnknown<C::Reply> = Once>(
-    Step<Action<C::Reply>, Boxed<Outcome<C::Reply>>, Resend<P>>,
-);
+pub struct Call<C: Callee, P: WhenUnknown<C::Reply> = Once>(CallStep<C::Reply, P>);
+
+type CallStep<T, P> = Step<Action<T>, Boxed<Outcome<T>>, Resend<P>>;
 
 impl<T: 'static> Call<Plain<T>>
 where

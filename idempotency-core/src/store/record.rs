@@ -251,6 +251,7 @@ impl<'a> RecordBytes<'a> {
     }
 
     /// The record, with a reply that lies elsewhere as `read_reply` gives it.
+    #[inline]
     pub(super) fn record(
         &self,
         read_reply: impl FnOnce(BlobPlace, usize) -> Result<State, Damaged>,

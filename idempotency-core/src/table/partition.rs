@@ -98,6 +98,7 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
 
     /// Appends a row of `length` bytes, which `bytes` holds with the zeros after it; `link` is told its address first: what it writes lies
     /// near what was read last, where a MemoryManager finds its way sooner. The address.
+    #[inline]
     pub(super) fn append<M: Memory>(
         &mut self,
         segments: &mut Segments<M>,
@@ -113,6 +114,7 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
     }
 
     /// As [`append`](Self::append), of a row without a name.
+    #[inline]
     pub(super) fn append_unnamed<M: Memory>(
         &mut self,
         segments: &mut Segments<M>,

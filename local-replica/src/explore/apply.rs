@@ -24,7 +24,10 @@ impl World {
     /// Takes a step that the state allows.
     pub(super) fn apply(&mut self, step: &Step, spec: &Spec) -> Result<(), Error> {
         self.host.replica.faults.trap_next(
-            matches!(step.fault(), Some(FaultKind::Trap | FaultKind::CleanupTrap)),
+            matches!(
+                step.fault(),
+                Some(FaultKind::Trap | FaultKind::TimerTrap | FaultKind::CleanupTrap)
+            ),
             step.fault() == Some(FaultKind::CleanupTrap),
         );
         match step {

@@ -19,7 +19,11 @@ pub(super) enum Place {
 /// Where a step works.
 pub(super) fn place(step: &Step, spec: &Spec) -> Place {
     let id = match step {
-        Step::Message { message, .. } => spec.messages.get(*message).map(|it| it.canister),
+        // Whether it can be delivered depends on all there is.
+        Step::Message { message, .. } => spec.messages.get(*message).and_then(|it| match it.when {
+            When::Later(_) => None,
+            _ => Some(it.canister),
+        }),
         Step::Request { to, .. } | Step::Response { to, .. } => Some(*to),
         Step::Timer { canister, .. }
         | Step::Start { canister }
@@ -57,7 +61,7 @@ impl State {
     pub(super) fn steps(&self, spec: &Spec) -> Vec<Step> {
         let fault = None;
         let mut steps: Vec<Step> = self
-            .ready_messages(spec)
+            .ready_messages(spec, false)
             .map(|message| Step::Message { message, fault })
             .collect();
         for (from, to) in self.requests.keys().copied() {
@@ -85,8 +89,13 @@ impl State {
                 steps.push(Step::Timer { canister, fault });
             }
         }
-        if steps.is_empty() && self.time_left > 0 && self.next_time().is_some() {
-            steps.push(Step::Time);
+        if steps.is_empty() {
+            let late = self.ready_messages(spec, true);
+            steps.extend(late.map(|message| Step::Message { message, fault }));
+            let next = self.next_time();
+            if self.time_left > 0 && next.is_some_and(|next| next <= spec.until_ns) {
+                steps.push(Step::Time);
+            }
         }
         steps
     }
@@ -107,7 +116,12 @@ impl State {
 
     fn message_faults(&self, spec: &Spec, steps: &mut Vec<Step>) {
         use FaultKind::{LoseAnswer, LoseRequest, Trap};
-        for message in self.ready_messages(spec) {
+        let messages = self.steps(spec).into_iter();
+        let messages = messages.filter_map(|step| match step {
+            Step::Message { message, .. } => Some(message),
+            _ => None,
+        });
+        for message in messages {
             if !spec.concerns(spec.messages[message].canister) {
                 continue;
             }
@@ -187,8 +201,8 @@ impl State {
             if !spec.concerns(canister) {
                 continue;
             }
-            if spec.allows(FaultKind::Trap) && self.is_timer_due(canister) {
-                let fault = Some(FaultKind::Trap);
+            if spec.allows(FaultKind::TimerTrap) && self.is_timer_due(canister) {
+                let fault = Some(FaultKind::TimerTrap);
                 steps.push(Step::Timer { canister, fault });
             }
             if let Some(old) = saved.module() {
@@ -235,11 +249,13 @@ impl State {
         }
     }
 
-    /// The users' messages that can be delivered.
-    fn ready_messages(&self, spec: &Spec) -> impl Iterator<Item = usize> {
-        let is_ready = |number: usize| {
+    /// The users' messages that can be delivered at any time, or those for which nothing else may be left to do.
+    fn ready_messages(&self, spec: &Spec, later: bool) -> impl Iterator<Item = usize> {
+        let is_ready = move |number: usize| {
             let when = spec.messages[number].when;
-            self.clients[number] == Client::Waiting && self.has_happened(when)
+            self.clients[number] == Client::Waiting
+                && self.has_happened(when)
+                && matches!(when, When::Later(_)) == later
         };
         (0..spec.messages.len()).filter(move |number| is_ready(*number))
     }
@@ -253,14 +269,16 @@ impl State {
                 matches!(client(number), Some(Client::Answered(answer)) if answer.is_err())
             }
             When::Lost(number) => matches!(client(number), Some(Client::Lost)),
-            When::Over(number) => {
+            When::Over(number) | When::Later(number) => {
                 matches!(client(number), Some(Client::Lost | Client::Answered(_)))
             }
         }
     }
 
+    /// One that can't be paid for waits until it can.
     fn is_timer_due(&self, id: Principal) -> bool {
-        self.timer(id).is_some_and(|timer| timer <= self.time_ns)
+        let paid_for = !self.drained.contains_key(&id);
+        paid_for && self.timer(id).is_some_and(|timer| timer <= self.time_ns)
     }
 
     /// When the timer of a running canister is due.

@@ -354,6 +354,10 @@ impl System {
             upgrades.push(upgrade);
         }
         World::check(host)?;
+        self.spec.until_ns = host
+            .replica
+            .time_ns
+            .saturating_add(self.spec.bounds.time_ns);
         if let Some(host) = self.host.take() {
             let world = World::new(host, &self.spec)?;
             let start = world.state.clone();

@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// A message traps: a call, an ingress message, a timer, or the callback of an answer, whose cleanup then runs.
+    /// A message traps: a call, an ingress message, or the callback of an answer, whose cleanup then runs.
     Trap,
+    /// The global timer traps. It is not set again: with `ic-cdk-timers`, whose own code this is, no timer of the canister fires until
+    /// something sets one.
+    TimerTrap,
     /// A callback traps, and so does its cleanup.
     CleanupTrap,
     /// A canister's call is not executed, and the caller is told so: `SYS_TRANSIENT`.
@@ -37,8 +40,9 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [FaultKind; 11] = [
+    pub const ALL: [FaultKind; 12] = [
         FaultKind::Trap,
+        FaultKind::TimerTrap,
         FaultKind::CleanupTrap,
         FaultKind::Refuse,
         FaultKind::LoseRequest,
@@ -56,6 +60,7 @@ impl Display for FaultKind {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             FaultKind::Trap => "trap",
+            FaultKind::TimerTrap => "timer that traps",
             FaultKind::CleanupTrap => "trap with its cleanup",
             FaultKind::Refuse => "refused",
             FaultKind::LoseRequest => "request lost",
@@ -118,7 +123,7 @@ pub enum Step {
     Timer {
         /// Whose.
         canister: Principal,
-        /// What goes wrong: [`FaultKind::Trap`].
+        /// What goes wrong: [`FaultKind::TimerTrap`].
         fault: Option<FaultKind>,
     },
     /// Nothing else is left to do: time passes until the next timer is due or the next bounded wait ends.

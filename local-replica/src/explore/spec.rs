@@ -21,6 +21,9 @@ pub enum When {
     Lost(usize),
     /// Once a message has been answered, rejected or lost.
     Over(usize),
+    /// Once a message has been answered, rejected or lost, and nothing else is left to do but to let time pass: before that, or
+    /// after it, however often.
+    Later(usize),
 }
 
 impl When {
@@ -31,7 +34,8 @@ impl When {
             When::Answered(number)
             | When::Rejected(number)
             | When::Lost(number)
-            | When::Over(number) => Some(number),
+            | When::Over(number)
+            | When::Later(number) => Some(number),
         }
     }
 }
@@ -76,17 +80,20 @@ pub struct Bounds {
     /// Times that time passes in a schedule ([`super::Step::Time`]). A schedule that has used them up is at its end when
     /// nothing is queued.
     pub times: u32,
+    /// Nanoseconds that pass in this way from the start on: no timer that is due later fires.
+    pub time_ns: u64,
     /// Bytes of states that are kept to go on from; those beyond are computed anew when they are needed.
     pub memory: usize,
 }
 
 impl Default for Bounds {
-    /// 200 steps, a million states, 10 times, 1 GiB.
+    /// 200 steps, a million states, 10 times, any time, 1 GiB.
     fn default() -> Self {
         Self {
             steps: 200,
             states: 1_000_000,
             times: 10,
+            time_ns: u64::MAX,
             memory: 1 << 30,
         }
     }
@@ -111,6 +118,8 @@ pub(super) struct Spec {
     /// Whom faults happen to; empty for all.
     pub(super) targets: BTreeSet<Principal>,
     pub(super) bounds: Bounds,
+    /// Time doesn't pass beyond this, in nanoseconds since the epoch.
+    pub(super) until_ns: u64,
     /// Steps that commute are taken in every order.
     pub(super) every_order: bool,
     /// What was searched before is searched again.

@@ -8,7 +8,7 @@ use super::state::State;
 pub(super) fn tell(step: &Step, state: &State, spec: &Spec) -> String {
     let name = |id| spec.name(id);
     let fault = match step.fault() {
-        Some(FaultKind::Trap) => ", and traps",
+        Some(FaultKind::Trap | FaultKind::TimerTrap) => ", and traps",
         Some(FaultKind::CleanupTrap) => ", and traps, and so does its cleanup",
         Some(FaultKind::Refuse) => ", is not executed, and the caller is told SYS_TRANSIENT",
         Some(FaultKind::LoseRequest) => ", is not executed, and nobody knows",

@@ -15,12 +15,12 @@ use crate::execution::Input;
 use crate::replica::Replica;
 
 /// One `install_code`.
-pub(super) struct Installation {
-    pub(super) sender: Principal,
-    pub(super) canister: Principal,
-    pub(super) mode: CanisterInstallMode,
-    pub(super) wasm: Vec<u8>,
-    pub(super) arg: Vec<u8>,
+pub(crate) struct Installation {
+    pub(crate) sender: Principal,
+    pub(crate) canister: Principal,
+    pub(crate) mode: CanisterInstallMode,
+    pub(crate) wasm: Vec<u8>,
+    pub(crate) arg: Vec<u8>,
 }
 
 /// Whether code was replaced, and what an upgrade took away or failed to put in place.
@@ -61,7 +61,7 @@ impl Replica {
         }))
     }
 
-    pub(super) fn install(&mut self, installation: Installation) -> Result<(), Reject> {
+    pub(crate) fn install(&mut self, installation: Installation) -> Result<(), Reject> {
         let time_ns = self.time_ns;
         let limited = self.limits_installations;
         let id = installation.canister;

@@ -6,7 +6,7 @@ mod lifecycle;
 mod settings;
 mod status;
 
-pub(crate) use code::NewCode;
+pub(crate) use code::{Installation, NewCode};
 
 use candid::{CandidType, DecoderConfig, Principal};
 use ic_management_canister_types::{CanisterIdRecord, ProvisionalCreateCanisterWithCyclesArgs};

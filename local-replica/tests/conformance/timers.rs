@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use candid::Principal;
-use pocket_ic::PocketIc;
+use pocket_ic::{CanisterSettings, PocketIc};
 
 use crate::world::{USER, counter, install, pocket_ic, puppet, puppet_wasm};
 
@@ -71,6 +71,26 @@ fn stopped_canister_gets_no_timer() {
         10,
         "it fires once the canister runs again"
     );
+}
+
+#[test]
+fn frozen_canister_gets_its_timer_when_it_can_pay_again() {
+    let pic = pocket_ic();
+    let id = puppet(&pic);
+    set_timer(&pic, id, in_a_minute(&pic));
+    let freeze = |threshold: u64| {
+        let settings = CanisterSettings {
+            freezing_threshold: Some(threshold.into()),
+            ..Default::default()
+        };
+        pic.update_canister_settings(id, None, settings).unwrap();
+    };
+    freeze(u64::MAX);
+    pic.advance_time(Duration::from_secs(61));
+    pic.tick();
+    freeze(0);
+    pic.tick();
+    assert_eq!(counter(&pic, id), 10);
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_trapped_timer_is_off() {
     let later = host.replica.time_ns + SECOND;
     let system = System::new(host)
         .message(set_timer(a, later))
-        .faults(1, [FaultKind::Trap]);
+        .faults(1, [FaultKind::TimerTrap]);
     let (_, _, ends) = explore(system, move |view| counter(view, a));
     assert_eq!(ends, BTreeSet::from([Some(0), Some(10)]));
 }

@@ -55,10 +55,11 @@ impl Canister {
         &self.heap.store
     }
 
-    /// What waits is not dropped.
+    /// What waits is not dropped. Its memory is given back all the same: there are thousands of canisters.
     pub(super) fn forget(&mut self) {
         let futures = mem::take(&mut self.heap.futures);
         futures.into_iter().for_each(mem::forget);
+        self.memory.take();
     }
 
     pub(super) fn install(policy: Policy) -> Self {

@@ -186,7 +186,9 @@ impl Ic {
             let Trap(text) = *panic.downcast().unwrap_or_else(|bug| resume_unwind(bug));
             // No destructor runs: what it would do was not done.
             let undone = self.again();
-            mem::forget(mem::replace(&mut self.canister, undone));
+            let mut gone = mem::replace(&mut self.canister, undone);
+            gone.forget();
+            mem::forget(gone);
             course = match course {
                 Course::Committed => Course::CleanedUp(text),
                 Course::CleanedUp(first) => Course::Undone(first),

@@ -1,0 +1,14 @@
+//! The trap matrix: every order of messages with every fault at every place, against each shape of an async method, as different clients
+//! use it. Exhaustive within the bounds that each test prints with its counts.
+//!
+//! | shape | file |
+//! |---|---|
+//! | durable steps: repeatable, verified | `durable.rs` |
+//! | no steps: with a resolver, and without | `plain.rs` |
+
+#![forbid(unsafe_code)]
+
+mod durable;
+mod plain;
+mod types;
+mod world;
