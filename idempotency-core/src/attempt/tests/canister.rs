@@ -85,8 +85,13 @@ impl Canister {
             #[cfg(feature = "timers")]
             Event::Deliver => {
                 let (sent, waits) = self.sent.pop_front().expect("it was sent");
+                let is_asking = sent.call.method.ends_with(endpoints::DURABLE_ASKING_NAME);
                 let call = Call {
-                    method: Method::GoOn,
+                    method: if is_asking {
+                        Method::GoOnAsking
+                    } else {
+                        Method::GoOn
+                    },
                     caller: CANISTER,
                     deadline: 0,
                     instructions: 1_000,
@@ -172,6 +177,9 @@ impl Canister {
             Method::Forget => Box::pin(endpoints::call_async(ic, store, false)),
             Method::Durable => Box::pin(endpoints::call_durable(ic, store)),
             Method::GoOn => Box::pin(endpoints::go_on(ic, store)),
+            Method::Asking => Box::pin(endpoints::call_asking(ic, store)),
+            Method::DurableAsking => Box::pin(endpoints::call_durable_asking(ic, store)),
+            Method::GoOnAsking => Box::pin(endpoints::go_on_asking(ic, store)),
         };
         let address = self.heap.place(future);
         self.go_on(number, address);

@@ -6,7 +6,7 @@ use crate::{
         codec,
         durable::{serve_durable, serve_going_on},
         endpoint::{Compare, Description, Endpoint, Errors, RequestId},
-        resolution::Nobody,
+        resolution::{Asks, Nobody, Resolution, Unknown},
         serve::{serve, serve_async},
     },
     error::IdempotencyError,
@@ -68,6 +68,29 @@ const fn endpoint(errors: Errors) -> Endpoint<(u64, Plan), Answer> {
 const KEEP: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Keep);
 const FORGET: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Forget);
 
+const ASKING: Endpoint<(u64, Plan), Answer> = Endpoint {
+    name: "asking",
+    ..endpoint(Errors::Keep)
+};
+
+const DURABLE_ASKING: Endpoint<(u64, Plan), Answer> = Endpoint {
+    name: DURABLE_ASKING_NAME,
+    ..endpoint(Errors::Keep)
+};
+
+pub(super) const DURABLE_ASKING_NAME: &str = "durable, asking";
+
+/// `on_unknown` says of the request with this key that it was executed, with the answer [`FOUND`].
+pub(super) const RAN: u64 = 1;
+
+/// `on_unknown` says of the request with this key that it did nothing.
+pub(super) const DID_NOT_RUN: u64 = 2;
+
+/// Of this one, and of all others, it can't tell.
+pub(super) const NOBODY_KNOWS: u64 = 3;
+
+pub(super) const FOUND: u64 = 1_000;
+
 /// The sync method.
 pub(super) fn call(ic: &Native, store: &TestStore) {
     serve(ic, store, &FORGET, |(key, plan)| {
@@ -97,6 +120,40 @@ pub(super) async fn go_on(ic: Native, store: TestStore) {
     let its = ic.clone();
     let run = |steps, (key, plan)| work_in_steps(its, steps, key, plan);
     serve_going_on(ic, store, &KEEP, run, Nobody).await;
+}
+
+/// The async method with `on_unknown`.
+pub(super) async fn call_asking(ic: Native, store: TestStore) {
+    let its = ic.clone();
+    let run = |(key, plan)| work(its, key, plan);
+    serve_async(ic, store, &ASKING, run, Asks(settle)).await;
+}
+
+/// The durable method with `on_unknown`.
+pub(super) async fn call_durable_asking(ic: Native, store: TestStore) {
+    serve_durable(ic, store, &DURABLE_ASKING, true).await;
+}
+
+/// The method by which the canister goes on with it. Whoever cuts its step off has it parked.
+pub(super) async fn go_on_asking(ic: Native, store: TestStore) {
+    let its = ic.clone();
+    let run = |steps: Steps, (key, _): (u64, Plan)| async move {
+        let call = || async {
+            its.effect(key, 0);
+            its.outcall_with(key).await
+        };
+        Ok(steps.run("call", call).await)
+    };
+    serve_going_on(ic, store, &DURABLE_ASKING, run, Asks(settle)).await;
+}
+
+/// `on_unknown`
+fn settle((key, _): (u64, Plan), _: Unknown) -> Resolution<Answer> {
+    match key {
+        RAN => Resolution::Done(Ok(FOUND)),
+        DID_NOT_RUN => Resolution::NotExecuted,
+        _ => Resolution::StillUnknown,
+    }
 }
 
 /// As [`work`], each effect and each await a step.

@@ -49,6 +49,12 @@ pub(super) enum Method {
     Durable,
     /// The canister goes on with what is durable.
     GoOn,
+    /// Async, with `on_unknown`.
+    Asking,
+    /// Durable, with `on_unknown`.
+    DurableAsking,
+    /// The canister goes on with that.
+    GoOnAsking,
 }
 
 /// What happens to the canister.

@@ -8,9 +8,11 @@ mod concurrent;
 mod cuts;
 #[cfg(feature = "timers")]
 mod durable;
+#[cfg_attr(not(feature = "timers"), allow(dead_code))]
 mod endpoints;
 mod handles;
 mod imports;
+mod resolution;
 
 #[cfg_attr(not(feature = "timers"), allow(dead_code, unused_imports))]
 pub(super) mod ic;
