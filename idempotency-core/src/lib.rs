@@ -25,6 +25,7 @@
 mod access;
 pub mod admission;
 pub mod attempt;
+mod codec;
 pub mod error;
 pub mod eviction;
 pub mod identity;

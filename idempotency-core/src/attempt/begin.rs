@@ -169,7 +169,7 @@ pub(super) fn damaged(damaged: Damaged) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::codec::decode;
+    use crate::codec::decode;
 
     #[test]
     fn a_client_is_told_why_its_argument_does_not_decode() {

@@ -1,6 +1,6 @@
 //! A method as its attribute describes it: plain values and functions, which know neither a store nor the IC.
 
-use super::codec::Encoded;
+use crate::codec::Encoded;
 use crate::{
     error::IdempotencyError,
     identity::{Argument, Compared, Key, LaneKey, LazyFingerprint, RequestKey, Scope},
@@ -282,7 +282,7 @@ impl<R> PlainReply<R> for ReplyType<R> {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{attempt::codec, identity::Fingerprinted};
+    use crate::{codec, identity::Fingerprinted};
 
     const ENDPOINT: Endpoint<(u64,), ()> = Endpoint {
         method: "pay",

@@ -5,7 +5,7 @@
 //!       ──► begin, watch, guard, resolution  what a call goes through: begin, run, complete
 //! handle, import, inspection
 //!                   ──► attribute        `endpoint!`, `import!` and `inspect!`
-//!       all of them ──► endpoint, codec  what the attribute says, as values and functions
+//!       all of them ──► endpoint         what the attribute says, as values and functions
 //! ```
 //!
 //! Everything takes the runtime as an argument; only the functions that the attribute calls choose the canister's.
@@ -49,7 +49,6 @@
 
 mod attribute;
 mod begin;
-mod codec;
 mod durable;
 mod endpoint;
 mod going_on;
@@ -64,11 +63,11 @@ mod watch;
 
 #[doc(hidden)]
 pub use crate::access::AnyStore;
+pub use crate::codec::{decode, encode_all, encode_one, map_all, map_one};
 pub use crate::identity::{Compared, LaneKey, RequestKey, Scope};
 pub use attribute::Attribute;
 #[doc(hidden)]
 pub use candid::candid_method;
-pub use codec::{decode, encode_all, encode_one, map_all, map_one};
 pub use durable::{call_durable, go_on};
 pub use endpoint::{
     Compare, CreatedAt, Description, Endpoint, Errors, MaxInFlight, Number, PlainReply, ReplyType,

@@ -6,7 +6,7 @@ use super::{
     search::Wanted,
     verdict::{Then, Verdict, of_error},
 };
-use crate::{attempt::decode, error::IdempotencyError, time::Timestamp};
+use crate::{codec::decode, error::IdempotencyError, time::Timestamp};
 use candid::{CandidType, Nat};
 use serde::de::DeserializeOwned;
 use std::{fmt, marker::PhantomData, time::Duration};

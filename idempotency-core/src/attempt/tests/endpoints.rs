@@ -3,12 +3,12 @@
 use super::{ic::TestStore, native::Native};
 use crate::{
     attempt::{
-        codec,
         durable::{serve_durable, serve_going_on},
         endpoint::{Compare, Description, Endpoint, Errors, RequestId},
         resolution::{Asks, Nobody, Resolution, Unknown},
         serve::{serve, serve_async},
     },
+    codec,
     error::IdempotencyError,
     identity::Scope,
     runtime::Runtime as _,

@@ -8,7 +8,7 @@ use candid::{
 use std::{any::TypeId, cell::RefCell, collections::BTreeMap};
 
 /// Candid bytes, or why there are none.
-pub(super) type Encoded = Result<Vec<u8>, candid::Error>;
+pub(crate) type Encoded = Result<Vec<u8>, candid::Error>;
 
 /// Decodes arguments as ic-cdk does: an empty argument is that of a method without arguments.
 pub fn decode<A: for<'a> ArgumentDecoder<'a>>(mut bytes: &[u8]) -> Result<A, candid::Error> {
