@@ -8,7 +8,7 @@ use super::{
     transfer::TransferError,
     verdict::{Then, Verdict},
 };
-use crate::attempt::decode;
+use crate::codec::decode;
 use candid::Nat;
 use std::time::Duration;
 
