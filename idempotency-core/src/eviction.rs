@@ -78,19 +78,13 @@ mod timer {
 
     /// After what delay a timer must run, if none is set for that time. From now on it counts as set.
     fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Duration> {
-        let due = store.next_eviction()?.max(now);
-        // The timer of a time that has passed has run and trapped; it does not run again.
-        let is_set = (store.timer.get()).is_some_and(|set| now <= set && set <= due);
-        (!is_set).then(|| {
-            store.timer.set(Some(due));
-            Duration::from_nanos(due.as_nanos() - now.as_nanos())
-        })
+        store.timer.set(store.next_eviction()?, now)
     }
 
     fn run(runtime: &impl Runtime, store: &impl StoreAccess) {
         let now = runtime.time();
         let evicted = store.with(|store| {
-            store.timer.set(None);
+            store.timer.rings();
             // There are at most 512 partitions, and each costs a few thousand instructions.
             store.evict(now, u32::MAX)
         });

@@ -24,6 +24,8 @@
 
 mod access;
 pub mod admission;
+#[cfg(feature = "timers")]
+mod alarm;
 pub mod attempt;
 mod codec;
 pub mod error;

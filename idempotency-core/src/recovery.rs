@@ -90,19 +90,15 @@ mod timer {
 
     /// After what delay a timer must run, if none is set for that time. From now on it counts as set.
     fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Duration> {
-        let due = store.next_due()?.max(now).max(store.rests_until.get());
-        let is_set = (store.recovery.get()).is_some_and(|set| now <= set && set <= due);
-        (!is_set).then(|| {
-            store.recovery.set(Some(due));
-            Duration::from_nanos(due.as_nanos() - now.as_nanos())
-        })
+        let due = store.next_due()?.max(store.rests_until.get());
+        store.recovery.set(due, now)
     }
 
     /// Nobody waits for the answers here: an attempt may take longer than a timer's message.
     fn run(runtime: &impl Runtime, store: &impl StoreAccess) {
         let now = runtime.time();
         let due = store.with(|store| {
-            store.recovery.set(None);
+            store.recovery.rings();
             let due = store.take_due(now, MOST_IN_A_SECOND);
             if (due.as_ref()).is_ok_and(|due| due.len() == MOST_IN_A_SECOND) {
                 store.rests_until.set(now.plus(Duration::from_secs(1)));

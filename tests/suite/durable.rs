@@ -1,7 +1,7 @@
 //! Durable methods: what was accepted ends by itself, in the outcome that it would have had without the fault.
 
 use candid::CandidType;
-use integration_tests::{Canister, DURABLE_CANISTER, Faults, replica, user};
+use integration_tests::{Canister, DURABLE_CANISTER, Faults, TEST_CANISTER, replica, user};
 use local_replica::faults::{AnswerFault, Fault, MessageFault, Plan, Schedule};
 use pocket_ic::PocketIc;
 use serde::Deserialize;
@@ -555,6 +555,32 @@ fn an_argument_that_can_not_be_kept_is_refused() {
         assert!(is_unknown(&answer), "{answer:?}");
         let reason = it.unknown()[0].reason.clone().unwrap_or_default();
         assert!(reason.contains("max_journal_bytes"), "{reason}");
+    });
+}
+
+/// What is refused for want of room is not paid for.
+#[test]
+fn what_can_not_be_kept_is_not_charged() {
+    with_world(|it| {
+        let payer = Canister::install(it.replica, TEST_CANISTER, ());
+        let pay = |key: u8, acts: Vec<Act>| {
+            let arg = candid::encode_args((ByteBuf::from([key]), acts)).expect("it encodes");
+            let (reply, refunded) = payer.forward(it.canister.id(), "work_paid", arg, 1_000_000);
+            let reply = reply.expect("it answers");
+            (
+                candid::decode_one::<Answer>(&reply).expect("it decodes"),
+                refunded,
+            )
+        };
+        let (refused, refunded) = pay(1, vec![effect(&"x".repeat(70_000))]);
+        let refused = matches!(
+            refused,
+            Err(Failure::Idempotency(Refusal::Other { code: 1, .. }))
+        );
+        assert!(refused);
+        assert_eq!(refunded, 1_000_000);
+        assert_eq!(pay(1, vec![effect("a")]), (ok("a 1"), 0));
+        assert_eq!(pay(1, vec![effect("a")]), (ok("a 1"), 1_000_000));
     });
 }
 

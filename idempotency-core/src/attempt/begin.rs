@@ -47,6 +47,7 @@ pub(super) struct Refused<A> {
 pub(super) enum Kind {
     Sync,
     Async,
+    Durable,
 }
 
 /// Decides what becomes of a call.
@@ -92,13 +93,19 @@ pub(super) fn begin<A, R>(
             argument: bytes,
         }),
         Decision::Execute(ticket) => {
+            // Before it is paid for.
+            if kind == Kind::Durable
+                && let Err(error) = store.with(|store| store.make_room_for_durable(&bytes, now))
+            {
+                return Begun::Answer(endpoint.refusal(error));
+            }
             let admitted = Admitted {
                 args,
                 ticket,
                 scope: match kind {
                     Kind::Sync => ScopeDigest::default(),
                     // An operator is told whose request is unknown. What it is made of has been hashed before.
-                    Kind::Async => {
+                    Kind::Async | Kind::Durable => {
                         Identity::scope_digest(endpoint.name, &description.scope, &caller)
                             .unwrap_or_default()
                     }

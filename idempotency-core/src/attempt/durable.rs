@@ -117,16 +117,14 @@ async fn answered_durable<A, R>(
     endpoint: &Endpoint<A, R>,
     asks: bool,
 ) -> Answered {
-    let (identity, message, is_first) = match begin(runtime, store, endpoint, Kind::Async) {
+    let (identity, message, is_first) = match begin(runtime, store, endpoint, Kind::Durable) {
         Begun::Answer(answered) => return answered,
         // Without a key there is nothing to go on with.
         Begun::Unrecorded(_) => return endpoint.refusal(IdempotencyError::MissingKey),
         Begun::Admitted(admitted) => {
             let identity = admitted.ticket.head.identity;
-            match record(runtime, store, endpoint, admitted) {
-                Ok(attempt) => (identity, Message::Attempt(attempt), true),
-                Err(error) => return endpoint.refusal(error),
-            }
+            let attempt = sound(runtime, record(runtime, store, endpoint.name, admitted));
+            (identity, Message::Attempt(attempt), true)
         }
         Begun::Refused(refused) => match sound(runtime, again(runtime, store, &refused, asks)) {
             Some(message) => (refused.identity, message, false),
@@ -141,9 +139,9 @@ async fn answered_durable<A, R>(
 fn record<A>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,
-    endpoint: &Endpoint<A, impl Sized>,
+    endpoint: &str,
     admitted: Admitted<A>,
-) -> Result<Attempt, IdempotencyError> {
+) -> Result<Attempt, Damaged> {
     let Admitted {
         ticket,
         scope,
@@ -152,12 +150,11 @@ fn record<A>(
     } = admitted;
     let since = ticket.head.since;
     let origin = Origin {
-        endpoint: endpoint.name,
+        endpoint,
         scope,
         kept: Some((runtime.caller(), &argument)),
     };
-    store.with(|store| store.make_room_for_durable(&argument, since))?;
-    let attempt = sound(runtime, store.with(|store| store.begin(&ticket, &origin)));
+    let attempt = store.with(|store| store.begin(&ticket, &origin))?;
     eviction::schedule(runtime, store, since);
     Ok(attempt)
 }
@@ -172,8 +169,8 @@ fn again<A>(
     let (identity, now) = (&refused.identity, runtime.time());
     store.with(|store| match refused.error {
         IdempotencyError::InProgress { .. } => match store.due_attempt(identity, now)? {
-            Some(due) => Ok(store.go_on(due)?.map(Message::Attempt)),
-            None => Ok(None),
+            Some(due) if store.count_try(due, now)? => Ok(store.go_on(due)?.map(Message::Attempt)),
+            _ => Ok(None),
         },
         IdempotencyError::OutcomeUnknown { .. } if asks => {
             Ok(store.acquire_unknown(identity)?.map(Message::Resolve))

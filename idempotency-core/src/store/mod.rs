@@ -61,6 +61,8 @@ pub use settlement::{Resolved, Settlement, UnknownRequest};
 pub use ticket::Ticket;
 pub(crate) use ticket::{Counted, TicketCounters};
 
+#[cfg(feature = "timers")]
+use crate::alarm::Alarm;
 use crate::{
     identity::Identity,
     policy::Policy,
@@ -91,10 +93,10 @@ pub struct Store<M: Memory> {
     endpoints: RefCell<Vec<(&'static str, &'static str)>>,
     /// The time for which the eviction timer of this heap is set.
     #[cfg(feature = "timers")]
-    pub(crate) timer: Cell<Option<Timestamp>>,
+    pub(crate) timer: Alarm,
     /// The time for which the timer of this heap is set that goes on with durable requests.
     #[cfg(feature = "timers")]
-    pub(crate) recovery: Cell<Option<Timestamp>>,
+    pub(crate) recovery: Alarm,
     /// Until then no more of them go on by themselves.
     #[cfg(feature = "timers")]
     pub(crate) rests_until: Cell<Timestamp>,
@@ -174,9 +176,9 @@ impl<M: Memory> Store<M> {
             })),
             endpoints: RefCell::default(),
             #[cfg(feature = "timers")]
-            timer: Cell::new(None),
+            timer: Alarm::default(),
             #[cfg(feature = "timers")]
-            recovery: Cell::new(None),
+            recovery: Alarm::default(),
             #[cfg(feature = "timers")]
             rests_until: Cell::new(Timestamp::from_nanos(0)),
         })

@@ -4,7 +4,7 @@ use super::{
     Store,
     contents::Contents,
     journal,
-    open::{NOTE_BYTES, NotRecorded, Open},
+    open::{MOST_TRIES, NOTE_BYTES, NotRecorded, Open, pause},
     origin::{Origin, Resumed},
     record::{Attempt, State},
     records::Lookup,
@@ -172,22 +172,30 @@ impl<M: Memory> Store<M> {
         now: Timestamp,
         most: usize,
     ) -> Result<Vec<(Attempt, String)>, Damaged> {
-        let mut inner = self.inner()?;
-        let due: Vec<_> = inner.open.due(now).take(most).collect();
+        let due: Vec<_> = self.inner()?.open.due(now).take(most).collect();
         let mut taken = vec![];
         for attempt in due {
-            let Some(mut open) = inner.open.get(attempt) else {
-                continue;
-            };
-            open.tries = open.tries.saturating_add(1);
-            open.until = now.plus(super::open::pause(open.tries)).as_nanos();
-            match open.tries > super::open::MOST_TRIES {
-                true => inner.give_up(&mut open, &self.policy)?,
-                false => taken.push((attempt, inner.endpoint(&open).to_owned())),
+            if self.count_try(attempt, now)? {
+                let inner = self.inner()?;
+                let open = inner.open.get(attempt).ok_or(Damaged)?;
+                taken.push((attempt, inner.endpoint(&open).to_owned()));
             }
-            inner.keep_open(attempt, open)?;
         }
         Ok(taken)
+    }
+
+    /// A durable request that goes on by itself is about to be tried once more. `false` if that is too often: it is parked then.
+    pub(crate) fn count_try(&self, attempt: Attempt, now: Timestamp) -> Result<bool, Damaged> {
+        let mut inner = self.inner()?;
+        let mut open = inner.open.get(attempt).ok_or(Damaged)?;
+        open.tries = open.tries.saturating_add(1);
+        open.until = now.plus(pause(open.tries)).as_nanos();
+        let may_go_on = open.tries <= MOST_TRIES;
+        if !may_go_on {
+            inner.give_up(&mut open, &self.policy)?;
+        }
+        inner.keep_open(attempt, open)?;
+        Ok(may_go_on)
     }
 
     /// The first time at which a durable request goes on by itself.

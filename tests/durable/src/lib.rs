@@ -1,6 +1,5 @@
 //! Durable methods that do what a test plans, and methods that `on_unknown` settles. Another canister with this module, or this one, is the
 //! callee: it counts effects by their names.
-#![allow(clippy::missing_docs_in_private_items, missing_docs)]
 
 mod state;
 mod unknown;
@@ -12,7 +11,6 @@ use serde_bytes::ByteBuf;
 use state::{DURABLE, EFFECTS, callee, effect, set};
 use std::collections::BTreeMap;
 
-/// The callee of steps, and how often steps that trap still do.
 #[ic_cdk::init]
 fn init() {
     idempotency_core::install(&DURABLE);

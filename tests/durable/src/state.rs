@@ -26,7 +26,7 @@ thread_local! {
     static CALLEE: RefCell<StableCell<Vec<u8>, Memory>> =
         RefCell::new(StableCell::init(memory(2), vec![]));
 
-    /// How many more times what traps is to trap: on the heap, so that a trap does not count.
+    /// Whether what traps is to trap: 0 or 1.
     static TRAPS: RefCell<StableCell<u64, Memory>> = RefCell::new(StableCell::init(memory(3), 0));
 }
 

@@ -203,6 +203,13 @@ async fn work(steps: Steps, key: ByteBuf, acts: Vec<Act>) -> Answer {
     act(steps, acts).await
 }
 
+/// A canister pays for each execution.
+#[idempotent(store = DURABLE, key = key, durable, cycles = 1_000_000)]
+#[ic_cdk::update]
+async fn work_paid(steps: Steps, key: ByteBuf, acts: Vec<Act>) -> Answer {
+    act(steps, acts).await
+}
+
 /// What could not go on is settled by what the callee counted.
 #[idempotent(store = DURABLE, key = key, durable, on_unknown = ask)]
 #[ic_cdk::update]

@@ -1,9 +1,9 @@
 //! One canister as its messages find it and leave it: its calls, its heap and what is on its way to it.
 
 use super::{
-    endpoints::{self, Plan},
+    endpoints,
     ic::{Call, CallNumber, Course, Event, Method, Outcome, TestStore},
-    native::{CANISTER, Message, Native, Sent, Stage},
+    native::{Message, Native, Sent, Stage},
 };
 use crate::{eviction, policy::Policy, runtime::Runtime, store::Store};
 use ic_stable_structures::VectorMemory;
@@ -92,11 +92,11 @@ impl Canister {
                     } else {
                         Method::GoOn
                     },
-                    caller: CANISTER,
+                    caller: super::native::CANISTER,
                     deadline: 0,
                     instructions: 1_000,
                     key: 0,
-                    plan: Plan::default(),
+                    plan: endpoints::Plan::default(),
                 };
                 self.arrive(call, Some((sent, waits)), course);
             }

@@ -38,6 +38,13 @@ pub(super) struct Call {
 
 /// The methods of the canister.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "timers"),
+    expect(
+        dead_code,
+        reason = "only with timers does a request go on without its client"
+    )
+)]
 pub(super) enum Method {
     /// Sync.
     Sync,

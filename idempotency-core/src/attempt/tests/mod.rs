@@ -1,22 +1,18 @@
 //! Calls that are cut off, natively. The same is shown on a replica by the integration tests; here each case takes microseconds, so that
 //! all of them can be tried.
 
-#[cfg_attr(not(feature = "timers"), allow(dead_code, unused_imports))]
 mod canister;
 mod cases;
 mod concurrent;
 mod cuts;
 #[cfg(feature = "timers")]
 mod durable;
-#[cfg_attr(not(feature = "timers"), allow(dead_code))]
 mod endpoints;
 mod handles;
 mod imports;
 mod resolution;
 
-#[cfg_attr(not(feature = "timers"), allow(dead_code, unused_imports))]
 pub(super) mod ic;
-#[cfg_attr(not(feature = "timers"), allow(dead_code, unused_imports))]
 pub(super) mod native;
 
 use crate::{error::IdempotencyError, policy::Policy};

@@ -52,6 +52,13 @@ pub(super) struct Message {
 
 /// What kind of message is executed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "timers"),
+    expect(
+        dead_code,
+        reason = "only with timers does a request go on without its client"
+    )
+)]
 pub(super) enum Stage {
     /// `init`, `post_upgrade`, or a timer's message.
     #[default]

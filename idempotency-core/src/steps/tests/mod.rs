@@ -1,6 +1,7 @@
 //! Durable methods in a [`world`](world::World) where everything happens that can.
 
 mod callee;
+mod changes;
 mod cuts;
 mod refusals;
 mod replay;

@@ -5,6 +5,7 @@ use crate::{
     error::IdempotencyError,
     identity::{LaneKey, Scope},
     sequence::{FreedLane, Sequence},
+    store::open::MOST_TRIES,
 };
 use ic_stable_structures::Memory;
 
@@ -410,4 +411,29 @@ fn what_finds_no_room_in_another_partition_stays_where_it_is() {
     let settled = store.resolve(&key(1), &Settlement::NotExecuted, at(now));
     assert!(matches!(settled, Ok(Resolved::Settled { .. })));
     execute(&store, &numbered(3), now, b"new");
+}
+
+/// As without timers, where only retries go on with it.
+#[test]
+fn a_request_that_its_client_alone_tries_again_is_parked_in_the_end() {
+    let memory = TestMemory::new(u64::MAX);
+    let store = open(&memory, policy(), START);
+    let mut attempt = begin(&store, &numbered(1), b"argument", START);
+    let mut now = START;
+    for tries in 0..u64::from(MOST_TRIES) {
+        store.cut_off(attempt, at(now)).unwrap();
+        assert_eq!(
+            store.due_attempt(&key(1), at(now)).unwrap(),
+            None,
+            "too soon"
+        );
+        now += 1_100 * SECOND;
+        let due = store.due_attempt(&key(1), at(now)).unwrap();
+        assert_eq!(due, Some(attempt), "{tries}");
+        assert!(store.count_try(attempt, at(now)).unwrap());
+        attempt = store.go_on(attempt).unwrap().unwrap();
+    }
+    store.cut_off(attempt, at(now)).unwrap();
+    assert_eq!(phase(&store, attempt), Some(Phase::Parked));
+    assert_eq!(store.go_on(attempt).unwrap(), None);
 }
