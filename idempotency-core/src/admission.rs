@@ -4,7 +4,7 @@ use crate::{
     error::IdempotencyError,
     identity::{Fingerprint, Fingerprinted, Identity},
     sequence::{Lane, Sequence},
-    store::{Counted, Head, Lookup, Progress, Record, State, Store, TicketCounters},
+    store::{Attempt, Counted, Head, Lookup, Progress, Record, State, Store, TicketCounters},
     table::Vacant,
     time::Timestamp,
 };
@@ -200,13 +200,25 @@ fn known<M: Memory>(
     match record.state {
         State::Done(reply) => Ok(reply),
         State::ReplyDropped => Err(IdempotencyError::ReplyDropped { executed_at: since }),
-        State::Pending(pending) => match store.progress(pending.attempt) {
-            Progress::Running if store.policy().is_overdue(since, now) => {
-                Err(IdempotencyError::OutcomeUnknown { since })
-            }
-            Progress::Running | Progress::GoesOn => Err(IdempotencyError::InProgress { since }),
-            Progress::Unknown => Err(IdempotencyError::OutcomeUnknown { since }),
-        },
+        State::Pending(pending) => Err(pending_error(store, pending.attempt, since, now)),
+    }
+}
+
+/// What a request is refused with that has not ended. Apart from what is done with those that have: a look-up costs less so.
+#[cold]
+#[inline(never)]
+fn pending_error<M: Memory>(
+    store: &Store<M>,
+    attempt: Attempt,
+    since: Timestamp,
+    now: Timestamp,
+) -> IdempotencyError {
+    match store.progress(attempt) {
+        Progress::Running if store.policy().is_overdue(since, now) => {
+            IdempotencyError::OutcomeUnknown { since }
+        }
+        Progress::Running | Progress::GoesOn => IdempotencyError::InProgress { since },
+        Progress::Unknown => IdempotencyError::OutcomeUnknown { since },
     }
 }
 
