@@ -2,7 +2,7 @@
 
 use super::{
     Store,
-    contents::Running,
+    contents::{Contents, Running},
     keep_on::{Forgetting, MOST_MOVED},
     open::{Phase, Progress},
     origin::{ORIGIN_BYTES, Origin},
@@ -10,7 +10,9 @@ use super::{
     records::{Ended, Lookup},
     ticket::Ticket,
 };
-use crate::{error::IdempotencyError, identity::Identity, table::Damaged, time::Timestamp};
+use crate::{
+    error::IdempotencyError, identity::Identity, policy::Policy, table::Damaged, time::Timestamp,
+};
 use ic_stable_structures::Memory;
 use std::time::Duration;
 
@@ -51,55 +53,21 @@ impl<M: Memory> Store<M> {
         has_counters: bool,
         now: Timestamp,
     ) -> Result<(), IdempotencyError> {
-        self.evict(now, 1)?;
+        let mut inner = self.inner()?;
+        evict(&mut inner, &self.policy, now, 1)?;
         let journal = if has_counters { ORIGIN_BYTES } else { 0 };
-        self.make_room_for((0, journal), now)
+        make_room(&mut inner, &self.policy, (0, journal), now)
     }
 
     /// As [`make_room`](Self::make_room), for a request and its journal, too.
     pub(crate) fn make_room_for_journal(&self, now: Timestamp) -> Result<(), IdempotencyError> {
-        self.make_room_for((1, self.policy.max_journal_bytes.into()), now)
-    }
-
-    /// Makes room for one more request, and so many journals of durable ones, with so many bytes of its journal.
-    fn make_room_for(
-        &self,
-        (journals, journal): (u64, u64),
-        now: Timestamp,
-    ) -> Result<(), IdempotencyError> {
-        let policy = &self.policy;
-        let mut inner = self.inner()?;
-        loop {
-            let reserved = inner.reserved(policy);
-            let oldest = inner.first_expiry().unwrap_or(now);
-            let has_expired = oldest < now;
-            // A full table has a place for one more partition when it gives up one.
-            if (inner.has_place_for_partition() || !has_expired)
-                && inner.has_room(policy, reserved, journal)
-                && inner.reserve_segments(policy, journals)
-            {
-                return Ok(());
-            }
-            let forgetting = match has_expired {
-                true => inner.forget_expired(now, MOST_MOVED, policy)?,
-                false => Forgetting::NoRoom,
-            };
-            if forgetting == Forgetting::Done {
-                continue;
-            }
-            let has_entries = inner.requests.rows < policy.capacity;
-            // Where there is more to be moved, there will be room soon.
-            let may_drop = has_entries && policy.drops_replies && forgetting == Forgetting::NoRoom;
-            if may_drop && inner.drop_oldest_replies() {
-                continue;
-            }
-            // What is running may end at any time, and need no more room for its reply.
-            let may_have_room_soon =
-                has_expired || reserved > 0 && inner.has_room(policy, 0, journal);
-            let until = if may_have_room_soon { now } else { oldest };
-            let retry_after = until.plus(Duration::from_nanos(1));
-            return Err(IdempotencyError::Full { retry_after });
-        }
+        let (policy, mut inner) = (&self.policy, self.inner()?);
+        make_room(
+            &mut inner,
+            policy,
+            (1, policy.max_journal_bytes.into()),
+            now,
+        )
     }
 
     /// Records an attempt before it runs. [`make_room`](Self::make_room) has found room for it, and
@@ -204,17 +172,7 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`Damaged`].
     pub fn evict(&self, now: Timestamp, most: u32) -> Result<u32, Damaged> {
-        let mut inner = self.inner()?;
-        let mut evicted = inner.forget_idle_counters(now, most);
-        let is_over = |expiry: Timestamp| expiry.plus(self.policy.retention) < now;
-        while evicted < most && inner.first_expiry().is_some_and(is_over) {
-            let most_moved = MOST_MOVED * (most - evicted).min(MOST_AT_ONCE) as usize;
-            if inner.forget_expired(now, most_moved, &self.policy)? != Forgetting::Done {
-                break;
-            }
-            evicted += 1;
-        }
-        Ok(evicted)
+        evict(&mut *self.inner()?, &self.policy, now, most)
     }
 
     /// The first instant at which something can be evicted.
@@ -227,5 +185,64 @@ impl<M: Memory> Store<M> {
         let counters = counters.map(|oldest| Timestamp::from_nanos(oldest.until));
         let first = requests.into_iter().chain(counters).min()?;
         Some(first.plus(Duration::from_nanos(1)).max(inner.postponed))
+    }
+}
+
+/// As [`Store::evict`].
+#[inline]
+fn evict<M: Memory>(
+    inner: &mut Contents<M>,
+    policy: &Policy,
+    now: Timestamp,
+    most: u32,
+) -> Result<u32, Damaged> {
+    let mut evicted = inner.forget_idle_counters(now, most);
+    let is_over = |expiry: Timestamp| expiry.plus(policy.retention) < now;
+    while evicted < most && inner.first_expiry().is_some_and(is_over) {
+        let most_moved = MOST_MOVED * (most - evicted).min(MOST_AT_ONCE) as usize;
+        if inner.forget_expired(now, most_moved, policy)? != Forgetting::Done {
+            break;
+        }
+        evicted += 1;
+    }
+    Ok(evicted)
+}
+
+/// Makes room for one more request, and so many journals of durable ones, with so many bytes of its journal.
+fn make_room<M: Memory>(
+    inner: &mut Contents<M>,
+    policy: &Policy,
+    (journals, journal): (u64, u64),
+    now: Timestamp,
+) -> Result<(), IdempotencyError> {
+    loop {
+        let reserved = inner.reserved(policy);
+        let oldest = inner.first_expiry().unwrap_or(now);
+        let has_expired = oldest < now;
+        // A full table has a place for one more partition when it gives up one.
+        if (inner.has_place_for_partition() || !has_expired)
+            && inner.has_room(policy, reserved, journal)
+            && inner.reserve_segments(policy, journals)
+        {
+            return Ok(());
+        }
+        let forgetting = match has_expired {
+            true => inner.forget_expired(now, MOST_MOVED, policy)?,
+            false => Forgetting::NoRoom,
+        };
+        if forgetting == Forgetting::Done {
+            continue;
+        }
+        let has_entries = inner.requests.rows < policy.capacity;
+        // Where there is more to be moved, there will be room soon.
+        let may_drop = has_entries && policy.drops_replies && forgetting == Forgetting::NoRoom;
+        if may_drop && inner.drop_oldest_replies() {
+            continue;
+        }
+        // What is running may end at any time, and need no more room for its reply.
+        let may_have_room_soon = has_expired || reserved > 0 && inner.has_room(policy, 0, journal);
+        let until = if may_have_room_soon { now } else { oldest };
+        let retry_after = until.plus(Duration::from_nanos(1));
+        return Err(IdempotencyError::Full { retry_after });
     }
 }
