@@ -57,9 +57,9 @@ impl Contestant for Ours {
     }
 
     fn insert(&mut self, request: &Request, now: Timestamp, reply: Vec<u8>) {
-        STORE.with(|store| match admit(store, request, now) {
+        STORE.with(|store| match &admit(store, request, now) {
             Decision::Execute(ticket) => {
-                store.record(&ticket, &reply).expect("the store is sound");
+                store.record(ticket, &reply).expect("the store is sound");
             }
             other => panic!("a new request is executed, not {other:?}"),
         });

@@ -134,7 +134,11 @@ impl Log {
         mut result: &[u8],
     ) -> Option<T> {
         let mut scratch = self.scratch.take();
-        scratch.resize(SCRATCH_BYTES, 0);
+        // No text in it is longer than the whole.
+        let needed = result.len().min(SCRATCH_BYTES);
+        if scratch.len() < needed {
+            scratch.resize(needed, 0);
+        }
         let decoded = ciborium::de::from_reader_with_buffer(&mut result, &mut scratch);
         self.scratch.replace(scratch);
         match decoded {

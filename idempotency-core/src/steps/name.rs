@@ -17,7 +17,9 @@ impl StepName {
 
     /// As it is recorded.
     pub(super) fn recorded(name: &[u8]) -> Self {
-        Self(Cow::Owned(String::from_utf8_lossy(name).into_owned()))
+        let name = String::from_utf8(name.to_vec())
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Self(Cow::Owned(name))
     }
 
     /// Of what undoes the step of this name.

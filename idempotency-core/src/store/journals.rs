@@ -9,6 +9,9 @@ use super::{
 use crate::table::{Composed, Damaged, Partition};
 use ic_stable_structures::Memory;
 
+/// Room for the rows of a journal that is not long.
+const USUAL_ROWS: usize = 16;
+
 /// As many rows as the longest journal can have, and its notes.
 const MOST_ROWS: usize = (1 << 18) + 64;
 
@@ -79,7 +82,7 @@ impl<M: Memory> Contents<M> {
 
     /// The rows of a journal whose last row lies at `last`: that one first.
     fn rows(&mut self, last: u64) -> Result<Vec<JournalRow>, Damaged> {
-        let mut rows = vec![];
+        let mut rows = Vec::with_capacity(USUAL_ROWS);
         // What goes in a circle is damaged: it comes back to one of the rows that are looked out for, each twice as far from the last.
         let (mut at, mut looked_out_for, mut next) = (last, 0, 1);
         while at != 0 {

@@ -85,7 +85,8 @@ impl<M: Memory> Contents<M> {
         }
         let (entries, journal_bytes) = self.entries(open.journal)?;
         self.open.note_journal_bytes(attempt, journal_bytes);
-        let (mut known, mut steps, mut note) = (Known::default(), vec![], None);
+        let (mut known, mut note) = (Known::default(), None);
+        let mut steps = Vec::with_capacity(entries.len());
         for (class, entry) in entries {
             match class {
                 Class::Origin => known = Known::read(&entry)?,

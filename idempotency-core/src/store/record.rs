@@ -131,6 +131,14 @@ impl Head {
         body_bytes <= inline_bytes(self.fingerprint.chosen.is_some())
     }
 
+    fn pending_body(&self, Pending { attempt, scope }: Pending) -> [u8; PENDING_BYTES] {
+        let mut body = [0; PENDING_BYTES];
+        body[..8].copy_from_slice(&attempt.0.to_le_bytes());
+        body[8..16].copy_from_slice(&self.identity.name()[..8]);
+        body[16..].copy_from_slice(&scope);
+        body
+    }
+
     /// Writes the record and the zeros after it; its length without them. `has_room` makes it as long as any, so that another
     /// state can be written over it. `place` is that of a reply that lies elsewhere.
     pub(super) fn write(
@@ -140,12 +148,10 @@ impl Head {
         has_room: bool,
         place: Option<BlobPlace>,
     ) -> usize {
-        let mut pending = [0; PENDING_BYTES];
+        let pending;
         let body = match state {
-            State::Pending(Pending { attempt, scope }) => {
-                pending[..8].copy_from_slice(&attempt.0.to_le_bytes());
-                pending[8..16].copy_from_slice(&self.identity.name()[..8]);
-                pending[16..].copy_from_slice(&scope);
+            State::Pending(it) => {
+                pending = self.pending_body(it);
                 pending.as_slice()
             }
             State::Done(reply) => reply,

@@ -209,6 +209,7 @@ fn evict<M: Memory>(
 }
 
 /// Makes room for one more request, and so many journals of durable ones, with so many bytes of its journal.
+#[inline(always)]
 fn make_room<M: Memory>(
     inner: &mut Contents<M>,
     policy: &Policy,
