@@ -65,26 +65,26 @@ pub(crate) fn schedule(runtime: &impl Runtime, store: &impl StoreAccess, now: Ti
 
 #[cfg(feature = "timers")]
 mod timer {
-    use crate::{access::StoreAccess, runtime::Runtime, store::Store, time::Timestamp};
+    use crate::{access::StoreAccess, alarm::Due, runtime::Runtime, store::Store, time::Timestamp};
     use ic_stable_structures::Memory;
-    use std::time::Duration;
 
     pub(super) fn set(runtime: &impl Runtime, store: &impl StoreAccess, now: Timestamp) {
-        if let Some(delay) = store.with(|store| to_be_set(store, now)) {
+        if let Some(Due { at, delay }) = store.with(|store| to_be_set(store, now)) {
             let (later, its) = (runtime.clone(), store.clone());
-            runtime.after(delay, move || run(&later, &its));
+            runtime.after(delay, move || run(&later, &its, at));
         }
     }
 
-    /// After what delay a timer must run, if none is set for that time. From now on it counts as set.
-    fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Duration> {
+    /// The timer that must be set. From now on it counts as set.
+    fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Due> {
         store.timer.set(store.next_eviction()?, now)
     }
 
-    fn run(runtime: &impl Runtime, store: &impl StoreAccess) {
+    /// The timer that was set for `at` runs.
+    fn run(runtime: &impl Runtime, store: &impl StoreAccess, at: Timestamp) {
         let now = runtime.time();
         let evicted = store.with(|store| {
-            store.timer.rings();
+            store.timer.rings(at);
             // There are at most 512 partitions, and each costs a few thousand instructions.
             store.evict(now, u32::MAX)
         });
@@ -103,9 +103,14 @@ mod timer {
             policy::Policy,
         };
         use ic_stable_structures::VectorMemory;
+        use std::time::Duration;
 
         fn at(nanos: u64) -> Timestamp {
             Timestamp::from_nanos(nanos)
+        }
+
+        fn delay(store: &Store<VectorMemory>, now: u64) -> Option<Duration> {
+            to_be_set(store, at(now)).map(|due| due.delay)
         }
 
         fn execute(store: &Store<VectorMemory>, key: u8, now: u64) {
@@ -129,16 +134,16 @@ mod timer {
                 .window(Duration::from_nanos(320))
                 .drift(Duration::ZERO);
             let store = Store::open(VectorMemory::default(), policy, at(0)).unwrap();
-            assert_eq!(to_be_set(&store, at(0)), None);
+            assert_eq!(delay(&store, 0), None);
             execute(&store, 1, 0);
-            assert_eq!(to_be_set(&store, at(0)), Some(Duration::from_nanos(321)));
+            assert_eq!(delay(&store, 0), Some(Duration::from_nanos(321)));
             execute(&store, 2, 50);
-            assert_eq!(to_be_set(&store, at(50)), None);
-            assert_eq!(to_be_set(&store, at(321)), None);
+            assert_eq!(delay(&store, 50), None);
+            assert_eq!(delay(&store, 321), None);
             // It has trapped.
-            let again = to_be_set(&store, at(330));
+            let again = delay(&store, 330);
             assert_eq!(again, Some(Duration::ZERO));
-            assert_eq!(to_be_set(&store, at(330)), None);
+            assert_eq!(delay(&store, 330), None);
         }
     }
 }

@@ -77,28 +77,32 @@ pub(crate) fn schedule(runtime: &impl Runtime, store: &impl StoreAccess, now: Ti
 #[cfg(feature = "timers")]
 mod timer {
     use super::{MOST_IN_A_SECOND, Message, call};
-    use crate::{access::StoreAccess, runtime::Runtime, store::Store, time::Timestamp};
+    use crate::{access::StoreAccess, alarm::Due, runtime::Runtime, store::Store, time::Timestamp};
     use ic_stable_structures::Memory;
     use std::time::Duration;
 
     pub(super) fn set(runtime: &impl Runtime, store: &impl StoreAccess, now: Timestamp) {
-        if let Some(delay) = store.with(|store| to_be_set(store, now)) {
+        if let Some(Due { at, delay }) = store.with(|store| to_be_set(store, now)) {
             let (later, its) = (runtime.clone(), store.clone());
-            runtime.surely_after(delay, move || run(&later, &its));
+            runtime.surely_after(delay, move || run(&later, &its, at));
         }
     }
 
-    /// After what delay a timer must run, if none is set for that time. From now on it counts as set.
-    fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Duration> {
+    /// The timer that must be set. From now on it counts as set.
+    fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Due> {
         let due = store.next_due()?.max(store.rests_until.get());
         store.recovery.set(due, now)
     }
 
-    /// Nobody waits for the answers here: an attempt may take longer than a timer's message.
-    fn run(runtime: &impl Runtime, store: &impl StoreAccess) {
+    /// The timer that was set for `at` runs. Nobody waits for the answers here: an attempt may take longer than a timer's message.
+    fn run(runtime: &impl Runtime, store: &impl StoreAccess, at: Timestamp) {
         let now = runtime.time();
         let due = store.with(|store| {
-            store.recovery.rings();
+            store.recovery.rings(at);
+            // Another timer's run has gone on with as many as it may.
+            if now < store.rests_until.get() {
+                return Ok(vec![]);
+            }
             let due = store.take_due(now, MOST_IN_A_SECOND);
             if (due.as_ref()).is_ok_and(|due| due.len() == MOST_IN_A_SECOND) {
                 store.rests_until.set(now.plus(Duration::from_secs(1)));

@@ -172,3 +172,26 @@ fn g12_two_faults_at_a_time() {
     }
     assert!(cases > 1_000, "{cases}");
 }
+
+/// However many requests were cut off one after the other, timers are not more than requests that wait.
+#[cfg(feature = "timers")]
+#[test]
+fn g12_timers_do_not_become_more() {
+    let mut ic = ic();
+    for key in 0..20 {
+        ic.happen_as(
+            Event::Call(call(Method::Durable, key, awaits(1))),
+            Course::Committed,
+        );
+        // Its first attempt traps, and is heard of.
+        ic.happen_as(Event::Deliver, Course::CleanedUp("planned".into()));
+        ic.happen_as(Event::Respond, Course::Committed);
+        ic.pass(Duration::from_secs(2));
+        while let Some(event) = next(&ic) {
+            ic.happen_as(event, Course::Committed);
+        }
+        // One for what is forgotten, one for what was tried last.
+        assert!(ic.timers() <= 2, "{key}: {}", ic.timers());
+    }
+    assert_eq!(ic.effects().len(), 40);
+}
