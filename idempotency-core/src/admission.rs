@@ -230,7 +230,7 @@ fn in_window<M: Memory>(
 ) -> Result<(), IdempotencyError> {
     let policy = store.policy();
     if let Some(created_at) = created_at {
-        if policy.expires_at(Some(created_at), now) < now || created_at < store.floor() {
+        if policy.expires_at(Some(created_at), now) < now || created_at < store.floor(now) {
             return Err(IdempotencyError::TooOld);
         }
         if created_at > now.plus(policy.drift) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 /// For how long a [`Store`](crate::Store) remembers requests, and how much it may hold. Build it with [`Policy::new`] and
 /// the methods below.
 ///
-/// An upgrade may change it. A longer window or a larger capacity applies at once. A shorter or smaller one applies to new
-/// requests only: the store keeps every record for as long as it promised when it made the record.
+/// An upgrade may change it. A larger capacity applies at once. A longer window applies to requests that are created after the upgrade,
+/// a shorter one or a smaller capacity to new requests: the store keeps every record for as long as it promised when it made the record,
+/// and refuses a `created_at` whose record may be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub(crate) window: Duration,

@@ -60,10 +60,12 @@ pub(super) struct Contents<M: Memory> {
 const WINDOW: usize = 0;
 /// Its drift, ns.
 const DRIFT: usize = 1;
-/// A request created before it may have been forgotten, ns.
-const FLOOR: usize = 2;
+/// Requests created before it are remembered for [`SHORT_REACH`] only, ns: the window was made longer since.
+const SHORT_UNTIL: usize = 2;
 /// A lane that is not known begins here.
 pub(super) const SEQUENCE_FLOOR: usize = 3;
+/// A shorter window and its drift, ns.
+const SHORT_REACH: usize = 4;
 
 impl<M: Memory> Contents<M> {
     /// What `memory` holds, or an empty store if it was never used.
@@ -118,8 +120,9 @@ impl<M: Memory> Contents<M> {
         &self.table.segments.header
     }
 
-    pub(super) fn floor(&self) -> Timestamp {
-        Timestamp::from_nanos(self.header().words[FLOOR])
+    /// Requests created before this may have been executed and forgotten, however long the window is by now.
+    pub(super) fn floor(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_nanos(floor(&self.header().words, now))
     }
 
     pub(super) fn sequence_floor(&self) -> u64 {
@@ -177,19 +180,24 @@ impl<M: Memory> Contents<M> {
 /// The header's words for a heap that opens the store with a policy.
 fn words(header: &Header, policy: &Policy, now: Timestamp) -> [u64; WORDS] {
     let mut words = header.words;
-    words[FLOOR] = floor(header, policy, now);
+    let is_new = header.incarnation == 0;
+    let reach = words[WINDOW].saturating_add(words[DRIFT]);
+    if !is_new && nanos(policy.window) + nanos(policy.drift) > reach {
+        // What is created by now expires as it was promised, and must not run again after that.
+        let is_over = words[SHORT_UNTIL] <= now.as_nanos().saturating_sub(reach);
+        words[SHORT_REACH] = match is_over {
+            true => reach,
+            false => reach.min(words[SHORT_REACH]),
+        };
+        let latest = now.as_nanos().saturating_add(words[DRIFT]);
+        words[SHORT_UNTIL] = words[SHORT_UNTIL].max(latest.saturating_add(1));
+    }
     words[WINDOW] = nanos(policy.window);
     words[DRIFT] = nanos(policy.drift);
     words
 }
 
-/// A longer window must not reach back to requests that the shorter one let be forgotten: they would run again.
-fn floor(header: &Header, policy: &Policy, now: Timestamp) -> u64 {
-    let is_new = header.incarnation == 0;
-    let reach = header.words[WINDOW].saturating_add(header.words[DRIFT]);
-    let floor = header.words[FLOOR];
-    if is_new || nanos(policy.window) + nanos(policy.drift) <= reach {
-        return floor;
-    }
-    floor.max(now.as_nanos().saturating_sub(reach))
+fn floor(words: &[u64; WORDS], now: Timestamp) -> u64 {
+    let forgotten = now.as_nanos().saturating_sub(words[SHORT_REACH]);
+    words[SHORT_UNTIL].min(forgotten)
 }

@@ -26,8 +26,8 @@ impl<M: Memory> Store<M> {
     }
 
     /// Requests created before this may have been executed and forgotten.
-    pub(crate) fn floor(&self) -> Timestamp {
-        self.inner.borrow().floor()
+    pub(crate) fn floor(&self, now: Timestamp) -> Timestamp {
+        self.inner.borrow().floor(now)
     }
 
     /// What becomes of an attempt that has not ended.

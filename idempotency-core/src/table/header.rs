@@ -5,7 +5,7 @@
 //!      0      7  magic "IDMPTCY"
 //!      7      1  layout version, 3
 //!      8      8  incarnation: how many heaps have opened this memory
-//!     16    4×8  words of the layer above
+//!     16    4×8  words 0 to 3 of the layer above
 //!     48      4  pages in use, this one and the root of the index included
 //!     52      4  first free segment, 0 if none; each names the next
 //!     56      4  number of free segments
@@ -15,6 +15,7 @@
 //!     80      8  features that a version which does not know them may ignore
 //!     88      8  features that a version which does not know them must refuse
 //!     96     16  of the cells: see `cells.rs`
+//!    112      8  word 4 of the layer above, which changes only when the memory is opened
 //!    256  16×64  table of the counters' partitions: partition n is entry n mod 16
 //!   4096 512×64  table of the requests' partitions: partition n is entry n mod 512
 //!  36864         texts: see `texts.rs`
@@ -47,7 +48,9 @@ const FEATURES_AT: u64 = 88;
 const FEATURES: u64 = 1;
 
 /// Words that the layer above has in the header.
-pub(crate) const WORDS: usize = 4;
+pub(crate) const WORDS: usize = 5;
+/// Where the last of them lies.
+const LAST_WORD_AT: u64 = 112;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -116,13 +119,16 @@ impl Header {
         if found & !FEATURES != 0 {
             return Err(OpenError::UnknownFeatures { found });
         }
-        let mut bytes = [0; BYTES];
+        let (mut bytes, mut last) = ([0; BYTES], [0; 8]);
         memory.read(0, &mut bytes);
+        memory.read(LAST_WORD_AT, &mut last);
         let mut rest = &bytes[8..];
         let rest = &mut rest;
+        let incarnation = u64::from_le_bytes(field(rest));
+        let [a, b, c, d] = words(rest);
         Ok(Self {
-            incarnation: u64::from_le_bytes(field(rest)),
-            words: words(rest),
+            incarnation,
+            words: [a, b, c, d, u64::from_le_bytes(last)],
             pages: u32::from_le_bytes(field(rest)),
             free_head: u32::from_le_bytes(field(rest)),
             free_count: u32::from_le_bytes(field(rest)),
@@ -176,9 +182,11 @@ impl Header {
         memory.write(0, &bytes);
     }
 
-    /// Writes which features a memory has that must be refused. The others stay as they are.
-    pub(super) fn write_features(memory: &impl Memory) {
+    /// Writes what changes only when a memory is opened: the last word, and which features it has that must be refused. The others stay
+    /// as they are.
+    pub(super) fn write_once(&self, memory: &impl Memory) {
         memory.write(FEATURES_AT, &FEATURES.to_le_bytes());
+        memory.write(LAST_WORD_AT, &self.words[WORDS - 1].to_le_bytes());
     }
 }
 

@@ -83,13 +83,13 @@ impl<M: Memory> Opening<M> {
         families: (&Partitions<A>, &Partitions<B>),
     ) -> Table<M> {
         let Self { segments, found } = &mut self;
-        Header::write_features(&segments.memory);
+        segments.header.words = words;
+        segments.header.write_once(&segments.memory);
         if *found != Version::Today {
             families.0.write_all(segments);
             families.1.write_all(segments);
         }
         segments.header.incarnation += 1;
-        segments.header.words = words;
         segments.write_header();
         Table::new(self.segments)
     }

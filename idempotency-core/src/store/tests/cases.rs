@@ -192,6 +192,42 @@ fn a_longer_window_does_not_reach_back_to_what_is_forgotten() {
     );
 }
 
+/// What a store remembered when its window was made longer expires as it was promised, and must not run again after that.
+#[test]
+fn a_longer_window_does_not_let_run_again_what_expires_by_the_shorter_one() {
+    let memory = TestMemory::new(u64::MAX);
+    let store = Store::open(memory.clone(), policy(100, 4), Timestamp::from_nanos(START)).unwrap();
+    let created_at = Some(Timestamp::from_nanos(START));
+    let request = request(1, 1, created_at);
+    execute(&store, &request, START, b"first");
+    drop(store);
+    // And twice more, of which the second changes nothing.
+    let open = |window, now| {
+        let store = Store::open(
+            memory.clone(),
+            policy(window, 4),
+            Timestamp::from_nanos(now),
+        );
+        store.unwrap()
+    };
+    drop(open(500, START + 40));
+    drop(open(1_000, START + 45));
+    let store = open(1_000, START + 50);
+    let admit = |request, now| admission::admit(&store, request, Timestamp::from_nanos(now));
+    assert_eq!(
+        admit(&request, START + 50),
+        Decision::Replay(b"first".to_vec())
+    );
+    store.evict(Timestamp::from_nanos(START + 300), 9).unwrap();
+    assert_eq!(
+        admit(&request, START + 300),
+        Decision::Refuse(IdempotencyError::TooOld)
+    );
+    // What was created later has the longer window.
+    let later = self::request(2, 1, Some(Timestamp::from_nanos(START + 70)));
+    assert!(matches!(admit(&later, START + 900), Decision::Execute(_)));
+}
+
 #[test]
 fn other_versions_and_damage_are_told_apart() {
     let memory = TestMemory::new(u64::MAX);

@@ -305,7 +305,7 @@ fn answers(store: &Store<TestMemory>) -> String {
         stats.bytes,
         stats.counters,
         stats.oldest_expiry.map(Timestamp::as_nanos),
-        store.floor().as_nanos(),
+        store.floor(Timestamp::from_nanos(u64::MAX)).as_nanos(),
         store.inner.borrow().sequence_floor()
     )
     .unwrap();

@@ -5,8 +5,10 @@ use super::{
     harness::{self, Attempts, End, Op, Outcome, Reply, START},
 };
 use crate::{
-    admission::Request, error::IdempotencyError, policy::Policy, store::Stats, time::Timestamp,
+    admission::Request, error::IdempotencyError, identity::Identity, policy::Policy, store::Stats,
+    time::Timestamp,
 };
+use std::collections::BTreeSet;
 
 /// A store without an index, a layout or a memory.
 #[derive(Clone)]
@@ -18,7 +20,10 @@ pub(super) struct Model {
     /// Running, and not recorded any more.
     overdue: Vec<Record>,
     incarnation: u64,
-    floor: u64,
+    /// Until when what was created is remembered for a shorter time, and for how long.
+    shorter: (u64, u64),
+    /// What has a `created_at` runs once.
+    begun: BTreeSet<(Identity, Timestamp)>,
     /// Attempts that ever began.
     attempts: usize,
     /// How many times the memory still fails to grow.
@@ -74,7 +79,8 @@ impl Model {
             partitions: vec![],
             overdue: vec![],
             incarnation: 1,
-            floor: 0,
+            shorter: (0, 0),
+            begun: BTreeSet::new(),
             attempts: 0,
             failures: 0,
             has_no_memory: false,
@@ -303,7 +309,7 @@ impl Model {
             });
         }
         if let Some(created_at) = request.created_at.map(Timestamp::as_nanos) {
-            if created_at + window + drift < now || created_at < self.floor {
+            if created_at + window + drift < now || self.may_be_forgotten(created_at) {
                 return Some(Err(IdempotencyError::TooOld));
             }
             if created_at > now + drift {
@@ -337,7 +343,17 @@ impl Model {
         }
     }
 
+    /// Whether what was created then may have expired under a policy with a shorter window.
+    fn may_be_forgotten(&self, created_at: u64) -> bool {
+        let (until, reach) = self.shorter;
+        created_at <= until && created_at + reach < self.now
+    }
+
     fn insert(&mut self, request: Request, state: State) {
+        if let Some(created_at) = request.created_at {
+            let is_first = self.begun.insert((request.identity, created_at));
+            assert!(is_first, "a request with a created_at runs again");
+        }
         let now = self.now;
         let expires_at = self.policy.window.as_nanos() as u64
             + request.created_at.map_or(now, |at| {
@@ -363,7 +379,12 @@ impl Model {
             match state {
                 Some(state) => partition.records[index].state = state,
                 None => {
-                    partition.records.remove(index);
+                    let Request {
+                        identity,
+                        created_at,
+                        ..
+                    } = partition.records.remove(index).request;
+                    created_at.map(|at| self.begun.remove(&(identity, at)));
                     partition.released += 1;
                 }
             }
@@ -392,7 +413,12 @@ impl Model {
     fn reopen(&mut self, policy: Policy) {
         let reach = |policy: &Policy| (policy.window + policy.drift).as_nanos() as u64;
         if reach(&policy) > reach(&self.policy) {
-            self.floor = self.floor.max(self.now.saturating_sub(reach(&self.policy)));
+            let latest = self.now + self.policy.drift.as_nanos() as u64;
+            let (until, shorter) = self.shorter;
+            let short = reach(&self.policy);
+            // Where two such times overlap, the shorter one counts.
+            let is_over = until + short < self.now;
+            self.shorter = (latest, if is_over { short } else { short.min(shorter) });
         }
         self.policy = policy;
         self.incarnation += 1;

@@ -317,7 +317,7 @@ fn open(memory: &M) -> (Table<M>, Partitions<Toy<0>>, Partitions<Toy<1>>) {
     let first = opening.partitions();
     let (first, second) = (first.unwrap(), opening.partitions().unwrap());
     let words = match opening.header().incarnation {
-        0 => [1, 2, 3, 4],
+        0 => [1, 2, 3, 4, 5],
         _ => opening.header().words,
     };
     let table = opening.open(words, (&first, &second));
@@ -348,13 +348,15 @@ fn live_through(ops: &[[u8; 6]]) {
                 false => second.apply(&mut table, time, *op),
             }
         } else {
-            let before = (
+            let mut before = (
                 table.segments.header,
                 all(&first.partitions),
                 all(&second.partitions),
             );
             if is_first {
                 version2::downgrade(&memory, &before.0);
+                // It has no such word.
+                before.0.words[4] = 0;
             }
             (table, first.partitions, second.partitions) = open(&memory);
             let mut header = table.segments.header;
