@@ -6,8 +6,9 @@
 use crate::{
     admission,
     error::IdempotencyError,
-    identity::Identity,
+    identity::{Fingerprint, Identity},
     import::{self, ImportProblem, Past, Taken},
+    outcome::{self, Outcome},
     sequence::{FreedLane, Sequence},
     store::{Damaged, Resolved, Settlement, Store},
     time::Timestamp,
@@ -47,6 +48,14 @@ pub trait AnyStore {
         now: Timestamp,
     ) -> Result<(), IdempotencyError>;
 
+    /// [`outcome::outcome`]
+    fn outcome(
+        &'static self,
+        request: (&Identity, Option<Sequence>),
+        created_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(Outcome, Option<Fingerprint>), IdempotencyError>;
+
     /// [`Store::next_number`]
     fn next_number(&'static self, lane: &Identity) -> Result<u64, Damaged>;
 
@@ -79,6 +88,15 @@ impl<M: Memory> AnyStore for LocalKey<Store<M>> {
         now: Timestamp,
     ) -> Result<(), IdempotencyError> {
         self.with(|store| admission::foresee(store, request, created_at, now))
+    }
+
+    fn outcome(
+        &'static self,
+        request: (&Identity, Option<Sequence>),
+        created_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(Outcome, Option<Fingerprint>), IdempotencyError> {
+        self.with(|store| outcome::outcome(store, request, created_at, now))
     }
 
     fn next_number(&'static self, lane: &Identity) -> Result<u64, Damaged> {

@@ -174,7 +174,7 @@ fn judge_number<M: Memory, F: Fingerprinted>(
 }
 
 /// The lane of a number, as the endpoint wants it now.
-fn lane<M: Memory>(
+pub(crate) fn lane<M: Memory>(
     store: &Store<M>,
     sequence: &Sequence,
 ) -> Result<Counted<Lane>, IdempotencyError> {
@@ -223,7 +223,7 @@ fn pending_error<M: Memory>(
 }
 
 /// Whether a request that is not remembered is young enough not to have been forgotten, and not too young.
-fn in_window<M: Memory>(
+pub(crate) fn in_window<M: Memory>(
     store: &Store<M>,
     created_at: Option<Timestamp>,
     now: Timestamp,

@@ -18,6 +18,8 @@
 //! |---|---|
 //! | 1 | the argument is too long for a durable method to keep |
 //! | 2 | the reply with which an operator settles a request is too long; no client gets this |
+//! | 3 | asked what became of a call: its argument, or the first reply, does not decode |
+//! | 4 | asked what became of a call: the canister does not say it of this method |
 //!
 //! `tests/wire.rs` shows what today's type makes of replies that a later version may send.
 
@@ -123,6 +125,27 @@ impl IdempotencyError {
             message: format!(
                 "ArgumentTooLong: the canister would have to keep the argument of {length} bytes, and max_journal_bytes is \
                  {max_journal_bytes}; send a shorter one"
+            ),
+            retry_after: None,
+        }
+    }
+
+    /// What became of a call can't be said.
+    pub(crate) fn undecodable(why: &str) -> Self {
+        Self::Other {
+            code: 3,
+            message: format!("Undecodable: what became of the call can't be said: {why}"),
+            retry_after: None,
+        }
+    }
+
+    /// What became of calls of this method is not said.
+    pub(crate) fn not_offered(method: &str) -> Self {
+        let method: String = method.chars().take(100).collect();
+        Self::Other {
+            code: 4,
+            message: format!(
+                "NotOffered: the canister does not say what became of calls of {method:?}; ask about a method that it names"
             ),
             retry_after: None,
         }

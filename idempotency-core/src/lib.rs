@@ -32,6 +32,7 @@ pub mod error;
 pub mod eviction;
 pub mod identity;
 pub mod import;
+pub mod outcome;
 mod policy;
 mod quota;
 mod recovery;
@@ -109,5 +110,53 @@ pub use time::Timestamp;
 macro_rules! inspect {
     ($($functions:tt)*) => {
         $crate::attempt::inspect_methods!($crate; $($functions)*)
+    };
+}
+
+/// What became of the caller's calls: `outcomes!(calls; transfer, approve)` takes what a client asks, a `Vec` of
+/// [`Asked`](outcome::Asked), and functions that have the attribute. For each of the calls it gives an
+/// [`Outcome`](outcome::Outcome), or the error with which the method would answer whatever had become of it.
+///
+/// A client asks with the method and the argument that it sent, so whatever names the request does so here, too: key or number, scope,
+/// lane and `created_at`.
+///
+/// ```
+/// use ic_stable_structures::DefaultMemoryImpl;
+/// use idempotency_core::{
+///     IdempotencyError, Policy, Store, idempotent,
+///     outcome::{Asked, Outcome},
+///     outcomes,
+/// };
+///
+/// thread_local! {
+///     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
+/// }
+///
+/// #[idempotent(store = STORE, key = request_id, required)]
+/// #[ic_cdk::update]
+/// fn transfer(request_id: Option<Vec<u8>>, amount: u64) -> u64 {
+///     amount
+/// }
+///
+/// #[ic_cdk::query]
+/// fn idempotency_outcomes(calls: Vec<Asked>) -> Vec<Result<Outcome, IdempotencyError>> {
+///     outcomes!(calls; transfer)
+/// }
+/// # fn main() {}
+/// ```
+///
+/// # Who may ask what
+/// The caller asks about requests that are made in the caller's own name. With `scope = caller`, the default, nobody else's requests are
+/// visible. A request with `scope = global`, or with a scope that follows from the argument, is visible to whoever knows its argument: a
+/// method that has a `guard` needs the same `guard` on the query.
+///
+/// # Errors
+/// For each call, `MissingKey` if it runs without deduplication; `InvalidKey`, `AnonymousRefused` and `StoreDamaged` as from the method;
+/// `KeyReused` if its key belongs to a request with other arguments; [`Other`](IdempotencyError::Other) with code 3 if its argument, or the
+/// first reply, does not decode, and 4 if none of the functions is exported by that name.
+#[macro_export]
+macro_rules! outcomes {
+    ($calls:expr; $($functions:tt)*) => {
+        $crate::attempt::outcomes(&$calls, $crate::attempt::outcomes_of!($crate; $($functions)*))
     };
 }

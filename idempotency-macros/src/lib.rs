@@ -26,6 +26,12 @@ pub fn inspect_methods(tokens: TokenStream) -> TokenStream {
     lookup::inspect(tokens.into()).into()
 }
 
+/// Takes what `idempotency_core::outcomes!` passes on: the path of the core, `;`, and the functions.
+#[proc_macro]
+pub fn outcomes_of(tokens: TokenStream) -> TokenStream {
+    lookup::outcomes(tokens.into()).into()
+}
+
 /// What `idempotency_core::endpoint!` passes on: the path of the core, `;`, and the function.
 #[proc_macro]
 pub fn handle_of(tokens: TokenStream) -> TokenStream {

@@ -1,4 +1,4 @@
-//! `inspect!`, `endpoint!` and `import!`: from a function to the constant that describes it.
+//! `inspect!`, `outcomes!`, `endpoint!` and `import!`: from a function to the constant that describes it.
 
 use crate::description::description_name;
 use proc_macro2::TokenStream;
@@ -11,10 +11,7 @@ use syn::{
 
 /// `CORE; a, b::c`: the first of the functions' methods that the message is for says.
 pub(crate) fn inspect(tokens: TokenStream) -> TokenStream {
-    let described = described(tokens, |input| {
-        Punctuated::<Path, Token![,]>::parse_terminated(input)
-    });
-    match described {
+    match described_all(tokens) {
         Ok((core, descriptions)) => {
             let descriptions = descriptions.iter();
             quote!(#core::attempt::first_inspected(&[#(&#descriptions),*]))
@@ -22,6 +19,20 @@ pub(crate) fn inspect(tokens: TokenStream) -> TokenStream {
         Err(error) => hinted(
             &error,
             "write the functions that have `#[idempotent]`, as in `inspect!(transfer, approve)`",
+        ),
+    }
+}
+
+/// `CORE; a, b::c`: the constants that describe the functions.
+pub(crate) fn outcomes(tokens: TokenStream) -> TokenStream {
+    match described_all(tokens) {
+        Ok((_, descriptions)) => {
+            let descriptions = descriptions.iter();
+            quote!(&[#(&#descriptions),*])
+        }
+        Err(error) => hinted(
+            &error,
+            "write the functions that have `#[idempotent]`, as in `outcomes!(calls; transfer, approve)`",
         ),
     }
 }
@@ -46,6 +57,13 @@ pub(crate) fn attribute(tokens: TokenStream) -> TokenStream {
             "write a function that has `#[idempotent]`, as in `import!(transfer, calls, 10_000)`",
         ),
     }
+}
+
+/// `CORE; FUNCTIONS`: any number of them.
+fn described_all(tokens: TokenStream) -> syn::Result<(Path, Punctuated<Path, Token![,]>)> {
+    described(tokens, |input| {
+        Punctuated::<Path, Token![,]>::parse_terminated(input)
+    })
 }
 
 /// `CORE; FUNCTION`: the path of the core, and that of the constant that describes the function.

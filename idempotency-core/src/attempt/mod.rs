@@ -3,8 +3,8 @@
 //! ```text
 //! serve, durable, going_on
 //!       ──► begin, watch, guard, resolution  what a call goes through: begin, run, complete
-//! handle, import, inspection
-//!                   ──► attribute        `endpoint!`, `import!` and `inspect!`
+//! handle, import, inspection, outcomes
+//!                   ──► attribute        `endpoint!`, `import!`, `inspect!` and `outcomes!`
 //!       all of them ──► endpoint         what the attribute says, as values and functions
 //! ```
 //!
@@ -56,6 +56,7 @@ mod guard;
 mod handle;
 mod import;
 mod inspection;
+mod outcomes;
 mod request;
 mod resolution;
 mod serve;
@@ -78,9 +79,11 @@ pub use handle::{
     NumberedInLane, NumberedInLanes, PerCaller, PerValue, Shared,
 };
 #[doc(hidden)]
-pub use idempotency_macros::{attribute_of, handle_of, inspect_methods};
+pub use idempotency_macros::{attribute_of, handle_of, inspect_methods, outcomes_of};
 pub use import::{HasKeys, import_calls};
 pub use inspection::{Inspect, Message, first_inspected};
+#[doc(hidden)]
+pub use outcomes::{Ask, outcomes};
 pub use resolution::{Asks, Nobody, OnUnknown, Resolution, Resolves, Unknown};
 pub use serve::{call, call_async};
 

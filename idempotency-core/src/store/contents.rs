@@ -16,7 +16,7 @@ use crate::{
     time::{Timestamp, nanos},
 };
 use ic_stable_structures::Memory;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// An attempt that has not ended, and its record.
 #[derive(Clone, Copy)]
@@ -45,6 +45,8 @@ pub(super) struct Contents<M: Memory> {
     pub(super) open: OpenRequests,
     /// The oldest partition is not tried to be forgotten by timer before this: there was no room for what of it must be kept.
     pub(super) postponed: Timestamp,
+    /// No record that expires later has been forgotten, as far as this heap can know.
+    pub(super) forgotten_until: Timestamp,
     pub(super) cells: Cells,
     pub(super) texts: Texts,
     /// The first attempt of this heap has this number, or a greater one.
@@ -98,6 +100,7 @@ impl<M: Memory> Contents<M> {
             return Err(Damaged.into());
         }
         let words = words(opening.header(), policy, now);
+        let is_new = opening.header().incarnation == 0;
         let totals = || requests.iter().map(|partition| partition.own);
         Ok(Self {
             released: totals().map(|totals| u64::from(totals.released)).sum(),
@@ -111,6 +114,10 @@ impl<M: Memory> Contents<M> {
             overdue: BTreeMap::new(),
             open,
             postponed: Timestamp::from_nanos(0),
+            forgotten_until: match is_new {
+                true => Timestamp::from_nanos(0),
+                false => now,
+            },
             first_attempt: Attempt(cells.next_number()),
             cells,
         })
@@ -123,6 +130,20 @@ impl<M: Memory> Contents<M> {
     /// Requests created before this may have been executed and forgotten, however long the window is by now.
     pub(super) fn floor(&self, now: Timestamp) -> Timestamp {
         Timestamp::from_nanos(floor(&self.header().words, now))
+    }
+
+    /// The first instant at which the record of a request with this `created_at` may have expired, if there was one.
+    pub(super) fn expiry(
+        &self,
+        created_at: Timestamp,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Timestamp {
+        let words = &self.header().words;
+        match created_at.as_nanos() < words[SHORT_UNTIL] {
+            true => created_at.plus(Duration::from_nanos(words[SHORT_REACH])),
+            false => policy.expires_at(Some(created_at), now),
+        }
     }
 
     pub(super) fn sequence_floor(&self) -> u64 {

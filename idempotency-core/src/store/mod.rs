@@ -55,7 +55,7 @@ pub use crate::table::{Damaged, OpenError};
 pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::Attempt;
-pub(crate) use record::{Head, Record, ScopeDigest, State};
+pub(crate) use record::{Head, Pending, Record, ScopeDigest, State};
 pub(crate) use records::Lookup;
 pub use settlement::{Resolved, Settlement, UnknownRequest};
 pub use ticket::Ticket;

@@ -30,6 +30,12 @@ impl<M: Memory> Store<M> {
         self.inner.borrow().floor(now)
     }
 
+    /// Whether a request with this `created_at` would have a record now if it had ever been executed.
+    pub(crate) fn would_be_known(&self, created_at: Timestamp, now: Timestamp) -> bool {
+        let inner = self.inner.borrow();
+        inner.expiry(created_at, now, &self.policy) > inner.forgotten_until
+    }
+
     /// What becomes of an attempt that has not ended.
     pub(crate) fn progress(&self, attempt: Attempt) -> Progress {
         let inner = self.inner.borrow();

@@ -14,6 +14,7 @@ use super::{
 use crate::table::{
     BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowAt, RowBytes,
 };
+use crate::time::Timestamp;
 use ic_stable_structures::Memory;
 
 /// A record as it is written, with the reply that has no place in it.
@@ -158,6 +159,8 @@ impl<M: Memory> Contents<M> {
         let Some(partition) = self.table.forget_oldest(&mut self.requests) else {
             return Ok(());
         };
+        let until = Timestamp::from_nanos(partition.until);
+        self.forgotten_until = self.forgotten_until.max(until);
         let totals = partition.own;
         self.released = self.released.saturating_sub(totals.released.into());
         self.reply_bytes = self.reply_bytes.saturating_sub(totals.reply_bytes);

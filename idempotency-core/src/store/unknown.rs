@@ -33,6 +33,12 @@ impl<M: Memory> Store<M> {
         Ok(requests)
     }
 
+    /// The step of a durable request that began last, if its last attempt is this one and it has not ended.
+    pub(crate) fn last_step(&self, attempt: Attempt) -> Result<Option<String>, Damaged> {
+        let resumed = self.inner()?.resumed(attempt)?;
+        Ok(resumed.and_then(|resumed| last_step(&resumed.steps)))
+    }
+
     /// Settles a request that has not ended and is not running: an operator has found out what it did. The reply, if there is one, is
     /// kept as if the method had given it.
     ///

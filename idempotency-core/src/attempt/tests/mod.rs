@@ -10,6 +10,7 @@ mod durable;
 mod endpoints;
 mod handles;
 mod imports;
+mod outcomes;
 mod resolution;
 
 pub(super) mod ic;

@@ -349,6 +349,12 @@ impl Model {
         created_at <= until && created_at + reach < self.now
     }
 
+    /// Whether this request, with its `created_at`, was ever executed and not released.
+    pub(super) fn has_run(&self, request: &Request) -> bool {
+        let created_at = request.created_at;
+        created_at.is_some_and(|at| self.begun.contains(&(request.identity, at)))
+    }
+
     fn insert(&mut self, request: Request, state: State) {
         if let Some(created_at) = request.created_at {
             let is_first = self.begun.insert((request.identity, created_at));

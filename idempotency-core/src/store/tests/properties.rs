@@ -2,13 +2,70 @@
 
 use super::{
     AllAttempts, config,
-    harness::{Driver, Op, SCALES, Scale, TestMemory},
+    harness::{self, Driver, Op, Outcome as CameTo, SCALES, Scale, TestMemory},
     model::Model,
     seeds,
 };
-use crate::store::OpenError;
+use crate::{
+    admission::Request,
+    error::IdempotencyError,
+    outcome::{self, Outcome, Verdict},
+    store::OpenError,
+    time::Timestamp,
+};
 use ic_stable_structures::Memory;
 use proptest::prelude::*;
+
+/// What is said of a request before it comes, if what is to happen is that it comes.
+fn ask(store: &Driver<AllAttempts>, op: &Op) -> Option<(Request, Outcome)> {
+    let Op::Submit {
+        key,
+        args,
+        created_at,
+        ..
+    } = *op
+    else {
+        return None;
+    };
+    let request = harness::request::<AllAttempts>(key, args, created_at, store.now);
+    let now = Timestamp::from_nanos(store.now);
+    let place = (&request.identity, request.sequence);
+    let asked = outcome::outcome(&store.store, place, request.created_at, now);
+    let (outcome, _) = asked.expect("the memory is sound");
+    Some((request, outcome))
+}
+
+/// Whether what was said of a request agrees with what then came of it.
+fn is_right(said: &Outcome, came_to: &CameTo, has_run: bool) -> bool {
+    use IdempotencyError as E;
+    match (said, came_to) {
+        (Outcome::Done { reply, .. }, CameTo::Replayed(again)) => **reply == **again,
+        // Of one with other arguments.
+        (Outcome::Absent { .. }, CameTo::Refused(E::KeyReused)) => false,
+        (_, CameTo::Refused(E::KeyReused)) => true,
+        (Outcome::ReplyDropped { executed_at, .. }, CameTo::Refused(error)) => {
+            *error
+                == E::ReplyDropped {
+                    executed_at: *executed_at,
+                }
+        }
+        (Outcome::Pending { since, .. }, CameTo::Refused(error)) => {
+            *error == E::InProgress { since: *since }
+        }
+        (Outcome::Unknown { since, .. }, CameTo::Refused(error)) => {
+            *error == E::OutcomeUnknown { since: *since }
+        }
+        (Outcome::Absent { verdict, .. }, CameTo::Refused(E::TooOld)) => match verdict {
+            Verdict::NeverRan => !has_run,
+            Verdict::MayHaveRun => true,
+            Verdict::CanStillRun { .. } => false,
+        },
+        (Outcome::Absent { verdict, .. }, CameTo::Refused(_) | CameTo::Executed) => {
+            matches!(verdict, Verdict::CanStillRun { .. })
+        }
+        _ => false,
+    }
+}
 
 /// Applies `ops` to both and compares every answer and the statistics after each.
 ///
@@ -28,7 +85,15 @@ fn compare(scale: Scale, first_pages: u64, ops: &[Op]) -> Result<(), TestCaseErr
     };
     let mut model = Model::new(scale.policy());
     for op in ops {
+        let asked = ask(&store, op);
         let came_to = (store.apply(op), store.stats());
+        if let (Some((request, said)), Some(came_to)) = (&asked, &came_to.0) {
+            let has_run = model.has_run(request);
+            prop_assert!(
+                is_right(said, came_to, has_run),
+                "{said:?}, {came_to:?}, {has_run}"
+            );
+        }
         let refused_grows = memory.refused_grows.get();
         let alternatives =
             (0..=refused_grows).flat_map(|failures| [(failures, false), (failures, true)]);

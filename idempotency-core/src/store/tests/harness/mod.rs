@@ -274,8 +274,8 @@ pub(crate) trait Attempts: Default {
 /// A store, its memory and its clock.
 pub(crate) struct Driver<A> {
     pub(crate) memory: TestMemory,
-    now: u64,
-    store: Store<TestMemory>,
+    pub(crate) now: u64,
+    pub(crate) store: Store<TestMemory>,
     attempts: A,
 }
 

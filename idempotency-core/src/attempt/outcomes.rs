@@ -1,0 +1,79 @@
+//! `outcomes!`: what became of calls, for clients that ask.
+
+use super::{attribute::Attribute, request::identify};
+use crate::{
+    error::IdempotencyError,
+    identity::{Argument, Fingerprinted},
+    outcome::{Asked, Outcome},
+    runtime::{Canister, Runtime},
+    time::Timestamp,
+};
+use candid::Principal;
+
+/// An endpoint that can be asked about its requests.
+pub trait Ask {
+    /// The exported name of its method.
+    fn method(&self) -> &'static str;
+
+    /// What became of the request that the caller makes with an argument.
+    fn outcome(
+        &self,
+        caller: &Principal,
+        argument: &[u8],
+        now: Timestamp,
+    ) -> Result<Outcome, IdempotencyError>;
+}
+
+impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
+    fn method(&self) -> &'static str {
+        self.endpoint.method
+    }
+
+    fn outcome(
+        &self,
+        caller: &Principal,
+        argument: &[u8],
+        now: Timestamp,
+    ) -> Result<Outcome, IdempotencyError> {
+        let args = (self.endpoint.decode)(argument)
+            .map_err(|error| IdempotencyError::undecodable(&format!("{error:#}")))?;
+        let description = (self.endpoint.describe)(&args);
+        let argument = Argument::new(argument);
+        let has_quota = false;
+        let identified = identify(&self.endpoint, &description, &argument, caller, has_quota)?
+            .ok_or(IdempotencyError::MissingKey)?;
+        let place = (&identified.identity, identified.sequence);
+        let (mut outcome, stored) = self.store.outcome(place, description.created_at, now)?;
+        let fingerprint = self.endpoint.fingerprint(&args, &argument, &description);
+        if stored.is_some_and(|stored| !fingerprint.matches(&stored)) {
+            return Err(IdempotencyError::KeyReused);
+        }
+        if let Outcome::Done { reply, .. } = &mut outcome {
+            let again = self.endpoint.replayed(std::mem::take(reply).into_vec());
+            *reply = again
+                .map_err(|text| IdempotencyError::undecodable(&text))?
+                .into();
+        }
+        Ok(outcome)
+    }
+}
+
+/// What became of the caller's calls, each of a method of one of the endpoints.
+pub fn outcomes(calls: &[Asked], endpoints: &[&dyn Ask]) -> Vec<Result<Outcome, IdempotencyError>> {
+    outcomes_in(&Canister, calls, endpoints)
+}
+
+/// As [`outcomes`], on any runtime.
+pub(super) fn outcomes_in(
+    runtime: &impl Runtime,
+    calls: &[Asked],
+    endpoints: &[&dyn Ask],
+) -> Vec<Result<Outcome, IdempotencyError>> {
+    let (caller, now) = (runtime.caller(), runtime.time());
+    let one = |asked: &Asked| {
+        let endpoint = endpoints.iter().find(|it| it.method() == asked.method);
+        let endpoint = endpoint.ok_or_else(|| IdempotencyError::not_offered(&asked.method))?;
+        endpoint.outcome(&caller, &asked.arg, now)
+    };
+    calls.iter().map(one).collect()
+}

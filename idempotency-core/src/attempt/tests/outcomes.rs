@@ -1,0 +1,325 @@
+//! `outcomes!` says what became of a call, to who made it.
+
+use super::{
+    WINDOW,
+    native::{Message, Native, Stage},
+    user,
+};
+use crate::{
+    Policy, Store, Timestamp,
+    attempt::{
+        Nobody,
+        attribute::Attribute,
+        outcomes::{Ask, outcomes_in},
+        serve::{serve, serve_async},
+    },
+    error::IdempotencyError,
+    idempotent,
+    outcome::{Asked, Outcome, Verdict},
+};
+use candid::{Principal, utils::ArgumentEncoder};
+use ic_stable_structures::VectorMemory;
+use serde_bytes::ByteBuf;
+use std::{
+    future::{Future, pending},
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+thread_local! {
+    static STORE: Store<VectorMemory> = Store::open(
+        VectorMemory::default(),
+        Policy::new().window(WINDOW).drift(Duration::ZERO),
+        Timestamp::from_nanos(0),
+    )
+    .expect("an empty memory");
+}
+
+#[idempotent(crate = crate, store = STORE, key = id)]
+#[ic_cdk::update]
+fn give(id: Option<String>, amount: u64) -> u64 {
+    amount + 1
+}
+
+#[idempotent(crate = crate, store = STORE, key = id, created_at = Timestamp::from_nanos(*made), on_replay = |first| first + 100)]
+#[ic_cdk::update]
+fn pay_in_time(id: String, made: u64) -> u64 {
+    made
+}
+
+#[idempotent(crate = crate, store = STORE, key = id, scope = global)]
+#[ic_cdk::update]
+fn pay_together(id: String) {}
+
+#[idempotent(crate = crate, store = STORE, sequence = number)]
+#[ic_cdk::update]
+fn count(number: u64) -> u64 {
+    number
+}
+
+#[idempotent(crate = crate, store = STORE, sequence = number, max_in_flight = 4)]
+#[ic_cdk::update]
+fn step_freely(number: u64) {}
+
+#[idempotent(crate = crate, store = STORE, key = id)]
+#[ic_cdk::update]
+async fn linger(id: String) -> u64 {
+    pending().await
+}
+
+const ENDPOINTS: [&dyn Ask; 6] = [
+    &__idempotent_attribute_of_give,
+    &__idempotent_attribute_of_pay_in_time,
+    &__idempotent_attribute_of_pay_together,
+    &__idempotent_attribute_of_count,
+    &__idempotent_attribute_of_step_freely,
+    &__idempotent_attribute_of_linger,
+];
+
+/// One message of a caller's, after a time.
+fn message(caller: Principal, argument: Vec<u8>, at: Duration) -> Native {
+    let ic = Native::default();
+    ic.pass(at);
+    let message = Message {
+        caller,
+        deadline: 0,
+        instructions: 0,
+        method: "",
+        argument,
+    };
+    ic.enter(Stage::First, message);
+    ic
+}
+
+fn encoded(arguments: impl ArgumentEncoder) -> Vec<u8> {
+    candid::encode_args(arguments).expect("it encodes")
+}
+
+/// User 1 calls a sync method.
+fn send<A: ArgumentEncoder + Clone, R, S, I>(
+    attribute: &Attribute<A, R, S, I>,
+    arguments: A,
+    at: Duration,
+    run: impl FnOnce(A) -> R,
+) -> Vec<u8> {
+    let ic = message(user(1), encoded(arguments), at);
+    serve(&ic, &&STORE, &attribute.endpoint, run);
+    ic.take_reply().expect("it is answered")
+}
+
+fn ask_as(
+    caller: Principal,
+    method: &str,
+    arguments: impl ArgumentEncoder,
+    at: Duration,
+) -> Result<Outcome, IdempotencyError> {
+    let asked = Asked {
+        method: method.to_owned(),
+        arg: ByteBuf::from(encoded(arguments)),
+    };
+    let ic = message(caller, vec![], at);
+    let [outcome] = outcomes_in(&ic, &[asked], &ENDPOINTS)
+        .try_into()
+        .expect("one answer");
+    outcome
+}
+
+fn ask(
+    method: &str,
+    arguments: impl ArgumentEncoder,
+    at: Duration,
+) -> Result<Outcome, IdempotencyError> {
+    ask_as(user(1), method, arguments, at)
+}
+
+fn absent(at: Duration, verdict: Verdict) -> Result<Outcome, IdempotencyError> {
+    Ok(Outcome::Absent {
+        as_of: time(at),
+        verdict,
+    })
+}
+
+fn time(at: Duration) -> Timestamp {
+    Timestamp::from_nanos(at.as_nanos() as u64)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const CAN_STILL_RUN: Verdict = Verdict::CanStillRun { until: None };
+
+#[test]
+fn who_made_the_call_gets_its_reply() {
+    let arguments = (Some("a".to_owned()), 5u64);
+    let now = seconds(10);
+    assert_eq!(
+        ask("give", arguments.clone(), now),
+        absent(now, CAN_STILL_RUN)
+    );
+    let attribute = &__idempotent_attribute_of_give;
+    let reply = send(attribute, arguments.clone(), now, |(id, amount)| {
+        give(id, amount)
+    });
+    match ask("give", arguments.clone(), seconds(20)) {
+        Ok(Outcome::Done {
+            reply: again,
+            executed_at,
+            guaranteed_until,
+        }) => {
+            assert_eq!((again.into_vec(), executed_at), (reply, time(now)));
+            assert!(guaranteed_until >= time(now + WINDOW));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Nobody else does, and none with other arguments.
+    let other = ask_as(user(2), "give", arguments, now);
+    assert_eq!(other, absent(now, CAN_STILL_RUN));
+    let changed = ask("give", (Some("a"), 6u64), now);
+    assert_eq!(changed, Err(IdempotencyError::KeyReused));
+}
+
+#[test]
+fn what_all_share_all_are_told() {
+    let now = seconds(0);
+    let attribute = &__idempotent_attribute_of_pay_together;
+    send(attribute, ("a".into(),), now, |(id,)| pay_together(id));
+    let other = ask_as(user(2), "pay_together", ("a",), now);
+    assert!(matches!(other, Ok(Outcome::Done { .. })), "{other:?}");
+}
+
+#[test]
+fn a_reply_is_what_a_retry_gets() {
+    let now = seconds(1);
+    let arguments = ("a".to_owned(), 7u64);
+    let attribute = &__idempotent_attribute_of_pay_in_time;
+    let run = |(id, made)| pay_in_time(id, made);
+    let first = send(attribute, arguments.clone(), now, run);
+    let again = send(attribute, arguments.clone(), now, run);
+    assert_ne!(first, again);
+    match ask("pay_in_time", arguments, now) {
+        Ok(Outcome::Done { reply, .. }) => assert_eq!(reply.into_vec(), again),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// By its `created_at`, once that is too old.
+#[test]
+fn what_never_ran_and_what_may_have_run_are_told_apart() {
+    let made = seconds(100);
+    let nanos = made.as_nanos() as u64;
+    let until = Some(time(made + WINDOW));
+    let ask_at = |id: &str, at| ask("pay_in_time", (id, nanos), at);
+    let early = made + WINDOW;
+    assert_eq!(
+        ask_at("b", made),
+        absent(made, Verdict::CanStillRun { until })
+    );
+    assert_eq!(
+        ask_at("b", early),
+        absent(early, Verdict::CanStillRun { until })
+    );
+    let attribute = &__idempotent_attribute_of_pay_in_time;
+    send(attribute, ("a".into(), nanos), made, |(id, made)| {
+        pay_in_time(id, made)
+    });
+    // It is refused from now on, and the other one's record is still there.
+    let late = early + Duration::from_nanos(1);
+    assert_eq!(ask_at("b", late), absent(late, Verdict::NeverRan));
+    assert!(matches!(ask_at("a", late), Ok(Outcome::Done { .. })));
+    // When that is forgotten, nobody knows.
+    let later = made + 2 * WINDOW;
+    assert_eq!(STORE.with(|store| store.evict(time(later), 9)), Ok(1));
+    for id in ["a", "b"] {
+        assert_eq!(ask_at(id, later), absent(later, Verdict::MayHaveRun));
+    }
+    // Of what would have expired after that, it is known again.
+    let made = made + WINDOW;
+    let arguments = ("c", made.as_nanos() as u64);
+    let at = made + 2 * WINDOW;
+    assert_eq!(
+        ask("pay_in_time", arguments, at),
+        absent(at, Verdict::NeverRan)
+    );
+}
+
+#[test]
+fn a_number_says_more() {
+    let now = seconds(0);
+    let attribute = &__idempotent_attribute_of_count;
+    assert_eq!(ask("count", (0u64,), now), absent(now, CAN_STILL_RUN));
+    for number in 0..2 {
+        send(attribute, (number,), now, |(number,)| count(number));
+    }
+    assert!(matches!(
+        ask("count", (0u64,), now),
+        Ok(Outcome::Done { .. })
+    ));
+    // Later ones may come when those before have.
+    assert_eq!(ask("count", (9u64,), now), absent(now, CAN_STILL_RUN));
+    let attribute = &__idempotent_attribute_of_step_freely;
+    send(attribute, (2,), now, |(number,)| step_freely(number));
+    let late = 2 * WINDOW;
+    STORE.with(|store| store.evict(time(late), 9)).unwrap();
+    for (method, number, verdict) in [
+        ("count", 1u64, Verdict::MayHaveRun),
+        ("count", 2, CAN_STILL_RUN),
+        ("step_freely", 1, CAN_STILL_RUN),
+        ("step_freely", 2, Verdict::MayHaveRun),
+    ] {
+        let outcome = ask(method, (number,), late);
+        assert_eq!(outcome, absent(late, verdict), "{method} {number}");
+    }
+}
+
+#[test]
+fn what_runs_is_pending_and_what_is_cut_off_is_unknown() {
+    let (begun, now) = (seconds(3), seconds(5));
+    let (since, step) = (time(begun), None);
+    {
+        let ic = message(user(1), encoded(("a",)), begun);
+        let endpoint = &__idempotent_attribute_of_linger.endpoint;
+        let call = serve_async(ic, &STORE, endpoint, |(id,)| linger(id), Nobody);
+        let call = pin!(call);
+        let poll = call.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll.is_pending());
+        let outcome = ask("linger", ("a",), now);
+        assert_eq!(
+            outcome,
+            Ok(Outcome::Pending {
+                since,
+                step: step.clone()
+            })
+        );
+        let overdue = ask("linger", ("a",), now + WINDOW);
+        assert_eq!(
+            overdue,
+            Ok(Outcome::Unknown {
+                since,
+                step: step.clone()
+            })
+        );
+    }
+    assert_eq!(
+        ask("linger", ("a",), now),
+        Ok(Outcome::Unknown { since, step })
+    );
+}
+
+#[test]
+fn what_can_not_be_asked_is_said() {
+    let now = seconds(0);
+    let unkeyed = ask("give", (None::<String>, 5u64), now);
+    assert_eq!(unkeyed, Err(IdempotencyError::MissingKey));
+    let empty = ask("give", (Some(""), 5u64), now);
+    assert!(matches!(empty, Err(IdempotencyError::InvalidKey { .. })));
+    let nobody = ask_as(Principal::anonymous(), "give", (Some("a"), 5u64), now);
+    assert_eq!(nobody, Err(IdempotencyError::AnonymousRefused));
+    for (method, code) in [("give", 3), ("no such method", 4)] {
+        match ask(method, ("text",), now) {
+            Err(IdempotencyError::Other { code: found, .. }) => assert_eq!(found, code),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What became of a request: what a canister answers to a client that asks instead of sending the request again.
+//!
+//! [`outcomes!`](crate::outcomes) answers for the methods of a canister. The answer has the strength of the call that asks:
+//! - as a query, that of one replica. It takes milliseconds; a replica that lies, or is behind, is believed.
+//! - as an update (each query method can be called as one), that of the subnet, which certifies the reply as any other.
+//!
+//! # How these types may change
+//! They stand in replies, as [`IdempotencyError`](crate::IdempotencyError) does: no version adds a case, and a later one may add
+//! fields, in candid each an `opt`.
+
+use crate::{
+    admission,
+    error::IdempotencyError,
+    identity::{Fingerprint, Identity},
+    sequence::Sequence,
+    store::{Lookup, Pending, Progress, State, Store},
+    time::Timestamp,
+};
+use candid::CandidType;
+use ic_stable_structures::Memory;
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
+
+/// A call that somebody made, or may have made: the method and the bytes that were its argument.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Asked {
+    /// The exported name of the method.
+    pub method: String,
+    /// The argument as it was sent: the same bytes, or others that mean the same request.
+    pub arg: ByteBuf,
+}
+
+/// What became of a request.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was executed. A retry gets this reply.
+    Done {
+        /// The reply in candid. An `Err` that the method remembers is a reply, too.
+        reply: ByteBuf,
+        /// The time at which it began.
+        executed_at: Timestamp,
+        /// The last instant at which the canister is certain to remember it.
+        guaranteed_until: Timestamp,
+    },
+    /// It was executed, and the canister no longer has its reply.
+    ReplyDropped {
+        /// The time at which it began.
+        executed_at: Timestamp,
+        /// The last instant at which the canister is certain to remember it.
+        guaranteed_until: Timestamp,
+    },
+    /// It is running, or goes on by itself. Ask again later.
+    Pending {
+        /// The time at which it began.
+        since: Timestamp,
+        /// The step of a durable request that began last, if any did.
+        step: Option<String>,
+    },
+    /// It began, and nobody knows what it did. Operators, or the method's own `on_unknown`, may settle it.
+    Unknown {
+        /// The time at which it began.
+        since: Timestamp,
+        /// The step of a durable request that began last, if any did.
+        step: Option<String>,
+    },
+    /// The canister has no record of it.
+    Absent {
+        /// The canister's time: what runs later is not in this answer.
+        as_of: Timestamp,
+        /// What follows from that.
+        verdict: Verdict,
+    },
+}
+
+/// What follows from the absence of a request's record.
+///
+/// A request whose `Err` is not remembered did nothing, and counts as one that never ran.
+#[derive(CandidType, Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum Verdict {
+    /// It would run if it came now: a message that is still on its way may do so. The IC delivers none after its `ingress_expiry`.
+    /// A request without a `created_at` and without a sequence number may also have run more than a window ago, and be forgotten.
+    CanStillRun {
+        /// The last instant at which it can run; `None` if it has no `created_at`.
+        until: Option<Timestamp>,
+    },
+    /// It has not run and never will: its `created_at` is so old that the canister refuses it, and its record would still be there.
+    NeverRan,
+    /// It never runs from now on, and may have run: if it did, its record is forgotten.
+    MayHaveRun,
+}
+
+/// What became of a request, and what its record compares if there is one. Costs a look-up or two; of a durable request that has not
+/// ended the journal is read, too.
+///
+/// # Errors
+/// `StoreDamaged`.
+pub(crate) fn outcome<M: Memory>(
+    store: &Store<M>,
+    (identity, sequence): (&Identity, Option<Sequence>),
+    created_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(Outcome, Option<Fingerprint>), IdempotencyError> {
+    let record = match store.lookup(identity)? {
+        Lookup::Known(record) => record,
+        Lookup::Unknown(_) => {
+            return Ok((absent(store, sequence, created_at, now)?, None));
+        }
+    };
+    let executed_at = record.since;
+    let known_until = || store.guaranteed_until(identity);
+    let outcome = match record.state {
+        State::Done(reply) => Outcome::Done {
+            reply: ByteBuf::from(reply),
+            executed_at,
+            guaranteed_until: known_until()?.unwrap_or(now),
+        },
+        State::ReplyDropped => Outcome::ReplyDropped {
+            executed_at,
+            guaranteed_until: known_until()?.unwrap_or(now),
+        },
+        State::Pending(Pending { attempt, .. }) => {
+            let (since, step) = (record.since, store.last_step(attempt)?);
+            match store.progress(attempt) {
+                Progress::Running if store.policy().is_overdue(since, now) => {
+                    Outcome::Unknown { since, step }
+                }
+                Progress::Running | Progress::GoesOn => Outcome::Pending { since, step },
+                Progress::Unknown => Outcome::Unknown { since, step },
+            }
+        }
+    };
+    Ok((outcome, Some(record.fingerprint)))
+}
+
+/// What follows if there is no record.
+fn absent<M: Memory>(
+    store: &Store<M>,
+    sequence: Option<Sequence>,
+    created_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Outcome, IdempotencyError> {
+    let mut is_used = None;
+    if let Some(sequence) = sequence {
+        let lane = admission::lane(store, &sequence)?.counter;
+        if let Some(since) = lane.stuck_since(sequence.number) {
+            return Ok(Outcome::Unknown { since, step: None });
+        }
+        is_used = Some(lane.has_used(sequence.number));
+    }
+    let would_run = admission::in_window(store, created_at, now) != Err(IdempotencyError::TooOld);
+    let verdict = match (is_used, created_at) {
+        (Some(true), _) => Verdict::MayHaveRun,
+        (_, created_at) if would_run => Verdict::CanStillRun {
+            until: created_at.map(|_| store.policy().expires_at(created_at, now)),
+        },
+        // A number that was used stays used.
+        (Some(false), _) => Verdict::NeverRan,
+        (None, Some(created_at)) if store.would_be_known(created_at, now) => Verdict::NeverRan,
+        (None, _) => Verdict::MayHaveRun,
+    };
+    let as_of = now;
+    Ok(Outcome::Absent { as_of, verdict })
+}
