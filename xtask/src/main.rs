@@ -47,8 +47,8 @@ enum Chore {
     Deny,
     /// Breaks the library on purpose, one place at a time, in a copy; its tests must find each breakage.
     Mutants {
-        /// Only the breakages whose names contain this.
-        name: Option<String>,
+        /// Only the breakages whose names contain one of these.
+        names: Vec<String>,
     },
 }
 
@@ -70,7 +70,7 @@ fn run(chore: Chore) -> Result<(), Failed> {
         Chore::Test { name: Some(name) } => after(&wasm::PACKAGES, tests::named(name))?,
         Chore::Bench { quick } => after(&wasm::MEASURED, bench(quick))?,
         Chore::Docs => docs::steps(),
-        Chore::Mutants { name } => return mutants::run(name.as_deref()),
+        Chore::Mutants { names } => return mutants::run(&names),
         Chore::Deny => return steps::run_strictly(vec![checks::deny()]),
     };
     steps::run(steps).map(drop)

@@ -48,16 +48,17 @@ enum Verdict {
     Crashed(ExitStatus),
 }
 
-/// Makes the breakages with this in their names, or all, and prints which tests found each.
+/// Makes the breakages with one of these in their names, or all, and prints which tests found each.
 ///
 /// # Errors
 /// If one was not found, or could not be made.
-pub(crate) fn run(name: Option<&str>) -> Result<(), Failed> {
-    let chosen = |mutant: &&Mutant| name.is_none_or(|name| mutant.name.contains(name));
+pub(crate) fn run(names: &[String]) -> Result<(), Failed> {
+    let is_named = |mutant: &Mutant| names.iter().any(|name| mutant.name.contains(name));
+    let chosen = |mutant: &&Mutant| names.is_empty() || is_named(mutant);
     let mutants: Vec<_> = list::ALL.iter().filter(chosen).collect();
     if mutants.is_empty() {
-        let name = name.unwrap_or_default();
-        return Err(Failed(format!("no breakage has `{name}` in its name")));
+        let names = names.join("` or `");
+        return Err(Failed(format!("no breakage has `{names}` in its name")));
     }
     let begun = Instant::now();
     let copy = Copy::make()?;
@@ -72,7 +73,7 @@ pub(crate) fn run(name: Option<&str>) -> Result<(), Failed> {
             Err(Failed(why)) => (false, format!("not built: {why}")),
             Ok(Verdict::Hung) => (false, format!("not ended after {LONGEST:?}")),
             Ok(Verdict::Crashed(status)) => (false, format!("not ended as tests do: {status}")),
-            Ok(Verdict::Failed(tests)) => (mutant.is_found_by(&tests), tests.join(", ")),
+            Ok(Verdict::Failed(tests)) => (mutant.is_found_by(&tests), some_of(&tests)),
         };
         let verdict = if found { "found" } else { "NOT FOUND" };
         println!("{verdict:9}  {:60}  {:>6}  {by}", mutant.name, time(begun));
@@ -97,6 +98,16 @@ pub(crate) fn run(name: Option<&str>) -> Result<(), Failed> {
             missed.len(),
             missed.join("\n  ")
         ))),
+    }
+}
+
+/// The names of the first few, and how many more there are.
+fn some_of(tests: &[String]) -> String {
+    const FEW: usize = 2;
+    match tests.len() {
+        0 => "no test fails".to_owned(),
+        1..=FEW => tests.join(", "),
+        all => format!("{} and {} more", tests[..FEW].join(", "), all - FEW),
     }
 }
 
@@ -313,6 +324,14 @@ mod tests {
         let said = "test a ... ok\ntest b::c - should panic ... FAILED\ntest d ... ignored\n\nfailures:\n    b::c\n";
         assert_eq!(failed_tests(said), ["b::c - should panic"]);
         assert_eq!(failed_tests(""), [""; 0]);
+    }
+
+    #[test]
+    fn a_few_tests_are_named() {
+        let names: Vec<_> = ["a", "b", "c", "d"].map(str::to_owned).into();
+        assert_eq!(some_of(&[]), "no test fails");
+        assert_eq!(some_of(&names[..2]), "a, b");
+        assert_eq!(some_of(&names), "a, b and 2 more");
     }
 
     #[cfg(unix)]

@@ -319,7 +319,7 @@ pub(super) const ALL: &[Mutant] = &[
         text: "\"TooOld\" | \"SequenceTooOld\" => refused(why, false, Then::Over),",
         instead: "\"TooOld\" | \"SequenceTooOld\" => refused(why, true, Then::Over),",
         harm: "what was executed and forgotten is taken for not executed, and compensated",
-        tests: &["safe_call::tests::"],
+        tests: &["safe_call::tests::cases::too_old_proves_nothing_within_the_window_either"],
     },
     Mutant {
         name: "safe-call/a-ledgers-refusal-is-taken-for-a-proof",
