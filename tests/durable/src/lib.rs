@@ -1,6 +1,7 @@
 //! Durable methods that do what a test plans, and methods that `on_unknown` settles. Another canister with this module, or this one, is the
 //! callee: it counts effects by their names.
 
+mod many;
 mod state;
 mod unknown;
 mod work;
@@ -8,8 +9,8 @@ mod work;
 use candid::Principal;
 use idempotency_core::{Stats, store::UnknownRequest};
 use serde_bytes::ByteBuf;
-use state::{DURABLE, EFFECTS, callee, effect, set};
-use std::collections::BTreeMap;
+use state::{DURABLE, EFFECTS, MANY, callee, effect, set};
+use std::{cell::Cell, collections::BTreeMap};
 
 #[ic_cdk::init]
 fn init() {
@@ -19,6 +20,20 @@ fn init() {
 #[ic_cdk::post_upgrade]
 fn post_upgrade() {
     idempotency_core::install(&DURABLE);
+    if state::has_many() {
+        idempotency_core::install(&MANY);
+    }
+    INSTRUCTIONS.set(ic_cdk::api::performance_counter(0));
+}
+
+thread_local! {
+    static INSTRUCTIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The instructions that the last `post_upgrade` took.
+#[ic_cdk::query]
+fn post_upgrade_instructions() -> u64 {
+    INSTRUCTIONS.get()
 }
 
 /// Who is called, and how many more times what traps is to trap.
