@@ -310,6 +310,8 @@ impl Steps {
         } else {
             self.removed = old;
             canister.stable.keep();
+            canister.calls.begin_heap();
+            canister.has_taken_stray = false;
         }
         result
     }

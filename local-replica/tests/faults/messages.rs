@@ -195,6 +195,25 @@ fn an_upgrade_while_a_call_is_in_flight() {
 }
 
 #[test]
+fn a_heap_that_took_an_answer_to_anothers_call_is_renewed_where_asked_for() {
+    for (renews, number, counter) in [(false, 2, 2), (true, 2, 3), (true, 3, 2)] {
+        let mut world = World::with(|world| vec![message(world.a, number, MessageFault::Upgrade)]);
+        world.host.replica.renews_heaps = renews;
+        assert_eq!(number_of(world.relay("relay")), 1);
+        if number == 3 {
+            // Nothing is in flight when this one comes.
+            world.host.query(USER, world.a, "get", Vec::new()).unwrap();
+            world.send(world.a, "silent", Vec::new());
+            world.host.replica.round();
+        }
+        let expected = counter + u32::from(number == 3);
+        assert_eq!(world.counter(world.a), expected, "each pre_upgrade counts");
+        let renewed = world.host.replica.renewed.get(&world.a);
+        assert_eq!(renewed, (renews && number == 2).then_some(&1));
+    }
+}
+
+#[test]
 fn a_stop_and_a_start() {
     let mut world =
         World::with(|world| vec![message(world.a, 1, MessageFault::Stop { rounds: 3 })]);
