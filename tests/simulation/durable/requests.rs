@@ -38,9 +38,9 @@ impl Id {
     fn choices(self, seed: u64) -> fastrand::Rng {
         let own = match self {
             Id::Key(key) => key << 8,
-            Id::Number { lane, number } => number << 8 | u64::from(lane) + 1,
+            Id::Number { lane, number } => (number << 8) + u64::from(lane) + 1,
         };
-        fastrand::Rng::with_seed(seed << 40 ^ own)
+        fastrand::Rng::with_seed((seed << 40) ^ own)
     }
 }
 

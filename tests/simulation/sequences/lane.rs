@@ -236,13 +236,11 @@ impl Lane {
             Err(Failure::Idempotency(refusal)) => refusal,
         };
         let is_gone = self.since[&number] + WINDOW_NS < now || number < self.let_go;
-        if let Refusal::SequenceGap { expected } | Refusal::SequenceTooOld { expected } = refusal {
-            if *expected < certain.least || *expected > self.most() {
-                let (least, most) = (certain.least, self.most());
-                return wrong(&format!(
-                    "the lane goes on with {least} at least, {most} at most"
-                ));
-            }
+        let range = certain.least..=self.most();
+        if let Refusal::SequenceGap { expected } | Refusal::SequenceTooOld { expected } = refusal
+            && !range.contains(expected)
+        {
+            return wrong(&format!("the lane goes on with one of {range:?}"));
         }
         let said = match refusal {
             Refusal::KeyReused if sent.is_other => Said::Reused,
