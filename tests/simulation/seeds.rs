@@ -134,6 +134,17 @@ pub(crate) fn simulate(
     Some(sum)
 }
 
+/// A seed that fails is worth nothing if it doesn't fail again.
+pub(crate) fn assert_reproducible(simulation: &impl Simulation) {
+    let one = || {
+        let run = simulation.run(99, 5_000, simulation.plan(99));
+        run.map_err(|failure| failure.what)
+    };
+    let (first, second) = (one(), one());
+    assert_eq!(first, second);
+    assert!(first.is_ok(), "{first:?}");
+}
+
 /// Runs a seed, and panics with everything needed to see the failure again.
 fn check<S: Simulation>(simulation: &S, seed: u64, deliveries: u64) -> Counts {
     let run = simulation.run(seed, deliveries, simulation.plan(seed));

@@ -1,5 +1,6 @@
 //! Durable requests: what was accepted ends by itself, in the outcome that it would have had without faults.
 
+mod books;
 mod clients;
 mod requests;
 mod run;
@@ -8,7 +9,7 @@ mod types;
 use integration_tests::DURABLE_CANISTER;
 use local_replica::faults::{Plan, Rates};
 
-use crate::seeds::{Counts, Failure, Simulation, simulate};
+use crate::seeds::{Counts, Failure, Simulation, assert_reproducible, simulate};
 use run::{Scenario, run};
 
 const DELIVERIES: u64 = 500_000;
@@ -123,4 +124,10 @@ fn a_canister_that_is_upgraded_every_few_rounds_ends_every_durable_request() {
     sum.assert_more_than(100, &["upgrades", "ended by themselves"]);
     // A message or two go astray with each, but no request.
     assert_eq!(sum.get("parked in the end"), 0, "{sum}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_of_durable_requests() {
+    let wasm = DURABLE_CANISTER.read();
+    assert_reproducible(&Durable { wasm });
 }

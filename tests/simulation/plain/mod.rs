@@ -7,7 +7,7 @@ mod run;
 use integration_tests::TEST_CANISTER;
 use local_replica::faults::Plan;
 
-use crate::seeds::{Counts, Failure, Simulation, shorten, simulate};
+use crate::seeds::{Counts, Failure, Simulation, assert_reproducible, shorten, simulate};
 use run::{Scenario, plan_of, run};
 
 const DELIVERIES: u64 = 1_000_000;
@@ -69,14 +69,7 @@ fn promises_hold_under_faults() {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let plain = Plain::new(false);
-    let one = || {
-        let run = plain.run(99, 5_000, plain.plan(99));
-        run.map_err(|failure| failure.what)
-    };
-    let (first, second) = (one(), one());
-    assert_eq!(first, second);
-    assert!(first.is_ok(), "{first:?}");
+    assert_reproducible(&Plain::new(false));
 }
 
 #[test]

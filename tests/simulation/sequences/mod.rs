@@ -7,7 +7,7 @@ mod types;
 use integration_tests::TEST_CANISTER;
 use local_replica::faults::{Plan, Rates};
 
-use crate::seeds::{Counts, Failure, Simulation, simulate};
+use crate::seeds::{Counts, Failure, Simulation, assert_reproducible, simulate};
 
 const DELIVERIES: u64 = 500_000;
 const SEEDS: u64 = 20;
@@ -68,4 +68,10 @@ fn lanes_go_on_number_by_number() {
             "given up",
         ],
     );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_of_lanes() {
+    let wasm = TEST_CANISTER.read();
+    assert_reproducible(&Sequences { wasm });
 }
