@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -82,14 +82,19 @@ pub(crate) trait Simulation: Sync {
     fn run(&self, seed: u64, deliveries: u64, plan: Plan) -> Result<Counts, Failure>;
 }
 
+/// Waits until no other simulation runs, and keeps others waiting.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    // One that failed has been told of.
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs so many seeds with so many deliveries in all, and prints what happened. `None` if `IDEMPOTENCY_SEED` asked for one of them.
 pub(crate) fn simulate(
     simulation: &impl Simulation,
     seeds: u64,
     deliveries: u64,
 ) -> Option<Counts> {
-    // One that failed has been told of.
-    let _cores = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let each = deliveries.div_ceil(seeds);
     if let Ok(seed) = std::env::var("IDEMPOTENCY_SEED") {
         let seed = seed.parse().expect("IDEMPOTENCY_SEED is a number");
@@ -136,6 +141,7 @@ pub(crate) fn simulate(
 
 /// A seed that fails is worth nothing if it doesn't fail again.
 pub(crate) fn assert_reproducible(simulation: &impl Simulation) {
+    let _alone = alone();
     let one = || {
         let run = simulation.run(99, 5_000, simulation.plan(99));
         run.map_err(|failure| failure.what)

@@ -7,7 +7,7 @@ mod run;
 use integration_tests::TEST_CANISTER;
 use local_replica::faults::Plan;
 
-use crate::seeds::{Counts, Failure, Simulation, assert_reproducible, shorten, simulate};
+use crate::seeds::{Counts, Failure, Simulation, alone, assert_reproducible, shorten, simulate};
 use run::{Scenario, plan_of, run};
 
 const DELIVERIES: u64 = 1_000_000;
@@ -74,6 +74,7 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn an_endpoint_without_the_library_fails_and_its_schedule_shows_it_again() {
+    let _alone = alone();
     let plain = Plain::new(true);
     let run = |plan| plain.run(1, DELIVERIES / SEEDS, plan);
     let failure = run(plain.plan(1)).expect_err("it runs twice");
