@@ -99,12 +99,24 @@ pub struct Calls {
     contexts: BTreeMap<u64, CallContext>,
     callbacks: BTreeMap<u64, Callback>,
     next_id: u64,
+    /// Calls up to this id were made by heaps that are gone.
+    gone_heaps: u64,
 }
 
 impl Calls {
     /// Neither serving nor waiting: a stopping canister is stopped now.
     pub fn is_empty(&self) -> bool {
         self.contexts.is_empty() && self.callbacks.is_empty()
+    }
+
+    /// The heap that made the calls so far is gone.
+    pub(crate) fn begin_heap(&mut self) {
+        self.gone_heaps = self.next_id;
+    }
+
+    /// Whether a heap made this call that is gone.
+    pub(crate) fn is_of_earlier_heap(&self, callback: u64) -> bool {
+        callback <= self.gone_heaps
     }
 
     /// Starts serving a call.

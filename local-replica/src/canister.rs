@@ -105,6 +105,8 @@ pub struct Canister {
     pub status: Status,
     /// `ic0.canister_version`
     pub version: u64,
+    /// An answer to a call from before an upgrade was taken, by a callback or a cleanup that didn't trap.
+    pub(crate) has_taken_stray: bool,
     /// Installed code, if any.
     pub code: Option<Code>,
     /// Stable memory.
@@ -146,6 +148,7 @@ impl Canister {
             cycles,
             status: Status::Running,
             version: 0,
+            has_taken_stray: false,
             code: None,
             stable: StableMemory::default(),
             certified_data: Vec::new(),
@@ -172,6 +175,7 @@ impl Canister {
             cycles: self.cycles,
             status: self.status.clone(),
             version: self.version,
+            has_taken_stray: self.has_taken_stray,
             code: None,
             stable: self.stable.clone(),
             certified_data: self.certified_data.clone(),

@@ -247,6 +247,7 @@ impl Replica {
             return 0;
         };
         canister.cycles = canister.cycles.saturating_add(response.refund);
+        let is_stray = canister.calls.is_of_earlier_heap(response.callback);
         let Some(callback) = canister.calls.take_callback(response.callback) else {
             return 0;
         };
@@ -277,6 +278,7 @@ impl Replica {
             ..Input::new(entry, limit - limit / 100 * CLEANUP_PERCENT)
         };
         let execution = canister.execute_charged(time_ns, input);
+        canister.has_taken_stray |= is_stray && execution.result.is_ok();
         let mut instructions = execution.instructions;
         let trap = self.apply(id, callback.context, execution);
         let Some(trap) = trap else {
@@ -296,6 +298,7 @@ impl Replica {
                 ..Input::new(Entry::Cleanup(closure), limit.saturating_sub(instructions))
             };
             let cleanup = canister.execute_charged(time_ns, input);
+            canister.has_taken_stray |= is_stray && cleanup.result.is_ok();
             instructions += cleanup.instructions;
             if let Some(trap) = self.apply(id, callback.context, cleanup) {
                 reject = reject.with_cleanup(&Reject::from_trap(id, &trap, limit));

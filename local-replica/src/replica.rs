@@ -51,6 +51,11 @@ pub struct Replica {
     pub(crate) routed: VecDeque<Outgoing>,
     /// What goes wrong; nothing unless asked for.
     pub faults: Faults,
+    /// Whether a canister is upgraded at once, to the module that it has, when it took an answer to a call from before an upgrade. The heap
+    /// address that came back with it was another heap's, so that the CDK may have written anywhere. For tests of something else.
+    pub renews_heaps: bool,
+    /// How often each canister was upgraded for that.
+    pub renewed: BTreeMap<Principal, u64>,
     pub(crate) random: Random,
 }
 
@@ -100,6 +105,8 @@ impl Replica {
             outbox: VecDeque::new(),
             routed: VecDeque::new(),
             faults: Faults::default(),
+            renews_heaps: false,
+            renewed: BTreeMap::new(),
             random: Random::default(),
         };
         // As PocketIC does, so that there is a state to be queried.

@@ -10,7 +10,7 @@ use candid::Principal;
 use pocket_ic::ErrorCode;
 
 use crate::call_context::Response;
-use crate::canister::{Input, Status};
+use crate::canister::{Canister, Input, Status};
 use crate::cycles::limit;
 use crate::engine::Entry;
 use crate::errors::Reject;
@@ -52,11 +52,25 @@ impl Replica {
                 used += self.execute_turn(id, limit::ROUND.saturating_sub(used));
             }
         }
+        for id in self.canisters.keys().copied().collect::<Vec<_>>() {
+            self.renew_heap(id);
+        }
         for canister in self.canisters.values_mut() {
             canister.charge_storage(self.time_ns);
             canister.forgive_installations();
         }
         self.round_time_ns = self.time_ns;
+    }
+
+    /// Upgrades a canister whose heap may be damaged, where that is asked for. One that can't be upgraded now is later.
+    fn renew_heap(&mut self, id: Principal) {
+        let is_damaged = |canister: &Canister| canister.has_taken_stray;
+        if self.renews_heaps
+            && self.canisters.get(&id).is_some_and(is_damaged)
+            && self.upgrade_to_same_code(id).is_ok()
+        {
+            *self.renewed.entry(id).or_default() += 1;
+        }
     }
 
     /// Executes what is in a canister's queue now; answers what it used.
@@ -67,6 +81,7 @@ impl Replica {
             .get(&id)
             .map_or(0, |canister| canister.inputs.len());
         for _ in 0..waiting {
+            self.renew_heap(id);
             self.disturb_message(id);
             let input = self
                 .canisters

@@ -17,6 +17,7 @@ mod identity;
 mod inspection;
 mod ledger;
 mod ledger_refusals;
+mod many;
 mod payer;
 mod payout;
 mod project;

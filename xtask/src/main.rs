@@ -1,8 +1,9 @@
-//! The project's chores: `cargo xtask wasm`, `demo`, `test`, `bench`, `docs` and `deny`. Each does its own set-up.
+//! The project's chores: `cargo xtask wasm`, `demo`, `test`, `bench`, `docs`, `deny` and `mutants`. Each does its own set-up.
 #![forbid(unsafe_code)]
 
 mod checks;
 mod docs;
+mod mutants;
 mod steps;
 mod tests;
 mod tools;
@@ -44,6 +45,11 @@ enum Chore {
     Docs,
     /// Checks licences, sources and known vulnerabilities of what we depend on.
     Deny,
+    /// Breaks the library on purpose, one place at a time, in a copy; its tests must find each breakage.
+    Mutants {
+        /// Only the breakages whose names contain one of these.
+        names: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -64,6 +70,7 @@ fn run(chore: Chore) -> Result<(), Failed> {
         Chore::Test { name: Some(name) } => after(&wasm::PACKAGES, tests::named(name))?,
         Chore::Bench { quick } => after(&wasm::MEASURED, bench(quick))?,
         Chore::Docs => docs::steps(),
+        Chore::Mutants { names } => return mutants::run(&names),
         Chore::Deny => return steps::run_strictly(vec![checks::deny()]),
     };
     steps::run(steps).map(drop)

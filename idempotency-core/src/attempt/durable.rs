@@ -107,6 +107,7 @@ pub(super) async fn serve_going_on<A, R, F: Future<Output = R>>(
         None => Ok(()),
     };
     sound(&runtime, ended);
+    // Not only when the driver is answered: it may trap then.
     recovery::schedule(&runtime, &store, runtime.time());
     runtime.reply(&[]);
 }

@@ -112,12 +112,7 @@ pub(super) async fn attempt<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
                         Ok((reply, _)) => return guard.complete(&reply),
                         Err(reason) => reason,
                     },
-                    Ended::Asleep { until } => {
-                        guard.sleep(until)?;
-                        // Not only when the driver is answered: it may trap then.
-                        recovery::schedule(runtime, store, runtime.time());
-                        return Ok(());
-                    }
+                    Ended::Asleep { until } => return guard.sleep(until),
                     Ended::Parked { reason } => reason,
                 }
             }

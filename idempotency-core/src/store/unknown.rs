@@ -19,7 +19,7 @@ use std::time::Duration;
 impl<M: Memory> Store<M> {
     /// The requests whose outcome is unknown, and those that were parked: by the numbers of their last attempts, those after `after`, no
     /// more than `most`. Pass 0 first, and then the number of the last one that you got. Durable requests that go on by themselves are
-    /// not among them. Costs some 3,000 instructions for each, and more for a long journal.
+    /// not among them. Costs some 3,000 instructions for each, 9,000 for one that was parked, and more for a long journal.
     ///
     /// # Errors
     /// [`Damaged`].

@@ -8,7 +8,7 @@ use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal};
 
 use super::Error;
 use super::enabled::{Place, place};
-use super::schedule::{FaultKind, Hook, Step};
+use super::schedule::{FaultKind, Step};
 use super::spec::Spec;
 use super::state::Client;
 use super::world::{World, message_id};
@@ -17,6 +17,7 @@ use crate::canister::{Input, Status};
 use crate::cycles;
 use crate::engine::Entry;
 use crate::errors::Reject;
+use crate::faults::Hook;
 use crate::in_process::CanisterInstallMode;
 use crate::management::{NewCode, empty_reply};
 
@@ -255,11 +256,7 @@ impl World {
             mode: CanisterInstallMode::Upgrade(None),
             arg: target.map_or_else(empty_reply, |target| target.arg.clone()),
         };
-        let trap = trap.map(|hook| match hook {
-            Hook::PreUpgrade => Entry::PreUpgrade,
-            Hook::Start => Entry::Start,
-            Hook::PostUpgrade => Entry::PostUpgrade,
-        });
+        let trap = trap.map(|hook| (Entry::from(hook), 0));
         if let Ok((_, Some(removed))) = self.host.replica.upgrade_canister(id, new, trap) {
             self.spares.put(removed.instance);
         }

@@ -2,11 +2,12 @@
 
 use candid::Principal;
 
-use super::schedule::{FaultKind, Hook, Step};
+use super::schedule::{FaultKind, Step};
 use super::spec::{Spec, When};
 use super::state::{Client, State};
 use crate::call_context::Request;
 use crate::canister::Status;
+use crate::faults::Hook;
 
 /// What a step works on, besides adding to what is on its way from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

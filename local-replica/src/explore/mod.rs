@@ -94,8 +94,9 @@ mod tests;
 mod view;
 mod world;
 
+pub use crate::faults::Hook;
 pub use report::{Counts, Explored, Violation};
-pub use schedule::{FaultKind, Hook, Schedule, Step};
+pub use schedule::{FaultKind, Schedule, Step};
 pub use spec::{Bounds, Message, When};
 pub use view::View;
 

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::faults::Hook;
 use candid::Principal;
 use serde::{Deserialize, Serialize};
 
@@ -73,18 +74,6 @@ impl Display for FaultKind {
             FaultKind::Clock => "clock jump",
         })
     }
-}
-
-/// A function that an upgrade calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Hook {
-    /// `canister_pre_upgrade` of the old module.
-    PreUpgrade,
-    /// The start function of the new module.
-    Start,
-    /// `canister_post_upgrade` of the new module.
-    PostUpgrade,
 }
 
 /// One step of a schedule. Calls and answers are named by what doesn't depend on what other canisters do in between.

@@ -1,8 +1,9 @@
 //! Steps in words.
 
-use super::schedule::{FaultKind, Hook, Step};
+use super::schedule::{FaultKind, Step};
 use super::spec::Spec;
 use super::state::State;
+use crate::faults::Hook;
 
 /// What a step means in the state that it is taken in.
 pub(super) fn tell(step: &Step, state: &State, spec: &Spec) -> String {

@@ -13,8 +13,8 @@ use crate::replica::Replica;
 #[derive(PartialEq, Eq)]
 enum Sender {
     Canister(Principal),
-    /// Each ingress message on its own.
-    User,
+    /// Each message of a user on its own, and each answer.
+    Unordered,
     /// Heartbeat and timer have their place at the start of a round.
     System,
 }
@@ -162,6 +162,9 @@ impl Replica {
             MessageFault::Upgrade => self
                 .upgrade_to_same_code(id)
                 .map_err(|reject| reject.message),
+            MessageFault::UpgradeTrap { hook, instruction } => self
+                .fail_to_upgrade(id, hook, instruction)
+                .map_err(|reject| reject.message),
             MessageFault::Overtake => {
                 let canister = self.canister(id).map_err(|reject| reject.message)?;
                 overtake(canister)
@@ -210,14 +213,10 @@ impl Replica {
 
 /// Moves the first message that may overtake the next one to the front.
 fn overtake(canister: &mut Canister) -> Result<(), String> {
-    let senders: Vec<Sender> = canister
-        .inputs
-        .iter()
-        .map(|input| sender(canister, input))
-        .collect();
+    let senders: Vec<Sender> = canister.inputs.iter().map(sender).collect();
     let free_to_go = |&place: &usize| match &senders[place] {
         Sender::System => false,
-        Sender::User => true,
+        Sender::Unordered => true,
         sender => !senders[..place].contains(sender),
     };
     let place = match senders.first() {
@@ -225,23 +224,20 @@ fn overtake(canister: &mut Canister) -> Result<(), String> {
         Some(_) => (1..senders.len()).find(free_to_go),
     };
     let Some(input) = place.and_then(|place| canister.inputs.remove(place)) else {
-        return Err("no message of another sender is waiting".to_owned());
+        return Err("no message that may go first is waiting".to_owned());
     };
     canister.inputs.push_front(input);
     Ok(())
 }
 
-fn sender(canister: &Canister, input: &Input) -> Sender {
+fn sender(input: &Input) -> Sender {
     match input {
         Input::Request(request) => match request.origin {
-            Origin::Ingress(_) => Sender::User,
+            Origin::Ingress(_) => Sender::Unordered,
             Origin::Canister { id, .. } => Sender::Canister(id),
             Origin::System => Sender::System,
         },
-        Input::Response(response) => canister
-            .calls
-            .callback(response.callback)
-            .map_or(Sender::System, |callback| Sender::Canister(callback.callee)),
+        Input::Response(_) => Sender::Unordered,
         Input::Heartbeat | Input::GlobalTimer => Sender::System,
     }
 }

@@ -5,16 +5,18 @@
 //! | fault | when the IC does it |
 //! |---|---|
 //! | trap at any system call or instruction | a bug, a limit, a bound that differs on mainnet |
-//! | another sender's message first | it gives no order between different pairs of canisters, nor between ingress messages |
+//! | another message first | it gives no order between calls of different pairs of canisters, nor between ingress messages, nor to answers |
 //! | upgrade, stop and start, out of cycles | between any two messages, calls in flight or not |
+//! | an upgrade that fails and changes nothing | `pre_upgrade` or `post_upgrade` traps, or a start function |
 //! | the clock jumps | a subnet stalls |
 //! | an answer lost: `SYS_UNKNOWN` though the callee ran | best-effort calls only: an answer to a guaranteed one always arrives |
 //! | an answer late | other subnets, load |
 //! | a reject with code 4 or 5 though the callee ran | it trapped after an await, or was upgraded or uninstalled meanwhile |
 //! | an ingress message's answer lost | the network, a boundary node, a status that is gone before it is read |
 //!
-//! Refused: losing an answer to a guaranteed call; rejects with another code after the callee ran; messages of one
-//! sender in another order; anything but a trap between a callback and its cleanup; a stop of what isn't running.
+//! Refused: losing an answer to a guaranteed call; rejects with another code after the callee ran; calls of one
+//! canister in another order; anything but a trap between a callback and its cleanup; a stop of what isn't running; a trap in a hook
+//! that the module doesn't have.
 //! A schedule that asks for the impossible in every run is refused when installed; where it depends on the run, the
 //! fault is left out and reported with the reason.
 //!
@@ -38,7 +40,7 @@ mod inject;
 mod schedule;
 mod seeded;
 
-pub use schedule::{AnswerFault, Fault, MessageFault, Schedule};
+pub use schedule::{AnswerFault, Fault, Hook, MessageFault, Schedule};
 pub use seeded::Rates;
 
 use std::collections::BTreeMap;

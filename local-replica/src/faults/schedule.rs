@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use candid::Principal;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::TrapAt;
+use crate::engine::{Entry, TrapAt};
 
 /// One fault at one place.
 ///
@@ -42,15 +42,34 @@ pub enum Fault {
     },
 }
 
+/// A function that an upgrade calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hook {
+    /// `canister_pre_upgrade` of the old module.
+    PreUpgrade,
+    /// The start function of the new module.
+    Start,
+    /// `canister_post_upgrade` of the new module.
+    PostUpgrade,
+}
+
 /// What can happen at a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum MessageFault {
-    /// Another message goes first: the next one in the queue from another sender. Messages of one sender keep their
-    /// order, except for those of users, which never have one.
+    /// Another message goes first: the next one in the queue that has no order with those before it. Calls of one canister keep their
+    /// order; messages of users and answers have none.
     Overtake,
     /// Before the message, an upgrade to the same module.
     Upgrade,
+    /// Before the message, an upgrade to the same module in which a hook traps: everything stays as it was.
+    UpgradeTrap {
+        /// Which hook.
+        hook: Hook,
+        /// Once it has used so many instructions; at its end, if it takes fewer.
+        instruction: u64,
+    },
     /// Before the message, a stop; so many rounds later the canister is started again.
     Stop {
         /// Rounds until the start.
@@ -153,8 +172,12 @@ impl Display for Fault {
 impl Display for MessageFault {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            MessageFault::Overtake => f.write_str("another sender's message goes first"),
+            MessageFault::Overtake => f.write_str("another message goes first"),
             MessageFault::Upgrade => f.write_str("upgrade before it"),
+            MessageFault::UpgradeTrap { hook, instruction } => write!(
+                f,
+                "upgrade before it, but {hook} traps at instruction {instruction}"
+            ),
             MessageFault::Stop { rounds } => {
                 write!(f, "stop before it, start {rounds} rounds later")
             }
@@ -167,6 +190,26 @@ impl Display for MessageFault {
             }
             MessageFault::TrapAtCall(number) => write!(f, "trap at system call {number}"),
             MessageFault::TrapAtInstruction(number) => write!(f, "trap at instruction {number}"),
+        }
+    }
+}
+
+impl Display for Hook {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hook::PreUpgrade => "pre_upgrade",
+            Hook::Start => "the start function",
+            Hook::PostUpgrade => "post_upgrade",
+        })
+    }
+}
+
+impl From<Hook> for Entry {
+    fn from(hook: Hook) -> Self {
+        match hook {
+            Hook::PreUpgrade => Entry::PreUpgrade,
+            Hook::Start => Entry::Start,
+            Hook::PostUpgrade => Entry::PostUpgrade,
         }
     }
 }

@@ -3,7 +3,7 @@
 use candid::Principal;
 use serde::{Deserialize, Serialize};
 
-use super::schedule::{AnswerFault, MessageFault};
+use super::schedule::{AnswerFault, Hook, MessageFault};
 
 /// How often each fault happens, in a million messages or answers, and how large faults are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub struct Rates {
     pub overtake: u32,
     /// [`MessageFault::Upgrade`]
     pub upgrade: u32,
+    /// [`MessageFault::UpgradeTrap`], in `pre_upgrade` or in `post_upgrade`.
+    pub upgrade_trap: u32,
     /// [`MessageFault::Stop`]
     pub stop: u32,
     /// [`MessageFault::OutOfCycles`]
@@ -51,6 +53,7 @@ impl Default for Rates {
             canisters: Vec::new(),
             overtake: 0,
             upgrade: 0,
+            upgrade_trap: 0,
             stop: 0,
             out_of_cycles: 0,
             clock: 0,
@@ -74,6 +77,7 @@ impl Rates {
         Self {
             overtake: per_million,
             upgrade: per_million,
+            upgrade_trap: per_million,
             stop: per_million,
             out_of_cycles: per_million,
             clock: per_million,
@@ -119,6 +123,12 @@ impl Dice {
             }
             if self.falls(self.rates.upgrade) {
                 faults.push(MessageFault::Upgrade);
+            }
+            if self.falls(self.rates.upgrade_trap) {
+                let hooks = [Hook::PreUpgrade, Hook::PostUpgrade];
+                let hook = hooks[self.random.usize(..hooks.len())];
+                let instruction = self.rather_low(self.rates.max_instruction);
+                faults.push(MessageFault::UpgradeTrap { hook, instruction });
             }
             if self.falls(self.rates.stop) {
                 let rounds = self.rounds();

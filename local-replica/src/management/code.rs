@@ -12,6 +12,7 @@ use crate::cycles::{self, limit};
 use crate::engine::{Entry, Instance, Module, StableMemory, Trap, TrapAt};
 use crate::errors::{Help, Reject};
 use crate::execution::Input;
+use crate::faults::Hook;
 use crate::replica::Replica;
 
 /// One `install_code`.
@@ -40,8 +41,8 @@ pub(crate) struct NewCode {
 struct Steps {
     time_ns: u64,
     sender: Principal,
-    /// The step that traps for no reason.
-    trap: Option<Entry>,
+    /// The step that traps for no reason, once it has used so many instructions, or at its end.
+    trap: Option<(Entry, u64)>,
     /// Code that an upgrade took away, or failed to put in place.
     removed: Option<Code>,
     limit: u64,
@@ -97,27 +98,54 @@ impl Replica {
 
     /// Upgrades a canister to the module it has, as its first controller would.
     pub fn upgrade_to_same_code(&mut self, id: Principal) -> Result<(), Reject> {
+        let new = self.same_code(id)?;
+        self.upgrade_canister(id, new, None)?.0
+    }
+
+    /// As [`upgrade_to_same_code`](Self::upgrade_to_same_code), but a hook traps once it has used so many instructions, or at its end.
+    pub(crate) fn fail_to_upgrade(
+        &mut self,
+        id: Principal,
+        hook: Hook,
+        instruction: u64,
+    ) -> Result<(), Reject> {
+        let new = self.same_code(id)?;
+        let module = &new.module;
+        let has_hook = match hook {
+            Hook::PreUpgrade => module.has_pre_upgrade(),
+            Hook::Start => module.has_start(),
+            Hook::PostUpgrade => module.has_post_upgrade(),
+        };
+        if !has_hook {
+            let text = format!("the module has no such hook: {hook}");
+            return Err(Reject::plain(ErrorCode::CanisterMethodNotFound, text));
+        }
+        let trap = Some((hook.into(), instruction));
+        // That it failed is what was asked for.
+        self.upgrade_canister(id, new, trap).map(drop)
+    }
+
+    fn same_code(&mut self, id: Principal) -> Result<NewCode, Reject> {
         let canister = self.canister(id)?;
         let Some(code) = &canister.code else {
             return Err(Reject::no_wasm_module(id));
         };
-        let new = NewCode {
+        Ok(NewCode {
             module: code.instance.module().clone(),
             instance: None,
             wasm_len: code.wasm_len,
             mode: CanisterInstallMode::Upgrade(None),
             arg: empty_reply(),
-        };
-        self.upgrade_canister(id, new, None)?.0
+        })
     }
 
-    /// Upgrades a canister as its first controller would; the step named by `trap` traps. Answers whether it succeeded, and
-    /// the code that isn't the canister's any more, or didn't become it.
+    /// Upgrades a canister as its first controller would; the step named by `trap` traps after so many instructions, or at its end.
+    /// Answers whether it succeeded, and the code that isn't the canister's any more, or didn't become it.
     pub(crate) fn upgrade_canister(
         &mut self,
         id: Principal,
         new: NewCode,
-        trap: Option<Entry>,
+        trap: Option<(Entry, u64)>,
     ) -> Result<Replaced, Reject> {
         let time_ns = self.time_ns;
         let canister = self.canister(id)?;
@@ -187,7 +215,7 @@ fn replace_code(
     time_ns: u64,
     sender: Principal,
     new: NewCode,
-    trap: Option<Entry>,
+    trap: Option<(Entry, u64)>,
 ) -> Replaced {
     let mut steps = Steps {
         time_ns,
@@ -282,6 +310,8 @@ impl Steps {
         } else {
             self.removed = old;
             canister.stable.keep();
+            canister.calls.begin_heap();
+            canister.has_taken_stray = false;
         }
         result
     }
@@ -303,9 +333,10 @@ impl Steps {
     }
 
     fn step(&mut self, canister: &mut Canister, entry: Entry, arg: Vec<u8>) -> Result<(), Trap> {
-        let trap = self.trap.as_ref() == Some(&entry);
+        let trap = self.trap.as_ref().filter(|(step, _)| *step == entry);
+        let trap = trap.map(|(_, instruction)| TrapAt::Instruction(*instruction));
         let input = Input {
-            trap_at: trap.then_some(TrapAt::Instruction(0)),
+            trap_at: trap,
             sender: self.sender,
             payload: arg,
             ..Input::new(entry, self.limit.saturating_sub(self.instructions))
@@ -315,6 +346,10 @@ impl Steps {
         self.dirty_heap_pages += execution.dirty_heap_pages;
         canister.append_log(self.time_ns, execution.log);
         execution.result?;
+        if trap.is_some() {
+            let end = TrapAt::Instruction(execution.instructions);
+            return Err(Trap::Injected(end));
+        }
         canister.cycles = canister.cycles.saturating_sub(execution.cycles_burned);
         if let Some(deadline) = execution.global_timer {
             canister.global_timer = deadline;

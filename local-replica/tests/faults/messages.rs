@@ -1,6 +1,6 @@
 //! Faults at messages: inside of them, and right before.
 
-use local_replica::faults::{MessageFault, Report};
+use local_replica::faults::{Hook, MessageFault, Report};
 use pocket_ic::ErrorCode;
 
 use crate::world::*;
@@ -114,8 +114,35 @@ fn messages_of_one_canister_keep_their_order() {
         .expect("answered");
     assert_eq!(
         world.report().refused[0].1,
-        "no message of another sender is waiting"
+        "no message that may go first is waiting"
     );
+}
+
+/// `b` answers a call of `a` and calls `a` in one message. Whichever of the two comes first traps.
+#[test]
+fn an_answer_and_a_call_of_one_canister_have_no_order() {
+    let run = |overtake: bool| {
+        let mut world = World::with(|world| {
+            let overtake = overtake.then_some(MessageFault::Overtake);
+            let faults = overtake.into_iter().chain([MessageFault::TrapAtCall(1)]);
+            faults.map(|what| message(world.a, 2, what)).collect()
+        });
+        let arg = [
+            relay_arg(world.b, "reply_and_relay"),
+            relay_arg(world.a, "inc"),
+        ];
+        let relay = world.send(world.a, "relay", arg.concat());
+        for _ in 0..5 {
+            world.host.replica.round();
+        }
+        let Report { applied, .. } = world.report();
+        assert_eq!(applied.0.len(), 1 + usize::from(overtake));
+        let answer = world.host.take_answer(&relay).expect("answered");
+        (answer.is_err(), world.counter(world.a))
+    };
+    let ends = [run(false), run(true)];
+    assert!(ends.contains(&(true, 1002)), "the answer first: {ends:?}");
+    assert!(ends.contains(&(false, 1)), "the call first: {ends:?}");
 }
 
 #[test]
@@ -132,10 +159,58 @@ fn an_upgrade_between_two_messages() {
 }
 
 #[test]
+fn an_upgrade_whose_hook_traps_changes_nothing() {
+    for hook in [Hook::PreUpgrade, Hook::PostUpgrade] {
+        for instruction in [0, 5, 10, 20, 1_000_000] {
+            let what = MessageFault::UpgradeTrap { hook, instruction };
+            let mut world = World::with(|world| vec![message(world.a, 2, what)]);
+            // A call is in flight, and comes to its end.
+            assert_eq!(number_of(world.relay("relay")), 1);
+            assert_eq!(world.counters(), (1, 1), "pre_upgrade would count too");
+            assert_eq!(world.report().applied.0.len(), 1);
+            let version = world.host.replica.canisters[&world.a].version;
+            world.host.replica.upgrade_to_same_code(world.a).unwrap();
+            assert_eq!(world.counter(world.a), 2, "the next one succeeds");
+            assert!(world.host.replica.canisters[&world.a].version > version);
+        }
+    }
+    let what = MessageFault::UpgradeTrap {
+        hook: Hook::Start,
+        instruction: 0,
+    };
+    let mut world = World::with(|world| vec![message(world.a, 1, what)]);
+    world.inc(world.a).unwrap();
+    let refused = &world.report().refused;
+    assert_eq!(
+        refused[0].1,
+        "the module has no such hook: the start function"
+    );
+}
+
+#[test]
 fn an_upgrade_while_a_call_is_in_flight() {
     let mut world = World::with(|world| vec![message(world.a, 2, MessageFault::Upgrade)]);
     assert_eq!(number_of(world.relay("relay")), 1);
     assert_eq!(world.counters(), (2, 1));
+}
+
+#[test]
+fn a_heap_that_took_an_answer_to_anothers_call_is_renewed_where_asked_for() {
+    for (renews, number, counter) in [(false, 2, 2), (true, 2, 3), (true, 3, 2)] {
+        let mut world = World::with(|world| vec![message(world.a, number, MessageFault::Upgrade)]);
+        world.host.replica.renews_heaps = renews;
+        assert_eq!(number_of(world.relay("relay")), 1);
+        if number == 3 {
+            // Nothing is in flight when this one comes.
+            world.host.query(USER, world.a, "get", Vec::new()).unwrap();
+            world.send(world.a, "silent", Vec::new());
+            world.host.replica.round();
+        }
+        let expected = counter + u32::from(number == 3);
+        assert_eq!(world.counter(world.a), expected, "each pre_upgrade counts");
+        let renewed = world.host.replica.renewed.get(&world.a);
+        assert_eq!(renewed, (renews && number == 2).then_some(&1));
+    }
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! Durable methods that do what a test plans, and methods that `on_unknown` settles. Another canister with this module, or this one, is the
 //! callee: it counts effects by their names.
 
+mod many;
 mod state;
 mod unknown;
 mod work;
 
 use candid::Principal;
-use idempotency_core::{Stats, store::UnknownRequest};
+use idempotency_core::{Stats, endpoint, store::UnknownRequest};
 use serde_bytes::ByteBuf;
-use state::{DURABLE, EFFECTS, callee, effect, set};
-use std::collections::BTreeMap;
+use state::{DURABLE, EFFECTS, MANY, callee, effect, set};
+use std::{cell::Cell, collections::BTreeMap};
 
 #[ic_cdk::init]
 fn init() {
@@ -19,6 +20,20 @@ fn init() {
 #[ic_cdk::post_upgrade]
 fn post_upgrade() {
     idempotency_core::install(&DURABLE);
+    if state::has_many() {
+        idempotency_core::install(&MANY);
+    }
+    INSTRUCTIONS.set(ic_cdk::api::performance_counter(0));
+}
+
+thread_local! {
+    static INSTRUCTIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The instructions that the last `post_upgrade` took.
+#[ic_cdk::query]
+fn post_upgrade_instructions() -> u64 {
+    INSTRUCTIONS.get()
 }
 
 /// Who is called, and how many more times what traps is to trap.
@@ -56,6 +71,28 @@ fn stats() -> Stats {
 fn unknown(after: u64, most: u64) -> Vec<UnknownRequest> {
     let unknown = DURABLE.with(|store| store.unknown(after, most as usize));
     unknown.expect("the store is sound")
+}
+
+/// Which of these requests of `work` are known: each with its client and its key.
+#[ic_cdk::query]
+fn known(requests: Vec<(Principal, ByteBuf)>) -> Vec<bool> {
+    let known = requests.into_iter().map(|(client, key)| {
+        let until = endpoint!(work::work).of(client).guaranteed_until(&key);
+        until.expect("the store is sound").is_some()
+    });
+    known.collect()
+}
+
+/// With which number each client's lane at `work_in_order` goes on, and whether that number is known: it has begun, and not ended.
+#[ic_cdk::query]
+fn lanes(clients: Vec<Principal>) -> Vec<(u64, bool)> {
+    let lanes = clients.into_iter().map(|client| {
+        let lane = endpoint!(work::work_in_order).of(client);
+        let next = lane.next_number().expect("the store is sound");
+        let until = lane.guaranteed_until(&next);
+        (next, until.expect("the store is sound").is_some())
+    });
+    lanes.collect()
 }
 
 /// Who is called.

@@ -2,7 +2,7 @@
 
 use candid::Principal;
 use ic_stable_structures::{
-    DefaultMemoryImpl, StableBTreeMap, StableCell,
+    DefaultMemoryImpl, Memory as _, StableBTreeMap, StableCell,
     memory_manager::{MemoryId, MemoryManager, VirtualMemory},
 };
 use idempotency_core::{Policy, Store};
@@ -12,12 +12,23 @@ type Memory = VirtualMemory<DefaultMemoryImpl>;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// One scope may take 100,001 requests, and there is room for 100,010.
+const MANY_POLICY: Policy = Policy::new()
+    .window(HOUR)
+    .capacity(100_010)
+    .quota(100_001, 1 << 30)
+    .max_reply_bytes(256)
+    .max_journal_bytes(2_048);
+
 thread_local! {
     static MEMORIES: RefCell<MemoryManager<DefaultMemoryImpl>> =
         RefCell::new(MemoryManager::init(DefaultMemoryImpl::default()));
 
     pub(crate) static DURABLE: Store<Memory> =
         Store::new(memory(0), Policy::new().window(HOUR).capacity(10_000));
+
+    /// For very many requests. It is there only where a test uses it.
+    pub(crate) static MANY: Store<Memory> = Store::new(memory(4), MANY_POLICY);
 
     pub(crate) static EFFECTS: RefCell<StableBTreeMap<String, u64, Memory>> =
         RefCell::new(StableBTreeMap::init(memory(1)));
@@ -32,6 +43,11 @@ thread_local! {
 
 fn memory(id: u8) -> Memory {
     MEMORIES.with_borrow(|memories| memories.get(MemoryId::new(id)))
+}
+
+/// Whether the store for very many was ever used.
+pub(crate) fn has_many() -> bool {
+    memory(4).size() > 0
 }
 
 /// Counts an effect; how often it was counted.

@@ -71,7 +71,7 @@ async fn pay_in_order(number: u64, name: String) -> Answer {
     pay(name).await
 }
 
-fn settlement(reply: Option<String>) -> Settlement {
+pub(crate) fn settlement(reply: Option<String>) -> Settlement {
     reply.map_or(Settlement::NotExecuted, |reply| {
         let reply: Answer = Ok(reply);
         Settlement::Done(candid::encode_one(reply).expect("it encodes"))

@@ -199,7 +199,7 @@ async fn act(steps: Steps, acts: Vec<Act>) -> Answer {
 
 #[idempotent(store = DURABLE, key = key, durable)]
 #[ic_cdk::update]
-async fn work(steps: Steps, key: ByteBuf, acts: Vec<Act>) -> Answer {
+pub(crate) async fn work(steps: Steps, key: ByteBuf, acts: Vec<Act>) -> Answer {
     act(steps, acts).await
 }
 
@@ -228,6 +228,6 @@ async fn ask(_: ByteBuf, _: Vec<Act>, unknown: Unknown) -> Resolution<Answer> {
 /// In order: the next number waits for this one.
 #[idempotent(store = DURABLE, sequence = number, durable)]
 #[ic_cdk::update]
-async fn work_in_order(steps: Steps, number: u64, acts: Vec<Act>) -> Answer {
+pub(crate) async fn work_in_order(steps: Steps, number: u64, acts: Vec<Act>) -> Answer {
     act(steps, acts).await
 }

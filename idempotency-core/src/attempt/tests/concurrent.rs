@@ -53,6 +53,7 @@ const fn plan(awaits: u8, traps_in: Option<u8>, traps_in_cleanup: bool, fails: b
         traps_in,
         traps_in_cleanup,
         fails,
+        sleeps: false,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Durable requests natively: every message of theirs undone, or followed by an upgrade, one and two at a time, and nobody asks again.
 
 use super::{
-    awaits, call, ic,
+    awaits, call,
+    endpoints::{PAUSE, Plan},
+    ic,
     ic::{Course, Event, Ic, Method},
     reply,
 };
@@ -174,7 +176,6 @@ fn g12_two_faults_at_a_time() {
 }
 
 /// However many requests were cut off one after the other, timers are not more than requests that wait.
-#[cfg(feature = "timers")]
 #[test]
 fn g12_timers_do_not_become_more() {
     let mut ic = ic();
@@ -194,4 +195,57 @@ fn g12_timers_do_not_become_more() {
         assert!(ic.timers() <= 2, "{key}: {}", ic.timers());
     }
     assert_eq!(ic.effects().len(), 40);
+}
+
+/// Whatever the canister has sent to itself arrives.
+fn deliver(ic: &mut Ic) {
+    while ic.on_their_way().0 > 0 {
+        ic.happen_as(Event::Deliver, Course::Committed);
+    }
+}
+
+/// After an upgrade the requests that it cut off go on, a few in a second, and those first that began first.
+#[test]
+fn g12_many_go_on_a_few_in_a_second_and_the_oldest_first() {
+    const MANY: u64 = 50;
+    const IN_A_SECOND: u64 = 20;
+    let mut ic = ic();
+    for key in 0..MANY {
+        ic.call(call(Method::Durable, key, awaits(1)));
+    }
+    deliver(&mut ic);
+    let cut_off = ic.asking();
+    assert_eq!(cut_off.len() as u64, MANY);
+    ic.upgrade();
+    for seconds in 0..5 {
+        ic.pass(Duration::from_secs(u64::from(seconds > 0)));
+        deliver(&mut ic);
+        let asking = ic.asking().into_iter();
+        let goes_on = asking.filter(|asking| !cut_off.contains(asking));
+        let mut keys: Vec<_> = goes_on.map(|(_, key)| key).collect();
+        keys.sort_unstable();
+        let most = MANY.min((seconds + 1) * IN_A_SECOND);
+        assert_eq!(keys, (0..most).collect::<Vec<_>>(), "{seconds}");
+    }
+}
+
+/// A message of the one who waits for the attempt is undone when the attempt sleeps, and no cleanup runs: nobody but the attempt itself can
+/// have set the timer.
+#[test]
+fn g12_a_request_that_sleeps_needs_nobody_to_hear_of_it() {
+    let mut ic = ic();
+    let plan = Plan {
+        sleeps: true,
+        ..Plan::default()
+    };
+    ic.call(call(Method::Durable, 10, plan));
+    deliver(&mut ic);
+    ic.happen_as(Event::Respond, Course::Undone("planned".into()));
+    assert_eq!(ic.stats().unknown, 0);
+    for _ in 0..2 {
+        ic.pass(PAUSE);
+        deliver(&mut ic);
+    }
+    let again = ic.call(call(Method::Durable, 10, plan));
+    assert_eq!(reply(&ic, again), Ok(0));
 }

@@ -15,6 +15,7 @@ use crate::{
     steps::Steps,
 };
 use candid::{CandidType, Deserialize};
+use std::time::Duration;
 
 /// What a request has its method do. The work has an effect before the first await, and one after each.
 #[derive(CandidType, Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -27,7 +28,11 @@ pub(super) struct Plan {
     pub(super) traps_in_cleanup: bool,
     /// It ends with an `Err`.
     pub(super) fails: bool,
+    /// A durable one sleeps at its end, for [`PAUSE`].
+    pub(super) sleeps: bool,
 }
+
+pub(super) const PAUSE: Duration = Duration::from_secs(60);
 
 /// The error of the methods.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -166,6 +171,9 @@ async fn work_in_steps(ic: Native, steps: Steps, key: u64, plan: Plan) -> Answer
         }
         let effect = || async { ic.effect(key, segment) };
         steps.run(("effect", u64::from(segment)), effect).await;
+    }
+    if plan.sleeps {
+        steps.sleep(PAUSE).await;
     }
     end(plan, sum)
 }

@@ -164,6 +164,22 @@ fn too_old_is_certain_only_without_doubt() {
     assert_eq!(world.sent.borrow().len(), 1);
 }
 
+/// As where the callee remembers for less time than it was said to.
+#[test]
+fn too_old_proves_nothing_within_the_window_either() {
+    let world = World::new(Kind::TrappingEndpoint, &[]);
+    let world = world.with_times(400, Some(START), 0, vec![], vec![]);
+    world.pass(600);
+    let call = endpoint()
+        .created_at(at(0))
+        .window(Duration::from_secs(1_000));
+    let outcome = send(&call.in_doubt_since(at(0)), &world);
+    assert!(
+        matches!(outcome, Outcome::StillUnknown { until: None, .. }),
+        "{outcome:?}"
+    );
+}
+
 /// The record of an earlier attempt may have expired, and the refusal be about another's.
 #[test]
 fn a_refusal_after_the_window_proves_nothing() {

@@ -437,3 +437,24 @@ fn a_request_that_its_client_alone_tries_again_is_parked_in_the_end() {
     assert_eq!(phase(&store, attempt), Some(Phase::Parked));
     assert_eq!(store.go_on(attempt).unwrap(), None);
 }
+
+/// As where the message traps, each time, in which it would go on.
+#[test]
+fn a_request_that_never_comes_to_go_on_is_parked_in_the_end() {
+    let memory = TestMemory::new(u64::MAX);
+    let store = open(&memory, policy(), START);
+    let attempt = begin(&store, &numbered(1), b"argument", START);
+    store.cut_off(attempt, at(START)).unwrap();
+    let mut now = START;
+    for tries in 0..MOST_TRIES {
+        now += 1_100 * SECOND;
+        let due = [(attempt, "pay".to_owned())];
+        assert_eq!(store.take_due(at(now), 9).unwrap(), due, "{tries}");
+        assert_eq!(store.take_due(at(now), 9).unwrap(), [], "too soon");
+    }
+    now += 1_100 * SECOND;
+    assert_eq!(store.take_due(at(now), 9).unwrap(), []);
+    assert_eq!(phase(&store, attempt), Some(Phase::Parked));
+    assert_eq!(store.go_on(attempt).unwrap(), None);
+    assert_eq!(store.unknown(0, 9).unwrap().len(), 1);
+}

@@ -1,6 +1,7 @@
 //! Requests that have begun and have not ended: what becomes of them, whatever else happens to the store.
 
 mod cases;
+mod charges;
 mod damaged;
 mod many;
 mod model;

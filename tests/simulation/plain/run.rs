@@ -3,12 +3,12 @@
 use candid::{Principal, encode_args};
 use integration_tests::user;
 use local_replica::errors::Reject;
-use local_replica::faults::{Fault, MessageFault, Plan, Rates, Schedule};
+use local_replica::faults::{Fault, MessageFault, Plan, Rates};
 use local_replica::in_process::{CanisterInstallMode, Error, InProcess};
-use pocket_ic::ErrorCode;
 
-use crate::clients::{KEYS, Request, Said, Sent, Told};
-use crate::outcome::Outcome;
+use super::clients::{KEYS, Request, Said, Sent, Told};
+use super::outcome::Outcome;
+use crate::seeds::{Failure, is_by_fault};
 
 /// Enough for any run.
 const CYCLES: u128 = 1_000_000_000_000_000_000;
@@ -16,7 +16,6 @@ const CYCLES: u128 = 1_000_000_000_000_000_000;
 const REQUESTS_PER_ROUND: usize = 12;
 /// Rounds between two looks at the canister's own books.
 const AUDIT_ROUNDS: u64 = 200;
-/// For how long after an upgrade answers to calls from before it may come.
 /// For how long after an upgrade answers to calls from before may come, and do harm.
 const STRAY_ROUNDS: u64 = 10;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -26,6 +25,7 @@ pub(crate) fn plan_of(seed: u64) -> Plan {
     let rates = Rates {
         overtake: 50_000,
         upgrade: 6_000,
+        upgrade_trap: 2_000,
         stop: 600,
         out_of_cycles: 400,
         clock: 2_000,
@@ -43,14 +43,6 @@ pub(crate) fn plan_of(seed: u64) -> Plan {
         ..Rates::default()
     };
     Plan::Seeded { seed, rates }
-}
-
-/// A promise broken.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) what: String,
-    pub(crate) deliveries: u64,
-    pub(crate) schedule: Schedule,
 }
 
 /// One run, but for its faults.
@@ -97,7 +89,7 @@ pub(crate) fn run(scenario: Scenario<'_>, plan: Plan) -> Result<Outcome, Failure
     match result {
         Ok(()) => Ok(run.outcome),
         Err(what) => Err(Failure {
-            what: format!("seed {}: {what}", scenario.seed),
+            what,
             deliveries: report.messages,
             schedule: report.applied.clone(),
         }),
@@ -230,13 +222,7 @@ impl Run {
 
     /// A reject that no fault explains is a bug of someone's.
     fn explain(&self, sent: &Sent, reject: &Reject) -> Result<(), String> {
-        let by_fault = matches!(
-            reject.error,
-            ErrorCode::CanisterStopping
-                | ErrorCode::CanisterStopped
-                | ErrorCode::CanisterOutOfCycles
-        ) || reject.message.contains("injected by local-replica");
-        if by_fault || self.is_cut_off(sent) || self.may_be_harmed(sent) {
+        if is_by_fault(reject) || self.is_cut_off(sent) || self.may_be_harmed(sent) {
             Ok(())
         } else {
             Err(format!(
