@@ -4,11 +4,15 @@
 //! | shape | file |
 //! |---|---|
 //! | durable steps: repeatable, verified | `durable.rs` |
+//! | durable steps in a lane | `lanes.rs` |
+//! | the payout example: two ledgers that can't commit together | `payout.rs` |
 //! | no steps: with a resolver, and without | `plain.rs` |
 
 #![forbid(unsafe_code)]
 
 mod durable;
+mod lanes;
+mod payout;
 mod plain;
 mod types;
 mod world;
