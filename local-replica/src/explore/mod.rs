@@ -225,8 +225,8 @@ impl System {
     }
 
     /// Leaves a fault out where this says so, as what goes wrong there is known. It must go by the step and by the state of the canister
-    /// that the fault happens to, not by other canisters or [`View::faults`]: what is left out in one order of steps has to be left
-    /// out in each.
+    /// that the fault happens to, not by other canisters: what is left out in one order of steps has to be left out in each. Nor by
+    /// [`View::faults`], unless the canister's state tells by itself whether they have happened.
     #[must_use]
     pub fn except(
         mut self,

@@ -155,6 +155,7 @@ impl<'a> Search<'a> {
             Which::Faults => {
                 others.extend(good.into_iter().filter(|step| !asleep.contains(step)));
                 self.world.go_to(&state, self.spec)?;
+                self.world.faults = self.faults_before(node);
                 faults(self.world, self.spec, self.exceptions)
             }
         };
@@ -239,7 +240,7 @@ impl<'a> Search<'a> {
             self.counts.finals += 1;
             self.counts.schedules += 1;
         }
-        self.world.faults = self.way_to(number).iter().filter_map(Step::fault).collect();
+        self.world.faults = self.faults_before(number);
         if let Some((invariant, reason)) = check(self.world, self.invariants, is_final) {
             return Ok(Some((number, invariant, reason)));
         }
@@ -317,6 +318,12 @@ impl<'a> Search<'a> {
         steps
     }
 
+    fn faults_before(&self, node: usize) -> Vec<Step> {
+        let mut steps = self.way_to(node);
+        steps.retain(|step| step.fault().is_some());
+        steps
+    }
+
     fn violation(
         &mut self,
         node: usize,
@@ -365,7 +372,7 @@ pub(super) fn follow(
             return Err(Error::Impossible(format!("step {number}: {line}")));
         }
         world.apply(step, spec)?;
-        world.faults.extend(step.fault());
+        world.faults.extend(step.fault().map(|_| step.clone()));
         story.push(line);
     }
     Ok(story)

@@ -2,7 +2,7 @@
 
 use candid::Principal;
 
-use super::schedule::FaultKind;
+use super::schedule::Step;
 use super::state::Client;
 use super::world::World;
 use crate::canister::Status;
@@ -64,7 +64,7 @@ impl View<'_> {
 
     /// The faults on the way by which this state was first reached, in order. No other way has fewer, though there may be one with
     /// others.
-    pub fn faults(&self) -> &[FaultKind] {
+    pub fn faults(&self) -> &[Step] {
         &self.world.faults
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candid::Principal;
 
 use super::Error;
-use super::schedule::FaultKind;
+use super::schedule::Step;
 use super::spares::Spares;
 use super::spec::Spec;
 use super::state::{Client, Saved, State};
@@ -22,7 +22,7 @@ pub(super) struct World {
     pub(super) state: State,
     pub(super) spares: Spares,
     /// Those on the way to `state`, for who looks at it.
-    pub(super) faults: Vec<FaultKind>,
+    pub(super) faults: Vec<Step>,
 }
 
 impl World {

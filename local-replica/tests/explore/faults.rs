@@ -278,7 +278,10 @@ fn an_invariant_knows_the_faults_and_the_calls() {
             .map(|(callee, method)| (callee, method.to_owned()));
         (
             calls.collect::<Vec<_>>(),
-            view.faults().to_vec(),
+            view.faults()
+                .iter()
+                .filter_map(Step::fault)
+                .collect::<Vec<_>>(),
             counter(view, b),
         )
     });
