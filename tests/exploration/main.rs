@@ -12,6 +12,7 @@
 
 mod durable;
 mod lanes;
+mod parked;
 mod payout;
 mod plain;
 mod types;

@@ -15,8 +15,12 @@ use local_replica::{
 use serde_bytes::ByteBuf;
 
 use crate::{
+    parked::THREE_ATTEMPTS,
     types::{Audit, CreditArg, Paid, PayoutArg, PayoutError, Refusal, Unresolved},
-    world::{ALL, CLIENT, Clients, answer, ask, bounds, create, explore, install},
+    world::{
+        ALL, CLIENT, Clients, RECOVERABLE, answer, ask, bounds, but_second_upgrades_in_flight,
+        create, explore, install,
+    },
 };
 
 const CREDIT: u64 = 1_000;
@@ -149,7 +153,7 @@ impl World {
 
 fn comes_to_its_end(clients: Clients, faults: u32, kinds: &[FaultKind]) {
     let (world, system) = world(clients);
-    let system = system
+    let system = but_second_upgrades_in_flight(system)
         .faults(faults, kinds.iter().copied())
         .always("the books add up, here and there", move |view| {
             world.books_hold(view)
@@ -170,11 +174,18 @@ fn one_fault() {
     }
 }
 
-/// A ledger that is gone can't say what it did, so nobody is: the amount stays reserved, and the payout goes on asking.
+#[test]
+fn two_faults_nobody_retries() {
+    comes_to_its_end(Clients::NobodyRetries, 2, &RECOVERABLE);
+}
+
+/// A ledger that is gone can't say what it did, so nobody guesses: the amount stays reserved, and the payout goes on asking. This searches
+/// the first three times.
 #[test]
 fn a_ledger_that_is_gone_costs_nobody_anything() {
     let (world, system) = world(Clients::NobodyRetries);
     let system = system
+        .bounds(bounds(THREE_ATTEMPTS))
         .faults(1, [FaultKind::Uninstall])
         .faults_of([world.ledger])
         .always("the books add up", move |view| {

@@ -23,6 +23,7 @@ pub(crate) type Answer = Result<String, Failure>;
 
 #[derive(CandidType, Clone, Copy, Debug, Deserialize, PartialEq)]
 pub(crate) enum How {
+    Once,
     Repeatable,
     Verified,
 }
@@ -35,6 +36,12 @@ pub(crate) enum Act {
 }
 
 impl Act {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Effect(name) | Self::Call(name, _) => name,
+        }
+    }
+
     pub(crate) fn effect(name: &str) -> Self {
         Self::Effect(name.to_owned())
     }
