@@ -8,7 +8,7 @@ use local_replica::{
 use crate::{
     durable::{OPEN_BYTES, all, at_most_once},
     types::{Act, Answer, Failure, How, Refusal},
-    world::{ALL, Clients, Pair, answer, explore},
+    world::{ALL, Clients, Pair, RECOVERABLE, answer, but_second_upgrades_in_flight, explore},
 };
 
 /// What the numbers do, and what their clients are told.
@@ -33,8 +33,7 @@ fn in_order(clients: Clients, faults: u32, kinds: &[FaultKind]) {
     };
     let messages = [message(0), second].into_iter().chain(again).collect();
     let count = 2 + usize::from(clients != Clients::NobodyRetries);
-    let system = pair
-        .system(host, messages)
+    let system = but_second_upgrades_in_flight(pair.system(host, messages))
         .faults(faults, kinds.iter().copied())
         .always("each effect once at most, and in order", move |view| {
             let effects = all(view, pair)?;
@@ -79,4 +78,9 @@ fn one_fault() {
     for clients in Clients::ALL {
         in_order(clients, 1, &ALL);
     }
+}
+
+#[test]
+fn two_faults() {
+    in_order(Clients::NobodyRetries, 2, &RECOVERABLE);
 }

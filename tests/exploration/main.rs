@@ -1,12 +1,28 @@
 //! The trap matrix: every order of messages with every fault at every place, against each shape of an async method, as different clients
 //! use it. Exhaustive within the bounds that each test prints with its counts.
 //!
-//! | shape | file |
-//! |---|---|
-//! | durable steps: repeatable, verified | `durable.rs` |
-//! | durable steps in a lane | `lanes.rs` |
-//! | the payout example: two ledgers that can't commit together | `payout.rs` |
-//! | no steps: with a resolver, and without | `plain.rs` |
+//! | shape | file | one fault | two faults |
+//! |---|---|---|---|
+//! | durable: repeatable and verified steps between effects | `durable.rs` | all clients | nobody retries, one step at a time |
+//! | durable, in a lane | `lanes.rs` | all clients | nobody retries |
+//! | the payout example, with its ledger | `payout.rs` | all clients | nobody retries |
+//! | durable: a step that is neither repeatable nor verified | `parked.rs` | all clients | |
+//! | no steps: with a resolver, and without | `plain.rs` | all clients | all clients |
+//!
+//! The clients: nobody retries, retried at once, later, twice at a time ([`world::Clients`]).
+//!
+//! | what may happen | `FaultKind` | in |
+//! |---|---|---|
+//! | go on | | every shape |
+//! | trap | `Trap`; of the timers' own message `TimerTrap` | every shape; timers begin after a first fault, so `TimerTrap` is in `parked.rs` |
+//! | reject, so not executed | `Refuse` | every shape |
+//! | executed but unknown | `LoseAnswer` | every shape |
+//! | not executed and unknown | `LoseRequest` | every shape |
+//! | upgrade | `Upgrade`, `UpgradeTrap` | every shape; a second one of the same canister only when no call of it waits |
+//! | out of cycles | `OutOfCycles` | every shape |
+//! | cleanup fails too | `CleanupTrap` | every shape: durable ones end after one, and `parked.rs` has what is left after two; a plain one counts as running |
+//! | callee stopped | `Stop`, of either canister | every shape |
+//! | callee uninstalled | `Uninstall` | `plain.rs`, `parked.rs`, `payout.rs`, for what holds then |
 
 #![forbid(unsafe_code)]
 
