@@ -3,8 +3,8 @@
 //!
 //! | shape | file | one fault | two faults |
 //! |---|---|---|---|
-//! | durable: repeatable and verified steps between effects | `durable.rs` | all clients | nobody retries, one step at a time |
-//! | durable, in a lane | `lanes.rs` | all clients | nobody retries |
+//! | durable: repeatable and verified steps between effects | `durable.rs` | all clients | nobody retries, one step: repeatable; verified if asked for (`--ignored`) |
+//! | durable, in a lane | `lanes.rs` | all clients | faults of messages; nobody retries, retried at once |
 //! | the payout example, with its ledger | `payout.rs` | all clients | nobody retries |
 //! | durable: a step that is neither repeatable nor verified | `parked.rs` | all clients | |
 //! | no steps: with a resolver, and without | `plain.rs` | all clients | all clients |
