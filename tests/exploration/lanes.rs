@@ -8,7 +8,7 @@ use local_replica::{
 use crate::{
     durable::{OPEN_BYTES, all, at_most_once},
     types::{Act, Answer, Failure, How, Refusal},
-    world::{ALL, Clients, Pair, answer, but_second_upgrades_in_flight, explore},
+    world::{ALL, Clients, OF_MESSAGES, Pair, answer, but_second_upgrades_in_flight, explore},
 };
 
 /// What the numbers do, and what their clients are told.
@@ -83,13 +83,7 @@ fn one_fault() {
 /// Faults of messages. With those of canisters, upgrades among them, there are more states than fit into 10 GB.
 #[test]
 fn two_faults_of_messages() {
-    const KINDS: [FaultKind; 4] = [
-        FaultKind::Trap,
-        FaultKind::Refuse,
-        FaultKind::LoseRequest,
-        FaultKind::LoseAnswer,
-    ];
     for clients in [Clients::NobodyRetries, Clients::RetriedAtOnce] {
-        in_order(clients, 2, &KINDS);
+        in_order(clients, 2, &OF_MESSAGES);
     }
 }

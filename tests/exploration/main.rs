@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | durable: repeatable and verified steps between effects | `durable.rs` | all clients | nobody retries, one step: repeatable; verified if asked for (`--ignored`) |
 //! | durable, in a lane | `lanes.rs` | all clients | faults of messages; nobody retries, retried at once |
-//! | the payout example, with its ledger | `payout.rs` | all clients | nobody retries |
+//! | the payout example, with its ledger | `payout.rs` | all clients | nobody retries; faults of messages: retried at once, later |
 //! | durable: a step that is neither repeatable nor verified | `parked.rs` | all clients | |
 //! | no steps: with a resolver, and without | `plain.rs` | all clients | all clients |
 //!

@@ -18,8 +18,8 @@ use crate::{
     parked::THREE_ATTEMPTS,
     types::{Audit, CreditArg, Paid, PayoutArg, PayoutError, Refusal, Unresolved},
     world::{
-        ALL, CLIENT, Clients, RECOVERABLE, answer, ask, bounds, but_second_upgrades_in_flight,
-        create, explore, install,
+        ALL, CLIENT, Clients, OF_MESSAGES, RECOVERABLE, answer, ask, bounds,
+        but_second_upgrades_in_flight, create, explore, install,
     },
 };
 
@@ -177,6 +177,13 @@ fn one_fault() {
 #[test]
 fn two_faults_nobody_retries() {
     comes_to_its_end(Clients::NobodyRetries, 2, &RECOVERABLE);
+}
+
+#[test]
+fn two_faults_of_messages() {
+    for clients in [Clients::RetriedAtOnce, Clients::RetriedLater] {
+        comes_to_its_end(clients, 2, &OF_MESSAGES);
+    }
 }
 
 /// A ledger that is gone can't say what it did, so nobody guesses: the amount stays reserved, and the payout goes on asking. This searches

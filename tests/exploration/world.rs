@@ -44,6 +44,14 @@ pub(crate) const RECOVERABLE: [FaultKind; 8] = [
     FaultKind::OutOfCycles,
 ];
 
+/// What happens to a message, not to a canister: with these there is far less to search.
+pub(crate) const OF_MESSAGES: [FaultKind; 4] = [
+    FaultKind::Trap,
+    FaultKind::Refuse,
+    FaultKind::LoseRequest,
+    FaultKind::LoseAnswer,
+];
+
 /// Who sends the request, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clients {
