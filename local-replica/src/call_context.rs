@@ -1,6 +1,7 @@
 //! Calls being served (contexts) and calls waiting for an answer (callbacks).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use candid::Principal;
 
@@ -81,6 +82,8 @@ pub struct Callback {
     pub context: u64,
     /// Whom it called.
     pub callee: Principal,
+    /// What it called.
+    pub method: Arc<str>,
     /// Runs on a reply.
     pub on_reply: Closure,
     /// Runs on a reject.

@@ -149,6 +149,7 @@ impl Canister {
         let callback = self.calls.register(Callback {
             context,
             callee: call.callee,
+            method: call.method.as_str().into(),
             on_reply: call.on_reply,
             on_reject: call.on_reject,
             on_cleanup: call.on_cleanup,

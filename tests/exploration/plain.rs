@@ -1,12 +1,15 @@
 //! Methods without steps: what is cut off is unknown, and runs again only on the word of a resolver.
 
-use local_replica::{explore::FaultKind, in_process::InProcess};
+use local_replica::{
+    explore::{FaultKind, View},
+    in_process::InProcess,
+};
 use serde_bytes::ByteBuf;
 
 use crate::{
     durable::{OPEN_BYTES, all, at_most_once},
     types::{Answer, Failure, Refusal},
-    world::{ALL, Clients, Pair, RECOVERABLE, answer, explore},
+    world::{ALL, Clients, Pair, RECOVERABLE, answer, effects, explore},
 };
 
 /// What clients may be told. The method's own error is an answer: it does not know what the callee did.
@@ -19,6 +22,18 @@ fn is_fine(answer: &Answer) -> bool {
             Refusal::InProgress { .. } | Refusal::OutcomeUnknown { .. }
         ),
     }
+}
+
+fn told_only_what_is_fine(view: &View<'_>, messages: usize) -> Result<(), String> {
+    for message in 0..messages {
+        match answer::<Answer>(view, message)? {
+            Some(Ok(answer)) if !is_fine(&answer) => {
+                return Err(format!("message {message} is told {answer:?}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What must hold of a method. `stays_open`: a request may count as running for a whole window, as nothing is left of it that could tell.
@@ -41,15 +56,7 @@ fn ends_or_is_unknown(
             at_most_once(&all(view, pair)?)
         })
         .always("nobody is told anything else", move |view| {
-            for message in 0..count {
-                match answer::<Answer>(view, message)? {
-                    Some(Ok(answer)) if !is_fine(&answer) => {
-                        return Err(format!("message {message} is told {answer:?}"));
-                    }
-                    _ => {}
-                }
-            }
-            Ok(())
+            told_only_what_is_fine(view, count)
         })
         .finally("it is done, unknown, or was never accepted", move |view| {
             let (stats, effects) = (pair.stats(view)?, all(view, pair)?);
@@ -92,6 +99,39 @@ fn a_cleanup_that_traps_leaves_it_running_until_its_window_is_over() {
     for method in ["pay_plainly", "pay_asking"] {
         for clients in Clients::ALL {
             ends_or_is_unknown(method, clients, 2, &kinds, true);
+        }
+    }
+}
+
+/// A callee that is gone rejects the call, and the method says that it is not paid; or its answer was on its way before.
+#[test]
+fn a_callee_that_is_uninstalled() {
+    for method in ["pay_plainly", "pay_asking"] {
+        for clients in Clients::ALL {
+            let mut host = InProcess::new();
+            let pair = Pair::new(&mut host);
+            let first = pair.message(method, (ByteBuf::from([1]), "tea"));
+            let messages = clients.messages(&first);
+            let count = messages.len();
+            let system = pair
+                .system(host, messages)
+                .faults(1, [FaultKind::Uninstall])
+                .faults_of([pair.callee])
+                .always("the effect here once at most", move |view| {
+                    at_most_once(&effects(view, pair.canister)?)
+                })
+                .always("nobody is told anything else", move |view| {
+                    told_only_what_is_fine(view, count)
+                })
+                .finally("it has ended", move |view| {
+                    let stats = pair.stats(view)?;
+                    let has_ended = stats.bytes < OPEN_BYTES && stats.unknown == 0;
+                    match stats.entries == 1 && has_ended {
+                        true => Ok(()),
+                        false => Err(format!("{stats:?}")),
+                    }
+                });
+            explore(&format!("{method}, callee uninstalled"), clients, system);
         }
     }
 }

@@ -11,6 +11,7 @@ mod instrument;
 mod journal;
 mod layout;
 mod module;
+mod page;
 mod scratch;
 mod snapshot;
 mod stable;

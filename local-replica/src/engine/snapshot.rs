@@ -1,41 +1,19 @@
 //! Snapshots of a canister's heap and stable memory that share the pages they have in common, and digests of them.
 
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use blake3::OUT_LEN;
 use wasmtime::Val;
 
-use super::stable::{PAGE, Page as StablePage, Pages as StablePages};
+use super::page::{Digest, Page, Pages as StablePages, ZEROS, short};
+use super::stable::PAGE;
 use super::{Module, StableMemory, Trap};
 
-/// Enough that no two contents that ever come up share one.
-type Digest = [u8; OUT_LEN / 2];
-
-fn digest(bytes: &[u8]) -> Digest {
-    let hash = blake3::hash(bytes);
-    hash.as_bytes().first_chunk().copied().unwrap_or_default()
-}
-
-#[derive(Debug)]
-pub(super) struct Page {
-    bytes: [u8; PAGE],
-    digest: Digest,
-}
-
-static ZEROS: LazyLock<Arc<Page>> = LazyLock::new(|| Arc::new(Page::of([0; PAGE])));
-
-impl Page {
-    fn of(bytes: [u8; PAGE]) -> Self {
-        let digest = digest(&bytes);
-        Self { bytes, digest }
-    }
-
-    fn shared(bytes: &[u8]) -> Arc<Self> {
-        match bytes.try_into() {
-            Ok(bytes) if bytes != [0; PAGE] => Arc::new(Self::of(bytes)),
-            _ => Arc::clone(&ZEROS),
-        }
+/// A page of a heap with this content.
+fn shared(bytes: &[u8]) -> Arc<Page> {
+    match bytes.try_into() {
+        Ok(bytes) if bytes != [0; PAGE] => Arc::new(Page::of(bytes)),
+        _ => Arc::clone(&ZEROS),
     }
 }
 
@@ -91,9 +69,9 @@ impl HeapSnapshot {
 impl Hash for HeapSnapshot {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.module.hash().hash(state);
-        for page in self.pages.iter() {
-            state.write(&page.digest);
-        }
+        // At once, which is several times as fast as one by one.
+        let digests: Vec<Digest> = self.pages.iter().map(|page| *page.digest()).collect();
+        state.write(digests.as_flattened());
         for global in &self.globals {
             bits(global).hash(state);
         }
@@ -163,17 +141,17 @@ impl Mirror {
         }
         let pages = Arc::make_mut(&mut self.pages);
         for page in self.changed.drain(..).filter(|page| *page < known) {
-            if pages[page].bytes != content(page) {
-                pages[page] = Page::shared(content(page));
+            if pages[page].bytes() != content(page) {
+                pages[page] = shared(content(page));
             }
         }
-        pages.extend((known..end).map(|page| Page::shared(content(page))));
+        pages.extend((known..end).map(|page| shared(content(page))));
     }
 
     /// Makes the heap, which has the snapshot's size, hold what the snapshot says.
     pub(super) fn write(&mut self, snapshot: &HeapSnapshot, heap: &mut [u8]) {
         let mut write = |page: usize| {
-            heap[page * PAGE..][..PAGE].copy_from_slice(&snapshot.pages[page].bytes);
+            heap[page * PAGE..][..PAGE].copy_from_slice(snapshot.pages[page].bytes());
         };
         self.changed.drain(..).for_each(&mut write);
         if Arc::ptr_eq(&self.pages, &snapshot.pages) {
@@ -190,19 +168,16 @@ impl Mirror {
     }
 }
 
-/// What a stable memory holds, by digests.
+/// What a stable memory holds, by a digest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StableDigests {
     pages: Arc<StablePages>,
-    /// Of each page.
-    digests: Arc<Vec<Digest>>,
-    /// Of all that were written.
     digest: Digest,
     wasm_pages: u64,
 }
 
 impl StableDigests {
-    /// Costs the pages that aren't in `known`.
+    /// Costs the pages that were written since they last had a digest; nothing if `known` has the same pages.
     pub(crate) fn of(memory: &StableMemory, known: Option<&Self>) -> Self {
         let (pages, wasm_pages) = (memory.pages(), memory.wasm_pages());
         if let Some(known) = known
@@ -213,49 +188,27 @@ impl StableDigests {
                 ..known.clone()
             };
         }
-        let known = |number: usize, page: &StablePage| {
-            let known = known?;
-            let old = known.pages.get(number)?.as_ref()?;
-            let same = Arc::ptr_eq(old, page);
-            same.then(|| known.digests.get(number).copied())?
-        };
-        let mut whole = blake3::Hasher::new();
-        let mut digests = Vec::with_capacity(pages.len());
-        for (number, page) in pages.iter().enumerate() {
-            let digest = match page {
-                Some(page) => known(number, page).unwrap_or_else(|| digest(&page[..])),
-                None => ZEROS.digest,
-            };
+        let mut whole = Vec::new();
+        for (number, page) in pages.written() {
             // A page of zeros that was written equals one that never was.
-            if digest != ZEROS.digest {
-                whole.update(&number.to_le_bytes());
-                whole.update(&digest);
+            if page.digest() != ZEROS.digest() {
+                whole.extend(number.to_le_bytes());
+                whole.extend(page.digest());
             }
-            digests.push(digest);
         }
-        let whole = whole.finalize();
         Self {
             pages: Arc::clone(pages),
-            digests: Arc::new(digests),
-            digest: whole.as_bytes().first_chunk().copied().unwrap_or_default(),
+            digest: short(&blake3::hash(&whole)),
             wasm_pages,
         }
     }
 
     /// Bytes that `other` doesn't share.
     pub(crate) fn bytes_beyond(&self, other: &Self) -> usize {
-        if Arc::ptr_eq(&self.pages, &other.pages) {
-            return 0;
+        match Arc::ptr_eq(&self.pages, &other.pages) {
+            true => 0,
+            false => self.pages.bytes_beyond(&other.pages),
         }
-        let of_other = |number: usize| other.pages.get(number).and_then(Option::as_ref);
-        let pages = self.pages.iter().enumerate();
-        let own = pages.filter(|(number, page)| match (page, of_other(*number)) {
-            (Some(own), Some(other)) => !Arc::ptr_eq(own, other),
-            (Some(_), None) => true,
-            (None, _) => false,
-        });
-        let table = size_of::<Option<StablePage>>() + size_of::<Digest>();
-        own.count() * PAGE + self.pages.len() * table
     }
 }
 

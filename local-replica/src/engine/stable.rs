@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::page::{Page, Pages};
+
 /// Bytes of a Wasm page, the unit in which stable memory grows.
 pub(crate) const WASM_PAGE: u64 = 65_536;
 /// Bytes of a page of the undo journal and of the dirty-page charge.
 pub(super) const PAGE: usize = 4_096;
 /// The IC's limit: 500 GiB.
 const MAX_WASM_PAGES: u64 = 500 * (1 << 30) / WASM_PAGE;
-
-/// Copies of a memory share the pages that neither has written since.
-pub(super) type Page = Arc<[u8; PAGE]>;
-
-pub(super) type Pages = Vec<Option<Page>>;
 
 /// An access outside of the current size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +20,7 @@ pub(super) struct OutOfBounds;
 #[derive(Clone, Debug, Default)]
 struct Journal {
     /// What the pages written since then held.
-    pages: BTreeMap<u64, Option<Page>>,
+    pages: BTreeMap<u64, Option<Arc<Page>>>,
     wasm_pages: u64,
 }
 
@@ -51,26 +48,25 @@ impl StableMemory {
     /// The whole content, as `get_stable_memory` answers it.
     pub fn read_all(&self) -> Vec<u8> {
         let mut bytes = vec![0; (self.wasm_pages * WASM_PAGE) as usize];
-        for (chunk, page) in bytes.chunks_mut(PAGE).zip(self.pages.iter()) {
-            if let Some(page) = page {
-                chunk.copy_from_slice(&page[..]);
-            }
+        for (number, page) in self.pages.written() {
+            bytes[number as usize * PAGE..][..PAGE].copy_from_slice(page.bytes());
         }
         bytes
     }
 
     /// Replaces everything, as `set_stable_memory` does; the size is rounded up to a Wasm page.
     pub fn replace(&mut self, bytes: &[u8]) {
-        let pages = bytes.chunks(PAGE).map(|chunk| {
-            chunk.iter().any(|byte| *byte != 0).then(|| {
+        let mut pages = Pages::default();
+        for (number, chunk) in bytes.chunks(PAGE).enumerate() {
+            if chunk.iter().any(|byte| *byte != 0) {
                 let mut page = [0; PAGE];
                 page[..chunk.len()].copy_from_slice(chunk);
-                Arc::new(page)
-            })
-        });
+                *pages.slot(number as u64) = Some(Arc::new(Page::of(page)));
+            }
+        }
         let wasm_pages = (bytes.len() as u64).div_ceil(WASM_PAGE);
         *self = Self {
-            pages: Arc::new(pages.collect()),
+            pages: Arc::new(pages),
             wasm_pages,
             message: Journal {
                 pages: BTreeMap::new(),
@@ -98,9 +94,9 @@ impl StableMemory {
         while done < target.len() {
             let (page, start, count) = piece(offset, done, target.len());
             let piece = &mut target[done..done + count];
-            match self.pages.get(page as usize) {
-                Some(Some(page)) => piece.copy_from_slice(&page[start..start + count]),
-                _ => piece.fill(0),
+            match self.pages.get(page) {
+                Some(page) => piece.copy_from_slice(&page.bytes()[start..start + count]),
+                None => piece.fill(0),
             }
             done += count;
         }
@@ -125,17 +121,13 @@ impl StableMemory {
         let mut done = 0;
         while done < source.len() {
             let (number, start, count) = piece(offset, done, source.len());
-            let index = number as usize;
-            if index >= pages.len() {
-                pages.resize_with(index + 1, || None);
-            }
-            let slot = &mut pages[index];
+            let slot = pages.slot(number);
             self.message
                 .pages
                 .entry(number)
                 .or_insert_with(|| slot.clone());
             let page = Arc::make_mut(slot.get_or_insert_with(new_page));
-            page[start..start + count].copy_from_slice(&source[done..done + count]);
+            page.bytes_mut()[start..start + count].copy_from_slice(&source[done..done + count]);
             done += count;
         }
         Ok(())
@@ -184,13 +176,13 @@ impl StableMemory {
         if !journal.pages.is_empty() {
             let pages = Arc::make_mut(&mut self.pages);
             for (number, page) in journal.pages {
-                pages[number as usize] = page;
+                *pages.slot(number) = page;
             }
         }
         self.wasm_pages = journal.wasm_pages;
     }
 
-    /// The pages in order, `None` for those never written.
+    /// The pages that were written.
     pub(super) fn pages(&self) -> &Arc<Pages> {
         &self.pages
     }
@@ -205,8 +197,8 @@ impl StableMemory {
     }
 }
 
-fn new_page() -> Page {
-    Arc::new([0; PAGE])
+fn new_page() -> Arc<Page> {
+    Arc::new(Page::of([0; PAGE]))
 }
 
 /// The page, the start in it and the byte count of the next piece of a range.

@@ -21,7 +21,7 @@ use super::state::{Digest, State};
 use super::story::tell;
 use super::view::View;
 use super::world::World;
-use super::{Error, Invariant};
+use super::{Error, Exception, Invariant};
 
 /// How a state was reached first.
 struct Node {
@@ -58,6 +58,7 @@ pub(super) struct Search<'a> {
     world: &'a mut World,
     spec: &'a Spec,
     invariants: &'a mut [Invariant],
+    exceptions: &'a mut [Exception],
     nodes: Vec<Node>,
     /// States to go on from, as far as memory allows.
     states: HashMap<usize, State>,
@@ -73,11 +74,13 @@ impl<'a> Search<'a> {
         world: &'a mut World,
         spec: &'a Spec,
         invariants: &'a mut [Invariant],
+        exceptions: &'a mut [Exception],
     ) -> Self {
         Self {
             world,
             spec,
             invariants,
+            exceptions,
             nodes: Vec::new(),
             states: HashMap::new(),
             bytes: 0,
@@ -151,7 +154,9 @@ impl<'a> Search<'a> {
             Which::Woken(steps) => steps,
             Which::Faults => {
                 others.extend(good.into_iter().filter(|step| !asleep.contains(step)));
-                state.faults(self.spec)
+                self.world.go_to(&state, self.spec)?;
+                self.world.faults = self.faults_before(node);
+                faults(self.world, self.spec, self.exceptions)
             }
         };
         for step in steps {
@@ -235,6 +240,7 @@ impl<'a> Search<'a> {
             self.counts.finals += 1;
             self.counts.schedules += 1;
         }
+        self.world.faults = self.faults_before(number);
         if let Some((invariant, reason)) = check(self.world, self.invariants, is_final) {
             return Ok(Some((number, invariant, reason)));
         }
@@ -300,12 +306,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn violation(
-        &mut self,
-        node: usize,
-        invariant: usize,
-        reason: String,
-    ) -> Result<Violation, Error> {
+    /// The steps by which a state was first reached.
+    fn way_to(&self, node: usize) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut at = node;
         while let Some(step) = self.nodes[at].step.clone() {
@@ -313,12 +315,28 @@ impl<'a> Search<'a> {
             at = self.nodes[at].parent;
         }
         steps.reverse();
+        steps
+    }
+
+    fn faults_before(&self, node: usize) -> Vec<Step> {
+        let mut steps = self.way_to(node);
+        steps.retain(|step| step.fault().is_some());
+        steps
+    }
+
+    fn violation(
+        &mut self,
+        node: usize,
+        invariant: usize,
+        reason: String,
+    ) -> Result<Violation, Error> {
+        let schedule = Schedule(self.way_to(node));
         let start = self.states.get(&0).cloned();
         if let Some(start) = start {
             self.world.go_to(&start, self.spec)?;
         }
-        let schedule = Schedule(steps);
-        let story = follow(self.world, self.spec, &schedule)?;
+        self.world.faults.clear();
+        let story = follow(self.world, self.spec, self.exceptions, &schedule)?;
         Ok(Violation {
             invariant: self.invariants[invariant].name.clone(),
             reason,
@@ -328,22 +346,33 @@ impl<'a> Search<'a> {
     }
 }
 
+/// The faults that are possible now, but for those that are left out.
+fn faults(world: &mut World, spec: &Spec, exceptions: &mut [Exception]) -> Vec<Step> {
+    let mut faults = world.state.faults(spec);
+    for leaves_out in exceptions {
+        faults.retain(|step| !leaves_out(&mut View { world }, step));
+    }
+    faults
+}
+
 /// Takes the steps of a schedule, and tells them.
 pub(super) fn follow(
     world: &mut World,
     spec: &Spec,
+    exceptions: &mut [Exception],
     schedule: &Schedule,
 ) -> Result<Vec<String>, Error> {
     let mut story = Vec::new();
     for step in &schedule.0 {
-        let possible =
-            world.state.steps(spec).contains(step) || world.state.faults(spec).contains(step);
+        let possible = world.state.steps(spec).contains(step)
+            || faults(world, spec, exceptions).contains(step);
         let line = tell(step, &world.state, spec);
         if !possible {
             let number = story.len() + 1;
             return Err(Error::Impossible(format!("step {number}: {line}")));
         }
         world.apply(step, spec)?;
+        world.faults.extend(step.fault().map(|_| step.clone()));
         story.push(line);
     }
     Ok(story)

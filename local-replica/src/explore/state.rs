@@ -171,6 +171,8 @@ impl Saved {
             let Callback {
                 context,
                 callee,
+                // For exceptions, which can see it.
+                method,
                 on_reply,
                 on_reject,
                 on_cleanup,
@@ -178,7 +180,7 @@ impl Saved {
                 expired,
             } = callback;
             let context = contexts.iter().position(|(id, _)| id == context);
-            (context, callee, on_reply, on_reject, on_cleanup).hash(hasher);
+            (context, callee, method, on_reply, on_reject, on_cleanup).hash(hasher);
             (deadline_ns, expired).hash(hasher);
         }
     }

@@ -84,6 +84,7 @@ fn callback() -> Callback {
     Callback {
         context: 1,
         callee: OTHER,
+        method: "method".into(),
         on_reply: closure,
         on_reject: closure,
         on_cleanup: None,
@@ -123,9 +124,10 @@ fn each_part_of_a_context_and_a_callback_counts() {
         });
         assert_ne!(one, other);
     }
-    let callbacks: [fn(&mut Callback); 7] = [
+    let callbacks: [fn(&mut Callback); 8] = [
         |it| it.context = 9,
         |it| it.callee = USER,
+        |it| it.method = "other".into(),
         |it| it.on_reply.environment = 3,
         |it| it.on_reject.function = 3,
         |it| it.on_cleanup = Some(it.on_reply),

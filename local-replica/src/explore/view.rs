@@ -2,6 +2,7 @@
 
 use candid::Principal;
 
+use super::schedule::Step;
 use super::state::Client;
 use super::world::World;
 use crate::canister::Status;
@@ -59,6 +60,19 @@ impl View<'_> {
     /// Whether the user will never learn what became of a message.
     pub fn is_lost(&self, message: usize) -> bool {
         self.world.state.clients.get(message) == Some(&Client::Lost)
+    }
+
+    /// The faults on the way by which this state was first reached, in order. No other way has fewer, though there may be one with
+    /// others.
+    pub fn faults(&self) -> &[Step] {
+        &self.world.faults
+    }
+
+    /// The calls that a canister waits for the answers to, the earliest first: whom it has called, and which method.
+    pub fn calls(&self, canister: Principal) -> impl Iterator<Item = (Principal, &str)> {
+        let saved = self.world.state.canisters.get(&canister).into_iter();
+        let callbacks = saved.flat_map(|saved| saved.canister.calls.callbacks());
+        callbacks.map(|(_, callback)| (callback.callee, &*callback.method))
     }
 
     /// Nanoseconds since the epoch.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candid::Principal;
 
 use super::Error;
+use super::schedule::Step;
 use super::spares::Spares;
 use super::spec::Spec;
 use super::state::{Client, Saved, State};
@@ -20,6 +21,8 @@ pub(super) struct World {
     pub(super) host: InProcess,
     pub(super) state: State,
     pub(super) spares: Spares,
+    /// Those on the way to `state`, for who looks at it.
+    pub(super) faults: Vec<Step>,
 }
 
 impl World {
@@ -64,6 +67,7 @@ impl World {
             host,
             state,
             spares,
+            faults: Vec::new(),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use candid::Principal;
-use local_replica::explore::{Explored, FaultKind, Message, System, View};
+use local_replica::explore::{Explored, FaultKind, Message, Step, System, View};
 
 use crate::world::{PUPPET, SECOND, answer, counter, explore, message, relay_arg, two};
 
@@ -249,6 +249,50 @@ fn no_more_faults_than_allowed() {
     assert!(twice.iter().any(|end| end.1 == Some(3)));
     assert!(twice.iter().all(|end| end.1 <= Some(3)));
     assert!(b_only.is_subset(&twice));
+}
+
+#[test]
+fn a_fault_that_is_left_out() {
+    let while_it_waits = |view: &View<'_>, step: &Step| matches!(step, Step::Upgrade { canister, .. } if view.calls(*canister).next().is_some());
+    let (all, _) = explored("relay", 1, FaultKind::Upgrade, |system, _| system);
+    let (rest, ends) = explored("relay", 1, FaultKind::Upgrade, |system, _| {
+        system.except(move |view, step| while_it_waits(view, step))
+    });
+    // While the caller waits: before the callee is called, and after it.
+    assert_eq!(
+        count(&all, FaultKind::Upgrade) - count(&rest, FaultKind::Upgrade),
+        2
+    );
+    assert!(ends.iter().all(|end| end.2.is_some()), "{ends:?}");
+}
+
+#[test]
+fn an_invariant_knows_the_faults_and_the_calls() {
+    let (host, a, b) = two(&PUPPET);
+    let system = System::new(host)
+        .message(message(a, "relay", &relay_arg(b, "inc")))
+        .faults(1, [FaultKind::Trap]);
+    let (_, seen, last) = explore(system, move |view| {
+        let calls = view
+            .calls(a)
+            .map(|(callee, method)| (callee, method.to_owned()));
+        (
+            calls.collect::<Vec<_>>(),
+            view.faults()
+                .iter()
+                .filter_map(Step::fault)
+                .collect::<Vec<_>>(),
+            counter(view, b),
+        )
+    });
+    let call = vec![(b, "inc".to_owned())];
+    assert!(seen.contains(&(call.clone(), vec![], Some(1))));
+    assert!(seen.contains(&(call, vec![FaultKind::Trap], Some(0))));
+    assert!(last.contains(&(vec![], vec![], Some(1))));
+    assert!(
+        last.iter()
+            .all(|(_, faults, counter)| !faults.is_empty() || *counter == Some(1))
+    );
 }
 
 /// A user's message to a canister that traps by itself is no fault.
