@@ -18,6 +18,7 @@ mod inspection;
 mod ledger;
 mod ledger_refusals;
 mod many;
+mod outcomes;
 mod payer;
 mod payout;
 mod project;

@@ -7,7 +7,12 @@ mod unknown;
 mod work;
 
 use candid::Principal;
-use idempotency_core::{Stats, endpoint, store::UnknownRequest};
+use idempotency_core::{
+    IdempotencyError, Stats, endpoint,
+    outcome::{Asked, Outcome},
+    outcomes,
+    store::UnknownRequest,
+};
 use serde_bytes::ByteBuf;
 use state::{DURABLE, EFFECTS, MANY, callee, effect, set};
 use std::{cell::Cell, collections::BTreeMap};
@@ -93,6 +98,12 @@ fn lanes(clients: Vec<Principal>) -> Vec<(u64, bool)> {
         (next, until.expect("the store is sound").is_some())
     });
     lanes.collect()
+}
+
+/// What became of calls, for who made them.
+#[ic_cdk::query]
+fn idempotency_outcomes(calls: Vec<Asked>) -> Vec<Result<Outcome, IdempotencyError>> {
+    outcomes!(calls; work::work, work::work_in_order, unknown::pay_plainly)
 }
 
 /// Who is called.

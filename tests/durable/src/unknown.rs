@@ -60,7 +60,7 @@ fn know(_: ByteBuf, name: String, _: Unknown) -> Resolution<Answer> {
 /// Settled by an operator.
 #[idempotent(store = DURABLE, key = key)]
 #[ic_cdk::update]
-async fn pay_plainly(key: ByteBuf, name: String) -> Answer {
+pub(crate) async fn pay_plainly(key: ByteBuf, name: String) -> Answer {
     pay(name).await
 }
 
