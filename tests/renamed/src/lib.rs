@@ -4,7 +4,11 @@
 #![deny(warnings)]
 
 use ic_stable_structures::DefaultMemoryImpl;
-use idem::{IdempotencyError, Policy, Store, endpoint, idempotent, inspect};
+use idem::{
+    IdempotencyError, Policy, Store, endpoint, idempotent, inspect,
+    outcome::{Asked, Outcome},
+    outcomes,
+};
 
 thread_local! {
     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
@@ -27,6 +31,11 @@ async fn order(lane: u64, number: u64) -> (u64, u64) {
 fn next_order(lane: u64) -> Result<u64, IdempotencyError> {
     let caller = ic_cdk::api::msg_caller();
     endpoint!(order).of(caller).lane(&lane).next_number()
+}
+
+#[ic_cdk::query]
+fn outcomes_of(calls: Vec<Asked>) -> Vec<Result<Outcome, IdempotencyError>> {
+    outcomes!(calls; pay, order)
 }
 
 #[ic_cdk::inspect_message]

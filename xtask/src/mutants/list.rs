@@ -328,6 +328,23 @@ pub(super) const ALL: &[Mutant] = &[
         harm: "after an upgrade to a longer window, what was executed and has expired runs again",
         tests: &["a_longer_window_does_not_let_run_again_what_expires_by_the_shorter_one"],
     },
+    // What became of a request.
+    Mutant {
+        name: "outcome/never-ran-of-what-is-forgotten",
+        file: "store/requests.rs",
+        text: "inner.expiry(created_at, now, &self.policy) > inner.forgotten_until",
+        instead: "inner.expiry(created_at, now, &self.policy) > Timestamp::from_nanos(0)",
+        harm: "a client is told that a payment never ran which did, and pays again",
+        tests: &["attempt::tests::outcomes::what_never_ran_and_what_may_have_run_are_told_apart"],
+    },
+    Mutant {
+        name: "outcome/of-other-arguments",
+        file: "attempt/outcomes.rs",
+        text: "!fingerprint.matches(&stored)",
+        instead: "false && !fingerprint.matches(&stored)",
+        harm: "a client takes the reply of another request for its own",
+        tests: &["attempt::tests::outcomes::who_made_the_call_gets_its_reply"],
+    },
     // Safe calls: exactly one outcome, and a true one.
     Mutant {
         name: "safe-call/too-old-is-taken-for-a-proof",
