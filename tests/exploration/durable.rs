@@ -9,7 +9,7 @@ use crate::{
     types::{Act, How},
     world::{
         ALL, Clients, Effects, Pair, RECOVERABLE, but_second_upgrades_in_flight, effects, explore,
-        is_end_or_wait, told_only,
+        is_end_or_wait, pairs, told_only,
     },
 };
 
@@ -95,8 +95,19 @@ fn two_faults_in_a_repeatable_step() {
 }
 
 #[test]
-#[ignore = "two minutes and 4 GB; cargo test --workspace --test exploration -- --ignored"]
+#[ignore = "minutes; cargo test --workspace --test exploration -- --ignored --test-threads 1"]
 fn two_faults_in_a_verified_step() {
     let acts = [Act::call("notify", How::Verified)];
     comes_to_its_end(&acts, Clients::NobodyRetries, 2, &RECOVERABLE);
+}
+
+#[test]
+#[ignore = "minutes; cargo test --workspace --test exploration -- --ignored --test-threads 1"]
+fn two_faults_a_pair_at_a_time() {
+    let acts = [Act::call("credit", How::Repeatable)];
+    for clients in [Clients::RetriedAtOnce, Clients::RetriedLater] {
+        for kinds in pairs(&RECOVERABLE) {
+            comes_to_its_end(&acts, clients, 2, &kinds);
+        }
+    }
 }

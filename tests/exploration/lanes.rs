@@ -8,7 +8,10 @@ use local_replica::{
 use crate::{
     durable::{OPEN_BYTES, all, at_most_once},
     types::{Act, Answer, Failure, How, Refusal},
-    world::{ALL, Clients, OF_MESSAGES, Pair, answer, but_second_upgrades_in_flight, explore},
+    world::{
+        ALL, Clients, OF_MESSAGES, Pair, RECOVERABLE, answer, but_second_upgrades_in_flight,
+        explore, pairs,
+    },
 };
 
 /// What the numbers do, and what their clients are told.
@@ -85,5 +88,13 @@ fn one_fault() {
 fn two_faults_of_messages() {
     for clients in [Clients::NobodyRetries, Clients::RetriedAtOnce] {
         in_order(clients, 2, &OF_MESSAGES);
+    }
+}
+
+#[test]
+#[ignore = "minutes; cargo test --workspace --test exploration -- --ignored --test-threads 1"]
+fn two_faults_a_pair_at_a_time() {
+    for kinds in pairs(&RECOVERABLE) {
+        in_order(Clients::NobodyRetries, 2, &kinds);
     }
 }

@@ -11,7 +11,8 @@ use crate::{
     durable::{OPEN_BYTES, all, at_most_once},
     types::{Act, Answer, Failure, How, Refusal, Unresolved},
     world::{
-        ALL, Clients, Effects, Pair, ask, bounds, effects, explore, is_end_or_wait, told_only,
+        ALL, Clients, Effects, Pair, RECOVERABLE, ask, bounds, but_second_upgrades_in_flight,
+        effects, explore, is_end_or_wait, told_only,
     },
 };
 
@@ -69,12 +70,15 @@ fn call(clients: Clients, how: How) -> (Pair, System) {
 /// A step that is neither repeatable nor verified: where its outcome is unknown, the request is parked.
 #[test]
 fn a_step_that_runs_once() {
-    for clients in Clients::ALL {
+    let one = Clients::ALL.map(|clients| (clients, 1, &ALL[..]));
+    let two = (Clients::NobodyRetries, 2, &RECOVERABLE[..]);
+    for (clients, faults, kinds) in one.into_iter().chain([two]) {
         let (pair, system) = call(clients, How::Once);
+        let system = but_second_upgrades_in_flight(system);
         let is_parked = Rc::new(Cell::new(false));
         let parked = Rc::clone(&is_parked);
         let system = system
-            .faults(1, ALL)
+            .faults(faults, kinds.iter().copied())
             .always("the effect once at most", move |view| {
                 at_most_once(&all(view, pair)?)
             })
@@ -92,7 +96,8 @@ fn a_step_that_runs_once() {
                     false => Err(format!("{place:?}, {effects:?}")),
                 }
             });
-        explore("durable, a step that runs once, 1 fault", clients, system);
+        let shape = format!("durable, a step that runs once, {faults} faults");
+        explore(&shape, clients, system);
         assert!(is_parked.get(), "{clients:?}: nothing is ever parked");
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     types::{Audit, CreditArg, Paid, PayoutArg, PayoutError, Refusal, Unresolved},
     world::{
         ALL, CLIENT, Clients, OF_MESSAGES, RECOVERABLE, answer, ask, bounds,
-        but_second_upgrades_in_flight, create, explore, install,
+        but_second_upgrades_in_flight, create, explore, install, pairs,
     },
 };
 
@@ -183,6 +183,16 @@ fn two_faults_nobody_retries() {
 fn two_faults_of_messages() {
     for clients in [Clients::RetriedAtOnce, Clients::RetriedLater] {
         comes_to_its_end(clients, 2, &OF_MESSAGES);
+    }
+}
+
+#[test]
+#[ignore = "minutes; cargo test --workspace --test exploration -- --ignored --test-threads 1"]
+fn two_faults_a_pair_at_a_time() {
+    for clients in [Clients::RetriedAtOnce, Clients::RetriedLater] {
+        for kinds in pairs(&RECOVERABLE) {
+            comes_to_its_end(clients, 2, &kinds);
+        }
     }
 }
 

@@ -52,6 +52,17 @@ pub(crate) const OF_MESSAGES: [FaultKind; 4] = [
     FaultKind::LoseAnswer,
 ];
 
+/// Each two of these kinds. Whatever two faults a schedule has, it is searched with one of these pairs, and a pair at a time fits into a memory
+/// where all kinds at a time do not.
+pub(crate) fn pairs(kinds: &[FaultKind]) -> impl Iterator<Item = [FaultKind; 2]> {
+    let with_later = |(place, one): (usize, &FaultKind)| {
+        let one = *one;
+        let later = kinds.iter().skip(place + 1);
+        later.map(move |other| [one, *other])
+    };
+    kinds.iter().enumerate().flat_map(with_later)
+}
+
 /// Who sends the request, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clients {
