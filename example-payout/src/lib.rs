@@ -32,6 +32,8 @@ use candid::{CandidType, Nat, Principal};
 use ic_cdk::{api, init, post_upgrade, query, update};
 use idempotency_core::{
     IdempotencyError, Policy, SafeCall, Steps, Store, endpoint, idempotent,
+    outcome::{self, Asked},
+    outcomes,
     safe_call::Outcome,
     store::{Resolved, Settlement, UnknownRequest},
 };
@@ -196,6 +198,12 @@ fn balance_of(owner: Principal) -> u64 {
 #[query]
 fn audit() -> Audit {
     books::audit()
+}
+
+/// What became of the caller's payouts, each asked about with the argument that was sent. Called as an update, it is certified.
+#[query]
+fn idempotency_outcomes(calls: Vec<Asked>) -> Vec<Result<outcome::Outcome, IdempotencyError>> {
+    outcomes!(calls; payout)
 }
 
 /// The first 100 payouts that wait for an operator. For the controllers.
