@@ -22,7 +22,9 @@ impl Alarm {
         let at = due.max(now);
         let mut times = self.0.borrow_mut();
         // The timer of a time that has passed has run and trapped; it does not run again.
-        *times = times.split_off(&now);
+        while times.first().is_some_and(|first| *first < now) {
+            times.pop_first();
+        }
         if times.first().is_some_and(|first| *first <= at) {
             return None;
         }

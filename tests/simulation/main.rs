@@ -8,6 +8,7 @@
 //! faults that fails too, made as short as a few more runs can make it.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod durable;
 mod memory;
 mod plain;

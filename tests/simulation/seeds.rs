@@ -8,9 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use local_replica::errors::Reject;
 use local_replica::faults::{Plan, Schedule};
-use pocket_ic::ErrorCode;
+use local_replica::in_process::InProcess;
 
 use crate::memory;
 
@@ -28,6 +27,18 @@ pub(crate) struct Failure {
     pub(crate) what: String,
     pub(crate) deliveries: u64,
     pub(crate) schedule: Schedule,
+}
+
+impl Failure {
+    /// Of a run that came to its end with `what`.
+    pub(crate) fn unless_kept(what: Result<(), String>, host: &InProcess) -> Result<(), Self> {
+        let report = host.replica.faults.report();
+        what.map_err(|what| Self {
+            what,
+            deliveries: report.messages,
+            schedule: report.applied.clone(),
+        })
+    }
 }
 
 /// What happened in a run, or in several, in numbers.
@@ -198,12 +209,4 @@ pub(crate) fn shorten(simulation: &impl Simulation, seed: u64, mut failure: Fail
         part /= 2;
     }
     failure
-}
-
-/// Whether a fault, or what it did to the canister, is reason enough for a reject.
-pub(crate) fn is_by_fault(reject: &Reject) -> bool {
-    matches!(
-        reject.error,
-        ErrorCode::CanisterStopping | ErrorCode::CanisterStopped | ErrorCode::CanisterOutOfCycles
-    ) || reject.message.contains("injected by local-replica")
 }

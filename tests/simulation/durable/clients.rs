@@ -1,5 +1,6 @@
 //! What the clients of durable requests send, and may be told.
 
+use crate::calls::Call;
 use std::collections::{BTreeMap, BTreeSet};
 
 use local_replica::in_process::MessageId;
@@ -32,6 +33,16 @@ pub(super) struct Sent {
     /// What was known when it was sent: of the request, and of its lane.
     known: Known,
     least: u64,
+}
+
+impl Call for Sent {
+    fn message(&self) -> &MessageId {
+        &self.message
+    }
+
+    fn patience(&self) -> u64 {
+        self.patience
+    }
 }
 
 /// What an answer says.

@@ -13,7 +13,8 @@ use serde_bytes::ByteBuf;
 use super::clients::{Known, Said, Sent, Told};
 use super::requests::{Id, LANES, Request};
 use super::types::{Act, Answer};
-use crate::seeds::{Counts, DELIVERIES, Failure, is_by_fault};
+use crate::calls::{Answered, answers, is_by_fault, unless_explained};
+use crate::seeds::{Counts, DELIVERIES, Failure};
 
 /// Enough for any run.
 const CYCLES: u128 = 1_000_000_000_000_000_000;
@@ -70,16 +71,9 @@ pub(super) fn run(scenario: Scenario<'_>, plan: Plan) -> Result<Counts, Failure>
         .faults
         .install(plan)
         .expect("the plan is possible");
-    let result = run.play();
-    let report = run.host.replica.faults.report();
-    match result {
-        Ok(()) => Ok(run.counts),
-        Err(what) => Err(Failure {
-            what,
-            deliveries: report.messages,
-            schedule: report.applied.clone(),
-        }),
-    }
+    let what = run.play();
+    Failure::unless_kept(what, &run.host)?;
+    Ok(run.counts)
 }
 
 impl<'a> Run<'a> {
@@ -203,20 +197,15 @@ impl<'a> Run<'a> {
         self.host.replica.round();
         self.round += 1;
         self.count_faults();
-        for sent in std::mem::take(&mut self.sent) {
-            match self.host.take_answer(&sent.message) {
-                Some(answer) => self.hear(&sent, answer)?,
-                None if self.round < sent.patience => self.sent.push(sent),
-                None => {
-                    self.host.forget(&sent.message);
-                    self.counts.count("given up");
-                }
-            }
+        let (answers, given_up) = answers(&mut self.host, self.round, &mut self.sent);
+        self.counts.add("given up", given_up);
+        for (sent, answer) in answers {
+            self.hear(&sent, answer)?;
         }
         Ok(())
     }
 
-    fn hear(&mut self, sent: &Sent, answer: Result<Vec<u8>, Reject>) -> Result<(), String> {
+    fn hear(&mut self, sent: &Sent, answer: Answered) -> Result<(), String> {
         let bytes = match answer {
             Ok(bytes) => bytes,
             Err(reject) => {
@@ -245,14 +234,8 @@ impl<'a> Run<'a> {
 
     /// A reject that no fault explains is a bug of someone's. One says nothing of a request.
     fn explain(&self, sent: &Sent, reject: &Reject) -> Result<(), String> {
-        if is_by_fault(reject) || self.is_cut_off(sent) {
-            Ok(())
-        } else {
-            Err(format!(
-                "{sent:?} is rejected without a fault: {}",
-                reject.message
-            ))
-        }
+        let is_explained = is_by_fault(reject) || self.is_cut_off(sent);
+        unless_explained(is_explained, sent, reject)
     }
 
     /// Whether an upgrade forgot the call.

@@ -1,5 +1,6 @@
 //! Users who retry, and what they may be told.
 
+use crate::calls::Call;
 use std::collections::BTreeMap;
 
 use local_replica::in_process::MessageId;
@@ -69,6 +70,16 @@ pub(crate) struct Sent {
     pub(crate) upgrades: u64,
     /// The key was known to be done when this was sent: when that execution started.
     done: Option<u64>,
+}
+
+impl Call for Sent {
+    fn message(&self) -> &MessageId {
+        &self.message
+    }
+
+    fn patience(&self) -> u64 {
+        self.patience
+    }
 }
 
 /// The answer of a key.

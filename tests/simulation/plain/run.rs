@@ -8,7 +8,8 @@ use local_replica::in_process::{CanisterInstallMode, Error, InProcess};
 
 use super::clients::{KEYS, Request, Said, Sent, Told};
 use super::outcome::Outcome;
-use crate::seeds::{Failure, is_by_fault};
+use crate::calls::{Answered, answers, is_by_fault, unless_explained};
+use crate::seeds::Failure;
 
 /// Enough for any run.
 const CYCLES: u128 = 1_000_000_000_000_000_000;
@@ -84,16 +85,9 @@ pub(crate) fn run(scenario: Scenario<'_>, plan: Plan) -> Result<Outcome, Failure
         .faults
         .install(plan)
         .expect("the plan is possible");
-    let result = run.play(scenario.deliveries);
-    let report = run.host.replica.faults.report();
-    match result {
-        Ok(()) => Ok(run.outcome),
-        Err(what) => Err(Failure {
-            what,
-            deliveries: report.messages,
-            schedule: report.applied.clone(),
-        }),
-    }
+    let what = run.play(scenario.deliveries);
+    Failure::unless_kept(what, &run.host)?;
+    Ok(run.outcome)
 }
 
 impl Run {
@@ -178,20 +172,15 @@ impl Run {
         self.host.replica.round();
         self.round += 1;
         self.count_faults();
-        for sent in std::mem::take(&mut self.sent) {
-            match self.host.take_answer(&sent.message) {
-                Some(answer) => self.hear(&sent, answer)?,
-                None if self.round < sent.patience => self.sent.push(sent),
-                None => {
-                    self.host.forget(&sent.message);
-                    self.outcome.given_up += 1;
-                }
-            }
+        let (answers, given_up) = answers(&mut self.host, self.round, &mut self.sent);
+        self.outcome.given_up += given_up;
+        for (sent, answer) in answers {
+            self.hear(&sent, answer)?;
         }
         Ok(())
     }
 
-    fn hear(&mut self, sent: &Sent, answer: Result<Vec<u8>, Reject>) -> Result<(), String> {
+    fn hear(&mut self, sent: &Sent, answer: Answered) -> Result<(), String> {
         let now = self.host.replica.time_ns;
         let bytes = match answer {
             Ok(bytes) => bytes,
@@ -222,14 +211,8 @@ impl Run {
 
     /// A reject that no fault explains is a bug of someone's.
     fn explain(&self, sent: &Sent, reject: &Reject) -> Result<(), String> {
-        if is_by_fault(reject) || self.is_cut_off(sent) || self.may_be_harmed(sent) {
-            Ok(())
-        } else {
-            Err(format!(
-                "{sent:?} is rejected without a fault: {}",
-                reject.message
-            ))
-        }
+        let is_explained = is_by_fault(reject) || self.is_cut_off(sent) || self.may_be_harmed(sent);
+        unless_explained(is_explained, sent, reject)
     }
 
     /// Whether an upgrade forgot the call: what answers it was waiting for come as a surprise to the new heap.

@@ -1,5 +1,6 @@
 //! What clients know of a lane, and what they may be told.
 
+use crate::calls::Call;
 use std::collections::BTreeMap;
 
 use candid::{Principal, encode_args};
@@ -37,6 +38,16 @@ pub(super) struct Sent {
     /// Upgrades by the time at which it was sent.
     pub(super) upgrades: u64,
     pub(super) certain: Certain,
+}
+
+impl Call for Sent {
+    fn message(&self) -> &MessageId {
+        &self.message
+    }
+
+    fn patience(&self) -> u64 {
+        self.patience
+    }
 }
 
 /// What was certain when a request was sent.

@@ -11,7 +11,8 @@ use local_replica::in_process::{CanisterInstallMode, Error, InProcess, MessageId
 
 use super::lane::{Kind, Lane, Said, Sent};
 use super::types::{Answer, FreedLane};
-use crate::seeds::{Counts, DELIVERIES, Failure, is_by_fault};
+use crate::calls::{Answered, answers, is_by_fault, unless_explained};
+use crate::seeds::{Counts, DELIVERIES, Failure};
 
 /// Enough for any run.
 const CYCLES: u128 = 1_000_000_000_000_000_000;
@@ -55,16 +56,9 @@ pub(super) fn run(wasm: &[u8], seed: u64, deliveries: u64, plan: Plan) -> Result
         .faults
         .install(plan)
         .expect("the plan is possible");
-    let result = run.play(deliveries);
-    let report = run.host.replica.faults.report();
-    match result {
-        Ok(()) => Ok(run.counts),
-        Err(what) => Err(Failure {
-            what,
-            deliveries: report.messages,
-            schedule: report.applied.clone(),
-        }),
-    }
+    let what = run.play(deliveries);
+    Failure::unless_kept(what, &run.host)?;
+    Ok(run.counts)
 }
 
 impl Run {
@@ -188,20 +182,15 @@ impl Run {
             self.host.forget(&message);
             self.lanes[at].is_perhaps_freed(number);
         }
-        for sent in std::mem::take(&mut self.sent) {
-            match self.host.take_answer(&sent.message) {
-                Some(answer) => self.hear(&sent, answer)?,
-                None if self.round < sent.patience => self.sent.push(sent),
-                None => {
-                    self.host.forget(&sent.message);
-                    self.counts.count("given up");
-                }
-            }
+        let (answers, given_up) = answers(&mut self.host, self.round, &mut self.sent);
+        self.counts.add("given up", given_up);
+        for (sent, answer) in answers {
+            self.hear(&sent, answer)?;
         }
         Ok(())
     }
 
-    fn hear(&mut self, sent: &Sent, answer: Result<Vec<u8>, Reject>) -> Result<(), String> {
+    fn hear(&mut self, sent: &Sent, answer: Answered) -> Result<(), String> {
         let bytes = match answer {
             Ok(bytes) => bytes,
             Err(reject) => {
@@ -238,13 +227,7 @@ impl Run {
             || sent.upgrades < self.upgrades
             // The endpoint's own call was rejected.
             || reject.message.contains("a call to oneself");
-        match by_fault {
-            true => Ok(()),
-            false => Err(format!(
-                "{sent:?} is rejected without a fault: {}",
-                reject.message
-            )),
-        }
+        unless_explained(by_fault, sent, reject)
     }
 
     /// No more faults: everything ends, each lane goes on where it must, and what was answered is answered so again.
