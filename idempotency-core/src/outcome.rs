@@ -151,7 +151,7 @@ fn absent<M: Memory>(
     let verdict = match (is_used, created_at) {
         (Some(true), _) => Verdict::MayHaveRun,
         (_, created_at) if would_run => Verdict::CanStillRun {
-            until: created_at.map(|_| store.policy().expires_at(created_at, now)),
+            until: created_at.map(|created_at| store.expiry(created_at, now)),
         },
         // A number that was used stays used.
         (Some(false), _) => Verdict::NeverRan,

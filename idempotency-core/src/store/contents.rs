@@ -132,7 +132,7 @@ impl<M: Memory> Contents<M> {
         Timestamp::from_nanos(floor(&self.header().words, now))
     }
 
-    /// The first instant at which the record of a request with this `created_at` may have expired, if there was one.
+    /// Until when a request with this `created_at` can be executed, and its record is kept at the least.
     pub(super) fn expiry(
         &self,
         created_at: Timestamp,

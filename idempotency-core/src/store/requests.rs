@@ -30,6 +30,11 @@ impl<M: Memory> Store<M> {
         self.inner.borrow().floor(now)
     }
 
+    /// The last instant at which a request with this `created_at` can be executed.
+    pub(crate) fn expiry(&self, created_at: Timestamp, now: Timestamp) -> Timestamp {
+        self.inner.borrow().expiry(created_at, now, &self.policy)
+    }
+
     /// Whether a request with this `created_at` would have a record now if it had ever been executed.
     pub(crate) fn would_be_known(&self, created_at: Timestamp, now: Timestamp) -> bool {
         let inner = self.inner.borrow();

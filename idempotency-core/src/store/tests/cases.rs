@@ -9,6 +9,7 @@ use crate::{
     admission::{self, Decision, Request, Ticket},
     error::IdempotencyError,
     identity::{Argument, Compared, Fingerprinted, Identity, LazyFingerprint, Scope},
+    outcome::{self, Outcome, Verdict},
     policy::Policy,
     store::{Damaged, OpenError, Origin, Store},
     time::Timestamp,
@@ -218,6 +219,14 @@ fn a_longer_window_does_not_let_run_again_what_expires_by_the_shorter_one() {
         admit(&request, START + 50),
         Decision::Replay(b"first".to_vec())
     );
+    // Another one that was created then can run for as long.
+    let place = (&Identity([3; 24]), None);
+    let asked = outcome::outcome(&store, place, created_at, Timestamp::from_nanos(START + 50));
+    let verdict = Verdict::CanStillRun {
+        until: Some(Timestamp::from_nanos(START + 110)),
+    };
+    let as_of = Timestamp::from_nanos(START + 50);
+    assert_eq!(asked, Ok((Outcome::Absent { as_of, verdict }, None)));
     store.evict(Timestamp::from_nanos(START + 300), 9).unwrap();
     assert_eq!(
         admit(&request, START + 300),
