@@ -5,7 +5,7 @@
 //! - as an update (each query method can be called as one), that of the subnet, which certifies the reply as any other.
 //!
 //! # How these types may change
-//! They stand in replies, as [`IdempotencyError`](crate::IdempotencyError) does: no version adds a case, and a later one may add
+//! They stand in replies, as [`IdempotencyError`] does: no version adds a case, and a later one may add
 //! fields, in candid each an `opt`.
 
 use crate::{
