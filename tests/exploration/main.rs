@@ -3,10 +3,10 @@
 //!
 //! | shape | file | one fault | two faults |
 //! |---|---|---|---|
-//! | durable: repeatable and verified steps between effects | `durable.rs` | all clients | nobody retries, one step: repeatable; verified if asked for (`--ignored`) |
-//! | durable, in a lane | `lanes.rs` | all clients | faults of messages; nobody retries, retried at once |
-//! | the payout example, with its ledger | `payout.rs` | all clients | nobody retries; faults of messages: retried at once, later |
-//! | durable: a step that is neither repeatable nor verified | `parked.rs` | all clients | |
+//! | durable: repeatable and verified steps between effects | `durable.rs` | all clients | nobody retries, one step: repeatable. If asked for (`--ignored`): verified; and retried at once and later, a pair of kinds at a time |
+//! | durable, in a lane | `lanes.rs` | all clients | faults of messages: nobody retries, retried at once. If asked for: nobody retries, a pair of kinds at a time |
+//! | the payout example, with its ledger | `payout.rs` | all clients | nobody retries; faults of messages: retried at once, later. If asked for: these, a pair of kinds at a time |
+//! | durable: a step that is neither repeatable nor verified | `parked.rs` | all clients | nobody retries |
 //! | no steps: with a resolver, and without | `plain.rs` | all clients | all clients |
 //!
 //! The clients: nobody retries, retried at once, later, twice at a time ([`world::Clients`]).
