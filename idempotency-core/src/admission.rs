@@ -207,7 +207,7 @@ fn known<M: Memory>(
 /// What a request is refused with that has not ended. Apart from what is done with those that have: a look-up costs less so.
 #[cold]
 #[inline(never)]
-fn pending_error<M: Memory>(
+pub(crate) fn pending_error<M: Memory>(
     store: &Store<M>,
     attempt: Attempt,
     since: Timestamp,

@@ -13,7 +13,7 @@ use crate::{
     error::IdempotencyError,
     identity::{Fingerprint, Identity},
     sequence::Sequence,
-    store::{Lookup, Pending, Progress, State, Store},
+    store::{Lookup, Pending, State, Store},
     time::Timestamp,
 };
 use candid::CandidType;
@@ -120,12 +120,9 @@ pub(crate) fn outcome<M: Memory>(
         },
         State::Pending(Pending { attempt, .. }) => {
             let (since, step) = (record.since, store.last_step(attempt)?);
-            match store.progress(attempt) {
-                Progress::Running if store.policy().is_overdue(since, now) => {
-                    Outcome::Unknown { since, step }
-                }
-                Progress::Running | Progress::GoesOn => Outcome::Pending { since, step },
-                Progress::Unknown => Outcome::Unknown { since, step },
+            match admission::pending_error(store, attempt, since, now) {
+                IdempotencyError::InProgress { .. } => Outcome::Pending { since, step },
+                _ => Outcome::Unknown { since, step },
             }
         }
     };
