@@ -3,9 +3,15 @@
 use crate::{
     docs,
     steps::{Ended, Failed, ROOT, Step, cargo, quietly},
-    tests, tools, wasm,
+    target_directory, tests, tools, wasm,
 };
-use std::process::Command;
+use std::{
+    fs,
+    hash::{DefaultHasher, Hasher},
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// The crates that are published.
 const PUBLISHED: [&str; 2] = ["idempotency-core", "idempotency-macros"];
@@ -79,7 +85,8 @@ fn package() -> Result<Ended, Failed> {
         .current_dir(ROOT)
         .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .args(["package", "--offline", "--allow-dirty", "--target"])
-        .arg(wasm::TARGET)
+        .args([wasm::TARGET, "--target-dir"])
+        .arg(packages_directory()?)
         .args(PUBLISHED.iter().flat_map(|name| ["--package", name]));
     quietly(&mut package)?;
     match oldest {
@@ -89,6 +96,39 @@ fn package() -> Result<Ended, Failed> {
             tools::OLDEST
         )),
     }
+}
+
+/// Where the packages are built: another place for other macros. Cargo unpacks a package that another one depends on in its home,
+/// under the name of the target directory, and never again for the same version, whatever has changed in it.
+fn packages_directory() -> Result<PathBuf, Failed> {
+    let mut hasher = DefaultHasher::new();
+    let macros = Path::new(ROOT).join("idempotency-macros");
+    hash_files(&macros, &mut hasher)
+        .map_err(|error| Failed(format!("{} can't be read: {error}", macros.display())))?;
+    let all = target_directory().join("packages");
+    let one = all.join(format!("{:016x}", hasher.finish()));
+    if !one.exists() && all.exists() {
+        fs::remove_dir_all(&all)
+            .map_err(|error| Failed(format!("{} can't be removed: {error}", all.display())))?;
+    }
+    Ok(one)
+}
+
+/// Adds the names and contents of all files below a directory.
+fn hash_files(directory: &Path, hasher: &mut impl Hasher) -> io::Result<()> {
+    let mut paths = fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            hash_files(&path, hasher)?;
+        } else {
+            hasher.write(path.as_os_str().as_encoded_bytes());
+            hasher.write(&fs::read(&path)?);
+        }
+    }
+    Ok(())
 }
 
 fn warned(what: &str) -> Result<Ended, Failed> {
