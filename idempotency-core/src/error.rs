@@ -20,6 +20,7 @@
 //! | 2 | the reply with which an operator settles a request is too long; no client gets this |
 //! | 3 | asked what became of a call: its argument, or the first reply, does not decode |
 //! | 4 | asked what became of a call: the canister does not say it of this method |
+//! | 5 | the method takes the time out of the key, and the key has none |
 //!
 //! `tests/wire.rs` shows what today's type makes of replies that a later version may send.
 
@@ -147,6 +148,15 @@ impl IdempotencyError {
             message: format!(
                 "NotOffered: the canister does not say what became of calls of {method:?}; ask about a method that it names"
             ),
+            retry_after: None,
+        }
+    }
+
+    /// `created_at = key`, and the key bears no time.
+    pub(crate) fn key_without_time() -> Self {
+        Self::Other {
+            code: 5,
+            message: "KeyWithoutTime: the key must say when it was made; send a UUIDv7, or a ULID as text".into(),
             retry_after: None,
         }
     }

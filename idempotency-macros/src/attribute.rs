@@ -15,8 +15,9 @@ use syn::{
 const MOST_IN_FLIGHT: u64 = 1_024;
 
 /// Words that have a meaning of their own.
-pub(crate) const WORDS: [(&str, &str); 5] = [
+pub(crate) const WORDS: [(&str, &str); 6] = [
     ("key", "args"),
+    ("created_at", "key"),
     ("scope", "caller"),
     ("scope", "global"),
     ("fingerprint", "args"),
@@ -35,7 +36,7 @@ pub(crate) struct Options {
     pub(crate) max_in_flight: Option<Expr>,
     pub(crate) first_incomplete: Option<Expr>,
     pub(crate) cycles: Option<Expr>,
-    pub(crate) created_at: Option<Expr>,
+    pub(crate) created_at: Option<CreatedAt>,
     pub(crate) scope: Scope,
     pub(crate) name: Option<String>,
     pub(crate) fingerprint: Fingerprint,
@@ -49,6 +50,11 @@ pub(crate) struct Options {
 
 pub(crate) enum Key {
     Args,
+    Expression(Box<Expr>),
+}
+
+pub(crate) enum CreatedAt {
+    Key,
     Expression(Box<Expr>),
 }
 
@@ -94,7 +100,12 @@ impl Options {
             max_in_flight: given.value("max_in_flight")?,
             first_incomplete: given.value("first_incomplete")?,
             cycles: given.value("cycles")?,
-            created_at: given.value("created_at")?,
+            created_at: given.value("created_at")?.map(|created_at| {
+                match word(&created_at).as_deref() {
+                    Some("key") => CreatedAt::Key,
+                    _ => CreatedAt::Expression(Box::new(created_at)),
+                }
+            }),
             scope: match given.value("scope")? {
                 None => Scope::Caller,
                 Some(scope) => match word(&scope).as_deref() {
@@ -120,8 +131,14 @@ impl Options {
             anonymous: given.flag("anonymous")?,
         };
         options.identify(span)?;
+        options.check_created_at(span)?;
         options.check_numbers()?;
         Ok(options)
+    }
+
+    /// Whether the key is this name alone.
+    pub(crate) fn key_is(&self, name: &str) -> bool {
+        matches!(&self.key, Some(Key::Expression(key)) if word(key).as_deref() == Some(name))
     }
 
     /// Whether there is one way by which a request is identified, and nothing that belongs to the other.
@@ -146,6 +163,17 @@ impl Options {
             }
         };
         Err(Error::new(span, text))
+    }
+
+    /// Whether a time that is in the key has a key to be in.
+    fn check_created_at(&self, span: Span) -> Result<(), Error> {
+        match (&self.created_at, &self.key) {
+            (Some(CreatedAt::Key), Some(Key::Args) | None) => Err(Error::new(
+                span,
+                "`created_at = key` is the time in a key that the client makes, a UUIDv7 or a ULID: name that key, as in `key = arg.request_id`, or name the time, as in `created_at = arg.created_at`",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Literals are refused here, where the error can say so; what a constant holds shows when it is evaluated.
@@ -187,6 +215,10 @@ impl Options {
             Fingerprint::Expression(fingerprint) => Some(&**fingerprint),
             Fingerprint::Args | Fingerprint::Off => None,
         };
+        let created_at = match &self.created_at {
+            Some(CreatedAt::Expression(created_at)) => Some(&**created_at),
+            Some(CreatedAt::Key) | None => None,
+        };
         let expressions = [
             ("key", key, Must::ComeFromAnArgument),
             ("sequence", self.sequence.as_ref(), Must::ComeFromAnArgument),
@@ -195,11 +227,7 @@ impl Options {
                 self.first_incomplete.as_ref(),
                 Must::ComeFromAnArgument,
             ),
-            (
-                "created_at",
-                self.created_at.as_ref(),
-                Must::ComeFromAnArgument,
-            ),
+            ("created_at", created_at, Must::ComeFromAnArgument),
             ("fingerprint", fingerprint, Must::ComeFromAnArgument),
             ("scope", scope, Must::Vary),
             ("lane", self.lane.as_ref(), Must::Vary),

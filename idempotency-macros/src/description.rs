@@ -1,7 +1,7 @@
 //! The constant that describes a method, beside its function.
 
 use crate::{
-    attribute::{Errors, Fingerprint, Key, Options, Scope},
+    attribute::{CreatedAt, Errors, Fingerprint, Key, Options, Scope},
     expression::by_reference,
     method::Method,
 };
@@ -32,14 +32,18 @@ pub(crate) fn description(options: &Options, method: &Method, core: &TokenStream
         Scope::Global => quote!(Shared),
         Scope::Expression(_) => quote!(PerValue),
     };
+    let max_in_flight = or(&options.max_in_flight, quote!(1));
     let (id_type, id) = match (&options.key, &options.lane) {
         (Some(Key::Args), _) => (
             quote!(KeyedByArguments<(#(#types,)*)>),
             quote!(KeyedByArguments::NEW),
         ),
         (Some(Key::Expression(_)), _) => (quote!(Keyed), quote!(Keyed)),
-        (None, None) => (quote!(Numbered), quote!(Numbered)),
-        (None, Some(_)) => (quote!(NumberedInLanes), quote!(NumberedInLanes)),
+        (None, None) => (quote!(Numbered), quote!(Numbered(#max_in_flight))),
+        (None, Some(_)) => (
+            quote!(NumberedInLanes),
+            quote!(NumberedInLanes(#max_in_flight)),
+        ),
     };
     quote_spanned! {site()=>
         #(#conditions)*
@@ -166,10 +170,6 @@ fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
             quote!(#core::RequestId::of_number(#sequence, #lane, const { #max_in_flight }, #first_incomplete))
         }
     };
-    let created_at = match &options.created_at {
-        None => quote!(::core::option::Option::None),
-        Some(created_at) => quote!(#core::CreatedAt::timestamp(#created_at)),
-    };
     let scope = match &options.scope {
         Scope::Caller => quote!(#core::Scope::Caller),
         Scope::Global => quote!(#core::Scope::Global),
@@ -178,11 +178,26 @@ fn describe(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
             quote!(#core::Scope::of(&(#scope)))
         }
     };
+    let description = match (&options.created_at, &options.key) {
+        (Some(CreatedAt::Key), Some(Key::Expression(key))) => {
+            let key = by_reference(key);
+            quote!(#core::Description::of_timed_key(&(#key), #scope))
+        }
+        (created_at, _) => {
+            let created_at = match created_at {
+                Some(CreatedAt::Expression(created_at)) => {
+                    quote!(#core::CreatedAt::timestamp(#created_at))
+                }
+                Some(CreatedAt::Key) | None => quote!(::core::option::Option::None),
+            };
+            quote!(#core::Description { id: #id, created_at: #created_at, scope: #scope })
+        }
+    };
     quote_spanned! {site=>
         |__idempotent_arguments| {
             #[allow(unused_variables)]
             let (#(#patterns,)*) = __idempotent_arguments;
-            #core::Description { id: #id, created_at: #created_at, scope: #scope }
+            #description
         }
     }
 }

@@ -92,7 +92,9 @@ fn check(options: &Options, method: &Method) -> Result<(), Error> {
     for (option, word) in &options.words {
         // All arguments and the only one are the same.
         let is_the_only = *word == "args" && method.types.len() == 1;
-        if arguments.contains(*word) && !is_the_only {
+        // The time of the key, and of the argument that is the key, too.
+        let is_the_key = *option == "created_at" && options.key_is(word);
+        if arguments.contains(*word) && !is_the_only && !is_the_key {
             return refuse(format!(
                 "`{option} = {word}` could mean the argument `{word}`: rename the argument, or write `{option} = ({word})` if you mean it"
             ));

@@ -125,3 +125,35 @@ fn a_late_retry_is_answered_while_the_record_is_there() {
         assert_eq!(it.executions("say_dated"), 1);
     });
 }
+
+/// Shows G1, with no time but that in the key.
+#[test]
+fn a_uuid_of_version_7_runs_once_for_ever() {
+    with_canister(|it| {
+        let made = it.now();
+        let uuid = |version: u8, number: u8| {
+            let mut uuid = [0; 16];
+            uuid[..6].copy_from_slice(&(made / 1_000_000).to_be_bytes()[2..]);
+            (uuid[6], uuid[8], uuid[15]) = (version << 4, 0x80, number);
+            uuid
+        };
+        let say = |uuid: [u8; 16]| it.say("say_timed", &uuid, "hello");
+        assert_eq!(say(uuid(7, 1)), ok("1: hello"));
+        it.upgrade();
+        assert_eq!(say(uuid(7, 1)), ok("1: hello"));
+        // Another key of the same time, and one of another version.
+        assert_eq!(say(uuid(7, 2)), ok("2: hello"));
+        let untimed = say(uuid(4, 1));
+        let is_refused = matches!(
+            untimed,
+            Err(Failure::Idempotency(Refusal::Other { code: 5, .. }))
+        );
+        assert!(is_refused, "{untimed:?}");
+        let late = made + 2 * (window() + drift());
+        at(&it, late, || it.say("say", b"other", "hello")).expect("it answers");
+        for number in [1, 2, 3] {
+            assert_eq!(say(uuid(7, number)), refused(Refusal::TooOld));
+        }
+        assert_eq!(it.executions("say_timed"), 2);
+    });
+}

@@ -3,7 +3,9 @@
 use crate::codec::Encoded;
 use crate::{
     error::IdempotencyError,
-    identity::{Argument, Compared, Key, LaneKey, LazyFingerprint, RequestKey, Scope},
+    identity::{
+        Argument, Compared, Key, LaneKey, LazyFingerprint, RequestKey, Scope, TimedKey, Untimed,
+    },
     sequence::MOST_IN_FLIGHT,
     time::Timestamp,
 };
@@ -53,6 +55,22 @@ pub struct Description {
     pub scope: Scope,
 }
 
+impl Description {
+    /// `key = EXPR, created_at = key`
+    pub fn of_timed_key(key: &(impl TimedKey + ?Sized), scope: Scope) -> Self {
+        let (id, created_at) = match key.made_at() {
+            Ok(made_at) => (RequestId::of_key(key), Some(made_at)),
+            Err(Untimed::Absent) => (None, None),
+            Err(Untimed::Other) => (Some(RequestId::Untimed), None),
+        };
+        Self {
+            id,
+            created_at,
+            scope,
+        }
+    }
+}
+
 /// What identifies a request within its scope.
 #[derive(Debug)]
 pub enum RequestId {
@@ -60,6 +78,8 @@ pub enum RequestId {
     Key(RequestKey),
     /// `key = args`
     Arguments,
+    /// `created_at = key`, and the key bears no time.
+    Untimed,
     /// `sequence`
     Number {
         /// `sequence`

@@ -3,13 +3,14 @@
 //! The type of a handle says what has yet to be said before it leads to a lane or a request: whose scope, which lane. So a name, a
 //! scope or a lane can't be given where the attribute has another rule.
 
-use super::attribute::Attribute;
+use super::{attribute::Attribute, endpoint::MaxInFlight};
 use crate::{
     access::AnyStore,
     error::IdempotencyError,
     identity::{Argument, Identity, Key, LaneKey, RequestKey, Scope},
+    outcome::Outcome,
     runtime::{Canister, Runtime as _},
-    sequence::FreedLane,
+    sequence::{FreedLane, Sequence},
     store::{Resolved, Settlement},
     time::Timestamp,
 };
@@ -32,7 +33,9 @@ use std::marker::PhantomData;
 /// ```
 /// use candid::Principal;
 /// use ic_stable_structures::DefaultMemoryImpl;
-/// use idempotency_core::{IdempotencyError, Policy, Store, endpoint, idempotent, sequence::FreedLane};
+/// use idempotency_core::{
+///     IdempotencyError, Policy, Store, endpoint, idempotent, outcome::Outcome, sequence::FreedLane,
+/// };
 ///
 /// thread_local! {
 ///     static ORDERS: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
@@ -52,6 +55,12 @@ use std::marker::PhantomData;
 /// #[ic_cdk::update(guard = "is_operator")]
 /// fn settle_order(client: Principal, number: u64) -> Result<FreedLane, IdempotencyError> {
 ///     endpoint!(order).of(client).free_lane(number)
+/// }
+///
+/// /// For an operator whom a client asks what became of its order.
+/// #[ic_cdk::query(guard = "is_operator")]
+/// fn outcome_of_order(client: Principal, number: u64) -> Result<Outcome, IdempotencyError> {
+///     endpoint!(order).of(client).outcome(&number, None)
 /// }
 ///
 /// fn is_operator() -> Result<(), String> {
@@ -139,9 +148,45 @@ impl<S, I> Handle<S, I> {
         S: KnownScope,
         I: Identifies<Q>,
     {
-        let InScope { scope, caller } = self.scope.known();
-        let identity = self.id.identity(self.name, &scope, &caller, request)?;
+        let (identity, _) = self.identify(request)?;
         Ok(self.store.guaranteed_until(&identity)?)
+    }
+
+    /// What became of a request, for whoever may ask in the name of its scope: an operator, say. Clients ask by what they sent, with
+    /// [`outcomes!`](crate::outcomes).
+    ///
+    /// The request is as for [`guaranteed_until`](Self::guaranteed_until). `created_at` is what its argument says, if the method has the
+    /// option; without it nothing is known to be too old. A reply is the first one, as the method gave it, before `on_replay`. Costs a
+    /// look-up or two; of a durable request that has not ended the journal is read, too.
+    ///
+    /// # Errors
+    /// As [`guaranteed_until`](Self::guaranteed_until).
+    pub fn outcome<Q: ?Sized>(
+        &self,
+        request: &Q,
+        created_at: Option<Timestamp>,
+    ) -> Result<Outcome, IdempotencyError>
+    where
+        S: KnownScope,
+        I: Identifies<Q>,
+    {
+        self.outcome_at(request, created_at, Canister.time())
+    }
+
+    /// As [`outcome`](Self::outcome), at any time.
+    pub(super) fn outcome_at<Q: ?Sized>(
+        &self,
+        request: &Q,
+        created_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Outcome, IdempotencyError>
+    where
+        S: KnownScope,
+        I: Identifies<Q>,
+    {
+        let (identity, sequence) = self.identify(request)?;
+        let (outcome, _) = (self.store).outcome((&identity, sequence), created_at, now)?;
+        Ok(outcome)
     }
 
     /// Settles a request whose outcome is unknown, as [`Store::resolve`](crate::Store::resolve) does: for an operator who has found out
@@ -158,9 +203,20 @@ impl<S, I> Handle<S, I> {
         S: KnownScope,
         I: Identifies<Q>,
     {
-        let InScope { scope, caller } = self.scope.known();
-        let identity = self.id.identity(self.name, &scope, &caller, request)?;
+        let (identity, _) = self.identify(request)?;
         self.store.resolve(&identity, settlement, Canister.time())
+    }
+
+    fn identify<Q: ?Sized>(
+        &self,
+        request: &Q,
+    ) -> Result<(Identity, Option<Sequence>), IdempotencyError>
+    where
+        S: KnownScope,
+        I: Identifies<Q>,
+    {
+        let InScope { scope, caller } = self.scope.known();
+        self.id.identify(self.name, &scope, &caller, request)
     }
 
     fn lane_identity(&self) -> Result<Identity, IdempotencyError>
@@ -194,7 +250,7 @@ impl<S> Handle<S, NumberedInLanes> {
             name: self.name,
             store: self.store,
             scope: self.scope,
-            id: NumberedInLane(LaneKey::of(value)),
+            id: NumberedInLane(LaneKey::of(value), self.id.0),
         }
     }
 }
@@ -266,15 +322,15 @@ impl<A> Copy for KeyedByArguments<A> {}
 
 /// `sequence`, without `lane`.
 #[derive(Clone, Copy, Debug)]
-pub struct Numbered;
+pub struct Numbered(pub MaxInFlight);
 
 /// `sequence` with `lane = EXPR`, and it is not said which lane.
 #[derive(Clone, Copy, Debug)]
-pub struct NumberedInLanes;
+pub struct NumberedInLanes(pub MaxInFlight);
 
 /// One of an endpoint's lanes.
 #[derive(Clone, Debug)]
-pub struct NumberedInLane(LaneKey);
+pub struct NumberedInLane(LaneKey, MaxInFlight);
 
 /// A lane that is known.
 #[diagnostic::on_unimplemented(
@@ -284,17 +340,28 @@ pub struct NumberedInLane(LaneKey);
 pub trait KnownLane {
     /// The lane within its scope.
     fn lane(&self) -> LaneKey;
+
+    /// How many of its numbers may be under way at a time.
+    fn max_in_flight(&self) -> MaxInFlight;
 }
 
 impl KnownLane for Numbered {
     fn lane(&self) -> LaneKey {
         LaneKey::default()
     }
+
+    fn max_in_flight(&self) -> MaxInFlight {
+        self.0
+    }
 }
 
 impl KnownLane for NumberedInLane {
     fn lane(&self) -> LaneKey {
         self.0.clone()
+    }
+
+    fn max_in_flight(&self) -> MaxInFlight {
+        self.1
     }
 }
 
@@ -304,54 +371,60 @@ impl KnownLane for NumberedInLane {
     label = "give the key; with `key = args` the tuple of all arguments; with `sequence` the number, a `u64`, after `.lane(&value)` if there is `lane = EXPR`"
 )]
 pub trait Identifies<Q: ?Sized> {
-    /// The identity of a request.
-    fn identity(
+    /// The identity of a request, and its place in its lane if it has a number.
+    fn identify(
         &self,
         endpoint: &str,
         scope: &Scope,
         caller: &Principal,
         request: &Q,
-    ) -> Result<Identity, IdempotencyError>;
+    ) -> Result<(Identity, Option<Sequence>), IdempotencyError>;
 }
 
 impl<K: Key + ?Sized> Identifies<K> for Keyed {
-    fn identity(
+    fn identify(
         &self,
         endpoint: &str,
         scope: &Scope,
         caller: &Principal,
         key: &K,
-    ) -> Result<Identity, IdempotencyError> {
+    ) -> Result<(Identity, Option<Sequence>), IdempotencyError> {
         let key = RequestKey::of(key).ok_or(IdempotencyError::MissingKey)?;
-        Identity::new(endpoint, scope, caller, &key)
+        Ok((Identity::new(endpoint, scope, caller, &key)?, None))
     }
 }
 
 impl<A: ArgumentEncoder> Identifies<A> for KeyedByArguments<A> {
-    fn identity(
+    fn identify(
         &self,
         endpoint: &str,
         scope: &Scope,
         caller: &Principal,
         arguments: &A,
-    ) -> Result<Identity, IdempotencyError> {
+    ) -> Result<(Identity, Option<Sequence>), IdempotencyError> {
         // What candid can't encode could not be sent either.
         let bytes =
             candid::utils::encode_args_ref(arguments).map_err(|_| IdempotencyError::MissingKey)?;
         let key = RequestKey::of_argument(&Argument::new(&bytes));
-        Identity::new(endpoint, scope, caller, &key)
+        Ok((Identity::new(endpoint, scope, caller, &key)?, None))
     }
 }
 
 impl<I: KnownLane> Identifies<u64> for I {
-    fn identity(
+    fn identify(
         &self,
         endpoint: &str,
         scope: &Scope,
         caller: &Principal,
         number: &u64,
-    ) -> Result<Identity, IdempotencyError> {
-        let lane = Identity::of_lane(endpoint, scope, caller, &self.lane())?;
-        Ok(Identity::of_number(&lane, *number))
+    ) -> Result<(Identity, Option<Sequence>), IdempotencyError> {
+        let sequence = Sequence {
+            lane: Identity::of_lane(endpoint, scope, caller, &self.lane())?,
+            number: *number,
+            max_in_flight: self.max_in_flight(),
+            first_incomplete: None,
+        };
+        let identity = Identity::of_number(&sequence.lane, *number);
+        Ok((identity, Some(sequence)))
     }
 }

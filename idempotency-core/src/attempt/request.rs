@@ -39,6 +39,7 @@ pub(super) fn identify<A, R>(
             let key = RequestKey::of_argument(argument);
             (Identity::new(endpoint.name, scope, caller, &key)?, None)
         }
+        RequestId::Untimed => return Err(IdempotencyError::key_without_time()),
         RequestId::Number {
             number,
             lane,

@@ -54,6 +54,7 @@ mod fingerprint;
 mod key;
 mod request_key;
 mod scope;
+mod timed_key;
 mod values;
 
 pub use argument::Argument;
@@ -61,6 +62,7 @@ pub use fingerprint::{Compared, Digest, Fingerprint, Fingerprinted, LazyFingerpr
 pub use key::{Key, KeyWriter, MAX_KEY_BYTES};
 pub use request_key::{LaneKey, RequestKey};
 pub use scope::Scope;
+pub use timed_key::{TimedKey, Untimed};
 
 use crate::error::IdempotencyError;
 use candid::{

@@ -63,6 +63,12 @@ fn say_dated(key: Vec<u8>, created_at: u64, text: String) -> Answer {
     Ok(answer("say_dated", &text))
 }
 
+#[idempotent(store = MAIN, key = key, created_at = key)]
+#[ic_cdk::update]
+fn say_timed(key: Vec<u8>, text: String) -> Answer {
+    Ok(answer("say_timed", &text))
+}
+
 #[idempotent(store = MAIN, key = args)]
 #[ic_cdk::update]
 fn say_by_args(text: String, number: u64) -> Answer {

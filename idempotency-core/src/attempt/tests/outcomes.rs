@@ -13,6 +13,7 @@ use crate::{
         outcomes::{Ask, outcomes_in},
         serve::{serve, serve_async},
     },
+    endpoint,
     error::IdempotencyError,
     idempotent,
     outcome::{Asked, Outcome, Verdict},
@@ -68,13 +69,20 @@ async fn linger(id: String) -> u64 {
     pending().await
 }
 
-const ENDPOINTS: [&dyn Ask; 6] = [
+#[idempotent(crate = crate, store = STORE, key = id, created_at = key)]
+#[ic_cdk::update]
+fn pay_by_uuid(id: Option<String>) -> Result<(), IdempotencyError> {
+    Ok(())
+}
+
+const ENDPOINTS: [&dyn Ask; 7] = [
     &__idempotent_attribute_of_give,
     &__idempotent_attribute_of_pay_in_time,
     &__idempotent_attribute_of_pay_together,
     &__idempotent_attribute_of_count,
     &__idempotent_attribute_of_step_freely,
     &__idempotent_attribute_of_linger,
+    &__idempotent_attribute_of_pay_by_uuid,
 ];
 
 /// One message of a caller's, after a time.
@@ -322,4 +330,114 @@ fn what_can_not_be_asked_is_said() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// With a scope that is named, and by keys and numbers.
+#[test]
+fn an_operator_is_told_of_any_scope() {
+    let now = seconds(10);
+    let made = now.as_nanos() as u64;
+    let of = |caller, at| {
+        endpoint!(pay_in_time).of(caller).outcome_at(
+            "a",
+            Some(Timestamp::from_nanos(made)),
+            time(at),
+        )
+    };
+    let attribute = &__idempotent_attribute_of_pay_in_time;
+    let arguments = ("a".to_owned(), made);
+    let reply = send(attribute, arguments, now, |(id, made)| {
+        pay_in_time(id, made)
+    });
+    match of(user(1), now) {
+        // As the method gave it.
+        Ok(Outcome::Done {
+            reply: first,
+            executed_at,
+            ..
+        }) => assert_eq!((first.into_vec(), executed_at), (reply, time(now))),
+        other => panic!("{other:?}"),
+    }
+    let until = Some(time(now + WINDOW));
+    let can_still_run = Verdict::CanStillRun { until };
+    assert_eq!(of(user(2), now), absent(now, can_still_run));
+    let late = now + WINDOW + seconds(1);
+    assert_eq!(of(user(2), late), absent(late, Verdict::NeverRan));
+    assert!(matches!(of(user(1), late), Ok(Outcome::Done { .. })));
+    let together = endpoint!(pay_together).outcome_at("nobody's", None, time(now));
+    assert_eq!(together, absent(now, CAN_STILL_RUN));
+    let keyless = endpoint!(give)
+        .of(user(1))
+        .outcome_at(&None::<&str>, None, time(now));
+    assert_eq!(keyless, Err(IdempotencyError::MissingKey));
+}
+
+#[test]
+fn an_operator_is_told_of_a_number_by_its_lanes_rule() {
+    let now = seconds(0);
+    let attribute = &__idempotent_attribute_of_count;
+    send(attribute, (0,), now, |(number,)| count(number));
+    let attribute = &__idempotent_attribute_of_step_freely;
+    send(attribute, (2,), now, |(number,)| step_freely(number));
+    let late = 2 * WINDOW;
+    STORE.with(|store| store.evict(time(late), 9)).unwrap();
+    let counted = |number| {
+        endpoint!(count)
+            .of(user(1))
+            .outcome_at(&number, None, time(late))
+    };
+    let free = |number| {
+        endpoint!(step_freely)
+            .of(user(1))
+            .outcome_at(&number, None, time(late))
+    };
+    assert_eq!(counted(0), absent(late, Verdict::MayHaveRun));
+    assert_eq!(counted(1), absent(late, CAN_STILL_RUN));
+    assert_eq!(free(1), absent(late, CAN_STILL_RUN));
+    assert_eq!(free(2), absent(late, Verdict::MayHaveRun));
+}
+
+/// The first 48 bits of a UUIDv7 are milliseconds.
+fn uuid(made: Duration, number: u8) -> String {
+    let millis = format!("{:012x}", made.as_millis());
+    format!(
+        "{}-{}-7000-8000-0000000000{number:02x}",
+        &millis[..8],
+        &millis[8..]
+    )
+}
+
+#[test]
+fn a_key_that_bears_its_time_runs_once_for_ever() {
+    let made = seconds(100);
+    let attribute = &__idempotent_attribute_of_pay_by_uuid;
+    let pay = |id: &str, at| {
+        let ic = message(user(1), encoded((id,)), at);
+        serve(&ic, &&STORE, &attribute.endpoint, |(id,)| pay_by_uuid(id));
+        let reply = ic.take_reply().expect("it is answered");
+        candid::decode_one::<Result<(), IdempotencyError>>(&reply).expect("it decodes")
+    };
+    let ask_at = |number, at| ask("pay_by_uuid", (uuid(made, number),), at);
+    let until = Some(time(made + WINDOW));
+    let can_still_run = absent(made, Verdict::CanStillRun { until });
+    assert_eq!(ask_at(1, made), can_still_run);
+    assert_eq!(pay(&uuid(made, 1), made), Ok(()));
+    assert!(matches!(ask_at(1, made), Ok(Outcome::Done { .. })));
+    let late = made + WINDOW + seconds(1);
+    assert_eq!(ask_at(2, late), absent(late, Verdict::NeverRan));
+    let late = late + WINDOW;
+    assert_eq!(STORE.with(|store| store.evict(time(late), 9)), Ok(1));
+    assert_eq!(pay(&uuid(made, 1), late), Err(IdempotencyError::TooOld));
+    let early = pay(&uuid(late, 1), made);
+    let now = time(made);
+    assert_eq!(early, Err(IdempotencyError::CreatedInFuture { now }));
+    for untimed in ["order 7", "f47ac10b-58cc-4372-a567-0e02b2c3d479", ""] {
+        let asked = ask("pay_by_uuid", (untimed,), made).map(drop);
+        for refused in [pay(untimed, made), asked] {
+            let is_said = matches!(refused, Err(IdempotencyError::Other { code: 5, .. }));
+            assert!(is_said, "{refused:?}");
+        }
+    }
+    let keyless = ask("pay_by_uuid", (None::<String>,), made);
+    assert_eq!(keyless, Err(IdempotencyError::MissingKey));
 }

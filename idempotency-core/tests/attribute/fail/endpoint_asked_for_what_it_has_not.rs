@@ -30,7 +30,9 @@ fn main() {
     let _ = endpoint!(step).free_lane(7);
     // There is one lane.
     let _ = endpoint!(step).of(caller).lane(&1);
+    let _ = endpoint!(step).outcome(&7, None);
     // A number is a `u64`.
+    let _ = endpoint!(step).of(caller).outcome("7", None);
     let _ = endpoint!(step).of(caller).guaranteed_until("7");
     // Which lane?
     let _ = endpoint!(step_in_lane).next_number();

@@ -25,4 +25,8 @@ fn d(args: u64, memo: String) {}
 #[ic_cdk::update]
 fn e(off: u64, memo: String) {}
 
+#[idempotent(store = STORE, key = memo, created_at = key)]
+#[ic_cdk::update]
+fn f(key: u64, memo: String) {}
+
 fn main() {}
