@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod canister;
+pub mod conformance;
 mod faults;
 mod replica;
 mod target;

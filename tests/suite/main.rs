@@ -6,6 +6,7 @@ mod asynchronous;
 mod bad_input;
 mod capacity;
 mod common;
+mod conformance;
 mod durable;
 mod eviction;
 mod evolution;

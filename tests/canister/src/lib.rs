@@ -18,7 +18,11 @@ mod sync;
 mod takeover;
 
 use candid::{CandidType, Deserialize};
-use idempotency_core::{IdempotencyError, Stats};
+use idempotency_core::{
+    IdempotencyError, Stats,
+    outcome::{Asked, Outcome},
+    outcomes,
+};
 
 /// What the endpoints answer.
 type Answer = Result<String, Failure>;
@@ -54,6 +58,15 @@ fn post_upgrade() {
 #[ic_cdk::query]
 fn executions(endpoint: String) -> u64 {
     state::executions(&endpoint)
+}
+
+/// What became of calls, for who made them.
+#[ic_cdk::query]
+fn idempotency_outcomes(calls: Vec<Asked>) -> Vec<Result<Outcome, IdempotencyError>> {
+    outcomes!(
+        calls;
+        sync::say, sync::say_backwards, sync::say_by_args, sync::say_timed, sync::say_to_all, sequences::step
+    )
 }
 
 /// How full each store is.

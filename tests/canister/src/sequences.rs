@@ -18,7 +18,7 @@ fn answer(endpoint: &str, text: &str) -> Answer {
 
 #[idempotent(store = LANES, sequence = number)]
 #[ic_cdk::update]
-fn step(number: u64, text: String) -> Answer {
+pub(crate) fn step(number: u64, text: String) -> Answer {
     answer("step", &text)
 }
 

@@ -24,7 +24,7 @@ fn backwards(answer: Answer) -> Answer {
 
 #[idempotent(store = MAIN, key = key)]
 #[ic_cdk::update]
-fn say(key: Vec<u8>, text: String) -> Answer {
+pub(crate) fn say(key: Vec<u8>, text: String) -> Answer {
     let answer = answer("say", &text);
     if is_on("trap") {
         ic_cdk::trap("switched to trap");
@@ -65,19 +65,19 @@ fn say_dated(key: Vec<u8>, created_at: u64, text: String) -> Answer {
 
 #[idempotent(store = MAIN, key = key, created_at = key)]
 #[ic_cdk::update]
-fn say_timed(key: Vec<u8>, text: String) -> Answer {
+pub(crate) fn say_timed(key: Vec<u8>, text: String) -> Answer {
     Ok(answer("say_timed", &text))
 }
 
 #[idempotent(store = MAIN, key = args)]
 #[ic_cdk::update]
-fn say_by_args(text: String, number: u64) -> Answer {
+pub(crate) fn say_by_args(text: String, number: u64) -> Answer {
     Ok(answer("say_by_args", &format!("{text} {number}")))
 }
 
 #[idempotent(store = MAIN, key = key, scope = global)]
 #[ic_cdk::update]
-fn say_to_all(key: Vec<u8>, text: String) -> Answer {
+pub(crate) fn say_to_all(key: Vec<u8>, text: String) -> Answer {
     Ok(answer("say_to_all", &text))
 }
 
@@ -113,7 +113,7 @@ fn say_with_mood(key: Vec<u8>, text: String, mood: String) -> Answer {
 
 #[idempotent(store = MAIN, key = key, on_replay = backwards)]
 #[ic_cdk::update]
-fn say_backwards(key: Vec<u8>, text: String) -> Answer {
+pub(crate) fn say_backwards(key: Vec<u8>, text: String) -> Answer {
     Ok(answer("say_backwards", &text))
 }
 
