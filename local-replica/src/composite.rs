@@ -11,9 +11,8 @@ use pocket_ic::ErrorCode;
 
 use crate::call_context::{CallContext, Origin};
 use crate::canister::{Canister, Code};
-use crate::certificate::data_certificate;
 use crate::cycles::limit;
-use crate::engine::{Entry, OutgoingCall, Response, StableMemory};
+use crate::engine::{DataCertificate, Entry, OutgoingCall, Response, StableMemory};
 use crate::errors::Reject;
 use crate::execution::{CLEANUP_PERCENT, Input};
 use crate::replica::Replica;
@@ -29,7 +28,7 @@ pub(crate) struct QueryCall {
     pub(crate) method: String,
     pub(crate) payload: Vec<u8>,
     /// For users only: canisters would have no use for it.
-    pub(crate) data_certificate: Option<Vec<u8>>,
+    pub(crate) data_certificate: Option<DataCertificate>,
 }
 
 /// What a query and all that it calls may use together.
@@ -91,16 +90,6 @@ impl Evaluation {
 }
 
 impl Replica {
-    /// What proves a canister's certified data to a user.
-    pub(crate) fn data_certificate(&self, id: Principal) -> Option<Vec<u8>> {
-        let canister = self.canisters.get(&id)?;
-        Some(data_certificate(
-            id,
-            &canister.certified_data,
-            self.round_time_ns,
-        ))
-    }
-
     /// Executes a query and everything it calls.
     pub(crate) fn evaluate(
         &mut self,

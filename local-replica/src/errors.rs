@@ -359,6 +359,11 @@ impl ApiError {
         }
     }
 
+    /// 400
+    pub fn subnet_not_found(id: Principal) -> Self {
+        Self::bad_request(format!("Subnet with ID {id} not found"))
+    }
+
     /// PocketIC's answer to a read about a canister that isn't there.
     pub fn canister_not_found(id: Principal) -> Self {
         Self::bad_request(format!("Canister {id} not found."))

@@ -6,7 +6,7 @@ use pocket_ic::ErrorCode;
 use crate::call_context::{CallContext, Callback, Origin, Request, Response};
 use crate::canister::Canister;
 use crate::cycles::{self, limit};
-use crate::engine::{self, Entry, Execution, Message, Trap, TrapAt};
+use crate::engine::{self, DataCertificate, Entry, Execution, Message, Trap, TrapAt};
 use crate::errors::Reject;
 use crate::replica::{Outgoing, Replica};
 
@@ -38,7 +38,7 @@ pub struct Input {
     /// Part of a composite query.
     pub composite: bool,
     /// For a query that a user asks for.
-    pub data_certificate: Option<Vec<u8>>,
+    pub data_certificate: Option<DataCertificate>,
     /// Where to trap for no reason.
     pub trap_at: Option<TrapAt>,
 }

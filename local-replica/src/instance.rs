@@ -1,18 +1,22 @@
 //! Instances: each runs on a thread of its own and does what it is sent, one thing after the other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pocket_ic::common::rest::{InitialTime, InstanceConfig, Topology};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::errors::ApiError;
 use crate::replica::Replica;
 
 /// Time between the rounds of an instance that makes progress by itself.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(10);
+/// How long an agent's call waits for its answer, as on the IC.
+const CALL_TIMEOUT_MS: u64 = 10_000;
 const STACK_BYTES: usize = 16 << 20;
 
 type Job = Box<dyn FnOnce(&mut Worker) + Send>;
@@ -21,6 +25,8 @@ type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 #[derive(Debug, Clone)]
 pub struct Instance {
     jobs: Sender<Job>,
+    rounds: watch::Receiver<u64>,
+    call_timeout_ms: Arc<AtomicU64>,
 }
 
 /// What an instance's thread works on.
@@ -28,6 +34,8 @@ pub struct Worker {
     replica: Replica,
     /// Time between rounds, while the instance makes progress by itself.
     progress: Option<Duration>,
+    /// The time of the last round, for those who wait for one.
+    rounds: watch::Sender<u64>,
     /// An earlier job panicked halfway: the state can't be trusted any more.
     broken: bool,
 }
@@ -51,9 +59,11 @@ impl Instance {
             }
             _ => None,
         };
+        let (sender, rounds) = watch::channel(replica.round_time_ns);
         let mut worker = Worker {
             replica,
             progress,
+            rounds: sender,
             broken: false,
         };
         if progress.is_some() {
@@ -65,7 +75,27 @@ impl Instance {
             .stack_size(STACK_BYTES)
             .spawn(move || worker.run(&inbox))
             .map_err(|error| ApiError::internal(format!("no thread for the instance: {error}")))?;
-        Ok((Self { jobs }, topology))
+        let instance = Self {
+            jobs,
+            rounds,
+            call_timeout_ms: Arc::new(AtomicU64::new(CALL_TIMEOUT_MS)),
+        };
+        Ok((instance, topology))
+    }
+
+    /// Changes when a round has been executed.
+    pub fn rounds(&self) -> watch::Receiver<u64> {
+        self.rounds.clone()
+    }
+
+    /// How long an agent's call waits for its answer; then it is told to ask for the status.
+    pub fn call_timeout(&self) -> Duration {
+        Duration::from_millis(self.call_timeout_ms.load(Ordering::Relaxed))
+    }
+
+    /// Sets [`Instance::call_timeout`], in milliseconds.
+    pub fn set_call_timeout(&self, millis: u64) {
+        self.call_timeout_ms.store(millis, Ordering::Relaxed);
     }
 
     /// Does something with the replica and waits for what comes of it.
@@ -135,9 +165,12 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            // Whoever makes no point of slowness shall not wait for the next round.
+            let called =
+                |interval| interval == PROGRESS_INTERVAL && !self.replica.ingress.is_idle();
             if self
                 .progress
-                .is_some_and(|interval| last_round.elapsed() >= interval)
+                .is_some_and(|interval| last_round.elapsed() >= interval || called(interval))
             {
                 // A panic here is told to the next request.
                 let _ = self.guarded(|worker| {
@@ -146,6 +179,9 @@ impl Worker {
                 });
                 last_round = Instant::now();
             }
+            let time_ns = self.replica.round_time_ns;
+            self.rounds
+                .send_if_modified(|last| std::mem::replace(last, time_ns) != time_ns);
         }
     }
 

@@ -64,9 +64,10 @@
 //! outcalls, deleting subnets, subnets made for a chosen canister id. These are answered with an error that contains `not supported by local-replica`.
 #![forbid(unsafe_code)]
 
+pub mod agent_api;
 pub mod call_context;
 pub mod canister;
-mod certificate;
+mod certification;
 mod composite;
 pub mod cycles;
 pub mod engine;

@@ -161,7 +161,7 @@ impl Replica {
                 if lost {
                     self.ingress.lose(&id);
                 } else {
-                    self.ingress.complete(id, result);
+                    self.ingress.complete(id, result, self.time_ns);
                 }
             }
             Origin::Canister { id, callback } => {

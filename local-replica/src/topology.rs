@@ -6,7 +6,9 @@ use pocket_ic::common::rest::{
     SubnetInstructionConfig, SubnetKind, SubnetSpec, Topology as RawTopology,
 };
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
+use crate::certification::SubnetKeys;
 use crate::errors::ApiError;
 
 const IDS_PER_SUBNET: u64 = 1 << 20;
@@ -20,6 +22,7 @@ pub struct Subnet {
     seed: [u8; 32],
     instructions: SubnetInstructionConfig,
     cost_schedule: CanisterCyclesCostSchedule,
+    keys: Arc<SubnetKeys>,
     /// The last range is where new canisters get their ids.
     ranges: Vec<(u64, u64)>,
     next_index: u64,
@@ -38,6 +41,29 @@ impl Subnet {
     /// Created with the very high limits for benchmarks.
     pub fn is_benchmarking(&self) -> bool {
         self.instructions == SubnetInstructionConfig::Benchmarking
+    }
+
+    /// The keys that it and its node sign with.
+    pub(crate) fn keys(&self) -> &Arc<SubnetKeys> {
+        &self.keys
+    }
+
+    /// The first and the last canister of each range, in order.
+    pub(crate) fn canister_ranges(&self) -> Vec<(Principal, Principal)> {
+        let mut ranges = self.ranges.clone();
+        ranges.sort_unstable();
+        let ids = |(start, end)| (canister_id(start), canister_id(end));
+        ranges.into_iter().map(ids).collect()
+    }
+
+    /// Its kind, as the state tree names it.
+    pub(crate) fn kind_name(&self) -> &'static str {
+        match self.kind {
+            SubnetKind::Application => "application",
+            SubnetKind::VerifiedApplication => "verified_application",
+            SubnetKind::CloudEngine => "cloud_engine",
+            _ => "system",
+        }
     }
 
     fn contains(&self, index: u64) -> bool {
@@ -132,6 +158,17 @@ impl Topology {
         self.subnets.iter().find(|subnet| subnet.id == id)
     }
 
+    /// All subnets.
+    pub(crate) fn subnets(&self) -> &[Subnet] {
+        &self.subnets
+    }
+
+    /// The subnet whose key all certificates go back to: the NNS, or the first one where there is none.
+    pub(crate) fn root(&self) -> &Subnet {
+        // `Topology::new` refuses an empty set, and makes the NNS first.
+        self.subnets.first().expect("at least one subnet")
+    }
+
     /// Where a canister goes when the client names no place.
     pub fn default_subnet(&self) -> &Subnet {
         let rank = |subnet: &&Subnet| match subnet.kind {
@@ -192,12 +229,14 @@ fn subnet(index: u64, kind: SubnetKind, spec: &SubnetSpec) -> Result<Subnet, Api
     let start = u64::MAX - (index + 2) * IDS_PER_SUBNET + 1;
     let mut ranges = mainnet_ranges(kind);
     ranges.push((start, start + IDS_PER_SUBNET - 1));
+    let keys = SubnetKeys::of(index);
     Ok(Subnet {
-        id: Principal::self_authenticating(seed),
+        id: keys.subnet_id(),
         kind,
         seed,
         instructions: spec.get_instruction_config(),
         cost_schedule: spec.get_cost_schedule(),
+        keys,
         ranges,
         next_index: 0,
     })

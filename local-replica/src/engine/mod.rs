@@ -4,6 +4,7 @@
 //! [`Execution`] that comes back; on a trap the engine has already undone heap, globals and stable memory.
 
 mod body;
+mod certificate;
 mod compilation;
 mod ic0;
 mod instance;
@@ -22,6 +23,7 @@ mod trap;
 mod validate;
 mod weights;
 
+pub use certificate::DataCertificate;
 pub use instance::Instance;
 
 pub use module::{InvalidModule, Metadata, Module};
@@ -122,7 +124,7 @@ pub struct Message {
     /// callbacks to come: such messages run on a copy of the canister's state ([`Instance::fork`]).
     pub composite: bool,
     /// What proves the certified data, in a query that a user asks for.
-    pub data_certificate: Option<Vec<u8>>,
+    pub data_certificate: Option<DataCertificate>,
     /// Where to trap although the canister does nothing wrong.
     pub trap_at: Option<TrapAt>,
 }

@@ -1,6 +1,8 @@
 //! The HTTP server: instances, blobs, and when to exit.
 
+mod api;
 mod body;
+mod gateway;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -11,7 +13,11 @@ use std::time::{Duration, Instant};
 
 use axum::serve::ListenerExt;
 use flate2::read::GzDecoder;
-use pocket_ic::common::rest::{InstanceConfig, Topology};
+use gateway::Gateway;
+use pocket_ic::common::rest::{
+    HttpGatewayBackend, HttpGatewayConfig, HttpGatewayDetails, HttpGatewayInfo, InstanceConfig,
+    Topology,
+};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
@@ -29,6 +35,8 @@ pub struct Server {
     order: u64,
     /// `None` where an instance was deleted: numbers are never used again.
     instances: Mutex<Vec<Option<Instance>>>,
+    /// `None` where one was stopped.
+    gateways: Mutex<Vec<Option<Gateway>>>,
     blobs: Mutex<BTreeMap<Vec<u8>, Arc<Vec<u8>>>>,
     running_requests: AtomicUsize,
     last_request: Mutex<Instant>,
@@ -40,6 +48,7 @@ impl Server {
         Self {
             order,
             instances: Mutex::default(),
+            gateways: Mutex::default(),
             blobs: Mutex::default(),
             running_requests: AtomicUsize::new(0),
             last_request: Mutex::new(Instant::now()),
@@ -94,12 +103,59 @@ impl Server {
             .ok_or_else(|| ApiError::not_found(format!("Instance {id} not found.")))
     }
 
+    /// Deletes an instance, and stops its gateways.
     fn delete_instance(&self, id: usize) -> Result<(), ApiError> {
+        for gateway in lock(&self.gateways).iter_mut() {
+            if gateway
+                .as_ref()
+                .is_some_and(|gateway| gateway.instance == id)
+            {
+                *gateway = None;
+            }
+        }
         lock(&self.instances)
             .get_mut(id)
             .and_then(Option::take)
             .map(drop)
             .ok_or_else(|| ApiError::not_found(format!("Instance {id} not found.")))
+    }
+
+    async fn start_gateway(
+        self: &Arc<Self>,
+        config: &HttpGatewayConfig,
+    ) -> Result<HttpGatewayInfo, ApiError> {
+        let gateway = Gateway::start(self, config).await?;
+        let port = gateway.port;
+        let mut gateways = lock(&self.gateways);
+        gateways.push(Some(gateway));
+        Ok(HttpGatewayInfo {
+            instance_id: gateways.len() - 1,
+            port,
+        })
+    }
+
+    fn list_gateways(&self) -> Vec<HttpGatewayDetails> {
+        let gateways = lock(&self.gateways);
+        let running = gateways.iter().enumerate();
+        let details = |(instance_id, gateway): (usize, &Option<Gateway>)| {
+            let gateway = gateway.as_ref()?;
+            Some(HttpGatewayDetails {
+                instance_id,
+                port: gateway.port,
+                forward_to: HttpGatewayBackend::PocketIcInstance(gateway.instance),
+                domains: gateway.domains.clone(),
+                https_config: None,
+            })
+        };
+        running.filter_map(details).collect()
+    }
+
+    fn stop_gateway(&self, id: usize) -> Result<(), ApiError> {
+        lock(&self.gateways)
+            .get_mut(id)
+            .and_then(Option::take)
+            .map(drop)
+            .ok_or_else(|| ApiError::not_found(format!("HTTP gateway {id} not found.")))
     }
 
     fn list_instances(&self) -> Vec<&'static str> {

@@ -10,16 +10,16 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use pocket_ic::common::rest::{
-    AutoProgressConfig, CreateHttpGatewayResponse, CreateInstanceResponse, InstanceConfig,
-    RawAddCycles, RawCanisterCall, RawCanisterId, RawCanisterResult, RawCycles,
+    AutoProgressConfig, CreateHttpGatewayResponse, CreateInstanceResponse, HttpGatewayConfig,
+    InstanceConfig, RawAddCycles, RawCanisterCall, RawCanisterId, RawCanisterResult, RawCycles,
     RawIngressStatusArgs, RawMessageId, RawMockCanisterHttpResponse, RawPrincipalId,
     RawSetStableMemory, RawStableMemory, RawSubnetId, RawTickConfigs, RawTime,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use super::Server;
 use super::body::Body;
+use super::{Server, api};
 use crate::errors::{ApiError, Reject};
 use crate::faults::Plan;
 use crate::ingress::principal;
@@ -36,14 +36,20 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .route("/instances/{id}", any(instance_itself))
         .route("/instances/{id}/", any(instance_itself))
         .route("/instances/{id}/{*operation}", any(operate))
-        .route("/http_gateway", post(http_gateway))
+        .route("/http_gateway", get(list_gateways).post(start_gateway))
+        .route("/http_gateway/", get(list_gateways).post(start_gateway))
+        .route("/http_gateway/{id}/stop", post(stop_gateway))
         .fallback(unsupported)
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&server), count))
         .with_state(server)
 }
 
-async fn count(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
+pub(super) async fn count(
+    State(server): State<Arc<Server>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let _running = server.request_started();
     next.run(request).await
 }
@@ -53,12 +59,44 @@ async fn unsupported(request: Request) -> Response {
     ApiError::unsupported(&what).into_response()
 }
 
-async fn http_gateway() -> Response {
-    let message = ApiError::unsupported("HTTP gateways").message;
-    json(
-        StatusCode::BAD_REQUEST,
-        &CreateHttpGatewayResponse::Error { message },
-    )
+async fn list_gateways(State(server): State<Arc<Server>>) -> Response {
+    json(StatusCode::OK, &server.list_gateways())
+}
+
+async fn start_gateway(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Response {
+    let config = match Body::new(&headers, &bytes).parse::<HttpGatewayConfig>() {
+        Ok(config) => config,
+        Err(error) => return error.into_response(),
+    };
+    match server.start_gateway(&config).await {
+        Ok(info) => json(
+            StatusCode::CREATED,
+            &CreateHttpGatewayResponse::Created(info),
+        ),
+        Err(error) => {
+            let message = error.message;
+            json(
+                StatusCode::BAD_REQUEST,
+                &CreateHttpGatewayResponse::Error { message },
+            )
+        }
+    }
+}
+
+async fn stop_gateway(State(server): State<Arc<Server>>, Path(id): Path<usize>) -> Response {
+    match server.stop_gateway(id) {
+        Ok(()) => json(StatusCode::OK, &()),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// The subnets of an instance.
+pub(super) async fn topology(instance: &Instance) -> Result<Response, ApiError> {
+    on(instance, |replica| Ok(replica.topology.to_raw())).await
 }
 
 async fn store_blob(
@@ -137,12 +175,23 @@ async fn operate(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Response {
-    let body = Body::new(&headers, &bytes);
-    let result = match server.instance(id) {
-        Ok(instance) => run(&server, &instance, &method, &operation, &body).await,
-        Err(error) => Err(error),
+    let result = match (server.instance(id), operation.strip_prefix("api/")) {
+        (Ok(instance), Some(path)) => {
+            return api::serve(&instance, &method, path, bytes).await;
+        }
+        (Ok(instance), None) => {
+            let body = Body::new(&headers, &bytes);
+            run(&server, &instance, &method, &operation, &body).await
+        }
+        (Err(error), _) => Err(error),
     };
     result.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// How long an agent's call waits for its answer.
+#[derive(Deserialize)]
+struct CallTimeout {
+    millis: u64,
 }
 
 /// One operation of an instance.
@@ -154,12 +203,18 @@ async fn run(
     body: &Body<'_>,
 ) -> Result<Response, ApiError> {
     match (method.as_str(), operation) {
-        ("GET", "read/topology") => on(instance, |replica| Ok(replica.topology.to_raw())).await,
+        ("GET", "read/topology" | "_/topology") => topology(instance).await,
         ("GET", "read/get_time") => {
             on(instance, |replica| {
                 Ok(RawTime {
                     nanos_since_epoch: replica.time_ns,
                 })
+            })
+            .await
+        }
+        ("POST", "read/pub_key") => {
+            with(instance, body, |replica, subnet: RawSubnetId| {
+                replica.subnet_key(principal(&subnet.subnet_id)?)
             })
             .await
         }
@@ -230,6 +285,18 @@ async fn run(
                 Ok(())
             })
             .await
+        }
+        ("POST", "local-replica/drop_replies") => {
+            on(instance, |replica| {
+                replica.ingress.drop_replies();
+                Ok(())
+            })
+            .await
+        }
+        ("POST", "local-replica/call_timeout") => {
+            let timeout: CallTimeout = body.parse()?;
+            instance.set_call_timeout(timeout.millis);
+            Ok(json(StatusCode::OK, &()))
         }
         ("GET", "auto_progress") => Ok(json(StatusCode::OK, &instance.makes_progress().await?)),
         ("POST", "auto_progress") => {

@@ -178,8 +178,8 @@ fn certificate_modes(caller: &Caller<'_, State>) -> Modes {
 }
 
 fn certificate(state: &State) -> &[u8] {
-    let certificate = state.message.data_certificate.as_deref();
-    certificate.unwrap_or_default()
+    let certificate = state.message.data_certificate.as_ref();
+    certificate.map_or(&[], |certificate| certificate.bytes())
 }
 
 fn link_text(linker: &mut Linker<State>) -> Result<()> {

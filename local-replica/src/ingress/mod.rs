@@ -1,6 +1,8 @@
 //! Calls from outside: ingress messages with their status, and queries.
 
-use std::collections::BTreeMap;
+mod history;
+
+pub use history::{IngressHistory, RequestStatus};
 
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -21,124 +23,77 @@ const AWAIT_ROUNDS: usize = 100;
 /// The IC's limit for the payload of a message.
 const MAX_PAYLOAD: usize = 2 << 20;
 
-/// All ingress messages ever submitted to the instance.
-#[derive(Debug, Default)]
-pub struct IngressHistory {
-    messages: BTreeMap<Vec<u8>, Ingress>,
-    pending: Vec<SubnetRequest>,
-    submitted: u64,
-}
-
-#[derive(Debug)]
-struct Ingress {
-    sender: Principal,
-    receiver: Principal,
-    /// Answered, but the answer is never to be had.
-    lost: bool,
-    result: Option<Result<Vec<u8>, Reject>>,
-}
-
-impl IngressHistory {
-    /// Records the answer of a message.
-    pub fn complete(&mut self, id: Vec<u8>, result: Result<Vec<u8>, Reject>) {
-        if let Some(message) = self.messages.get_mut(&id) {
-            message.result = Some(result);
-        }
-    }
-
-    /// The message's answer: `None` for an unknown message, `Some(None)` for one not yet answered.
-    pub fn result(&self, id: &[u8]) -> Option<Option<Result<Vec<u8>, Reject>>> {
-        self.messages.get(id).map(|message| message.result.clone())
-    }
-
-    /// Who sent a message.
-    pub fn sender(&self, id: &[u8]) -> Option<Principal> {
-        self.messages.get(id).map(|message| message.sender)
-    }
-
-    /// Whom a message is for.
-    pub fn receiver(&self, id: &[u8]) -> Option<Principal> {
-        self.messages.get(id).map(|message| message.receiver)
-    }
-
-    /// The message has been answered, but its status will never say so.
-    pub fn lose(&mut self, id: &[u8]) {
-        if let Some(message) = self.messages.get_mut(id) {
-            message.lost = true;
-        }
-    }
-
-    /// Keeps nothing of a message. It is executed all the same.
-    pub fn forget(&mut self, id: &[u8]) {
-        self.messages.remove(id);
-    }
-
-    /// Nothing is on its way to a canister.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.pending.is_empty()
-    }
-
-    /// Expects the answer of a message that was brought to its canister by other means.
-    pub(crate) fn expect(&mut self, id: Vec<u8>, sender: Principal, receiver: Principal) {
-        let message = Ingress {
-            sender,
-            receiver,
-            lost: false,
-            result: None,
-        };
-        self.messages.insert(id, message);
-    }
-
-    fn is_lost(&self, id: &[u8]) -> bool {
-        self.messages.get(id).is_some_and(|message| message.lost)
-    }
-
-    fn submit(
-        &mut self,
-        sender: Principal,
-        receiver: Principal,
-        call: &RawCanisterCall,
-    ) -> Vec<u8> {
-        self.submitted += 1;
-        let mut hash = Sha256::new();
-        for part in [
-            &self.submitted.to_be_bytes()[..],
-            &call.sender,
-            &call.canister_id,
-            call.method.as_bytes(),
-            &call.payload,
-        ] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        let id = hash.finalize().to_vec();
-        let message = Ingress {
-            sender,
-            receiver,
-            lost: false,
-            result: None,
-        };
-        self.messages.insert(id.clone(), message);
-        id
-    }
-}
+/// Sender and receiver, and the subnet.
+type Admitted = ((Principal, Principal), Principal);
 
 impl Replica {
     /// Checks and queues an ingress message.
     pub fn submit(&mut self, call: RawCanisterCall) -> Result<Result<Vec<u8>, Reject>, ApiError> {
-        let (sender, receiver) = parties(&call)?;
-        let subnet = self.route(receiver, &call)?;
+        let (parties, subnet) = match self.admit(&call)? {
+            Ok(admitted) => admitted,
+            Err(reject) => return Ok(Err(reject)),
+        };
+        let id = self.ingress.new_id(&call);
+        self.enqueue(id.clone(), parties, subnet, call);
+        Ok(Ok(id))
+    }
+
+    /// Checks and queues an ingress message that came signed, with its request id. One that is known already isn't executed
+    /// again. Whether it is its sender's, and not yet expired, is for the caller to check.
+    pub fn submit_signed(
+        &mut self,
+        id: Vec<u8>,
+        expiry_ns: u64,
+        call: RawCanisterCall,
+    ) -> Result<Result<(), Reject>, ApiError> {
+        if self.ingress.has_signed(&id) {
+            return Ok(Ok(()));
+        }
+        let (parties, subnet) = match self.admit(&call)? {
+            Ok(admitted) => admitted,
+            Err(reject) => return Ok(Err(reject)),
+        };
+        self.ingress.sign(id.clone(), subnet, expiry_ns);
+        self.enqueue(id, parties, subnet, call);
+        Ok(Ok(()))
+    }
+
+    /// The status of a message that came signed; `None` where it is unknown.
+    pub fn request_status(&self, id: &[u8]) -> Option<RequestStatus> {
+        let is_it = |origin: &Origin| matches!(origin, Origin::Ingress(it) if it == id);
+        self.ingress.status(id, |receiver| {
+            let mut to_management = self.subnet_inputs.iter();
+            let queue = self.canisters.get(&receiver).map(|it| &it.inputs);
+            to_management.any(|input| is_it(&input.request.origin))
+                || queue.into_iter().flatten().any(|input| match input {
+                    crate::canister::Input::Request(request) => is_it(&request.origin),
+                    _ => false,
+                })
+        })
+    }
+
+    /// Sender, receiver and subnet of a message that is let in.
+    fn admit(&mut self, call: &RawCanisterCall) -> Result<Result<Admitted, Reject>, ApiError> {
+        let (sender, receiver) = parties(call)?;
+        let subnet = self.route(receiver, call)?;
         let checked = if receiver == Principal::management_canister() {
             self.check_management_ingress(sender, &call.method, &call.payload)?
         } else {
-            self.check_ingress(sender, receiver, &call)
+            self.check_ingress(sender, receiver, call)
         };
-        if let Err(reject) = checked {
-            return Ok(Err(reject));
-        }
-        let id = self.ingress.submit(sender, receiver, &call);
+        Ok(checked.map(|()| ((sender, receiver), subnet)))
+    }
+
+    fn enqueue(
+        &mut self,
+        id: Vec<u8>,
+        (sender, receiver): (Principal, Principal),
+        subnet: Principal,
+        call: RawCanisterCall,
+    ) {
+        self.ingress.expect(id.clone(), sender, receiver);
         let request = Request {
-            origin: Origin::Ingress(id.clone()),
+            origin: Origin::Ingress(id),
             sender,
             receiver,
             method: call.method,
@@ -147,7 +102,6 @@ impl Replica {
             deadline_ns: 0,
         };
         self.ingress.pending.push(SubnetRequest { request, subnet });
-        Ok(Ok(id))
     }
 
     /// Executes rounds until the message is answered.
@@ -174,6 +128,7 @@ impl Replica {
     /// Brings the submitted messages to their canisters, at the start of a round. As on the IC, in an order of their
     /// ids, which says nothing of when they were submitted.
     pub fn induct_ingress(&mut self) {
+        self.ingress.prune(self.time_ns);
         let order = self.order;
         let mut pending = std::mem::take(&mut self.ingress.pending);
         pending.sort_by_cached_key(|message| {
@@ -186,6 +141,11 @@ impl Replica {
         });
         for message in pending {
             let request = &message.request;
+            if let Origin::Ingress(id) = &request.origin
+                && !self.ingress.induct(id, self.time_ns)
+            {
+                continue;
+            }
             let to_management = request.receiver == Principal::management_canister();
             let payer = if to_management {
                 // Checked when it was submitted.
@@ -275,9 +235,10 @@ impl Replica {
         let canister = match &call.effective_principal {
             RawEffectivePrincipal::SubnetId(bytes) => {
                 let id = principal(bytes)?;
-                let subnet = self.topology.by_id(id).ok_or_else(|| {
-                    ApiError::bad_request(format!("Subnet with ID {id} not found"))
-                })?;
+                let subnet = self
+                    .topology
+                    .by_id(id)
+                    .ok_or_else(|| ApiError::subnet_not_found(id))?;
                 return Ok(subnet.id);
             }
             RawEffectivePrincipal::CanisterId(bytes) => Some(principal(bytes)?),

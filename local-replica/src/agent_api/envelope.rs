@@ -1,0 +1,171 @@
+//! Envelopes: requests with the signatures that say who sent them.
+
+use candid::Principal;
+use ic_transport_types::{Delegation, DelegationPermissions, EnvelopeContent, RequestId};
+use time::OffsetDateTime;
+
+use super::{signature, wire};
+use crate::errors::ApiError;
+
+/// How far ahead an ingress expiry may be, and how much more for a clock that is fast.
+const MAX_INGRESS_TTL_NS: u64 = 300_000_000_000;
+const PERMITTED_DRIFT_NS: u64 = 60_000_000_000;
+/// As on the IC.
+const MAX_DELEGATIONS: usize = 20;
+/// The IC's limit for the targets of a delegation.
+const MAX_TARGETS: usize = 1_000;
+
+/// A request that its sender has signed. Only its time is still to be checked.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// What is asked for.
+    pub content: EnvelopeContent,
+    /// The hash of the content.
+    pub id: RequestId,
+    delegations: Vec<Delegation>,
+}
+
+impl Signed {
+    /// Reads an envelope and checks its signatures.
+    pub fn open(bytes: &[u8]) -> Result<Self, ApiError> {
+        let envelope = wire::read(bytes).map_err(|error| {
+            ApiError::bad_request(format!(
+                "Could not parse body as an envelope in CBOR: {error}"
+            ))
+        })?;
+        let id = ic_transport_types::to_request_id(&envelope.content)
+            .map_err(|error| ApiError::bad_request(format!("No request id: {error}")))?;
+        let content = envelope.content.into_owned();
+        let delegations = envelope.sender_delegation.unwrap_or_default();
+        let refused = |why: String| {
+            ApiError::bad_request(format!(
+                "Failed to authenticate request 0x{id} due to: {why}"
+            ))
+        };
+        match (envelope.sender_pubkey, envelope.sender_sig) {
+            (None, None) if *content.sender() == Principal::anonymous() => {}
+            (None, None) => {
+                return Err(refused(format!(
+                    "Missing signature from user: {}",
+                    content.sender()
+                )));
+            }
+            (Some(key), Some(signature)) => {
+                if Principal::self_authenticating(&key) != *content.sender() {
+                    return Err(refused(format!(
+                        "The user id {} does not match the public key {}",
+                        content.sender(),
+                        hex(&key)
+                    )));
+                }
+                if delegations.len() > MAX_DELEGATIONS {
+                    return Err(refused(format!(
+                        "Invalid delegation: Chain of delegations is too long: {} > {MAX_DELEGATIONS}",
+                        delegations.len()
+                    )));
+                }
+                let mut signer = key.as_slice();
+                for delegation in &delegations {
+                    let signed = delegation.delegation.signable();
+                    signature::verify(signer, &signed, &delegation.signature)
+                        .map_err(|why| refused(format!("Invalid delegation: {why}")))?;
+                    signer = &delegation.delegation.pubkey;
+                }
+                signature::verify(signer, &id.signable(), &signature)
+                    .map_err(|why| refused(format!("Invalid signature: {why}")))?;
+            }
+            _ => {
+                return Err(refused(
+                    "Missing signature: `sender_pubkey` and `sender_sig` belong together"
+                        .to_owned(),
+                ));
+            }
+        }
+        let delegations = delegations.into_iter().map(|it| it.delegation).collect();
+        let request = Self {
+            content,
+            id,
+            delegations,
+        };
+        request.check_delegations()?;
+        Ok(request)
+    }
+
+    /// Whether nobody is known to have sent it.
+    pub fn is_anonymous(&self) -> bool {
+        *self.content.sender() == Principal::anonymous()
+    }
+
+    /// Refuses a request that isn't valid at this time, in the IC's words.
+    pub fn check_expiry(&self, now_ns: u64) -> Result<(), ApiError> {
+        let latest_ns = now_ns.saturating_add(MAX_INGRESS_TTL_NS + PERMITTED_DRIFT_NS);
+        let expiry_ns = self.content.ingress_expiry();
+        if !(now_ns..=latest_ns).contains(&expiry_ns) {
+            return Err(ApiError::bad_request(format!(
+                "Invalid request expiry: Specified ingress_expiry not within expected range: Minimum allowed expiry: {}, \
+                 Maximum allowed expiry: {}, Provided expiry: {}",
+                date(now_ns),
+                date(latest_ns),
+                date(expiry_ns)
+            )));
+        }
+        let expired = |delegation: &&Delegation| delegation.expiration < now_ns;
+        match self.delegations.iter().find(expired) {
+            Some(delegation) => Err(ApiError::bad_request(format!(
+                "Invalid delegation expiry: Specified sender delegation has expired: Provided expiry: {}, Local replica time: {}",
+                date(delegation.expiration),
+                date(now_ns)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the delegations let the request reach this canister.
+    pub fn may_reach(&self, canister: Principal) -> bool {
+        let mut targets = self.delegations.iter().filter_map(|it| it.targets.as_ref());
+        targets.all(|targets| targets.contains(&canister))
+    }
+
+    fn check_delegations(&self) -> Result<(), ApiError> {
+        if self.delegations.iter().any(|it| {
+            it.targets
+                .as_ref()
+                .is_some_and(|targets| targets.len() > MAX_TARGETS)
+        }) {
+            return Err(ApiError::bad_request(format!(
+                "Invalid delegation: more than {MAX_TARGETS} targets"
+            )));
+        }
+        let (EnvelopeContent::Call { canister_id, .. }
+        | EnvelopeContent::Query { canister_id, .. }) = &self.content
+        else {
+            return Ok(());
+        };
+        if !self.may_reach(*canister_id) {
+            return Err(ApiError::bad_request(format!(
+                "Canister {canister_id} is not one of the delegation targets."
+            )));
+        }
+        let queries_only = |it: &Delegation| it.permissions == Some(DelegationPermissions::Queries);
+        if matches!(self.content, EnvelopeContent::Call { .. })
+            && self.delegations.iter().any(queries_only)
+        {
+            return Err(ApiError::bad_request(
+                "Invalid delegation: it permits queries only, not calls",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn date(time_ns: u64) -> String {
+    match OffsetDateTime::from_unix_timestamp_nanos(time_ns.into()) {
+        Ok(date) => format!("{} {} UTC", date.date(), date.time()),
+        // After the year 9999, which 64 bits don't reach.
+        Err(_) => format!("{time_ns} ns"),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

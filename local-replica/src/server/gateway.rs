@@ -1,0 +1,288 @@
+//! HTTP gateways: a port for one instance, where agents find `/api`, and browsers what canisters serve.
+//!
+//! A request goes to the canister that its host names, as in `http://<canister>.localhost:<port>/`, or its query, as in
+//! `?canisterId=<canister>`. Responses are passed on as they are: whether they are certified is not looked at.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
+use candid::{CandidType, Principal};
+use pocket_ic::common::rest::{
+    HttpGatewayBackend, HttpGatewayConfig, RawCanisterCall, RawEffectivePrincipal,
+};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+use super::{Server, api};
+use crate::errors::{ApiError, Reject};
+use crate::instance::Instance;
+
+const LOCALHOST: &str = "localhost";
+
+/// A port that is being served.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    pub(super) instance: usize,
+    pub(super) port: u16,
+    pub(super) domains: Option<Vec<String>>,
+    task: AbortHandle,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a gateway's requests are answered from.
+#[derive(Debug)]
+struct Site {
+    server: Arc<Server>,
+    instance: usize,
+    domains: Vec<String>,
+}
+
+impl Gateway {
+    /// Binds the port and serves it until the gateway is dropped.
+    pub(super) async fn start(
+        server: &Arc<Server>,
+        config: &HttpGatewayConfig,
+    ) -> Result<Self, ApiError> {
+        let HttpGatewayBackend::PocketIcInstance(instance) = config.forward_to else {
+            return Err(ApiError::unsupported("gateways to other replicas"));
+        };
+        if config.https_config.is_some() || config.domain_custom_provider_local_file.is_some() {
+            return Err(ApiError::unsupported(
+                "gateways with HTTPS or custom domains",
+            ));
+        }
+        server.instance(instance)?;
+        let address = match &config.ip_addr {
+            Some(address) => address.parse().map_err(|error| {
+                ApiError::bad_request(format!("Not an IP address: {address}: {error}"))
+            })?,
+            None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        let address = SocketAddr::new(address, config.port.unwrap_or_default());
+        let failed = |error: std::io::Error| {
+            ApiError::bad_request(format!("Failed to bind to address {address}: {error}"))
+        };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        let site = Arc::new(Site {
+            server: Arc::clone(server),
+            instance,
+            domains: config
+                .domains
+                .clone()
+                .unwrap_or_else(|| vec![LOCALHOST.to_owned()]),
+        });
+        let router = Router::new()
+            .fallback(serve)
+            .layer(DefaultBodyLimit::disable())
+            .layer(middleware::from_fn_with_state(
+                Arc::clone(server),
+                super::routes::count,
+            ))
+            .with_state(site);
+        let listener = listener.tap_io(|stream| {
+            // A connection that is gone already is noticed when it is served.
+            let _ = stream.set_nodelay(true);
+        });
+        let task = tokio::spawn(async move { axum::serve(listener, router).await }).abort_handle();
+        Ok(Self {
+            instance,
+            port,
+            domains: config.domains.clone(),
+            task,
+        })
+    }
+}
+
+async fn serve(
+    State(site): State<Arc<Site>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let instance = match site.server.instance(site.instance) {
+        Ok(instance) => instance,
+        Err(error) => return error.into_response(),
+    };
+    let path = uri.path();
+    if let Some(path) = path.strip_prefix("/api/") {
+        return api::serve(&instance, &method, path, body).await;
+    }
+    let result = match site.canister(&uri, &headers) {
+        _ if path == "/_/topology" => super::routes::topology(&instance).await,
+        Some(canister) => ask(&instance, canister, &method, &uri, &headers, body).await,
+        None => Err(ApiError::bad_request(
+            "canister_id_not_found: neither the host nor `canisterId` in the query names a canister",
+        )),
+    };
+    result.unwrap_or_else(|error| {
+        let status =
+            StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, error.message).into_response()
+    })
+}
+
+impl Site {
+    fn canister(&self, uri: &Uri, headers: &HeaderMap) -> Option<Principal> {
+        let host = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| uri.host()).unwrap_or_default();
+        let host = host.split(':').next().unwrap_or_default();
+        let by_host = self.domains.iter().find_map(|domain| {
+            let name = host.strip_suffix(domain.as_str())?.strip_suffix('.')?;
+            Principal::from_text(name).ok()
+        });
+        by_host.or_else(|| {
+            let query = uri.query().unwrap_or_default();
+            query
+                .split('&')
+                .find_map(|pair| Principal::from_text(pair.strip_prefix("canisterId=")?).ok())
+        })
+    }
+}
+
+/// As canisters expect it; candid ignores what they don't.
+#[derive(CandidType, Serialize)]
+struct HttpRequest {
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    #[serde(with = "serde_bytes")]
+    body: Vec<u8>,
+    certificate_version: Option<u16>,
+}
+
+#[derive(CandidType, Deserialize)]
+struct HttpResponse {
+    status_code: u16,
+    headers: Vec<(String, String)>,
+    #[serde(with = "serde_bytes")]
+    body: Vec<u8>,
+    upgrade: Option<bool>,
+    streaming_strategy: Option<candid::Reserved>,
+}
+
+/// Lets a canister answer a browser.
+async fn ask(
+    instance: &Instance,
+    canister: Principal,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let request = HttpRequest {
+        method: method.to_string(),
+        url: uri
+            .path_and_query()
+            .map_or_else(|| uri.path().to_owned(), ToString::to_string),
+        headers: headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+            .collect(),
+        body: body.to_vec(),
+        certificate_version: Some(2),
+    };
+    let call = raw_call(canister, "http_request", &request)?;
+    let answer = instance.call(move |replica| replica.query(call)).await?;
+    let mut response = decode(answer)?;
+    if response.upgrade == Some(true) {
+        let call = raw_call(canister, "http_request_update", &request)?;
+        response = decode(update(instance, call).await?)?;
+    }
+    if response.streaming_strategy.is_some() {
+        return Err(ApiError::unsupported("responses that are streamed"));
+    }
+    let status = StatusCode::from_u16(response.status_code)
+        .map_err(|error| bad_gateway(format!("The canister's status: {error}")))?;
+    let mut answer = (status, response.body).into_response();
+    answer.headers_mut().remove(header::CONTENT_TYPE);
+    for (name, value) in response.headers {
+        // The length is ours to say.
+        if name.eq_ignore_ascii_case("content-length") {
+            continue;
+        }
+        let header = HeaderName::try_from(name)
+            .ok()
+            .zip(HeaderValue::try_from(value).ok());
+        let (name, value) =
+            header.ok_or_else(|| bad_gateway("The canister's answer has an invalid header"))?;
+        answer.headers_mut().append(name, value);
+    }
+    Ok(answer)
+}
+
+fn raw_call(
+    canister: Principal,
+    method: &str,
+    request: &HttpRequest,
+) -> Result<RawCanisterCall, ApiError> {
+    Ok(RawCanisterCall {
+        sender: Principal::anonymous().as_slice().to_vec(),
+        canister_id: canister.as_slice().to_vec(),
+        effective_principal: RawEffectivePrincipal::None,
+        method: method.to_owned(),
+        payload: crate::management::reply(request)?,
+        sender_info: None,
+    })
+}
+
+/// An update call of a browser's, answered when a round has executed it.
+async fn update(
+    instance: &Instance,
+    call: RawCanisterCall,
+) -> Result<Result<Vec<u8>, Reject>, ApiError> {
+    let mut rounds = instance.rounds();
+    let id = match instance.call(move |replica| replica.submit(call)).await? {
+        Ok(id) => id,
+        Err(reject) => return Ok(Err(reject)),
+    };
+    let deadline = tokio::time::Instant::now() + instance.call_timeout();
+    loop {
+        rounds.borrow_and_update();
+        let asked = id.clone();
+        let answer = instance
+            .call(move |replica| Ok(replica.ingress.result(&asked).flatten()))
+            .await?;
+        if let Some(answer) = answer {
+            return Ok(answer);
+        }
+        if !matches!(
+            tokio::time::timeout_at(deadline, rounds.changed()).await,
+            Ok(Ok(()))
+        ) {
+            return Err(ApiError {
+                status: 504,
+                message: "The canister did not answer in time".to_owned(),
+            });
+        }
+    }
+}
+
+fn decode(answer: Result<Vec<u8>, Reject>) -> Result<HttpResponse, ApiError> {
+    let bytes =
+        answer.map_err(|reject| bad_gateway(format!("{}: {}", reject.error, reject.message)))?;
+    Ok(crate::management::decode(&bytes)?)
+}
+
+fn bad_gateway(message: impl Into<String>) -> ApiError {
+    ApiError {
+        status: 502,
+        message: message.into(),
+    }
+}
