@@ -11,7 +11,7 @@ use integration_tests::{
     replica, user,
 };
 use serde_bytes::ByteBuf;
-use std::cell::RefCell;
+use std::{cell::RefCell, process::Command};
 
 struct OnReplica<'a>(Canister<'a>);
 
@@ -217,4 +217,27 @@ fn who_has_no_such_query_is_found() {
         seen.contains("idempotency_outcomes as query fails"),
         "{seen}"
     );
+}
+
+/// The binary, which calls as anybody on any network would.
+#[test]
+fn a_canister_on_a_network_is_checked_from_the_command_line() {
+    let mut replica = replica();
+    let canister = Canister::install(&replica, TEST_CANISTER, ()).id();
+    let url = replica.make_live(None);
+    let check = |method: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_conformance"))
+            .args(["--fetch-root-key", "--url", url.as_str()])
+            .args(["--canister", &canister.to_text(), "--method", method])
+            .args(["--arg", "(blob \"key\", \"hello\")"])
+            .args(["--other-arg", "(blob \"key\", \"good-bye\")"])
+            .output()
+            .expect("it runs");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), printed)
+    };
+    let (conforms, printed) = check("say");
+    assert!(conforms && printed.contains("conforms"), "{printed}");
+    let (conforms, printed) = check("say_plain");
+    assert!(!conforms && printed.contains("promise 7: "), "{printed}");
 }
