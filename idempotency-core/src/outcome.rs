@@ -4,6 +4,8 @@
 //! - as a query, that of one replica. It takes milliseconds; a replica that lies, or is behind, is believed.
 //! - as an update (each query method can be called as one), that of the subnet, which certifies the reply as any other.
 //!
+//! A canister's own query tells its operators, who may ask in any scope: [`Handle::outcome`](crate::attempt::Handle::outcome).
+//!
 //! # How these types may change
 //! They stand in replies, as [`IdempotencyError`] does: no version adds a case, and a later one may add
 //! fields, in candid each an `opt`.

@@ -2,7 +2,11 @@
 
 use crate::{instructions, ours::STORE};
 use bench_work::TransferArg;
-use idempotency_core::{attempt, idempotent};
+use idempotency_core::{
+    IdempotencyError, attempt, idempotent,
+    outcome::{Asked, Outcome},
+    outcomes,
+};
 use serde_bytes::ByteBuf;
 use std::hint::black_box;
 
@@ -28,6 +32,21 @@ fn pay_ever(arg: TransferArg) -> ByteBuf {
 #[ic_cdk::update]
 fn pay_plainly(arg: TransferArg) -> ByteBuf {
     pay(arg)
+}
+
+#[ic_cdk::query]
+fn idempotency_outcomes(calls: Vec<Asked>) -> Vec<Result<Outcome, IdempotencyError>> {
+    outcomes!(calls; pay_once)
+}
+
+/// Instructions of saying what became of calls, without the question's own candid and the answer's.
+#[ic_cdk::update]
+fn outcomes_alone(calls: Vec<Asked>) -> u64 {
+    let before = instructions();
+    let told = outcomes!(calls; pay_once);
+    let after = instructions();
+    assert!(told.iter().all(Result::is_ok));
+    after - before
 }
 
 #[ic_cdk::update]

@@ -15,6 +15,10 @@ use example_ledger::{
     init::{InitArgs, LedgerArg},
     types as ledger,
 };
+use idempotency_core::{
+    IdempotencyError,
+    outcome::{Asked, Outcome},
+};
 use integration_tests::{BENCH_CANISTER, Canister, LEDGER, user};
 use serde_bytes::ByteBuf;
 use std::time::Duration;
@@ -90,7 +94,46 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
     add("framework/replay_and_call", &|number| {
         call("pay_once", number).saturating_sub(decoding(number))
     });
+    outcomes(entries, &subject, (empty_call, decoding), results);
     durable(entries, &subject, call, results);
+}
+
+/// What it takes to say what became of a call that was made.
+fn outcomes(
+    entries: u64,
+    subject: &Subject<'_>,
+    (empty_call, decoding): (impl Fn() -> u64, impl Fn(u64) -> u64),
+    results: &mut Results,
+) {
+    let question = |number| {
+        let asked = Asked {
+            method: "pay_once".into(),
+            arg: ByteBuf::from(argument(number)),
+        };
+        candid::encode_one(vec![asked]).expect("it encodes")
+    };
+    let told = |reply: &[u8]| {
+        let told: Vec<Result<Outcome, IdempotencyError>> =
+            candid::decode_one(reply).expect("it says what became of it");
+        assert!(matches!(told[..], [Ok(Outcome::Done { .. })]), "{told:?}");
+    };
+    let whole = |number| {
+        empty_call();
+        let canister = &subject.canister;
+        charged(canister, "idempotency_outcomes", &question(number), told).1 as u64
+    };
+    let alone = |number| {
+        empty_call();
+        let count = |reply: &[u8]| candid::decode_one::<u64>(reply).expect("a number");
+        let canister = &subject.canister;
+        let (told, _) = charged(canister, "outcomes_alone", &question(number), count);
+        told.saturating_sub(decoding(number))
+    };
+    let one: Samples = (0..SAMPLES).map(alone).collect();
+    let call: Samples = (0..SAMPLES).map(whole).collect();
+    for (benchmark, samples) in [("outcome/one", one), ("outcome/call", call)] {
+        results.add(benchmark, entries, samples.median(), samples.max(), None);
+    }
 }
 
 /// What an async method adds to a sync one, and what steps take.

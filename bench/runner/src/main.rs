@@ -29,6 +29,8 @@
 //! | `durable/pending` | what the attribute adds to an async method, less what it adds to a sync one |
 //! | `durable/step`, `call_step` | a step that awaits nothing; one that calls, beyond the call; the encoding of a `u64` included |
 //! | `durable/resume` | the first message of an attempt that finds 10 steps recorded, up to where it goes on |
+//! | `outcome/one` | saying what became of a call that was made, but for decoding its argument |
+//! | `outcome/call` | what the whole call of `idempotency_outcomes` is charged, as an update |
 //! | `ledger/icrc1_transfer` | what a transfer is charged |
 //! | `ledger/duplicate` | what the same transfer is charged when it comes again |
 //!

@@ -14,7 +14,7 @@ struct Target {
     value: fn(&Results, &Row) -> Option<f64>,
 }
 
-const TARGETS: [Target; 20] = [
+const TARGETS: [Target; 21] = [
     target(
         "the next number of a lane",
         "sequence/accept",
@@ -110,6 +110,12 @@ const TARGETS: [Target; 20] = [
         "resuming with 10 recorded steps",
         "durable/resume",
         60_000.0,
+        median,
+    ),
+    target(
+        "saying what became of a call, but for decoding",
+        "outcome/one",
+        30_000.0,
         median,
     ),
     target(
