@@ -143,14 +143,7 @@ impl SafeCall<Ledger> {
     /// If the ledger refuses a repeat without telling whether the transfer was executed, its last blocks are searched for it
     /// through ICRC-3. A ledger without ICRC-3 leaves the outcome unknown.
     pub fn icrc1_transfer(ledger: Principal, transfer: &Transfer) -> Self {
-        let wanted = Wanted {
-            payer: Payer::Own(transfer.from_subaccount),
-            to: transfer.to,
-            amount: transfer.amount.clone(),
-            fee: transfer.fee.clone(),
-            memo: transfer.memo.clone(),
-            created_at: transfer.created_at,
-        };
+        let wanted = transfer.into();
         Self::transfer(ledger, "icrc1_transfer", transfer.encode(), wanted)
     }
 

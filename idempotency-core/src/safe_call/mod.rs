@@ -31,7 +31,8 @@ mod drive;
 mod ledger;
 mod limit;
 mod outcome;
-mod search;
+#[doc(hidden)]
+pub mod search;
 mod transfer;
 pub(crate) mod transport;
 mod verdict;

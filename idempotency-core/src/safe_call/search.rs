@@ -1,14 +1,15 @@
-//! Looks for a transfer in the last blocks of a ledger, as ICRC-3 gives them.
+//! Looks for a transfer in the last blocks of a ledger, as ICRC-3 gives them. Where they are read from is a trait: the client outside
+//! of the IC, idempotency-agent of the same version, looks by the same rules.
 
 use super::{
-    transfer::{Account, Subaccount},
+    transfer::{Account, Subaccount, Transfer},
     transport::Transport,
 };
 use crate::{runtime::Outgoing, time::Timestamp};
 use candid::{CandidType, Nat, Principal, define_function};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 /// The transfer that is looked for.
 #[derive(Clone, Debug)]
@@ -21,12 +22,25 @@ pub struct Wanted {
     pub(super) created_at: Timestamp,
 }
 
+impl From<&Transfer> for Wanted {
+    fn from(transfer: &Transfer) -> Self {
+        Self {
+            payer: Payer::Own(transfer.from_subaccount),
+            to: transfer.to,
+            amount: transfer.amount.clone(),
+            fee: transfer.fee.clone(),
+            memo: transfer.memo.clone(),
+            created_at: transfer.created_at,
+        }
+    }
+}
+
 /// Whose account pays.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Payer {
-    /// This canister's.
+    /// The caller's.
     Own(Option<Subaccount>),
-    /// Another's, with the allowance of an account of this canister.
+    /// Another's, with the allowance of an account of the caller.
     Other {
         from: Account,
         spender: Option<Subaccount>,
@@ -34,8 +48,8 @@ pub(super) enum Payer {
 }
 
 /// What the blocks say.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
     /// It is this block.
     Block(Nat),
     /// No block is the transfer, of all that were made since it could be.
@@ -53,23 +67,67 @@ const PAGE: u64 = 100;
 /// How long to wait for an answer, in seconds.
 const TIMEOUT: u32 = 60;
 
-/// Looks through the last blocks, from the newest on; at most `most`, and at most so many calls as it takes pages of half the size.
+/// Where blocks are read from.
+pub trait Source {
+    /// Calls `icrc3_get_blocks`, or the method of an archive with the same interface. `None` if there is no answer that can be trusted.
+    fn get(
+        &mut self,
+        from: (Principal, &str),
+        ranges: &[GetBlocksArgs],
+    ) -> impl Future<Output = Option<GetBlocksResult>>;
+}
+
+/// Looks through the last blocks of a ledger for a transfer of `caller`, from the newest on; at most `most`.
+pub async fn search_in<S: Source>(
+    source: &mut S,
+    ledger: Principal,
+    wanted: &Wanted,
+    caller: Principal,
+    most: u64,
+) -> Found {
+    let mut blocks = Blocks { source, ledger };
+    let sought = Sought::new(wanted, caller);
+    blocks
+        .search(&sought, most)
+        .await
+        .unwrap_or(Found::CantTell)
+}
+
+/// The same, with at most so many calls as it takes pages of half the size.
 pub(super) async fn search<X: Transport>(
     transport: &X,
     ledger: Principal,
     wanted: &Wanted,
     most: u64,
 ) -> Found {
-    let mut blocks = Blocks {
-        transport,
-        ledger,
-        calls: 2 + most.div_ceil(PAGE / 2),
-    };
-    let wanted = Sought::new(wanted, transport.canister());
-    blocks
-        .search(&wanted, most)
-        .await
-        .unwrap_or(Found::CantTell)
+    let calls = 2 + most.div_ceil(PAGE / 2);
+    let mut source = Calls { transport, calls };
+    search_in(&mut source, ledger, wanted, transport.canister(), most).await
+}
+
+/// A canister reads them by calls.
+struct Calls<'a, X> {
+    transport: &'a X,
+    /// How many may be made.
+    calls: u64,
+}
+
+impl<X: Transport> Source for Calls<'_, X> {
+    async fn get(
+        &mut self,
+        (callee, method): (Principal, &str),
+        ranges: &[GetBlocksArgs],
+    ) -> Option<GetBlocksResult> {
+        self.calls = self.calls.checked_sub(1)?;
+        let call = Outgoing {
+            callee,
+            method: method.to_owned(),
+            argument: candid::encode_one(ranges).ok()?,
+            cycles: 0,
+            timeout: Some(TIMEOUT),
+        };
+        candid::decode_one(&self.transport.call(call).await.ok()?).ok()
+    }
 }
 
 /// The transfer, as blocks are compared with it.
@@ -80,8 +138,8 @@ struct Sought<'a> {
 }
 
 impl<'a> Sought<'a> {
-    fn new(wanted: &'a Wanted, canister: Principal) -> Self {
-        let own = |subaccount: Option<Subaccount>| (canister, subaccount.unwrap_or_default());
+    fn new(wanted: &'a Wanted, caller: Principal) -> Self {
+        let own = |subaccount: Option<Subaccount>| (caller, subaccount.unwrap_or_default());
         let (from, spender) = match wanted.payer {
             Payer::Own(subaccount) => (own(subaccount), None),
             Payer::Other { from, spender } => {
@@ -152,18 +210,16 @@ enum Likeness {
 }
 
 /// The blocks of a ledger.
-struct Blocks<'a, X> {
-    transport: &'a X,
+struct Blocks<'a, S> {
+    source: &'a mut S,
     ledger: Principal,
-    /// How many calls may be made.
-    calls: u64,
 }
 
-impl<X: Transport> Blocks<'_, X> {
+impl<S: Source> Blocks<'_, S> {
     /// `None` if blocks that are needed can't be had.
     async fn search(&mut self, sought: &Sought<'_>, most: u64) -> Option<Found> {
         let get = (self.ledger, "icrc3_get_blocks");
-        let length = self.get(get, &[]).await?.log_length;
+        let length = self.source.get(get, &[]).await?.log_length;
         let mut end = u64::try_from(&length.0).ok()?;
         let last = end.saturating_sub(most);
         let mut is_certain = true;
@@ -198,12 +254,13 @@ impl<X: Transport> Blocks<'_, X> {
                 length: (end - next).into(),
             };
             let answer = self
+                .source
                 .get((self.ledger, "icrc3_get_blocks"), &[range])
                 .await?;
             let mut blocks = answer.blocks;
             for archived in answer.archived_blocks {
                 let (archive, method) = (archived.callback.0.principal, archived.callback.0.method);
-                blocks.extend(self.get((archive, &method), &archived.args).await?.blocks);
+                blocks.extend(self.source.get((archive, &method), &archived.args).await?.blocks);
             }
             blocks.sort_by(|one, other| one.id.cmp(&other.id));
             let before = next;
@@ -219,54 +276,38 @@ impl<X: Transport> Blocks<'_, X> {
         }
         Some(page)
     }
-
-    async fn get(
-        &mut self,
-        (callee, method): (Principal, &str),
-        ranges: &[GetBlocksArgs],
-    ) -> Option<GetBlocksResult> {
-        self.calls = self.calls.checked_sub(1)?;
-        let call = Outgoing {
-            callee,
-            method: method.to_owned(),
-            argument: candid::encode_one(ranges).ok()?,
-            cycles: 0,
-            timeout: Some(TIMEOUT),
-        };
-        candid::decode_one(&self.transport.call(call).await.ok()?).ok()
-    }
 }
 
 #[derive(CandidType, Clone, Debug, Deserialize)]
-pub(super) struct GetBlocksArgs {
-    pub(super) start: Nat,
-    pub(super) length: Nat,
+pub struct GetBlocksArgs {
+    pub start: Nat,
+    pub length: Nat,
 }
 
 #[derive(CandidType, Debug, Deserialize)]
-pub(super) struct GetBlocksResult {
-    pub(super) log_length: Nat,
-    pub(super) blocks: Vec<Block>,
-    pub(super) archived_blocks: Vec<ArchivedBlocks>,
+pub struct GetBlocksResult {
+    pub log_length: Nat,
+    pub blocks: Vec<Block>,
+    pub archived_blocks: Vec<ArchivedBlocks>,
 }
 
 #[derive(CandidType, Debug, Deserialize)]
-pub(super) struct Block {
-    pub(super) id: Nat,
-    pub(super) block: Value,
+pub struct Block {
+    pub id: Nat,
+    pub block: Value,
 }
 
 #[derive(CandidType, Debug, Deserialize)]
-pub(super) struct ArchivedBlocks {
-    pub(super) args: Vec<GetBlocksArgs>,
-    pub(super) callback: GetBlocks,
+pub struct ArchivedBlocks {
+    pub args: Vec<GetBlocksArgs>,
+    pub callback: GetBlocks,
 }
 
-define_function!(pub(super) GetBlocks : (Vec<GetBlocksArgs>) -> (GetBlocksResult) query);
+define_function!(pub GetBlocks : (Vec<GetBlocksArgs>) -> (GetBlocksResult) query);
 
 /// ICRC-3's `Value`.
 #[derive(CandidType, Clone, Debug, Deserialize)]
-pub(super) enum Value {
+pub enum Value {
     Blob(ByteBuf),
     Text(String),
     Nat(Nat),

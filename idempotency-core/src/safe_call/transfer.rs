@@ -170,7 +170,8 @@ fn wire(account: &Account) -> WireAccount<'_> {
 }
 
 impl Transfer {
-    pub(super) fn encode(&self) -> Result<Vec<u8>, candid::Error> {
+    #[doc(hidden)]
+    pub fn encode(&self) -> Result<Vec<u8>, candid::Error> {
         candid::encode_one(TransferArgs {
             from_subaccount: blob(&self.from_subaccount),
             to: wire(&self.to),
