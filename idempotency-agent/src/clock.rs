@@ -1,0 +1,36 @@
+//! What time it is on the subnet, about.
+
+use crate::rules::plus;
+use idempotency_core::Timestamp;
+use std::time::Duration;
+
+/// An estimate of the subnet's time: the latest certificate's, and what has passed since by a local clock that only measures durations.
+/// Expiries are chosen by it, so a local clock that is minutes wrong does no harm. No claim rests on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SubnetClock {
+    /// A certificate's time, and when it was seen.
+    seen: Option<(Timestamp, Duration)>,
+}
+
+impl SubnetClock {
+    /// Takes note of a certificate's time. One that is older than another that was seen says nothing new; any other corrects the estimate,
+    /// upwards or downwards.
+    pub fn observe(&mut self, certified: Timestamp, now: Duration) {
+        if self.seen.is_none_or(|(latest, _)| certified >= latest) {
+            self.seen = Some((certified, now));
+        }
+    }
+
+    /// Takes over what another clock has seen, if that is later.
+    pub(crate) fn learn(&mut self, other: Self) {
+        if let Some((certified, at)) = other.seen {
+            self.observe(certified, at);
+        }
+    }
+
+    /// About the subnet's time. `None` before any certificate was seen.
+    pub fn estimate(&self, now: Duration) -> Option<Timestamp> {
+        let (certified, at) = self.seen?;
+        Some(plus(certified, now.saturating_sub(at)))
+    }
+}

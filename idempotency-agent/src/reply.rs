@@ -1,0 +1,81 @@
+//! What a reply of an unknown type says about its request.
+
+use candid::{
+    DecoderConfig, IDLArgs,
+    types::{
+        Label,
+        value::{IDLValue, VariantValue},
+    },
+};
+
+/// Whether the reply is an `Err` that holds the library's `InProgress`. Another error that looks like it costs no more than a question.
+pub(crate) fn is_in_progress(reply: &[u8]) -> bool {
+    /// What decoding may cost: some milliseconds.
+    const QUOTA: usize = 10_000_000;
+    let mut config = DecoderConfig::new();
+    config.set_decoding_quota(QUOTA).set_skipping_quota(QUOTA);
+    let Ok(args) = IDLArgs::from_bytes_with_config(reply, &config) else {
+        return false;
+    };
+    match args.args.as_slice() {
+        [IDLValue::Variant(VariantValue(field, _))] => is(&field.id, "Err") && holds_in_progress(&field.val),
+        _ => false,
+    }
+}
+
+/// An error, or one that another wraps.
+fn holds_in_progress(value: &IDLValue) -> bool {
+    let IDLValue::Variant(VariantValue(field, _)) = value else {
+        return false;
+    };
+    match &field.val {
+        IDLValue::Record(fields) if is(&field.id, "InProgress") => {
+            matches!(fields.as_slice(), [since] if is(&since.id, "since") && matches!(since.val, IDLValue::Nat64(_)))
+        }
+        inner => holds_in_progress(inner),
+    }
+}
+
+fn is(label: &Label, name: &str) -> bool {
+    label.get_id() == candid::idl_hash(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candid::{CandidType, encode_one};
+    use idempotency_core::{IdempotencyError, Timestamp};
+
+    #[derive(CandidType)]
+    enum PayError {
+        #[expect(dead_code, reason = "its type is in each reply")]
+        Broke(u64),
+        Idempotency(IdempotencyError),
+    }
+
+    fn reply(error: IdempotencyError) -> Vec<u8> {
+        encode_one(Err::<u64, _>(PayError::Idempotency(error))).unwrap()
+    }
+
+    #[test]
+    fn only_in_progress_is_one() {
+        let since = Timestamp::from_secs(7);
+        assert!(is_in_progress(&reply(IdempotencyError::InProgress { since })));
+        let bare = Err::<u64, _>(IdempotencyError::InProgress { since });
+        assert!(is_in_progress(&encode_one(bare).unwrap()));
+        for error in [
+            IdempotencyError::OutcomeUnknown { since },
+            IdempotencyError::TooOld,
+            IdempotencyError::Full { retry_after: since },
+        ] {
+            assert!(!is_in_progress(&reply(error)));
+        }
+        let ok = encode_one(Ok::<u64, IdempotencyError>(7)).unwrap();
+        for other in [&ok[..], b"", b"DIDL", b"DIDL\0\0", b"no candid at all"] {
+            assert!(!is_in_progress(other), "{other:?}");
+        }
+        // The method's own reply may speak of others.
+        let word = encode_one(IdempotencyError::InProgress { since }).unwrap();
+        assert!(!is_in_progress(&word));
+    }
+}

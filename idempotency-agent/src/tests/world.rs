@@ -1,0 +1,525 @@
+//! A subnet with one canister, and a network that drops, delays, duplicates, reorders and lies. All choices follow from a seed; time passes
+//! only where the client waits.
+
+use crate::{Draft, Message, Reject, Status, Submitted, Transport, Trouble};
+use candid::{Principal, encode_one};
+use fastrand::Rng;
+use idempotency_core::{
+    IdempotencyError, Timestamp,
+    outcome::{Asked, Outcome, Verdict},
+};
+use serde_bytes::ByteBuf;
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+pub(super) const CANISTER: Principal = Principal::from_slice(&[7, 1]);
+pub(super) const SECOND: u64 = 1_000_000_000;
+pub(super) const MINUTE: u64 = 60 * SECOND;
+/// The canister's window and drift, and how long it keeps what has expired.
+pub(super) const WINDOW: u64 = 15 * MINUTE;
+const DRIFT: u64 = MINUTE;
+
+/// What a method does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Does {
+    /// It replies at once.
+    Reply,
+    /// It refuses, has done nothing, and is not remembered.
+    Refuse,
+    /// It traps at once, which undoes all.
+    Trap,
+    /// It does something, awaits, and replies.
+    Await,
+    /// It does something, awaits, and traps.
+    TrapLater,
+}
+
+impl Does {
+    pub(super) const ALL: [Self; 5] = [Self::Reply, Self::Refuse, Self::Trap, Self::Await, Self::TrapLater];
+}
+
+/// What the argument says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arg {
+    pub(super) key: u64,
+    pub(super) does: Does,
+    /// Not remembered: `None`. By the key alone, or with its time.
+    pub(super) remembered: Option<Option<u64>>,
+}
+
+impl Arg {
+    pub(super) fn encode(self) -> Vec<u8> {
+        let (kind, created) = match self.remembered {
+            None => (0, 0),
+            Some(None) => (1, 0),
+            Some(Some(created)) => (2, created),
+        };
+        let does = Does::ALL.iter().position(|does| *does == self.does).unwrap() as u8;
+        [&[kind, does][..], &self.key.to_le_bytes(), &created.to_le_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        Self {
+            key: number(2),
+            does: Does::ALL[usize::from(bytes[1])],
+            remembered: match bytes[0] {
+                0 => None,
+                1 => Some(None),
+                _ => Some(Some(number(10))),
+            },
+        }
+    }
+}
+
+/// How bad the network is, each in percent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    /// A request or an answer is lost.
+    pub(super) lost: u8,
+    /// A request arrives up to 8 minutes later.
+    pub(super) late: u8,
+    /// It arrives twice.
+    pub(super) twice: u8,
+    /// The answer is a lie, or of a replica that is behind.
+    pub(super) lie: u8,
+    /// No status is given for some minutes.
+    pub(super) blocked: u8,
+    /// A clock jumps by minutes.
+    pub(super) jump: u8,
+    /// The client is killed, in a thousand.
+    pub(super) killed: u8,
+}
+
+struct Content {
+    method: String,
+    arg: Vec<u8>,
+    expiry: u64,
+}
+
+#[derive(Clone)]
+enum Record {
+    Pending,
+    Done(Vec<u8>),
+    Unknown,
+}
+
+enum Due {
+    Arrives([u8; 32]),
+    Runs([u8; 32]),
+    Ends([u8; 32]),
+    Pruned([u8; 32]),
+}
+
+pub(super) struct World {
+    pub(super) rng: Rng,
+    pub(super) faults: Faults,
+    /// The subnet's time.
+    pub(super) now: u64,
+    /// The client's clock, which goes at its own rate in percent.
+    local: u64,
+    rate: u64,
+    blocked_until: u64,
+    due: BTreeMap<(u64, u64), Due>,
+    count: u64,
+    contents: BTreeMap<[u8; 32], Content>,
+    /// All states of each request, with their times.
+    statuses: BTreeMap<[u8; 32], Vec<(u64, Status)>>,
+    /// Of the canister: what it remembers, since when and until when.
+    records: BTreeMap<u64, (Record, u64, u64)>,
+    /// The latest expiry of what it forgot.
+    forgotten: u64,
+    /// How often each key had an effect.
+    pub(super) effects: BTreeMap<u64, u32>,
+    /// What the method itself replied.
+    pub(super) replies: BTreeMap<u64, Vec<u8>>,
+}
+
+fn rejected(code: u8, error_code: &str, message: &str) -> Status {
+    Status::Rejected(Reject {
+        code,
+        message: message.into(),
+        error_code: Some(error_code.into()),
+    })
+}
+
+fn error(error: IdempotencyError) -> Vec<u8> {
+    encode_one(Err::<u64, _>(error)).unwrap()
+}
+
+impl World {
+    pub(super) fn new(seed: u64, faults: Faults) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        Self {
+            faults,
+            now: 1_700_000_000 * SECOND,
+            local: rng.u64(..1_000_000 * SECOND),
+            rate: rng.u64(90..120),
+            rng,
+            blocked_until: 0,
+            due: BTreeMap::new(),
+            count: 0,
+            contents: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            records: BTreeMap::new(),
+            forgotten: 0,
+            effects: BTreeMap::new(),
+            replies: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn happens(&mut self, percent: u8) -> bool {
+        self.rng.u8(..100) < percent
+    }
+
+    fn at(&mut self, time: u64, due: Due) {
+        self.count += 1;
+        self.due.insert((time.max(self.now), self.count), due);
+    }
+
+    /// Time passes.
+    pub(super) fn pass(&mut self, time: u64) {
+        let end = self.now + time;
+        self.local += time * self.rate / 100;
+        while let Some(entry) = self.due.first_entry()
+            && entry.key().0 <= end
+        {
+            let ((at, _), due) = entry.remove_entry();
+            self.now = self.now.max(at);
+            match due {
+                Due::Arrives(id) => self.arrives(id),
+                Due::Runs(id) => self.runs(id),
+                Due::Ends(id) => self.ends(id),
+                Due::Pruned(id) => self.set(id, Status::Absent),
+            }
+        }
+        self.now = end;
+    }
+
+    /// A message of another client, with the same argument, arrives.
+    pub(super) fn from_another(&mut self, arg: Arg) {
+        let id = std::array::from_fn(|_| self.rng.u8(..));
+        let content = Content {
+            method: "act".into(),
+            arg: arg.encode(),
+            expiry: self.now + MINUTE,
+        };
+        self.contents.insert(id, content);
+        self.at(self.now, Due::Arrives(id));
+    }
+
+    fn set(&mut self, id: [u8; 32], status: Status) {
+        let now = self.now;
+        self.statuses.entry(id).or_default().push((now, status.clone()));
+        if matches!(status, Status::Replied(_) | Status::Rejected(_)) {
+            // It is kept until its expiry at least, if need be without the reply.
+            let expiry = self.contents[&id].expiry;
+            let kept = self.rng.u64(..2 * MINUTE);
+            self.at(expiry.max(now) + kept, Due::Pruned(id));
+            if self.happens(self.faults.lie) {
+                self.statuses.entry(id).or_default().push((now, Status::Done));
+            }
+        }
+    }
+
+    fn status(&self, id: [u8; 32], at: u64) -> Status {
+        let states = self.statuses.get(&id).map_or(&[][..], Vec::as_slice);
+        let last = states.iter().rfind(|(since, _)| *since <= at);
+        last.map_or(Status::Absent, |(_, status)| status.clone())
+    }
+
+    fn arrives(&mut self, id: [u8; 32]) {
+        let expiry = self.contents[&id].expiry;
+        let is_known = self.status(id, self.now) != Status::Absent;
+        if is_known || self.now > expiry || expiry > self.now + 6 * MINUTE {
+            return;
+        }
+        self.set(id, Status::Received);
+        let wait = self.rng.u64(..3 * SECOND);
+        self.at(self.now + wait, Due::Runs(id));
+    }
+
+    fn runs(&mut self, id: [u8; 32]) {
+        let Content { method, arg, expiry } = &self.contents[&id];
+        if self.now > *expiry {
+            return self.set(id, rejected(2, "IC0202", "Ingress message timed out waiting to start executing."));
+        }
+        if method == "idempotency_outcomes" {
+            let asked: Vec<Asked> = candid::decode_one(arg).unwrap();
+            let answers: Vec<_> = asked.iter().map(|asked| self.outcome(Arg::decode(&asked.arg))).collect();
+            return self.set(id, Status::Replied(encode_one(answers).unwrap()));
+        }
+        let arg = Arg::decode(arg);
+        self.forget(arg.key);
+        if let Some(refused) = self.look_up(arg) {
+            return self.set(id, Status::Replied(refused));
+        }
+        match arg.does {
+            Does::Refuse => {
+                let reply = encode_one(Err::<u64, String>("no".into())).unwrap();
+                self.replies.insert(arg.key, reply.clone());
+                self.set(id, Status::Replied(reply));
+            }
+            Does::Trap => self.set(id, rejected(5, "IC0503", "Error from Canister: Canister called `ic0.trap` with message: 'no'")),
+            Does::Reply => {
+                self.effect(arg, Record::Pending);
+                self.ends(id);
+            }
+            Does::Await | Does::TrapLater => {
+                self.effect(arg, Record::Pending);
+                self.set(id, Status::Processing);
+                let long = [5 * SECOND, MINUTE, 8 * MINUTE][self.rng.usize(..3)];
+                let long = self.rng.u64(..long);
+                self.at(self.now + long, Due::Ends(id));
+            }
+        }
+    }
+
+    fn effect(&mut self, arg: Arg, record: Record) {
+        *self.effects.entry(arg.key).or_default() += 1;
+        if let Some(created) = arg.remembered {
+            let until = created.map_or(self.now, |created| created + DRIFT) + WINDOW;
+            self.records.insert(arg.key, (record, self.now, until));
+        }
+    }
+
+    fn ends(&mut self, id: [u8; 32]) {
+        let arg = Arg::decode(&self.contents[&id].arg);
+        let reply = encode_one(Ok::<u64, String>(self.rng.u64(..))).unwrap();
+        let (record, status) = match arg.does {
+            Does::TrapLater => (Record::Unknown, rejected(5, "IC0503", "Error from Canister: Canister called `ic0.trap` with message: 'no'")),
+            _ => (Record::Done(reply.clone()), Status::Replied(reply.clone())),
+        };
+        if matches!(status, Status::Replied(_)) {
+            self.replies.insert(arg.key, reply);
+        }
+        if let Some(kept) = self.records.get_mut(&arg.key) {
+            kept.0 = record;
+        }
+        self.set(id, status);
+    }
+
+    /// The records that have expired, now and then, but none that has not ended.
+    fn forget(&mut self, key: u64) {
+        if let Some((record, _, until)) = self.records.get(&key)
+            && *until < self.now
+            && !matches!(record, Record::Pending)
+        {
+            self.forgotten = self.forgotten.max(*until);
+            self.records.remove(&key);
+        }
+    }
+
+    fn is_too_old(&self, created: u64) -> bool {
+        created + WINDOW + DRIFT < self.now
+    }
+
+    fn look_up(&mut self, arg: Arg) -> Option<Vec<u8>> {
+        let created = arg.remembered?;
+        match self.records.get(&arg.key) {
+            Some((Record::Pending, since, _)) => Some(error(IdempotencyError::InProgress {
+                since: Timestamp::from_nanos(*since),
+            })),
+            Some((Record::Unknown, since, _)) => Some(error(IdempotencyError::OutcomeUnknown {
+                since: Timestamp::from_nanos(*since),
+            })),
+            Some((Record::Done(reply), ..)) => Some(reply.clone()),
+            None => created.filter(|created| self.is_too_old(*created)).map(|_| error(IdempotencyError::TooOld)),
+        }
+    }
+
+    fn outcome(&mut self, arg: Arg) -> Result<Outcome, IdempotencyError> {
+        let Some(created) = arg.remembered else {
+            return Err(IdempotencyError::MissingKey);
+        };
+        self.forget(arg.key);
+        let as_of = Timestamp::from_nanos(self.now);
+        Ok(match self.records.get(&arg.key).cloned() {
+            Some((Record::Done(reply), since, until)) => Outcome::Done {
+                reply: ByteBuf::from(reply),
+                executed_at: Timestamp::from_nanos(since),
+                guaranteed_until: Timestamp::from_nanos(until),
+            },
+            Some((Record::Pending, since, _)) => Outcome::Pending {
+                since: Timestamp::from_nanos(since),
+                step: None,
+            },
+            Some((Record::Unknown, since, _)) => Outcome::Unknown {
+                since: Timestamp::from_nanos(since),
+                step: None,
+            },
+            None => {
+                let until = created.map(|created| created + WINDOW + DRIFT);
+                let verdict = match until {
+                    Some(until) if until < self.now && until > self.forgotten => Verdict::NeverRan,
+                    Some(until) if until < self.now => Verdict::MayHaveRun,
+                    until => Verdict::CanStillRun {
+                        until: until.map(Timestamp::from_nanos),
+                    },
+                };
+                Outcome::Absent { as_of, verdict }
+            }
+        })
+    }
+
+    /// An answer that is none.
+    fn lie(&mut self) -> Trouble {
+        match self.rng.u8(..5) {
+            0 => Trouble::Http {
+                status: 400,
+                message: "no".into(),
+            },
+            1 => Trouble::Http {
+                status: 503,
+                message: "busy".into(),
+            },
+            2 => Trouble::NotTaken(Reject {
+                code: 3,
+                message: "no such canister".into(),
+                error_code: Some("IC0301".into()),
+            }),
+            3 => Trouble::Certificate("the signature is another's".into()),
+            _ => Trouble::Unreachable("reset".into()),
+        }
+    }
+}
+
+/// The client's side of the network.
+#[derive(Clone)]
+pub(super) struct Net(pub(super) Arc<Mutex<World>>);
+
+impl Net {
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap()
+    }
+
+    /// What it takes until something arrives. `true` if it does.
+    async fn transit(&self) -> bool {
+        let is_killed = {
+            let mut world = self.world();
+            let latency = world.rng.u64(..2 * SECOND);
+            world.pass(latency);
+            world.rng.u32(..1000) < u32::from(world.faults.killed)
+        };
+        if is_killed {
+            pending::<()>().await;
+        }
+        let mut world = self.world();
+        let lost = world.faults.lost;
+        !world.happens(lost)
+    }
+}
+
+impl Transport for Net {
+    fn sender(&self) -> Result<Principal, String> {
+        Ok(Principal::from_slice(&[9]))
+    }
+
+    fn sign(&self, draft: Draft<'_>) -> Result<Message, String> {
+        let mut world = self.world();
+        let id = std::array::from_fn(|_| world.rng.u8(..));
+        let content = Content {
+            method: draft.method.into(),
+            arg: draft.arg.into(),
+            expiry: draft.expiry.as_nanos(),
+        };
+        world.contents.insert(id, content);
+        Ok(Message {
+            id,
+            expiry: draft.expiry,
+            bytes: id.into(),
+        })
+    }
+
+    async fn submit(&self, _: Principal, message: &Message) -> Result<Submitted, Trouble> {
+        let id = message.id;
+        let arrives = self.transit().await;
+        {
+            let mut world = self.world();
+            let faults = world.faults;
+            let copies = u8::from(arrives) + u8::from(world.happens(faults.twice));
+            for copy in 0..copies {
+                // Questions are not made late: what is late is to be asked about.
+                let is_question = world.contents[&id].method != "act";
+                let is_late = !is_question && (copy > 0 || world.happens(faults.late));
+                let delay = if is_late { world.rng.u64(..8 * MINUTE) } else { 0 };
+                let at = world.now + delay;
+                world.at(at, Due::Arrives(id));
+            }
+        }
+        let is_answered = self.transit().await;
+        let mut world = self.world();
+        let faults = world.faults;
+        if world.happens(faults.lie) {
+            return Err(world.lie());
+        }
+        if !is_answered {
+            return Err(Trouble::Unreachable("no answer".into()));
+        }
+        match world.status(id, world.now) {
+            status @ (Status::Replied(_) | Status::Rejected(_)) => Ok(Submitted::Certified(status)),
+            _ => Ok(Submitted::Accepted),
+        }
+    }
+
+    async fn status(&self, _: Principal, message: &Message, _: Timestamp) -> Result<(Status, Timestamp), Trouble> {
+        let arrives = self.transit().await;
+        let is_answered = self.transit().await;
+        let mut world = self.world();
+        let faults = world.faults;
+        if world.happens(faults.blocked) {
+            world.blocked_until = world.now + world.rng.u64(..6 * MINUTE);
+        }
+        if !arrives || !is_answered || world.now < world.blocked_until {
+            return Err(Trouble::Unreachable("no status".into()));
+        }
+        let mut at = world.now;
+        if world.happens(faults.lie) {
+            if world.rng.bool() {
+                return Err(world.lie());
+            }
+            // A certificate that is stale.
+            at -= world.rng.u64(..10 * MINUTE);
+        }
+        Ok((world.status(message.id, at), Timestamp::from_nanos(at)))
+    }
+
+    async fn time(&self, _: Principal) -> Result<Timestamp, Trouble> {
+        if !self.transit().await {
+            return Err(Trouble::Unreachable("no time".into()));
+        }
+        let mut world = self.world();
+        let faults = world.faults;
+        let age = if world.happens(faults.lie) { world.rng.u64(..5 * MINUTE) } else { 0 };
+        Ok(Timestamp::from_nanos(world.now - age))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.world().local)
+    }
+
+    async fn sleep(&self, time: Duration) {
+        let mut world = self.world();
+        let time = u64::try_from(time.as_nanos()).unwrap() * 100 / world.rate + 1;
+        let faults = world.faults;
+        let local = world.local;
+        world.pass(time);
+        if world.happens(faults.jump) {
+            let jump = world.rng.u64(..5 * MINUTE);
+            match world.rng.bool() {
+                // The client's machine slept, and its clock stood still.
+                true => {
+                    let local_now = world.local;
+                    world.pass(jump);
+                    world.local = local_now;
+                }
+                false => world.local += jump,
+            }
+        }
+        assert!(world.local > local, "a wait that does not end");
+    }
+}
