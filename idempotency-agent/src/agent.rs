@@ -167,6 +167,38 @@ impl<T: Transport, J: Journal> SafeAgent<T, J> {
         Ok(join_all(calls).await)
     }
 
+    /// Calls a query as an update, for an answer that the subnet certifies. It may be asked as often as one likes, so the journal has none of it.
+    pub(crate) fn question(&self, request: Request, deadline: Duration) -> Answer<'_> {
+        let span = debug_span!("question", method = request.method);
+        let asked = async move {
+            let pace = Pace {
+                // One message of its own.
+                deadline: deadline.min(self.pace.lifetime),
+                ..self.pace
+            };
+            let now = self.transport.elapsed();
+            let mut run = Run {
+                agent: self,
+                request: &request,
+                machine: Machine::new(Terms::PLAIN, vec![], pace, self.clock(), now),
+                most_blocks: 0,
+                token: None,
+                is_kept: false,
+            };
+            let method = &request.method;
+            match run.to_end(None).await {
+                Ok(End::Replied(Reply::Bytes(reply))) => Ok(reply),
+                Ok(end) => Err(Trouble::NoAnswer(format!("{method} ended in {end:?}"))),
+                Err(error) => Err(Trouble::NoAnswer(format!("{method}: {error}"))),
+            }
+        };
+        Box::pin(asked.instrument(span))
+    }
+
+    pub(crate) fn default_deadline(&self) -> Duration {
+        self.pace.deadline
+    }
+
     fn clock(&self) -> SubnetClock {
         *self.clock.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -513,46 +545,24 @@ impl<T: Transport, J: Journal> Run<'_, '_, T, J> {
         Ok(Event::Found(found))
     }
 
-    /// Calls a query as an update, for an answer that the subnet certifies. It may be asked as often as one likes.
+    /// A question of this call, for no longer than the call goes on.
     fn question(&self, canister: Principal, method: String, arg: Vec<u8>) -> Answer<'_> {
-        let span = debug_span!("question", method);
-        let asked = async move {
-            let agent = self.agent;
-            let now = agent.transport.elapsed();
-            let request = Request {
-                key: self.request.key.clone(),
-                sender: self.request.sender,
-                canister,
-                method,
-                arg,
-                terms: Terms::PLAIN,
-            };
-            let pace = Pace {
-                // One message of its own.
-                deadline: self.machine.deadline().saturating_sub(now).min(agent.pace.lifetime),
-                ..agent.pace
-            };
-            let mut run = Run {
-                agent,
-                request: &request,
-                machine: Machine::new(Terms::PLAIN, vec![], pace, agent.clock(), now),
-                most_blocks: 0,
-                token: None,
-                is_kept: false,
-            };
-            let method = &request.method;
-            match run.to_end(None).await {
-                Ok(End::Replied(Reply::Bytes(reply))) => Ok(reply),
-                Ok(end) => Err(Trouble::NoAnswer(format!("{method} ended in {end:?}"))),
-                Err(error) => Err(Trouble::NoAnswer(format!("{method}: {error}"))),
-            }
+        let now = self.agent.transport.elapsed();
+        let deadline = self.machine.deadline().saturating_sub(now);
+        let request = Request {
+            key: self.request.key.clone(),
+            sender: self.request.sender,
+            canister,
+            method,
+            arg,
+            terms: Terms::PLAIN,
         };
-        Box::pin(asked.instrument(span))
+        self.agent.question(request, deadline)
     }
 }
 
 /// In a box, as a question is a call that has questions.
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Trouble>> + Send + 'a>>;
+pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Trouble>> + Send + 'a>>;
 
 /// The blocks of a ledger, read by updates.
 struct Blocks<'b, 'r, 'a, T, J> {

@@ -13,6 +13,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod two_step;
 
 pub use agent::{Call, Error, Progress, SafeAgent};
 pub use clock::SubnetClock;
@@ -22,6 +23,7 @@ pub use idempotency_core::safe_call::{Account, Subaccount, Transfer, TransferErr
 pub use journal::{FileJournal, Journal, JournalError, MemoryJournal};
 pub use machine::Pace;
 pub use request::{Key, Repeats, Request, Terms};
+pub use two_step::{TwoStep, TwoStepEnd, account_between};
 pub use transport::{Draft, Message, Status, Submitted, Transport, Trouble};
 #[cfg(feature = "sqlite")]
 pub use journal::SqliteJournal;

@@ -29,6 +29,11 @@ impl Key {
         Uuid::new_v7(time).into()
     }
 
+    /// The key of a part of what this key names.
+    pub(crate) fn part(&self, name: &str) -> Self {
+        Self([self.as_bytes(), b" ", name.as_bytes()].concat())
+    }
+
     /// The bytes, as they go into an argument.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

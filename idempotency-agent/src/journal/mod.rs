@@ -78,6 +78,20 @@ pub trait Journal: Send + Sync {
     fn open_calls(&self) -> Result<Vec<Key>, JournalError>;
 }
 
+impl<J: Journal + ?Sized> Journal for &J {
+    fn append(&self, entry: Entry) -> Result<(), JournalError> {
+        (**self).append(entry)
+    }
+
+    fn get(&self, key: &Key) -> Result<Option<Recorded>, JournalError> {
+        (**self).get(key)
+    }
+
+    fn open_calls(&self) -> Result<Vec<Key>, JournalError> {
+        (**self).open_calls()
+    }
+}
+
 /// Why a journal can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -2,5 +2,7 @@
 
 mod classes;
 mod journals;
+mod ledger;
 mod simulation;
+mod two_step;
 mod world;

@@ -29,7 +29,7 @@ struct Tally {
 }
 
 /// A client may be killed with each of its waits: then the future never ends.
-fn unless_killed<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(super) fn unless_killed<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,
@@ -52,7 +52,7 @@ impl Disk {
     }
 }
 
-impl Journal for &Disk {
+impl Journal for Disk {
     fn append(&self, entry: Entry) -> Result<(), JournalError> {
         self.flush();
         match entry {

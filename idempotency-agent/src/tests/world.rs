@@ -1,6 +1,7 @@
 //! A subnet with one canister, and a network that drops, delays, duplicates, reorders and lies. All choices follow from a seed; time passes
 //! only where the client waits.
 
+use super::ledger::Ledger;
 use crate::{Draft, Message, Reject, Status, Submitted, Transport, Trouble};
 use candid::{Principal, encode_one};
 use fastrand::Rng;
@@ -137,6 +138,8 @@ pub(super) struct World {
     pub(super) effects: BTreeMap<u64, u32>,
     /// What the method itself replied.
     pub(super) replies: BTreeMap<u64, Vec<u8>>,
+    /// Of a canister that is a ledger.
+    pub(super) ledger: Ledger,
 }
 
 fn rejected(code: u8, error_code: &str, message: &str) -> Status {
@@ -169,6 +172,7 @@ impl World {
             forgotten: 0,
             effects: BTreeMap::new(),
             replies: BTreeMap::new(),
+            ledger: Ledger::default(),
         }
     }
 
@@ -252,6 +256,15 @@ impl World {
             let asked: Vec<Asked> = candid::decode_one(arg).unwrap();
             let answers: Vec<_> = asked.iter().map(|asked| self.outcome(Arg::decode(&asked.arg))).collect();
             return self.set(id, Status::Replied(encode_one(answers).unwrap()));
+        }
+        if method.starts_with("icrc1_") {
+            let reply = self.ledger.call(method, arg);
+            // It has made a transfer, awaited, and trapped.
+            let traps = method == "icrc1_transfer" && self.ledger.traps && self.rng.u8(..4) == 0;
+            return self.set(id, match traps {
+                true => rejected(5, "IC0503", "Error from Canister: Canister called `ic0.trap` with message: 'no'"),
+                false => Status::Replied(reply),
+            });
         }
         let arg = Arg::decode(arg);
         self.forget(arg.key);
@@ -444,7 +457,7 @@ impl Transport for Net {
             let copies = u8::from(arrives) + u8::from(world.happens(faults.twice));
             for copy in 0..copies {
                 // Questions are not made late: what is late is to be asked about.
-                let is_question = world.contents[&id].method != "act";
+                let is_question = !["act", "icrc1_transfer"].contains(&&*world.contents[&id].method);
                 let is_late = !is_question && (copy > 0 || world.happens(faults.late));
                 let delay = if is_late { world.rng.u64(..8 * MINUTE) } else { 0 };
                 let at = world.now + delay;
