@@ -21,7 +21,7 @@ pub use end::{End, Proof, Refusal, Reject, Reply};
 pub use ic::IcTransport;
 pub use idempotency_core::safe_call::{Account, Subaccount, Transfer, TransferError};
 pub use journal::{FileJournal, Journal, JournalError, MemoryJournal};
-pub use machine::Pace;
+pub use machine::{Action, Event, Pace};
 pub use request::{Key, Repeats, Request, Terms};
 pub use two_step::{TwoStep, TwoStepEnd, account_between};
 pub use transport::{Draft, Message, Status, Submitted, Transport, Trouble};
