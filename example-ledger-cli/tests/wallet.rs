@@ -156,6 +156,7 @@ fn transfers_while_it_is_killed(more: &[&str], transfers: u8, fees: u64) {
     }
     let spent = u64::from(transfers + 1) * (AMOUNT + fees * FEE);
     assert_eq!(world.balance(world.owner()), Nat::from(WEALTH - spent));
+    println!("killed {kills} times");
     assert!(kills > u32::from(transfers) / 2, "{kills} kills");
 }
 
