@@ -18,6 +18,7 @@
 //! | going on with durable requests that were cut off | `recovery` |
 //! | what a client is told | [`error`](mod@error) |
 //! | calls to other canisters that end in what is known | [`safe_call`] |
+//! | counters of what happens | [`Stats`] |
 //!
 //! Everything but `runtime` is plain Rust over [`ic_stable_structures::Memory`] and takes the time as an argument.
 #![forbid(unsafe_code)]
@@ -53,7 +54,7 @@ pub use identity::{Key, KeyWriter};
 pub use policy::Policy;
 pub use safe_call::SafeCall;
 pub use steps::Steps;
-pub use store::{Damaged, OpenError, Stats, Store};
+pub use store::{Damaged, Events, OpenError, Stats, Store};
 pub use time::Timestamp;
 
 /// Checks, in `canister_inspect_message`, whether a message can succeed: `inspect!(transfer, approve)` takes functions that

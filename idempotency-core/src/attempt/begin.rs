@@ -71,8 +71,8 @@ pub(super) fn begin<A, R>(
     let has_quota = store.with(|store| store.policy().quota.is_some());
     let identified = match identify(endpoint, &description, &argument, &caller, has_quota) {
         Ok(Some(identified)) => identified,
-        Ok(None) => return paid(runtime, endpoint, &caller, Begun::Unrecorded(args)),
-        Err(error) => return Begun::Answer(endpoint.refusal(error)),
+        Ok(None) => return paid(runtime, store, endpoint, &caller, Begun::Unrecorded(args)),
+        Err(error) => return Begun::Answer(endpoint.refusal(store, error)),
     };
     let fingerprint = endpoint.fingerprint(&args, &argument, &description);
     let request = Request {
@@ -85,7 +85,7 @@ pub(super) fn begin<A, R>(
     let decision = store.with(|store| admission::admit(store, &request, now));
     let identity = request.identity;
     match decision {
-        Decision::Replay(reply) => Begun::Answer(endpoint.replayed(reply)),
+        Decision::Replay(reply) => Begun::Answer(endpoint.replay(store, reply)),
         Decision::Refuse(error) => Begun::Refused(Refused {
             args,
             identity,
@@ -97,7 +97,7 @@ pub(super) fn begin<A, R>(
             if kind == Kind::Durable
                 && let Err(error) = store.with(|store| store.make_room_for_durable(&bytes, now))
             {
-                return Begun::Answer(endpoint.refusal(error));
+                return Begun::Answer(endpoint.refusal(store, error));
             }
             let admitted = Admitted {
                 args,
@@ -112,7 +112,7 @@ pub(super) fn begin<A, R>(
                 },
                 argument: bytes,
             };
-            paid(runtime, endpoint, &caller, Begun::Admitted(admitted))
+            paid(runtime, store, endpoint, &caller, Begun::Admitted(admitted))
         }
     }
 }
@@ -120,13 +120,14 @@ pub(super) fn begin<A, R>(
 /// What is to run, once it is paid for.
 fn paid<A, R>(
     runtime: &impl Runtime,
+    store: &impl StoreAccess,
     endpoint: &Endpoint<A, R>,
     caller: &Principal,
     begun: Begun<A>,
 ) -> Begun<A> {
     match charge(runtime, caller, endpoint.cycles) {
         Ok(()) => begun,
-        Err(error) => Begun::Answer(endpoint.refusal(error)),
+        Err(error) => Begun::Answer(endpoint.refusal(store, error)),
     }
 }
 

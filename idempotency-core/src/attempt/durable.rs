@@ -121,7 +121,7 @@ async fn answered_durable<A, R>(
     let (identity, message, is_first) = match begin(runtime, store, endpoint, Kind::Durable) {
         Begun::Answer(answered) => return answered,
         // Without a key there is nothing to go on with.
-        Begun::Unrecorded(_) => return endpoint.refusal(IdempotencyError::MissingKey),
+        Begun::Unrecorded(_) => return endpoint.refusal(store, IdempotencyError::MissingKey),
         Begun::Admitted(admitted) => {
             let identity = admitted.ticket.head.identity;
             let attempt = sound(runtime, record(runtime, store, endpoint.name, admitted));
@@ -129,7 +129,7 @@ async fn answered_durable<A, R>(
         }
         Begun::Refused(refused) => match sound(runtime, again(runtime, store, &refused, asks)) {
             Some(message) => (refused.identity, message, false),
-            None => return endpoint.refusal(refused.error),
+            None => return endpoint.refusal(store, refused.error),
         },
     };
     sound(runtime, drive(runtime, store, endpoint.name, message).await);
@@ -208,15 +208,15 @@ fn outcome<A, R>(
     let since = record.since;
     match (record.state, progress) {
         (State::Done(reply), _) if is_first => Ok(reply),
-        (State::Done(reply), _) => endpoint.replayed(reply),
+        (State::Done(reply), _) => endpoint.replay(store, reply),
         (State::ReplyDropped, _) => {
-            endpoint.refusal(IdempotencyError::ReplyDropped { executed_at: since })
+            endpoint.refusal(store, IdempotencyError::ReplyDropped { executed_at: since })
         }
         (State::Pending(_), Progress::Unknown) => {
-            endpoint.refusal(IdempotencyError::OutcomeUnknown { since })
+            endpoint.refusal(store, IdempotencyError::OutcomeUnknown { since })
         }
         (State::Pending(_), Progress::Running | Progress::GoesOn) => {
-            endpoint.refusal(IdempotencyError::InProgress { since })
+            endpoint.refusal(store, IdempotencyError::InProgress { since })
         }
     }
 }

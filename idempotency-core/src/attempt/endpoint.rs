@@ -210,7 +210,7 @@ impl<A, R> Endpoint<A, R> {
     }
 
     /// The bytes that tell the client of an error; or the text of a trap, if the reply's type has no place for one.
-    pub(super) fn refusal(&self, error: IdempotencyError) -> Result<Vec<u8>, String> {
+    pub(super) fn refused(&self, error: IdempotencyError) -> Result<Vec<u8>, String> {
         match (self.refuse)(error) {
             Ok(reply) => self.encode(reply),
             Err(error) => Err(error.to_string()),

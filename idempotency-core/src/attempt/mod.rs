@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! serve, durable, going_on
-//!       ──► begin, watch, guard, resolution  what a call goes through: begin, run, complete
+//!       ──► begin, watch, guard, resolution, answer  what a call goes through: begin, run, complete
 //! handle, import, inspection, outcomes
 //!                   ──► attribute        `endpoint!`, `import!`, `inspect!` and `outcomes!`
 //!       all of them ──► endpoint         what the attribute says, as values and functions
@@ -47,6 +47,7 @@
 //! A canister that was stopped has no call in flight: the IC stops it when all its calls are answered. So stop a canister
 //! before you upgrade it, and start it afterwards.
 
+mod answer;
 mod attribute;
 mod begin;
 mod durable;

@@ -117,7 +117,7 @@ pub(super) async fn settle<A, R, N: Runtime, S: StoreAccess>(
         argument,
     } = refused;
     let IdempotencyError::OutcomeUnknown { since } = &error else {
-        return Settled::Answer(endpoint.refusal(error));
+        return Settled::Answer(endpoint.refusal(store, error));
     };
     let acquired = store.with(|store| {
         let attempt = store.acquire_unknown(&identity)?;
@@ -127,7 +127,7 @@ pub(super) async fn settle<A, R, N: Runtime, S: StoreAccess>(
     let (attempt, resumed) = match acquired {
         Ok(Some((attempt, Some(resumed)))) => (attempt, resumed),
         // It runs, for longer than its window.
-        Ok(_) => return Settled::Answer(endpoint.refusal(error)),
+        Ok(_) => return Settled::Answer(endpoint.refusal(store, error)),
         Err(it) => return Settled::Answer(Err(damaged(it))),
     };
     let guard = Guard::of(runtime.clone(), store.clone(), resumed.ticket, attempt);
@@ -141,18 +141,18 @@ pub(super) async fn settle<A, R, N: Runtime, S: StoreAccess>(
         Resolution::Done(reply) => {
             let done = endpoint.encoded(reply).and_then(|(reply, _)| {
                 guard.complete(&reply).map_err(damaged)?;
-                endpoint.replayed(reply)
+                endpoint.replay(store, reply)
             });
             Settled::Answer(done)
         }
         Resolution::NotExecuted => match (endpoint.decode)(&argument) {
             Ok(args) => Settled::NotExecuted(args, guard),
             // The same bytes have been decoded before.
-            Err(_) => Settled::Answer(endpoint.refusal(error)),
+            Err(_) => Settled::Answer(endpoint.refusal(store, error)),
         },
         Resolution::StillUnknown => {
             drop(guard);
-            Settled::Answer(endpoint.refusal(error))
+            Settled::Answer(endpoint.refusal(store, error))
         }
     }
 }

@@ -78,7 +78,7 @@ fn answered<A, R>(
         Begun::Answer(answered) => return answered,
         Begun::Unrecorded(args) => return Ok(endpoint.encoded(run(args))?.0),
         Begun::Admitted(admitted) => admitted,
-        Begun::Refused(refused) => return endpoint.refusal(refused.error),
+        Begun::Refused(refused) => return endpoint.refusal(store, refused.error),
     };
     let (reply, is_error) = endpoint.encoded(run(args))?;
     if !(is_error && endpoint.errors == Errors::Forget) {
@@ -118,7 +118,7 @@ async fn answered_async<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
             eviction::schedule(runtime, &store, since);
             (args, guard)
         }
-        Begun::Refused(refused) if !O::ASKS => return endpoint.refusal(refused.error),
+        Begun::Refused(refused) if !O::ASKS => return endpoint.refusal(&store, refused.error),
         Begun::Refused(refused) => {
             match settle(runtime, &store, endpoint, refused, on_unknown).await {
                 Settled::Answer(answered) => return answered,

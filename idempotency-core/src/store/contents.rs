@@ -5,6 +5,7 @@ use super::{
     open::{Open, OpenRequests},
     record::{Attempt, Head, RECORD_BYTES, Record, Requests, ScopeDigest},
     room::{most_pages, segments_needed},
+    stats::Gone,
 };
 use crate::{
     identity::Identity,
@@ -55,6 +56,7 @@ pub(super) struct Contents<M: Memory> {
     pub(super) released: u64,
     pub(super) reply_bytes: u64,
     pub(super) journal_bytes: u64,
+    pub(super) gone: Gone,
 }
 
 // What the store keeps in the header's words.
@@ -119,6 +121,7 @@ impl<M: Memory> Contents<M> {
                 false => now,
             },
             first_attempt: Attempt(cells.next_number()),
+            gone: Gone::default(),
             cells,
         })
     }

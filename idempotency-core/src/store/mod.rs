@@ -14,6 +14,7 @@
 //!   counters that go with them.
 //! - A [`Ticket`] is what admission allows; the store carries it out.
 //! - How much memory there must be is in `room.rs`.
+//! - What a store says of itself is in `stats.rs`, how full it was in `samples.rs`; `observe.rs` fills both.
 //!
 //! # Invariants
 //! - `entries ≤ capacity` after every insert, and `bytes ≤ capacity_bytes` after every insert of a request that is not durable. Room for the
@@ -38,6 +39,7 @@ mod journal;
 mod journals;
 mod keep_on;
 mod lanes;
+mod observe;
 mod open;
 mod origin;
 mod phases;
@@ -46,7 +48,10 @@ mod records;
 mod requests;
 mod resume;
 mod room;
+#[cfg(feature = "http")]
+mod samples;
 mod settlement;
+mod stats;
 mod ticket;
 mod transitions;
 mod unknown;
@@ -57,7 +62,10 @@ pub(crate) use origin::Origin;
 pub use record::Attempt;
 pub(crate) use record::{Head, Pending, Record, ScopeDigest, State};
 pub(crate) use records::Lookup;
+#[cfg(feature = "http")]
+pub(crate) use samples::Sample;
 pub use settlement::{Resolved, Settlement, UnknownRequest};
+pub use stats::{Events, Stats};
 pub use ticket::Ticket;
 pub(crate) use ticket::{Counted, TicketCounters};
 
@@ -69,11 +77,12 @@ use crate::{
     runtime::{Canister, Runtime as _},
     time::Timestamp,
 };
-use candid::CandidType;
 use contents::Contents;
 use ic_stable_structures::Memory;
 use record::{MAX_REPLY_BYTES, RECORD_BYTES};
-use serde::Deserialize;
+#[cfg(feature = "http")]
+use samples::Samples;
+use stats::Counts;
 use std::{
     cell::{Cell, RefCell, RefMut},
     fmt,
@@ -91,6 +100,9 @@ pub struct Store<M: Memory> {
     openings: Cell<u64>,
     /// The endpoints that were called in this heap: names and methods.
     endpoints: RefCell<Vec<(&'static str, &'static str)>>,
+    counts: Counts,
+    #[cfg(feature = "http")]
+    samples: Samples,
     /// The time for which the eviction timer of this heap is set.
     #[cfg(feature = "timers")]
     pub(crate) timer: Alarm,
@@ -100,33 +112,6 @@ pub struct Store<M: Memory> {
     /// Until then no more of them go on by themselves.
     #[cfg(feature = "timers")]
     pub(crate) rests_until: Cell<Timestamp>,
-}
-
-/// How full a store is.
-#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// The number of requests that the store holds, expired ones included until they are forgotten.
-    pub entries: u64,
-    /// The greatest number of requests that it may hold.
-    pub capacity: u64,
-    /// The number of bytes that count against `capacity_bytes`: for each request 128 bytes, and its reply if that is longer
-    /// than 64 bytes; for each running request the longest reply instead. A request whose `Err` was forgotten counts with 128
-    /// bytes until it would have expired. A durable request counts with its journal, too, and until it ends with the longest
-    /// reply and `max_journal_bytes` besides. Any other request of an async method that has a place in a lane or counts against a quota
-    /// counts with 64 bytes more, or 128 if both are so.
-    pub bytes: u64,
-    /// The greatest number of bytes that may count.
-    pub capacity_bytes: u64,
-    /// The time at which the store can forget the oldest requests. It forgets those together that expire within the same 1/32
-    /// of the window, or up to 1/8 with a [`Policy::retention`] of more than 14 windows.
-    pub oldest_expiry: Option<Timestamp>,
-    /// The number of counters that the store holds: one for each lane of sequence numbers and each scope with a quota.
-    pub counters: u64,
-    /// The number of requests whose outcome is unknown, parked ones included: [`Store::unknown`] lists them.
-    pub unknown: u64,
-    /// The number of installations and upgrades after which the store was opened.
-    pub incarnation: u64,
 }
 
 thread_local! {
@@ -168,6 +153,8 @@ impl<M: Memory> Store<M> {
             ));
         }
         Ok(Self {
+            #[cfg(feature = "http")]
+            samples: Samples::new(&policy),
             policy,
             inner: RefCell::new(Contents::open(memory, &policy, now)?),
             openings: Cell::new(OPENINGS.with(|openings| {
@@ -175,6 +162,7 @@ impl<M: Memory> Store<M> {
                 openings.get()
             })),
             endpoints: RefCell::default(),
+            counts: Counts::new(now),
             #[cfg(feature = "timers")]
             timer: Alarm::default(),
             #[cfg(feature = "timers")]
@@ -202,21 +190,6 @@ impl<M: Memory> Store<M> {
     /// Whether no other store has opened its memory since.
     pub(crate) fn is_the_last_opened(&self) -> Result<(), Damaged> {
         self.inner().map(drop)
-    }
-
-    /// How full the store is.
-    pub fn stats(&self) -> Stats {
-        let inner = self.inner.borrow();
-        Stats {
-            entries: inner.requests.rows,
-            capacity: self.policy.capacity,
-            bytes: inner.bytes(inner.reserved(&self.policy)),
-            capacity_bytes: self.policy.capacity_bytes,
-            oldest_expiry: inner.first_expiry(),
-            counters: inner.counters.rows,
-            unknown: inner.open.unknown,
-            incarnation: inner.header().incarnation,
-        }
     }
 
     /// The policy it was opened with.

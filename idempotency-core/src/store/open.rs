@@ -212,6 +212,11 @@ impl OpenRequests {
         self.by_number.last_key_value().map(|(number, _)| *number)
     }
 
+    /// How many run, or go on by themselves.
+    pub(super) fn in_progress(&self) -> u64 {
+        self.by_number.len() as u64 - self.unknown
+    }
+
     /// Notes what is known of one now.
     pub(super) fn insert(&mut self, attempt: Attempt, open: Open) {
         let number = attempt.0;

@@ -99,6 +99,9 @@ impl<M: Memory> Store<M> {
         };
         inner.running.insert(attempt.0, running);
         inner.open_request(ticket, attempt, origin, place, Phase::Running)?;
+        self.counts.execution();
+        #[cfg(feature = "http")]
+        self.sample(&inner, ticket.head.since);
         Ok(attempt)
     }
 
@@ -108,7 +111,9 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`Damaged`]: then the message must trap, or the request can run again.
     pub fn record(&self, ticket: &Ticket, reply: &[u8]) -> Result<(), Damaged> {
-        self.record_at(ticket, reply, ticket.head.since)
+        self.record_at(ticket, reply, ticket.head.since)?;
+        self.counts.execution();
+        Ok(())
     }
 
     /// As [`record`](Self::record), of a request that may have been executed before this message, whose time is `now`.
@@ -121,6 +126,8 @@ impl<M: Memory> Store<M> {
         let mut inner = self.inner()?;
         inner.count(ticket, reply.len() as u64, true, now, &self.policy)?;
         inner.insert(ticket, State::Done(reply), &self.policy)?;
+        #[cfg(feature = "http")]
+        self.sample(&inner, now);
         Ok(())
     }
 
@@ -183,7 +190,11 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`Damaged`].
     pub fn evict(&self, now: Timestamp, most: u32) -> Result<u32, Damaged> {
-        evict(&mut *self.inner()?, &self.policy, now, most)
+        let mut inner = self.inner()?;
+        let evicted = evict(&mut inner, &self.policy, now, most)?;
+        #[cfg(feature = "http")]
+        self.sample(&inner, now);
+        Ok(evicted)
     }
 
     /// The first instant at which something can be evicted.

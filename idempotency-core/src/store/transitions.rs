@@ -125,6 +125,7 @@ impl<M: Memory> Contents<M> {
     /// A request is forgotten before its time: it did nothing, or its client has the reply.
     pub(super) fn release_record(&mut self, occupied: Occupied) {
         self.released += 1;
+        self.gone.released += 1;
         self.table.remove(&mut self.requests, occupied, |totals| {
             totals.released = totals.released.saturating_add(1);
         });
@@ -156,9 +157,11 @@ impl<M: Memory> Contents<M> {
                 };
                 (running.head.identity, record)
             }));
+        let held = self.requests.rows;
         let Some(partition) = self.table.forget_oldest(&mut self.requests) else {
             return Ok(());
         };
+        self.gone.evicted += held - self.requests.rows;
         let until = Timestamp::from_nanos(partition.until);
         self.forgotten_until = self.forgotten_until.max(until);
         let totals = partition.own;

@@ -5,7 +5,11 @@ use super::{
     harness::{self, Attempts, End, Op, Outcome, Reply, START},
 };
 use crate::{
-    admission::Request, error::IdempotencyError, identity::Identity, policy::Policy, store::Stats,
+    admission::Request,
+    error::IdempotencyError,
+    identity::Identity,
+    policy::Policy,
+    store::{Events, Stats},
     time::Timestamp,
 };
 use std::collections::BTreeSet;
@@ -19,6 +23,8 @@ pub(super) struct Model {
     partitions: Vec<Partition>,
     /// Running, and not recorded any more.
     overdue: Vec<Record>,
+    /// In this incarnation.
+    events: Events,
     incarnation: u64,
     /// Until when what was created is remembered for a shorter time, and for how long.
     shorter: (u64, u64),
@@ -37,7 +43,17 @@ struct Partition {
     until: u64,
     /// Requests that did nothing, whose records stay until it goes.
     released: u64,
+    /// When the first request began that it ever held.
+    oldest: Option<u64>,
     records: Vec<Record>,
+}
+
+impl Partition {
+    fn push(&mut self, record: Record) {
+        let oldest = self.oldest.unwrap_or(record.since);
+        self.oldest = Some(oldest.min(record.since));
+        self.records.push(record);
+    }
 }
 
 #[derive(Clone)]
@@ -78,6 +94,7 @@ impl Model {
             now: START,
             partitions: vec![],
             overdue: vec![],
+            events: events(START),
             incarnation: 1,
             shorter: (0, 0),
             begun: BTreeSet::new(),
@@ -112,6 +129,7 @@ impl Model {
                     State::Done(reply)
                 };
                 self.insert(request, state);
+                self.events.executed += 1;
                 Outcome::Executed
             }
             Op::LookUp { key } => {
@@ -153,9 +171,15 @@ impl Model {
             capacity_bytes: self.policy.capacity_bytes,
             oldest_expiry: (self.partitions.first())
                 .map(|partition| Timestamp::from_nanos(partition.until)),
+            oldest: (self.partitions.iter())
+                .filter_map(|partition| partition.oldest)
+                .min()
+                .map(Timestamp::from_nanos),
             counters: 0,
+            in_progress: self.running() + self.overdue.len() as u64,
             unknown: self.unknown(),
             incarnation: self.incarnation,
+            events: self.events.clone(),
         }
     }
 
@@ -226,6 +250,7 @@ impl Model {
                 self.partitions.push(Partition {
                     until,
                     released: 0,
+                    oldest: None,
                     records: vec![],
                 });
             } else {
@@ -238,6 +263,7 @@ impl Model {
 
     fn forget_oldest(&mut self) {
         for record in self.partitions.remove(0).records {
+            self.events.evicted += 1;
             assert!(
                 record.expires_at < self.now,
                 "a record is given up within its window"
@@ -365,7 +391,7 @@ impl Model {
             + request.created_at.map_or(now, |at| {
                 at.as_nanos() + self.policy.drift.as_nanos() as u64
             });
-        self.partition_for(expires_at).records.push(Record {
+        self.partition_for(expires_at).push(Record {
             request,
             expires_at,
             since: now,
@@ -392,6 +418,7 @@ impl Model {
                     } = partition.records.remove(index).request;
                     created_at.map(|at| self.begun.remove(&(identity, at)));
                     partition.released += 1;
+                    self.events.released += 1;
                 }
             }
             return true;
@@ -407,7 +434,7 @@ impl Model {
         };
         if self.has_room(self.running()) && !self.has_no_memory {
             let expires_at = self.now + self.policy.window.as_nanos() as u64;
-            self.partition_for(expires_at).records.push(Record {
+            self.partition_for(expires_at).push(Record {
                 expires_at,
                 state,
                 ..record
@@ -429,5 +456,17 @@ impl Model {
         self.policy = policy;
         self.incarnation += 1;
         self.overdue.clear();
+        self.events = events(self.now);
+    }
+}
+
+/// Of a heap that begins.
+fn events(since: u64) -> Events {
+    // Answers are counted above the store.
+    let refused = (Events::names()).map(|name| (name.to_owned(), 0)).collect();
+    Events {
+        since: Timestamp::from_nanos(since),
+        refused,
+        ..Events::default()
     }
 }
