@@ -19,6 +19,7 @@
 //! | what a client is told | [`error`](mod@error) |
 //! | calls to other canisters that end in what is known | [`safe_call`] |
 //! | counters of what happens | [`Stats`] |
+//! | metrics and the status page | `http`, with the feature of that name |
 //!
 //! Everything but `runtime` is plain Rust over [`ic_stable_structures::Memory`] and takes the time as an argument.
 #![forbid(unsafe_code)]
@@ -31,6 +32,8 @@ pub mod attempt;
 mod codec;
 pub mod error;
 pub mod eviction;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod identity;
 pub mod import;
 pub mod outcome;
