@@ -1,10 +1,13 @@
 //! Two stores that were given one memory, by mistake.
 
-use crate::state::{Memory, memory};
-use idempotency_core::{Policy, Store, install};
+use crate::{
+    Answer,
+    state::{Memory, memory},
+};
+use idempotency_core::{Policy, Store, idempotent, install};
 
 thread_local! {
-    static FIRST: Store<Memory> = Store::new(memory(200), Policy::new());
+    pub(crate) static FIRST: Store<Memory> = Store::new(memory(200), Policy::new());
     static SECOND: Store<Memory> = Store::new(memory(200), Policy::new());
 }
 
@@ -18,4 +21,17 @@ fn install_two_on_one_memory() {
 fn install_one_of_them() {
     install(&FIRST);
     install(&FIRST);
+}
+
+/// The first of them is damaged then.
+#[ic_cdk::update]
+fn open_two_on_one_memory() {
+    FIRST.with(|_| ());
+    SECOND.with(|_| ());
+}
+
+#[idempotent(store = FIRST, key = key)]
+#[ic_cdk::update]
+fn say_doubled(key: Vec<u8>) -> Answer {
+    Ok("it is not damaged".into())
 }

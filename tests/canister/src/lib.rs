@@ -22,6 +22,7 @@ use idempotency_core::{
     IdempotencyError, Stats,
     outcome::{Asked, Outcome},
     outcomes,
+    http::{self, HttpRequest, HttpResponse},
 };
 
 /// What the endpoints answer.
@@ -90,6 +91,21 @@ fn stats() -> AllStats {
         lanes: state::LANES.with(|store| store.stats()),
         shared: state::SHARED.with(|store| store.stats()),
     }
+}
+
+/// What the stores say of themselves, one of them under a name that is hostile to a page.
+#[ic_cdk::query]
+fn http_request(request: HttpRequest) -> HttpResponse<'static> {
+    let mut stores: Vec<(_, &'static dyn http::Observed)> = vec![
+        ("main", &state::MAIN),
+        ("<script>alert(1)</script>", &state::SMALL),
+        ("lanes", &state::LANES),
+        ("shared", &state::SHARED),
+    ];
+    if state::is_on("doubled") {
+        stores.push(("doubled", &doubled::FIRST));
+    }
+    http::serve(&request, &stores)
 }
 
 /// The time at which an update call executes.

@@ -9,6 +9,7 @@ mod work;
 use candid::Principal;
 use idempotency_core::{
     IdempotencyError, Stats, endpoint,
+    http::{self, HttpRequest, HttpResponse},
     outcome::{Asked, Outcome},
     outcomes,
     store::UnknownRequest,
@@ -69,6 +70,12 @@ fn effects() -> BTreeMap<String, u64> {
 #[ic_cdk::query]
 fn stats() -> Stats {
     DURABLE.with(idempotency_core::Store::stats)
+}
+
+/// What everybody sees.
+#[ic_cdk::query]
+fn http_request(request: HttpRequest) -> HttpResponse<'static> {
+    http::serve(&request, &[("durable", &DURABLE)])
 }
 
 /// What an operator sees.
