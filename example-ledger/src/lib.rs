@@ -28,7 +28,11 @@ use ic_stable_structures::{
     DefaultMemoryImpl,
     memory_manager::{MemoryId, MemoryManager, VirtualMemory},
 };
-use idempotency_core::{Store, idempotent, inspect};
+use idempotency_core::{
+    Store,
+    http::{self, HttpRequest, HttpResponse},
+    idempotent, inspect,
+};
 
 use crate::{
     account::AccountKey,
@@ -64,12 +68,14 @@ fn init(arg: LedgerArg) {
     };
     start(Ledger::create(memory, &args, time()));
     idempotency_core::install(&TRANSACTIONS);
+    http::certify_skip();
 }
 
 #[post_upgrade]
 fn post_upgrade(arg: Option<LedgerArg>) {
     start(Ledger::open(memory));
     idempotency_core::install(&TRANSACTIONS);
+    http::certify_skip();
     match arg {
         None | Some(LedgerArg::Upgrade(None)) => {}
         Some(LedgerArg::Upgrade(Some(args))) => {
@@ -231,6 +237,12 @@ fn icrc1_supported_standards() -> Vec<Standard> {
 #[query]
 fn transaction_count() -> Nat {
     with_ledger(|ledger| ledger.transaction_count().into())
+}
+
+/// The state of the deduplication: a page at `/`, and metrics for Prometheus at `/metrics`.
+#[query]
+fn http_request(request: HttpRequest) -> HttpResponse<'static> {
+    http::serve(&request, &[("transactions", &TRANSACTIONS)])
 }
 
 /// The transaction with the given index.
