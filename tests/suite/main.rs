@@ -29,6 +29,8 @@ mod safe_calls;
 mod sequences;
 mod sequences_in_flight;
 mod sequences_over_time;
+mod status_page;
+mod status_page_in_a_browser;
 mod takeover;
 mod unknown;
 mod upgrade;
