@@ -18,6 +18,7 @@ pages! {
     choosing_a_key: "choosing-a-key.md"
     errors: "errors.md"
     getting_started: "getting-started.md"
+    observability: "observability.md"
     outcome: "outcome.md"
     policy: "policy.md"
     safe_calls: "safe-calls.md"

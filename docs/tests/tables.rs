@@ -63,6 +63,17 @@ fn the_table_of_errors_names_each_error_once() {
     assert_eq!(rows(traps, "| `").len(), 6);
 }
 
+#[test]
+fn the_tables_of_metrics_name_each_metric_once() {
+    let page = file("docs/src/observability.md");
+    let named = rows(&page, "| `idempotency_").into_iter();
+    let named = named.map(|row| quoted(&row[0])[0].to_owned());
+    let source = file("idempotency-core/src/http/metrics.rs");
+    let quoted = source.split('"').skip(1).step_by(2);
+    let made = quoted.filter(|text| text.starts_with("idempotency_"));
+    assert_eq!(sorted(named), sorted(made.map(str::to_owned)));
+}
+
 /// The cases of `IdempotencyError`, as candid has them.
 fn cases() -> Vec<String> {
     let mut types = TypeContainer::new();
