@@ -34,6 +34,8 @@ pub struct Worker {
     replica: Replica,
     /// Time between rounds, while the instance makes progress by itself.
     progress: Option<Duration>,
+    /// By how much its clock is ahead of this machine's then.
+    clock_offset_ms: i64,
     /// The time of the last round, for those who wait for one.
     rounds: watch::Sender<u64>,
     /// An earlier job panicked halfway: the state can't be trusted any more.
@@ -63,6 +65,7 @@ impl Instance {
         let mut worker = Worker {
             replica,
             progress,
+            clock_offset_ms: 0,
             rounds: sender,
             broken: false,
         };
@@ -122,6 +125,16 @@ impl Instance {
             }
             worker.progress = Some(interval(delay_ms));
             worker.make_progress();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sets by how much the clock is ahead of this machine's (or behind it, if the number is negative) while the instance
+    /// makes progress by itself. Time never goes back: a clock that was ahead waits until the other has caught up.
+    pub async fn set_clock_offset(&self, offset_ms: i64) -> Result<(), ApiError> {
+        self.work(move |worker| {
+            worker.clock_offset_ms = offset_ms;
             Ok(())
         })
         .await
@@ -189,6 +202,12 @@ impl Worker {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
+        let offset = Duration::from_millis(self.clock_offset_ms.unsigned_abs());
+        let now = if self.clock_offset_ms < 0 {
+            now.saturating_sub(offset)
+        } else {
+            now.saturating_add(offset)
+        };
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         self.replica.time_ns = self.replica.time_ns.max(now);
         self.replica.round();
@@ -219,7 +238,6 @@ fn interval(delay_ms: Option<u64>) -> Duration {
 fn check_supported(config: &InstanceConfig) -> Result<(), ApiError> {
     let features = config.icp_features.clone().unwrap_or_default();
     let wanted = [
-        (config.http_gateway_config.is_some(), "HTTP gateways"),
         (config.state_dir.is_some(), "state directories"),
         (config.bitcoind_addr.is_some(), "Bitcoin"),
         (config.dogecoind_addr.is_some(), "Dogecoin"),

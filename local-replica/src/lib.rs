@@ -25,6 +25,19 @@
 //! * **The management canister** gets a canister's call in the next round, and its answer arrives in the one after that.
 //! * **HTTPS outcalls.** Pending after two rounds, and answered two rounds after the mocked response; transform functions
 //!   run; sixty-second timeout.
+//! * **Agents.** `/api/v2`, `/api/v3` and `/api/v4` below an instance and at its gateways, for the unmodified `ic-agent`, with its
+//!   verification of certificates and query signatures on. Requests are signed with Ed25519, ECDSA on secp256k1, or delegations to
+//!   such keys, or are anonymous; signatures, request ids, URLs and the ingress expiry (by the replica's clock, at most six minutes
+//!   ahead) are checked, and refused with the IC's statuses and much the same words. The same request runs once, however often it
+//!   is sent. Its status is unknown until a round takes it in, then received, processing, and replied or rejected, until five
+//!   minutes after the answer and not before its expiry; then it is unknown, and too late to be sent again. Calls wait ten seconds
+//!   for their answer before they are told to poll. Each sender reads the status of its own requests only, and private metadata is
+//!   for controllers.
+//! * **Certificates** with BLS signatures over the state tree: time, request status, certified data, controllers, module hash,
+//!   metadata, subnets with their keys and canister ranges, nodes. Absence is proved. The root key is that of the NNS subnet, or
+//!   of the first subnet where there is none; the others' certificates have its delegation.
+//! * **Gateways.** The client's `make_live`, and browsers, by host (`<canister>.localhost`) or by `?canisterId=`, with an upgrade to
+//!   an update call where the canister asks for one.
 //! * **Cycles.** Base fee, instructions, dirty heap pages, ingress bytes, calls and replies at the prices of a 13-node
 //!   subnet; the prepayment decides whether a message runs. The installation and the calls that were measured on the
 //!   real server cost exactly the same here.
@@ -41,9 +54,16 @@
 //! * A call beyond 500 unanswered ones to the same canister is rejected with `SysTransient` instead of failing in
 //!   `call_perform`.
 //! * `raw_rand` yields the same bytes in every run.
-//! * Ingress messages never expire and their results are kept for as long as the instance lives.
+//! * Ingress messages that come through PocketIC's protocol never expire, and their results are kept for as long as the instance
+//!   lives. `read_state` doesn't know them.
+//! * Replies are never dropped for want of memory, but for a test that wants `done` (see [Hooks](#hooks)).
+//! * **The keys are no secrets.** They follow from the number of a subnet, the same in every run: whoever reads the source can sign.
+//!   A subnet has one node, whose key is as public.
+//! * A certificate's tree has what was asked for and its neighbours; other canisters and requests are left out instead of being
+//!   pruned, so that two certificates of the same time have different root hashes. Delegations have the canister ranges both
+//!   where agents look for them today and where they used to.
+//! * A live instance executes a round as soon as a call has come in, unless it was told to be slow.
 //! * Texts of traps have no backtrace; those of invalid modules have the IC's form, but the details are wasmtime's.
-//! * Data certificates have the right paths and a signature of zeros.
 //!
 //! # Faults
 //!
@@ -57,17 +77,34 @@
 //! [`explore`] searches every order in which the messages of a small system can be delivered, with a few faults wherever they
 //! can happen, for a state that breaks an invariant.
 //!
+//! # Hooks
+//!
+//! What tests of clients want to happen, over HTTP below `/instances/{id}/local-replica/`:
+//!
+//! | request | effect |
+//! |---|---|
+//! | `POST call_timeout` with `{"millis": 0}` | agents' calls wait so long for their answer, then get 202; the IC has 10,000 |
+//! | `POST drop_replies` with `null` | the status of every answered request is `done` from now on |
+//! | `POST clock` with `{"offset_ms": -30000}` | the clock of the live instance is so far ahead of the machine's (here: behind it) |
+//! | `POST faults` | see above; a lost answer to an ingress message stays `processing` |
+//!
+//! The client's `set_time` moves a live instance, too: it stands at that time, a nanosecond later in each round, until the
+//! machine's clock has caught up. What was signed meanwhile expires by the replica's clock, not by the agent's. An instance that
+//! is not live executes what agents send when somebody else makes it execute rounds.
+//!
 //! # Left out
 //!
-//! Consensus, certificates and signatures (`root_key`, `read_state`, threshold keys), HTTP gateways, system canisters,
-//! Bitcoin, state directories, snapshots, environment variables, `canister_info`, upgrades that keep the heap, flexible
-//! outcalls, deleting subnets, subnets made for a chosen canister id. These are answered with an error that contains `not supported by local-replica`.
+//! Consensus, threshold keys, canister signatures and keys of other kinds than those above, sender info, `root_key_size`, metrics of
+//! subnets, API boundary nodes, gateways with HTTPS or for other replicas, verification and streaming of what canisters serve,
+//! system canisters, Bitcoin, state directories, snapshots, environment variables, `canister_info`, upgrades that keep the heap,
+//! flexible outcalls, deleting subnets, subnets made for a chosen canister id. These are answered with an error that contains
+//! `not supported by local-replica`.
 #![forbid(unsafe_code)]
 
 pub mod agent_api;
 pub mod call_context;
 pub mod canister;
-mod certification;
+pub mod certification;
 mod composite;
 pub mod cycles;
 pub mod engine;

@@ -89,9 +89,9 @@ async fn serve(args: &Args, order: u64, port_file: Option<&File>) -> std::io::Re
     let listener = TcpListener::bind(("127.0.0.1", args.port)).await?;
     let port = listener.local_addr()?.port();
     eprintln!(
-        "local-replica {} on port {port}: a stand-in for the PocketIC server. No consensus, certificates, signatures, \
-         gateways or system canisters; cycles for storage and scheduling are approximate; what it doesn't have it \
-         refuses as \"not supported by local-replica\".",
+        "local-replica {} on port {port}: a stand-in for the PocketIC server. No consensus and no system canisters; \
+         certificates are signed with keys that everybody knows; cycles for storage and scheduling are approximate; \
+         what it doesn't have it refuses as \"not supported by local-replica\".",
         env!("CARGO_PKG_VERSION")
     );
     if let Some(mut file) = port_file {

@@ -1,6 +1,7 @@
 //! What a message costs in wall time, by the size of the canister's memory: `cargo run -p local-replica --example speed`.
 #![forbid(unsafe_code)]
 
+mod certificates;
 mod measure;
 
 use local_replica::in_process::Error;
@@ -19,10 +20,15 @@ fn main() -> Result<(), Error> {
             format!("{touch:.1?}")
         );
     }
+    let times = certificates::measure()?;
+    println!(
+        "\na certificate takes {:.1?}; a query {:.1?}, and {:.1?} if it looks at its certificate",
+        times.certificate, times.plain, times.proved
+    );
     let wasm = large_module();
     let (first, second) = compilations(&wasm);
     println!(
-        "\na module of {} kB compiles in {first:.1?}, the second time in {second:.1?}",
+        "a module of {} kB compiles in {first:.1?}, the second time in {second:.1?}",
         wasm.len() / 1_000
     );
     Ok(())

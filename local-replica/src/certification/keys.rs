@@ -98,3 +98,38 @@ fn seed(purpose: &[u8], index: u64) -> [u8; 32] {
         .finalize()
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use ic_verify_bls_signature::verify_bls_signature;
+
+    use super::*;
+
+    #[test]
+    fn signatures_verify_with_the_public_key() {
+        let keys = SubnetKeys::of(3);
+        let (prefix, key) = keys.public_key().split_at(DER_PREFIX.len());
+        assert_eq!((prefix, key.len()), (&DER_PREFIX[..], 96));
+        let signature = keys.sign(b"message");
+        assert_eq!(verify_bls_signature(&signature, b"message", key), Ok(()));
+        assert_eq!(verify_bls_signature(&signature, b"another", key), Err(()));
+        let node = ic_ed25519::PublicKey::deserialize_rfc8410_der(keys.node_public_key()).unwrap();
+        let signature = keys.sign_as_node(b"message");
+        assert_eq!(node.verify_signature(b"message", &signature), Ok(()));
+    }
+
+    #[test]
+    fn keys_are_the_same_in_every_run_and_no_two_alike() {
+        assert_eq!(
+            SubnetKeys::of(0).subnet_id().to_text(),
+            "c3grh-s4p7s-v6nr6-qsn3h-yenv7-m7mvd-xdu55-tbip3-bsgwz-t4vtx-vae"
+        );
+        let ids: std::collections::BTreeSet<_> = (0..4)
+            .flat_map(|index| {
+                let keys = SubnetKeys::of(index);
+                [keys.subnet_id(), keys.node_id()]
+            })
+            .collect();
+        assert_eq!(ids.len(), 8);
+    }
+}

@@ -8,19 +8,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use candid::{CandidType, Principal};
 use pocket_ic::common::rest::{
-    HttpGatewayBackend, HttpGatewayConfig, RawCanisterCall, RawEffectivePrincipal,
+    CreateHttpGatewayResponse, HttpGatewayBackend, HttpGatewayConfig, RawCanisterCall,
+    RawEffectivePrincipal,
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+use super::body::Body;
+use super::routes::json;
 use super::{Server, api};
 use crate::errors::{ApiError, Reject};
 use crate::instance::Instance;
@@ -104,6 +107,44 @@ impl Gateway {
             domains: config.domains.clone(),
             task,
         })
+    }
+}
+
+/// The gateways that run.
+pub(super) async fn list(State(server): State<Arc<Server>>) -> Response {
+    json(StatusCode::OK, &server.list_gateways())
+}
+
+/// Starts one.
+pub(super) async fn start(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Response {
+    let config = match Body::new(&headers, &bytes).parse::<HttpGatewayConfig>() {
+        Ok(config) => config,
+        Err(error) => return error.into_response(),
+    };
+    match server.start_gateway(&config).await {
+        Ok(info) => json(
+            StatusCode::CREATED,
+            &CreateHttpGatewayResponse::Created(info),
+        ),
+        Err(error) => {
+            let message = error.message;
+            json(
+                StatusCode::BAD_REQUEST,
+                &CreateHttpGatewayResponse::Error { message },
+            )
+        }
+    }
+}
+
+/// Stops one.
+pub(super) async fn stop(State(server): State<Arc<Server>>, Path(id): Path<usize>) -> Response {
+    match server.stop_gateway(id) {
+        Ok(()) => json(StatusCode::OK, &()),
+        Err(error) => error.into_response(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod api;
 mod body;
 mod gateway;
+mod hooks;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -88,11 +89,35 @@ impl Server {
         RunningRequest(Arc::clone(self))
     }
 
-    fn create_instance(&self, config: &InstanceConfig) -> Result<(usize, Topology), ApiError> {
+    /// Makes an instance, with the gateway that is asked for.
+    async fn create_instance(
+        self: &Arc<Self>,
+        config: &InstanceConfig,
+    ) -> Result<(usize, Topology, Option<HttpGatewayInfo>), ApiError> {
         let (instance, topology) = Instance::start(config, self.order)?;
-        let mut instances = lock(&self.instances);
-        instances.push(Some(instance));
-        Ok((instances.len() - 1, topology))
+        let id = {
+            let mut instances = lock(&self.instances);
+            instances.push(Some(instance));
+            instances.len() - 1
+        };
+        let Some(wanted) = config.http_gateway_config.clone() else {
+            return Ok((id, topology, None));
+        };
+        let gateway = HttpGatewayConfig {
+            ip_addr: wanted.ip_addr,
+            port: wanted.port,
+            forward_to: HttpGatewayBackend::PocketIcInstance(id),
+            domains: wanted.domains,
+            https_config: wanted.https_config,
+            domain_custom_provider_local_file: wanted.domain_custom_provider_local_file,
+        };
+        match self.start_gateway(&gateway).await {
+            Ok(info) => Ok((id, topology, Some(info))),
+            Err(error) => {
+                self.delete_instance(id)?;
+                Err(error)
+            }
+        }
     }
 
     fn instance(&self, id: usize) -> Result<Instance, ApiError> {

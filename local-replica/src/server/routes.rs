@@ -10,18 +10,17 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use pocket_ic::common::rest::{
-    AutoProgressConfig, CreateHttpGatewayResponse, CreateInstanceResponse, HttpGatewayConfig,
-    InstanceConfig, RawAddCycles, RawCanisterCall, RawCanisterId, RawCanisterResult, RawCycles,
-    RawIngressStatusArgs, RawMessageId, RawMockCanisterHttpResponse, RawPrincipalId,
-    RawSetStableMemory, RawStableMemory, RawSubnetId, RawTickConfigs, RawTime,
+    AutoProgressConfig, CreateInstanceResponse, InstanceConfig, RawAddCycles, RawCanisterCall,
+    RawCanisterId, RawCanisterResult, RawCycles, RawIngressStatusArgs, RawMessageId,
+    RawMockCanisterHttpResponse, RawPrincipalId, RawSetStableMemory, RawStableMemory, RawSubnetId,
+    RawTickConfigs, RawTime,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::body::Body;
-use super::{Server, api};
+use super::{Server, api, gateway, hooks};
 use crate::errors::{ApiError, Reject};
-use crate::faults::Plan;
 use crate::ingress::principal;
 use crate::instance::Instance;
 use crate::replica::Replica;
@@ -36,9 +35,9 @@ pub(super) fn router(server: Arc<Server>) -> Router {
         .route("/instances/{id}", any(instance_itself))
         .route("/instances/{id}/", any(instance_itself))
         .route("/instances/{id}/{*operation}", any(operate))
-        .route("/http_gateway", get(list_gateways).post(start_gateway))
-        .route("/http_gateway/", get(list_gateways).post(start_gateway))
-        .route("/http_gateway/{id}/stop", post(stop_gateway))
+        .route("/http_gateway", get(gateway::list).post(gateway::start))
+        .route("/http_gateway/", get(gateway::list).post(gateway::start))
+        .route("/http_gateway/{id}/stop", post(gateway::stop))
         .fallback(unsupported)
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&server), count))
@@ -57,41 +56,6 @@ pub(super) async fn count(
 async fn unsupported(request: Request) -> Response {
     let what = format!("{} {}", request.method(), request.uri().path());
     ApiError::unsupported(&what).into_response()
-}
-
-async fn list_gateways(State(server): State<Arc<Server>>) -> Response {
-    json(StatusCode::OK, &server.list_gateways())
-}
-
-async fn start_gateway(
-    State(server): State<Arc<Server>>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Response {
-    let config = match Body::new(&headers, &bytes).parse::<HttpGatewayConfig>() {
-        Ok(config) => config,
-        Err(error) => return error.into_response(),
-    };
-    match server.start_gateway(&config).await {
-        Ok(info) => json(
-            StatusCode::CREATED,
-            &CreateHttpGatewayResponse::Created(info),
-        ),
-        Err(error) => {
-            let message = error.message;
-            json(
-                StatusCode::BAD_REQUEST,
-                &CreateHttpGatewayResponse::Error { message },
-            )
-        }
-    }
-}
-
-async fn stop_gateway(State(server): State<Arc<Server>>, Path(id): Path<usize>) -> Response {
-    match server.stop_gateway(id) {
-        Ok(()) => json(StatusCode::OK, &()),
-        Err(error) => error.into_response(),
-    }
 }
 
 /// The subnets of an instance.
@@ -135,12 +99,12 @@ async fn create_instance(
         Ok(config) => config,
         Err(error) => return error.into_response(),
     };
-    match server.create_instance(&config) {
-        Ok((instance_id, topology)) => {
+    match server.create_instance(&config).await {
+        Ok((instance_id, topology, http_gateway_info)) => {
             let created = CreateInstanceResponse::Created {
                 instance_id,
                 topology,
-                http_gateway_info: None,
+                http_gateway_info,
             };
             json(StatusCode::CREATED, &created)
         }
@@ -186,12 +150,6 @@ async fn operate(
         (Err(error), _) => Err(error),
     };
     result.unwrap_or_else(IntoResponse::into_response)
-}
-
-/// How long an agent's call waits for its answer.
-#[derive(Deserialize)]
-struct CallTimeout {
-    millis: u64,
 }
 
 /// One operation of an instance.
@@ -270,33 +228,8 @@ async fn run(
             )
             .await
         }
-        ("GET", "local-replica/faults") => {
-            on(instance, |replica| Ok(replica.faults.report().clone())).await
-        }
-        ("POST", "local-replica/faults") => {
-            with(instance, body, |replica, plan: Plan| {
-                Ok(replica.faults.install(plan)?)
-            })
-            .await
-        }
-        ("DELETE", "local-replica/faults") => {
-            on(instance, |replica| {
-                replica.faults.stop();
-                Ok(())
-            })
-            .await
-        }
-        ("POST", "local-replica/drop_replies") => {
-            on(instance, |replica| {
-                replica.ingress.drop_replies();
-                Ok(())
-            })
-            .await
-        }
-        ("POST", "local-replica/call_timeout") => {
-            let timeout: CallTimeout = body.parse()?;
-            instance.set_call_timeout(timeout.millis);
-            Ok(json(StatusCode::OK, &()))
+        (method, operation) if let Some(hook) = operation.strip_prefix("local-replica/") => {
+            hooks::run(instance, method, hook, body).await
         }
         ("GET", "auto_progress") => Ok(json(StatusCode::OK, &instance.makes_progress().await?)),
         ("POST", "auto_progress") => {
@@ -312,7 +245,7 @@ async fn run(
     }
 }
 
-async fn on<T, F>(instance: &Instance, job: F) -> Result<Response, ApiError>
+pub(super) async fn on<T, F>(instance: &Instance, job: F) -> Result<Response, ApiError>
 where
     T: Serialize + Send + 'static,
     F: FnOnce(&mut Replica) -> Result<T, ApiError> + Send + 'static,
@@ -320,7 +253,11 @@ where
     Ok(json(StatusCode::OK, &instance.call(job).await?))
 }
 
-async fn with<A, T, F>(instance: &Instance, body: &Body<'_>, job: F) -> Result<Response, ApiError>
+pub(super) async fn with<A, T, F>(
+    instance: &Instance,
+    body: &Body<'_>,
+    job: F,
+) -> Result<Response, ApiError>
 where
     A: DeserializeOwned + Send + 'static,
     T: Serialize + Send + 'static,
@@ -424,7 +361,7 @@ fn raw_result(result: Result<Vec<u8>, Reject>, certified: bool) -> RawCanisterRe
     result.map_err(|reject| reject.for_user(certified)).into()
 }
 
-fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

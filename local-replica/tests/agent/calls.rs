@@ -1,8 +1,12 @@
 //! Update calls: answered at once with a certificate, or polled for.
 
+use candid::Principal;
 use ic_agent::agent::CallResponse;
 use ic_agent::identity::Secp256k1Identity;
-use ic_agent::{AgentError, Identity};
+use ic_agent::{Agent, AgentError, Identity};
+use ic_management_canister_types::{
+    CanisterIdRecord, CanisterStatusResult, ProvisionalCreateCanisterWithCyclesArgs,
+};
 
 use crate::world::{World, identity, number};
 
@@ -90,6 +94,51 @@ async fn rejects_are_certified() {
         assert!(reject.reject_message.contains(text), "{reject:?}");
     }
     assert_eq!(world.count().await, 0);
+}
+
+/// Asks for a canister's status, with a URL that names one.
+async fn status(
+    agent: &Agent,
+    canister_id: Principal,
+    url: Principal,
+) -> Result<Vec<u8>, AgentError> {
+    let record = CanisterIdRecord { canister_id };
+    agent
+        .update(&Principal::management_canister(), "canister_status")
+        .with_arg(candid::encode_one(record).unwrap())
+        .with_effective_canister_id(url)
+        .await
+}
+
+#[tokio::test]
+async fn canisters_are_made_and_managed_through_the_agent() {
+    let world = World::live().await;
+    let agent = world.agent(1).await;
+    let management = Principal::management_canister();
+    let create = "provisional_create_canister_with_cycles";
+    let args = candid::encode_one(ProvisionalCreateCanisterWithCyclesArgs::default()).unwrap();
+    let reply = agent
+        .update(&management, create)
+        .with_arg(args)
+        .with_effective_canister_id(world.canister)
+        .await
+        .unwrap();
+    let record: CanisterIdRecord = candid::decode_one(&reply).unwrap();
+    let id = record.canister_id;
+    let reply = status(&agent, id, id).await.unwrap();
+    let result: CanisterStatusResult = candid::decode_one(&reply).unwrap();
+    let controllers = result.settings.controllers;
+    assert_eq!(controllers, [identity(1).sender().unwrap()]);
+    let elsewhere = status(&agent, id, world.canister).await;
+    assert!(
+        matches!(elsewhere, Err(AgentError::HttpError(_))),
+        "{elsewhere:?}"
+    );
+    let stranger = status(&world.agent(2).await, id, id).await;
+    assert!(
+        matches!(stranger, Err(AgentError::UncertifiedReject { .. })),
+        "{stranger:?}"
+    );
 }
 
 #[tokio::test]

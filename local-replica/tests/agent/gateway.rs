@@ -1,9 +1,10 @@
 //! Gateways: a port for agents and browsers.
 
 use candid::CandidType;
+use pocket_ic::common::rest::InstanceHttpGatewayConfig;
 use pocket_ic::nonblocking::get_default_effective_canister_id;
 
-use crate::world::{World, builder, install};
+use crate::world::{World, builder, counter_wasm, install};
 
 #[derive(CandidType)]
 struct HttpResponse {
@@ -125,6 +126,24 @@ async fn gateway_tells_where_canisters_are_created() {
         .await
         .unwrap();
     assert_eq!(id, world.canister);
+}
+
+#[tokio::test]
+async fn instance_can_be_made_with_a_gateway() {
+    let gateway = InstanceHttpGatewayConfig {
+        ip_addr: None,
+        port: None,
+        domains: None,
+        https_config: None,
+        domain_custom_provider_local_file: None,
+    };
+    let builder = builder().with_application_subnet().with_auto_progress();
+    let pic = builder.with_http_gateway(gateway).build_async().await;
+    let canister = install(&pic, counter_wasm()).await;
+    let url = pic.url().expect("a gateway").to_string();
+    let world = World { pic, canister, url };
+    world.agent(1).await.update(&canister, "inc").await.unwrap();
+    assert_eq!(world.count().await, 1);
 }
 
 #[tokio::test]

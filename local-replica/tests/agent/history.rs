@@ -6,6 +6,7 @@ use ic_agent::agent::{CallResponse, RequestStatusResponse};
 use ic_agent::{AgentError, RequestId};
 use ic_certification::LookupResult;
 use ic_transport_types::signed::SignedUpdate;
+use local_replica::faults::{Plan, Rates};
 
 use crate::world::{World, identity, number, path};
 
@@ -22,8 +23,51 @@ async fn status(world: &World, user: u8, id: &RequestId) -> Option<String> {
 }
 
 async fn signed(world: &World, user: u8) -> SignedUpdate {
+    signed_for(world, user, "inc").await
+}
+
+async fn signed_for(world: &World, user: u8, method: &str) -> SignedUpdate {
     let agent = world.agent(user).await;
-    agent.update(&world.canister, "inc").sign().unwrap()
+    agent.update(&world.canister, method).sign().unwrap()
+}
+
+#[tokio::test]
+async fn request_is_processing_until_it_is_answered() {
+    let world = World::at_rest().await;
+    let call = signed_for(&world, 1, "wait").await;
+    world.submit(&call).await;
+    world.pic.tick().await;
+    let id = &call.request_id;
+    assert_eq!(status(&world, 1, id).await.as_deref(), Some("processing"));
+    // However long that takes.
+    world.pic.advance_time(Duration::from_secs(900)).await;
+    assert_eq!(status(&world, 1, id).await.as_deref(), Some("processing"));
+    for _ in 0..3 {
+        world.pic.tick().await;
+    }
+    assert_eq!(status(&world, 1, id).await.as_deref(), Some("replied"));
+    assert_eq!(world.count().await, 1);
+}
+
+#[tokio::test]
+async fn lost_answer_leaves_the_request_in_processing() {
+    let world = World::live().await;
+    let rates = Rates {
+        lose_ingress_answer: 1_000_000,
+        ..Rates::default()
+    };
+    let plan = serde_json::to_string(&Plan::Seeded { seed: 1, rates }).unwrap();
+    world.hook("faults", &plan).await;
+    world.hook("call_timeout", r#"{"millis": 100}"#).await;
+    let agent = world.agent(1).await;
+    let call = signed(&world, 1).await;
+    let answer = agent
+        .update_signed(world.canister, call.signed_update)
+        .await;
+    assert!(matches!(answer.unwrap(), CallResponse::Poll(_)));
+    assert_eq!(world.count().await, 1, "it ran");
+    let id = &call.request_id;
+    assert_eq!(status(&world, 1, id).await.as_deref(), Some("processing"));
 }
 
 #[tokio::test]
@@ -139,5 +183,36 @@ async fn done_is_what_is_left_of_a_dropped_reply() {
         .update_signed(world.canister, call.signed_update)
         .await;
     assert!(matches!(again.unwrap(), CallResponse::Poll(_)));
+    assert_eq!(world.count().await, 1);
+}
+
+#[tokio::test]
+async fn clock_of_a_live_instance_can_be_ahead() {
+    let world = World::live().await;
+    let agent = world.agent(1).await;
+    world.hook("clock", r#"{"offset_ms": 600000}"#).await;
+    // The next round is at the new time.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let early = agent.update(&world.canister, "inc").await;
+    assert!(matches!(early, Err(AgentError::HttpError(_))), "{early:?}");
+    let later = agent
+        .update(&world.canister, "inc")
+        .expire_after(Duration::from_secs(840));
+    assert_eq!(number(&later.await.unwrap()), 1);
+}
+
+#[tokio::test]
+async fn clock_of_a_live_instance_can_be_behind() {
+    let mut world = World::at_genesis().await;
+    world.hook("clock", r#"{"offset_ms": -120000}"#).await;
+    world.url = world.pic.make_live(None).await.to_string();
+    let agent = world.agent(1).await;
+    // Four minutes by the agent's clock are six by the replica's.
+    agent.update(&world.canister, "inc").await.unwrap();
+    let far = agent
+        .update(&world.canister, "inc")
+        .expire_after(Duration::from_secs(360));
+    let far = far.await;
+    assert!(matches!(far, Err(AgentError::HttpError(_))), "{far:?}");
     assert_eq!(world.count().await, 1);
 }

@@ -40,9 +40,16 @@ impl World {
 
     /// One that stands still, at the present time; agents come through the server's own port.
     pub(crate) async fn at_rest() -> Self {
+        let world = Self::at_genesis().await;
+        let now = SystemTime::now().into();
+        world.pic.set_certified_time(now).await;
+        world
+    }
+
+    /// One that stands still, years ago.
+    pub(crate) async fn at_genesis() -> Self {
         let pic = builder().with_application_subnet().build_async().await;
         let canister = install(&pic, COUNTER.clone()).await;
-        pic.set_certified_time(SystemTime::now().into()).await;
         let url = format!("{}instances/{}/", pic.get_server_url(), pic.instance_id);
         Self { pic, canister, url }
     }
