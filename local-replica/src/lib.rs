@@ -28,14 +28,15 @@
 //! * **Agents.** `/api/v2`, `/api/v3` and `/api/v4` below an instance and at its gateways, for the unmodified `ic-agent`, with its
 //!   verification of certificates and query signatures on. Requests are signed with Ed25519, ECDSA on secp256k1, or delegations to
 //!   such keys, or are anonymous; signatures, request ids, URLs and the ingress expiry (by the replica's clock, at most six minutes
-//!   ahead) are checked, and refused with the IC's statuses and much the same words. The same request runs once, however often it
+//!   ahead) are checked, and refused with the IC's statuses and, but for details of keys, its words. The same request runs once, however often it
 //!   is sent. Its status is unknown until a round takes it in, then received, processing, and replied or rejected, until five
 //!   minutes after the answer and not before its expiry; then it is unknown, and too late to be sent again. Calls wait ten seconds
 //!   for their answer before they are told to poll. Each sender reads the status of its own requests only, and private metadata is
 //!   for controllers.
 //! * **Certificates** with BLS signatures over the state tree: time, request status, certified data, controllers, module hash,
 //!   metadata, subnets with their keys and canister ranges, nodes. Absence is proved. The root key is that of the NNS subnet, or
-//!   of the first subnet where there is none; the others' certificates have its delegation.
+//!   of the first subnet where there is none; the others' certificates have its delegation, with the canister
+//!   ranges where the route has them.
 //! * **Gateways.** The client's `make_live`, and browsers, by host (`<canister>.localhost`) or by `?canisterId=`, with an upgrade to
 //!   an update call where the canister asks for one.
 //! * **Cycles.** Base fee, instructions, dirty heap pages, ingress bytes, calls and replies at the prices of a 13-node
@@ -60,8 +61,7 @@
 //! * **The keys are no secrets.** They follow from the number of a subnet, the same in every run: whoever reads the source can sign.
 //!   A subnet has one node, whose key is as public.
 //! * A certificate's tree has what was asked for and its neighbours; other canisters and requests are left out instead of being
-//!   pruned, so that two certificates of the same time have different root hashes. Delegations have the canister ranges both
-//!   where agents look for them today and where they used to.
+//!   pruned, so that two certificates of the same time have different root hashes.
 //! * A live instance executes a round as soon as a call has come in, unless it was told to be slow.
 //! * Texts of traps have no backtrace; those of invalid modules have the IC's form, but the details are wasmtime's.
 //!
@@ -94,11 +94,11 @@
 //!
 //! # Left out
 //!
-//! Consensus, threshold keys, canister signatures and keys of other kinds than those above, sender info, `root_key_size`, metrics of
-//! subnets, API boundary nodes, gateways with HTTPS or for other replicas, verification and streaming of what canisters serve,
+//! Consensus, threshold keys, canister signatures and keys of other kinds than those above, sender info, `root_key_size`,
+//! gateways with HTTPS or for other replicas, verification and streaming of what canisters serve,
 //! system canisters, Bitcoin, state directories, snapshots, environment variables, `canister_info`, upgrades that keep the heap,
 //! flexible outcalls, deleting subnets, subnets made for a chosen canister id. These are answered with an error that contains
-//! `not supported by local-replica`.
+//! `not supported by local-replica`. Metrics of subnets and API boundary nodes are absent from the state tree.
 #![forbid(unsafe_code)]
 
 pub mod agent_api;

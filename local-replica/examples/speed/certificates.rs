@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use candid::Principal;
+use local_replica::certification::Ranges;
 use local_replica::in_process::{CanisterInstallMode, Error, InProcess};
 
 const USER: Principal = Principal::anonymous();
@@ -37,7 +38,9 @@ pub(crate) fn measure() -> Result<Times, Error> {
     let subnet = replica.topology.default_subnet().id;
     let path = [b"canister", canister.as_slice(), b"module_hash"];
     let certificate = fastest(|| {
-        replica.certificate(subnet, &[path])?.sign();
+        replica
+            .certificate(subnet, &[path], Ranges::Sharded)?
+            .sign();
         Ok(())
     })?;
     let mut query = |method| fastest(|| host.query(USER, canister, method, Vec::new()).map(drop));

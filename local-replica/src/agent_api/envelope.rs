@@ -12,6 +12,8 @@ const MAX_INGRESS_TTL_NS: u64 = 300_000_000_000;
 const PERMITTED_DRIFT_NS: u64 = 60_000_000_000;
 /// As on the IC.
 const MAX_DELEGATIONS: usize = 20;
+/// As on the IC, in bytes.
+const MAX_NONCE: usize = 32;
 /// The IC's limit for the targets of a delegation.
 const MAX_TARGETS: usize = 1_000;
 
@@ -37,45 +39,46 @@ impl Signed {
             .map_err(|error| ApiError::bad_request(format!("No request id: {error}")))?;
         let content = envelope.content.into_owned();
         let delegations = envelope.sender_delegation.unwrap_or_default();
-        let refused = |why: String| {
-            ApiError::bad_request(format!(
-                "Failed to authenticate request 0x{id} due to: {why}"
-            ))
-        };
         match (envelope.sender_pubkey, envelope.sender_sig) {
             (None, None) if *content.sender() == Principal::anonymous() => {}
             (None, None) => {
-                return Err(refused(format!(
+                return Err(ApiError::bad_request(format!(
                     "Missing signature from user: {}",
                     content.sender()
                 )));
             }
+            (Some(_), Some(_)) if *content.sender() == Principal::anonymous() => {
+                return Err(ApiError::bad_request(
+                    "Signature is not allowed for the anonymous user.".to_owned(),
+                ));
+            }
             (Some(key), Some(signature)) => {
                 if Principal::self_authenticating(&key) != *content.sender() {
-                    return Err(refused(format!(
-                        "The user id {} does not match the public key {}",
+                    return Err(ApiError::bad_request(format!(
+                        "The user id '{}' does not match the public key '{}'",
                         content.sender(),
                         hex(&key)
                     )));
                 }
                 if delegations.len() > MAX_DELEGATIONS {
-                    return Err(refused(format!(
-                        "Invalid delegation: Chain of delegations is too long: {} > {MAX_DELEGATIONS}",
+                    return Err(ApiError::bad_request(format!(
+                        "Invalid delegation: Chain of delegations is too long: got {} delegations, but at most {MAX_DELEGATIONS} are allowed.",
                         delegations.len()
                     )));
                 }
                 let mut signer = key.as_slice();
                 for delegation in &delegations {
                     let signed = delegation.delegation.signable();
-                    signature::verify(signer, &signed, &delegation.signature)
-                        .map_err(|why| refused(format!("Invalid delegation: {why}")))?;
+                    signature::verify(signer, &signed, &delegation.signature).map_err(|why| {
+                        ApiError::bad_request(format!("Invalid delegation: {why}"))
+                    })?;
                     signer = &delegation.delegation.pubkey;
                 }
                 signature::verify(signer, &id.signable(), &signature)
-                    .map_err(|why| refused(format!("Invalid signature: {why}")))?;
+                    .map_err(|why| ApiError::bad_request(format!("Invalid signature: {why}")))?;
             }
             _ => {
-                return Err(refused(
+                return Err(ApiError::bad_request(
                     "Missing signature: `sender_pubkey` and `sender_sig` belong together"
                         .to_owned(),
                 ));
@@ -87,6 +90,7 @@ impl Signed {
             id,
             delegations,
         };
+        request.check_nonce()?;
         request.check_delegations()?;
         Ok(request)
     }
@@ -103,7 +107,7 @@ impl Signed {
         if !(now_ns..=latest_ns).contains(&expiry_ns) {
             return Err(ApiError::bad_request(format!(
                 "Invalid request expiry: Specified ingress_expiry not within expected range: Minimum allowed expiry: {}, \
-                 Maximum allowed expiry: {}, Provided expiry: {}",
+                 Maximum allowed expiry: {}, Provided expiry:        {}",
                 date(now_ns),
                 date(latest_ns),
                 date(expiry_ns)
@@ -126,6 +130,20 @@ impl Signed {
         targets.all(|targets| targets.contains(&canister))
     }
 
+    fn check_nonce(&self) -> Result<(), ApiError> {
+        let (EnvelopeContent::Call { nonce, .. } | EnvelopeContent::Query { nonce, .. }) =
+            &self.content
+        else {
+            return Ok(());
+        };
+        match nonce.as_ref().map(Vec::len) {
+            Some(length) if length > MAX_NONCE => Err(ApiError::bad_request(format!(
+                "Nonce in request is too big: got {length} bytes, but at most {MAX_NONCE} are allowed."
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn check_delegations(&self) -> Result<(), ApiError> {
         if self.delegations.iter().any(|it| {
             it.targets
@@ -143,7 +161,7 @@ impl Signed {
         };
         if !self.may_reach(*canister_id) {
             return Err(ApiError::bad_request(format!(
-                "Canister {canister_id} is not one of the delegation targets."
+                "Canister '{canister_id}' is not one of the delegation targets."
             )));
         }
         let queries_only = |it: &Delegation| it.permissions == Some(DelegationPermissions::Queries);
@@ -166,6 +184,6 @@ fn date(time_ns: u64) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

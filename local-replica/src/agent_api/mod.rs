@@ -14,7 +14,7 @@ use ic_transport_types::{
 };
 use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal};
 
-use crate::certification::{SubnetKeys, Unsigned, cbor};
+use crate::certification::{Ranges, SubnetKeys, Unsigned, cbor};
 use crate::errors::{ApiError, Reject};
 use crate::management;
 use crate::replica::Replica;
@@ -33,6 +33,28 @@ impl Effective {
         match self {
             Effective::Canister(id) => RawEffectivePrincipal::CanisterId(id.as_slice().to_vec()),
             Effective::Subnet(id) => RawEffectivePrincipal::SubnetId(id.as_slice().to_vec()),
+        }
+    }
+}
+
+/// Which of two generations of routes a request came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routes {
+    /// `/api/v2`, and calls to `/api/v3`.
+    Older,
+    /// `/api/v3`, and calls to `/api/v4`.
+    Newer,
+}
+
+impl Routes {
+    /// Where the certificates have the canister ranges.
+    fn ranges(self, effective: Effective) -> Ranges {
+        match (self, effective) {
+            (Routes::Older, _) => Ranges::Flat,
+            (Routes::Newer, Effective::Canister(id)) if id != Principal::management_canister() => {
+                Ranges::Sharded
+            }
+            (Routes::Newer, _) => Ranges::LeftOut,
         }
     }
 }
@@ -77,6 +99,7 @@ impl Replica {
     pub fn answer_certificate(
         &self,
         effective: Effective,
+        routes: Routes,
         id: &[u8],
     ) -> Result<Option<Unsigned>, ApiError> {
         if !self
@@ -86,7 +109,8 @@ impl Replica {
             return Ok(None);
         }
         let subnet = self.subnet_of(effective)?;
-        self.certificate(subnet, &[[b"request_status".as_slice(), id]])
+        let path = [b"request_status".as_slice(), id];
+        self.certificate(subnet, &[path], routes.ranges(effective))
             .map(Some)
     }
 
@@ -95,6 +119,7 @@ impl Replica {
         &mut self,
         request: Signed,
         effective: Effective,
+        routes: Routes,
     ) -> Result<Vec<u8>, ApiError> {
         if !request.is_anonymous() {
             request.check_expiry(self.time_ns)?;
@@ -122,7 +147,7 @@ impl Replica {
             payload: arg,
             sender_info: None,
         };
-        let mut response = match self.query(call)? {
+        let mut response = match self.query_with(call, routes.ranges(effective))? {
             Ok(arg) => QueryResponse::Replied {
                 reply: ReplyResponse { arg },
                 signatures: Vec::new(),

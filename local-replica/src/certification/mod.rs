@@ -26,6 +26,17 @@ use crate::topology::Subnet;
 const SELF_DESCRIBED: [u8; 3] = [0xd9, 0xd9, 0xf7];
 const STATE_ROOT: &[u8] = b"\x0Dic-state-root";
 
+/// Where a certificate that a subnet isn't the root of says which canisters are the subnet's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranges {
+    /// At `/subnet/<subnet>/canister_ranges`, as the older routes have it.
+    Flat,
+    /// At `/canister_ranges/<subnet>`, as the newer ones have it.
+    Sharded,
+    /// Nowhere: the request is about the subnet, not about a canister.
+    LeftOut,
+}
+
 /// A value in CBOR, as the Internet Computer writes it.
 pub(crate) fn cbor<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = SELF_DESCRIBED.to_vec();
@@ -34,7 +45,7 @@ pub(crate) fn cbor<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// A certificate that wants nothing but its signatures, which take some milliseconds.
+/// A certificate that wants nothing but its signatures, which take a millisecond each.
 #[derive(Debug)]
 pub struct Unsigned {
     tree: HashTree,
@@ -90,6 +101,7 @@ impl Replica {
         &self,
         subnet: Principal,
         paths: &[P],
+        ranges: Ranges,
     ) -> Result<Unsigned, ApiError> {
         let subnet = self
             .topology
@@ -101,19 +113,23 @@ impl Replica {
             .collect();
         paths.push(vec![b"time"]);
         Ok(Unsigned {
-            tree: self.state_tree(subnet, &paths).witness(&paths),
+            tree: self.state_tree(subnet, &paths, ranges).witness(&paths),
             keys: Arc::clone(subnet.keys()),
-            delegation: self.delegation(subnet),
+            delegation: self.delegation(subnet, ranges),
         })
     }
 
     /// What proves a canister's certified data to a user, for a query. It is signed if the canister looks at it.
-    pub(crate) fn data_certificate(&self, id: Principal) -> Option<DataCertificate> {
+    pub(crate) fn data_certificate(
+        &self,
+        id: Principal,
+        ranges: Ranges,
+    ) -> Option<DataCertificate> {
         let canister = self.canisters.get(&id)?;
         let subnet = self.topology.by_id(canister.subnet)?;
         let data = canister.certified_data.clone();
         let keys = Arc::clone(subnet.keys());
-        let delegation = self.delegation(subnet);
+        let delegation = self.delegation(subnet, ranges);
         let time_ns = self.round_time_ns;
         Some(DataCertificate::new(move || {
             let tree = state::certified_data(id, &data, time_ns);
@@ -126,11 +142,11 @@ impl Replica {
         }))
     }
 
-    fn delegation(&self, subnet: &Subnet) -> Option<UnsignedDelegation> {
+    fn delegation(&self, subnet: &Subnet, ranges: Ranges) -> Option<UnsignedDelegation> {
         let root = self.topology.root();
         (root.id != subnet.id).then(|| UnsignedDelegation {
             subnet: subnet.id,
-            tree: state::delegation(&self.topology, subnet, self.round_time_ns),
+            tree: state::delegation(&self.topology, subnet, self.round_time_ns, ranges),
             keys: Arc::clone(root.keys()),
         })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use candid::Principal;
 use ic_certification::HashTree;
 
-use super::{Tree, cbor};
+use super::{Ranges, Tree, cbor};
 use crate::canister::Canister;
 use crate::ingress::RequestStatus;
 use crate::replica::Replica;
@@ -13,7 +13,7 @@ use crate::topology::{Subnet, Topology};
 
 impl Replica {
     /// The tree with the canisters and requests that the paths lead to, and those on either side of them.
-    pub(super) fn state_tree(&self, subnet: &Subnet, paths: &[Vec<&[u8]>]) -> Tree {
+    pub(super) fn state_tree(&self, subnet: &Subnet, paths: &[Vec<&[u8]>], ranges: Ranges) -> Tree {
         let second = |first: &'static [u8]| {
             paths
                 .iter()
@@ -34,7 +34,7 @@ impl Replica {
                 }
             }
         }
-        of_subnets(&self.topology, subnet.id, self.round_time_ns)
+        of_subnets(&self.topology, subnet.id, self.round_time_ns, ranges)
             .with("canister", canisters)
             .with("request_status", requests)
     }
@@ -66,35 +66,47 @@ pub(super) fn certified_data(id: Principal, data: &[u8], time_ns: u64) -> HashTr
         .witness(&[[] as [&[u8]; 0]])
 }
 
-/// The root subnet's word for another subnet's key and canisters: both where agents look for the canisters today, and where
-/// they used to.
-pub(super) fn delegation(topology: &Topology, subnet: &Subnet, time_ns: u64) -> HashTree {
+/// The root subnet's word for another subnet's key and canisters.
+pub(super) fn delegation(
+    topology: &Topology,
+    subnet: &Subnet,
+    time_ns: u64,
+    ranges: Ranges,
+) -> HashTree {
     let id = subnet.id.as_slice();
-    let paths: [&[&[u8]]; 4] = [
-        &[b"time"],
-        &[b"subnet", id, b"public_key"],
-        &[b"subnet", id, b"canister_ranges"],
-        &[b"canister_ranges", id],
-    ];
-    of_subnets(topology, topology.root().id, time_ns).witness(&paths)
+    let mut paths: Vec<&[&[u8]]> = vec![&[b"time"]];
+    let key: [&[u8]; 3] = [b"subnet", id, b"public_key"];
+    let flat: [&[u8]; 3] = [b"subnet", id, b"canister_ranges"];
+    let sharded: [&[u8]; 2] = [b"canister_ranges", id];
+    paths.push(&key);
+    match ranges {
+        Ranges::Flat => paths.push(&flat),
+        Ranges::Sharded => paths.push(&sharded),
+        Ranges::LeftOut => {}
+    }
+    of_subnets(topology, topology.root().id, time_ns, Ranges::Flat).witness(&paths)
 }
 
-/// Time and subnets, as the subnet `own` knows them: nodes are known of itself only.
-fn of_subnets(topology: &Topology, own: Principal, time_ns: u64) -> Tree {
+/// Time and subnets, as the subnet `own` knows them: nodes are known of itself only. But for the root's the flat ranges are
+/// hidden from those who were told to look elsewhere.
+fn of_subnets(topology: &Topology, own: Principal, time_ns: u64, ranges: Ranges) -> Tree {
     let mut subnets = Tree::new();
     let mut all_ranges = Tree::new();
     for subnet in topology.subnets() {
-        let ranges = subnet.canister_ranges();
-        let encoded = cbor(&ranges);
+        let own_ranges = subnet.canister_ranges();
+        let encoded = cbor(&own_ranges);
+        let flat = Tree::Leaf(encoded.clone());
+        let shows_flat = ranges == Ranges::Flat || subnet.id == topology.root().id;
+        let flat = if shows_flat { flat } else { flat.hidden() };
         // One shard, labelled by its first canister.
         let mut shards = Tree::new();
-        if let Some((first, _)) = ranges.first() {
-            shards = shards.with_leaf(first.as_slice(), encoded.clone());
+        if let Some((first, _)) = own_ranges.first() {
+            shards = shards.with_leaf(first.as_slice(), encoded);
         }
         all_ranges = all_ranges.with(subnet.id.as_slice(), shards);
         let keys = subnet.keys();
         let mut tree = Tree::new()
-            .with_leaf("canister_ranges", encoded)
+            .with("canister_ranges", flat)
             .with_leaf("public_key", keys.public_key())
             .with_leaf("type", subnet.kind_name());
         if subnet.id == own {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use ic_certification::{HashTree, empty, fork, labeled, leaf, pruned};
+use ic_certification::{Hash, HashTree, empty, fork, labeled, leaf, pruned};
 
 /// A labelled tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tree {
     Leaf(Vec<u8>),
     Node(BTreeMap<Vec<u8>, Tree>),
+    /// A part that nobody is shown: its hash.
+    Hidden(Hash),
 }
 
 impl Tree {
@@ -20,7 +22,7 @@ impl Tree {
     /// The tree with one more child. A leaf is replaced by it.
     pub(crate) fn with(self, label: impl AsRef<[u8]>, child: Tree) -> Self {
         let mut children = match self {
-            Tree::Leaf(_) => BTreeMap::new(),
+            Tree::Leaf(_) | Tree::Hidden(_) => BTreeMap::new(),
             Tree::Node(children) => children,
         };
         children.insert(label.as_ref().to_vec(), child);
@@ -30,6 +32,11 @@ impl Tree {
     /// The tree with one more leaf.
     pub(crate) fn with_leaf(self, label: impl AsRef<[u8]>, content: impl Into<Vec<u8>>) -> Self {
         self.with(label, Tree::Leaf(content.into()))
+    }
+
+    /// The tree, seen by nobody.
+    pub(crate) fn hidden(&self) -> Self {
+        Tree::Hidden(self.whole().digest())
     }
 
     /// What is at the paths, with the proof of what isn't there: the labels on either side. The rest is but hashes.
@@ -68,6 +75,7 @@ impl Tree {
     fn whole(&self) -> HashTree {
         match self {
             Tree::Leaf(content) => leaf(content.clone()),
+            Tree::Hidden(hash) => pruned(*hash),
             Tree::Node(children) => balanced(
                 children
                     .iter()
@@ -172,6 +180,19 @@ mod tests {
         );
         for hidden in [&["a"][..], &["c", "y"], &["aa"]] {
             assert_eq!(witness.lookup_path(hidden), LookupResult::Unknown);
+        }
+    }
+
+    #[test]
+    fn hidden_parts_are_not_shown_and_change_nothing() {
+        let inner = tree(&["x", "y"]);
+        let tree = tree(&["a", "b"]);
+        let hiding = tree.clone().with("c", inner.hidden());
+        let whole = tree.with("c", inner).whole().digest();
+        for paths in [&[&["c", "x"][..]][..], &[&["c"]], &[&[]]] {
+            let witness = hiding.witness(paths);
+            assert_eq!(witness.digest(), whole);
+            assert_eq!(witness.lookup_path(["c", "x"]), LookupResult::Unknown);
         }
     }
 

@@ -10,6 +10,7 @@ use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal};
 use sha2::{Digest, Sha256};
 
 use crate::call_context::{Origin, Request};
+use crate::certification::Ranges;
 use crate::composite::{QueryCall, QueryTree};
 use crate::cycles::{self, limit};
 use crate::engine::Entry;
@@ -172,6 +173,15 @@ impl Replica {
 
     /// A query from outside: runs at once and changes nothing.
     pub fn query(&mut self, call: RawCanisterCall) -> Result<Result<Vec<u8>, Reject>, ApiError> {
+        self.query_with(call, Ranges::Flat)
+    }
+
+    /// A query whose data certificate has the canister ranges in a certain place.
+    pub(crate) fn query_with(
+        &mut self,
+        call: RawCanisterCall,
+        ranges: Ranges,
+    ) -> Result<Result<Vec<u8>, Reject>, ApiError> {
         let (sender, receiver) = parties(&call)?;
         self.route(receiver, &call)?;
         if receiver == Principal::management_canister() {
@@ -182,7 +192,7 @@ impl Replica {
             receiver,
             method: call.method,
             payload: call.payload,
-            data_certificate: self.data_certificate(receiver),
+            data_certificate: self.data_certificate(receiver, ranges),
         };
         Ok(self.evaluate(call, &mut QueryTree::default()))
     }

@@ -7,7 +7,7 @@ use candid::Principal;
 use ic_transport_types::{EnvelopeContent, ReadStateResponse, TransportCallResponse};
 use serde::Serialize;
 
-use crate::agent_api::{Effective, Signed, to_transport};
+use crate::agent_api::{Effective, Routes, Signed, to_transport};
 use crate::certification::cbor;
 use crate::errors::ApiError;
 use crate::instance::Instance;
@@ -48,23 +48,30 @@ async fn answer(
         "subnet" => Effective::Subnet(id),
         _ => return Err(not_found(method, path)),
     };
-    match (version, scope, operation) {
-        ("v2", "canister", "call") => call(instance, effective, body, false).await,
-        ("v3" | "v4", "canister", "call") | ("v4", "subnet", "call") => {
-            call(instance, effective, body, true).await
+    let routes = match (version, operation) {
+        ("v2", _) | ("v3", "call") => Routes::Older,
+        ("v3", _) | ("v4", "call") => Routes::Newer,
+        _ => return Err(not_found(method, path)),
+    };
+    match (operation, effective) {
+        ("call", Effective::Subnet(_)) if version != "v4" => Err(not_found(method, path)),
+        ("call", _) => {
+            let waits = version != "v2";
+            call(instance, effective, routes, body, waits).await
         }
-        ("v2" | "v3", _, "read_state") => {
+        ("read_state", _) => {
             let request = Signed::open(&body)?;
             let certificate = instance
-                .call(move |replica| replica.read_state(&request, effective))
+                .call(move |replica| replica.read_state(&request, effective, routes))
                 .await?
                 .sign();
             Ok(in_cbor(StatusCode::OK, &ReadStateResponse { certificate }))
         }
-        ("v2" | "v3", "canister", "query") | ("v3", "subnet", "query") => {
+        ("query", Effective::Subnet(_)) if version != "v3" => Err(not_found(method, path)),
+        ("query", _) => {
             let request = Signed::open(&body)?;
             let answer = instance
-                .call(move |replica| replica.answer_query(request, effective))
+                .call(move |replica| replica.answer_query(request, effective, routes))
                 .await?;
             Ok(bytes(StatusCode::OK, answer))
         }
@@ -93,8 +100,9 @@ async fn status(instance: &Instance) -> Result<Response, ApiError> {
 async fn call(
     instance: &Instance,
     effective: Effective,
+    routes: Routes,
     body: Bytes,
-    wait: bool,
+    waits: bool,
 ) -> Result<Response, ApiError> {
     let request = Signed::open(&body)?;
     if !matches!(request.content, EnvelopeContent::Call { .. }) {
@@ -109,14 +117,14 @@ async fn call(
         let rejection = TransportCallResponse::NonReplicatedRejection(to_transport(&reject));
         return Ok(in_cbor(StatusCode::OK, &rejection));
     }
-    if !wait {
+    if !waits {
         return Ok(StatusCode::ACCEPTED.into_response());
     }
     let deadline = tokio::time::Instant::now() + instance.call_timeout();
     loop {
         rounds.borrow_and_update();
         let certificate = instance
-            .call(move |replica| replica.answer_certificate(effective, &id[..]))
+            .call(move |replica| replica.answer_certificate(effective, routes, &id[..]))
             .await?;
         if let Some(certificate) = certificate {
             let certificate = certificate.sign();

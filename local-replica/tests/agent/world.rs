@@ -100,13 +100,23 @@ impl World {
         identity: &impl Identity,
         paths: Vec<Vec<Label>>,
     ) -> Result<Certificate, (u16, String)> {
+        self.read_state_of("v3", identity, paths).await
+    }
+
+    /// The same, through the route of a version.
+    pub(crate) async fn read_state_of(
+        &self,
+        version: &str,
+        identity: &impl Identity,
+        paths: Vec<Vec<Label>>,
+    ) -> Result<Certificate, (u16, String)> {
         let now_ns = self.pic.get_time().await.as_nanos_since_unix_epoch();
         let content = EnvelopeContent::ReadState {
             ingress_expiry: now_ns + MINUTE_NS,
             sender: identity.sender().expect("a sender"),
             paths,
         };
-        let path = format!("api/v3/canister/{}/read_state", self.canister);
+        let path = format!("api/{version}/canister/{}/read_state", self.canister);
         let (status, body) = self.post(&path, sign(identity, &content)).await;
         if status != 200 {
             return Err((status, String::from_utf8_lossy(&body).into_owned()));
