@@ -78,6 +78,25 @@ async fn call_waits_for_a_round_that_somebody_else_makes() {
 }
 
 #[tokio::test]
+async fn many_calls_at_once_are_each_answered_once() {
+    const CALLS: u32 = 64;
+    let world = World::live().await;
+    let agent = world.agent(1).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..CALLS {
+        let (agent, canister) = (agent.clone(), world.canister);
+        calls.spawn(async move { agent.update(&canister, "inc").await });
+    }
+    let replies = calls.join_all().await;
+    let mut counts: Vec<u32> = replies
+        .into_iter()
+        .map(|reply| number(&reply.unwrap()))
+        .collect();
+    counts.sort_unstable();
+    assert!(counts.into_iter().eq(1..=CALLS));
+}
+
+#[tokio::test]
 async fn rejects_are_certified() {
     let world = World::live().await;
     let agent = world.agent(1).await;
