@@ -13,10 +13,10 @@ pub struct SubnetClock {
 }
 
 impl SubnetClock {
-    /// Takes note of a certificate's time. One that is older than another that was seen says nothing new; any other corrects the estimate,
+    /// Takes note of a certificate's time. One that is no later than another that was seen says nothing new; a later one corrects the estimate,
     /// upwards or downwards.
     pub fn observe(&mut self, certified: Timestamp, now: Duration) {
-        if self.seen.is_none_or(|(latest, _)| certified >= latest) {
+        if self.seen.is_none_or(|(latest, _)| certified > latest) {
             self.seen = Some((certified, now));
         }
     }

@@ -1,0 +1,6 @@
+//! Clients outside of the IC against a replica, through a boundary node that can't be relied on. The agent below is ic-agent, unmodified.
+
+mod hostile;
+mod lossy;
+mod proxy;
+mod setup;
