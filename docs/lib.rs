@@ -16,6 +16,7 @@ pages! {
     adopting: "adopting.md"
     asynchronous: "async.md"
     choosing_a_key: "choosing-a-key.md"
+    clients: "clients.md"
     errors: "errors.md"
     getting_started: "getting-started.md"
     observability: "observability.md"

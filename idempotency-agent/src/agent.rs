@@ -4,6 +4,7 @@ use crate::{
     clock::SubnetClock,
     end::{End, Reply},
     journal::{Entry, Journal, JournalError},
+    ledger::{Ask, Blocks, Interface},
     machine::{Action, Event, Machine, Pace},
     request::{Key, Repeats, Request, Terms},
     transport::{Draft, Message, Transport, Trouble},
@@ -15,7 +16,7 @@ use idempotency_core::{
     outcome::{Asked, Outcome},
     safe_call::{
         Account, Subaccount, Transfer,
-        search::{Found, GetBlocksArgs, GetBlocksResult, Source, search_in},
+        search::{Found, search_in},
     },
 };
 use serde_bytes::ByteBuf;
@@ -181,7 +182,7 @@ impl<T: Transport, J: Journal> SafeAgent<T, J> {
                 agent: self,
                 request: &request,
                 machine: Machine::new(Terms::PLAIN, vec![], pace, self.clock(), now),
-                most_blocks: 0,
+                search: (Interface::Icrc3, 0),
                 token: None,
                 is_kept: false,
             };
@@ -221,7 +222,7 @@ pub struct Call<'a, T, J> {
     key: Key,
     what: What,
     pace: Pace,
-    most_blocks: u64,
+    search: (Interface, u64),
     token: Option<CancellationToken>,
     watch: Option<Watch<'a>>,
 }
@@ -246,7 +247,7 @@ impl<'a, T: Transport, J: Journal> Call<'a, T, J> {
             key,
             what,
             pace: agent.pace,
-            most_blocks: 1_000,
+            search: (Interface::Icrc3, 1_000),
             token: None,
             watch: None,
         }
@@ -304,7 +305,14 @@ impl<'a, T: Transport, J: Journal> Call<'a, T, J> {
 
     /// Of a transfer: in how many of the ledger's last blocks to look for it, if no answer tells. Default: 1,000; each 100 cost an update.
     pub fn search(mut self, most_blocks: u64) -> Self {
-        self.most_blocks = most_blocks;
+        self.search.1 = most_blocks;
+        self
+    }
+
+    /// Of a transfer: the ledger has no ICRC-3, but `transaction_count` and `get_transaction` as this project's example ledger has them. To
+    /// look for the transfer costs an update for each of the last transactions, a hundred at a time.
+    pub fn transactions(mut self) -> Self {
+        self.search.0 = Interface::Transactions;
         self
     }
 
@@ -395,7 +403,7 @@ impl<'a, T: Transport, J: Journal> Call<'a, T, J> {
             agent,
             request: &request,
             machine,
-            most_blocks: self.most_blocks,
+            search: self.search,
             token: self.token.as_ref(),
             is_kept: true,
         };
@@ -438,7 +446,8 @@ struct Run<'r, 'a, T, J> {
     agent: &'a SafeAgent<T, J>,
     request: &'r Request,
     machine: Machine,
-    most_blocks: u64,
+    /// How to read a ledger's blocks, and how many at most.
+    search: (Interface, u64),
     token: Option<&'r CancellationToken>,
     /// Whether it is in the journal. Questions are not: they can be asked again.
     is_kept: bool,
@@ -536,12 +545,18 @@ impl<T: Transport, J: Journal> Run<'_, '_, T, J> {
 
     /// Looks for the transfer.
     async fn search(&self) -> Result<Event, Trouble> {
-        let Some(transfer) = &self.request.terms.ledger else {
+        let request = self.request;
+        let Some(transfer) = &request.terms.ledger else {
             return Ok(Event::Found(Found::CantTell));
         };
-        let (ledger, caller) = (self.request.canister, self.request.sender);
-        let mut source = Blocks { run: self };
-        let found = search_in(&mut source, ledger, &transfer.into(), caller, self.most_blocks).await;
+        let (ledger, caller) = (request.canister, request.sender);
+        let (interface, most) = self.search;
+        let mut source = Blocks {
+            asker: self,
+            interface,
+            key: &request.key,
+        };
+        let found = search_in(&mut source, ledger, &transfer.into(), caller, most).await;
         Ok(Event::Found(found))
     }
 
@@ -564,15 +579,8 @@ impl<T: Transport, J: Journal> Run<'_, '_, T, J> {
 /// In a box, as a question is a call that has questions.
 pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Trouble>> + Send + 'a>>;
 
-/// The blocks of a ledger, read by updates.
-struct Blocks<'b, 'r, 'a, T, J> {
-    run: &'b Run<'r, 'a, T, J>,
-}
-
-impl<T: Transport, J: Journal> Source for Blocks<'_, '_, '_, T, J> {
-    async fn get(&mut self, (canister, method): (Principal, &str), ranges: &[GetBlocksArgs]) -> Option<GetBlocksResult> {
-        let arg = candid::encode_one(ranges).ok()?;
-        let reply = self.run.question(canister, method.to_owned(), arg).await.ok()?;
-        candid::decode_one(&reply).ok()
+impl<T: Transport, J: Journal> Ask for Run<'_, '_, T, J> {
+    async fn ask(&self, canister: Principal, method: &str, arg: Vec<u8>) -> Result<Vec<u8>, Trouble> {
+        self.question(canister, method.to_owned(), arg).await
     }
 }

@@ -34,3 +34,28 @@ impl SubnetClock {
         Some(plus(certified, now.saturating_sub(at)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_replayed_does_not_hold_the_clock() {
+        let (at, second) = (Timestamp::from_secs, Duration::from_secs(1));
+        let mut clock = SubnetClock::default();
+        assert_eq!(clock.estimate(second), None);
+        clock.observe(at(100), second);
+        for now in 1..50 {
+            clock.observe(at(100), second * now);
+            clock.observe(at(90), second * now);
+            assert_eq!(clock.estimate(second * now), Some(at(99 + u64::from(now))));
+        }
+        // A local clock that is fast is set back.
+        clock.observe(at(120), second * 50);
+        assert_eq!(clock.estimate(second * 51), Some(at(121)));
+        let mut other = SubnetClock::default();
+        other.learn(clock);
+        other.learn(SubnetClock::default());
+        assert_eq!(other.estimate(second * 51), Some(at(121)));
+    }
+}

@@ -1,4 +1,63 @@
-//! x
+//! Calls to Internet Computer canisters from outside that are retried rightly, and end in what is proved.
+//!
+//! A client that calls a canister can lose the answer, and then can't tell "never ran" from "ran". [`SafeAgent`] goes on until the subnet has
+//! certified one or the other: it polls, submits the same signed message again, asks the canister what became of the call, and sends another
+//! message with the same argument only where the canister recognises it. It ends in exactly one [`End`]:
+//!
+//! | end | what it says | by what |
+//! |---|---|---|
+//! | [`Replied`](End::Replied) | it was executed, once | the certified reply, or the certified answer of the canister's outcome query |
+//! | [`Rejected`](End::Rejected) | it was not executed, and will not be | a certified reject or refusal that proves it |
+//! | [`NeverRan`](End::NeverRan) | the same | see [`Proof`] |
+//! | [`StillUnknown`](End::StillUnknown) | nothing | make the same call again, with the same key, after the time it gives |
+//!
+//! ```no_run
+//! use candid::{Principal, encode_one};
+//! use ic_agent::{Agent, identity::BasicIdentity};
+//! use idempotency_agent::{End, FileJournal, IcTransport, Repeats, Reply, SafeAgent};
+//! use std::sync::Arc;
+//!
+//! # async fn pay(shop: Principal) -> Result<(), Box<dyn std::error::Error>> {
+//! let identity = Arc::new(BasicIdentity::from_raw_key(&[7; 32])); // your key
+//! let transport = IcTransport::new(Agent::builder().with_url("https://icp-api.io"), identity)?;
+//! let agent = SafeAgent::new(transport, FileJournal::open("payments.journal")?);
+//!
+//! // First go on with what a crash has cut off.
+//! for (key, end) in agent.resume().await? {
+//!     println!("{key}: {:?}", end?);
+//! }
+//!
+//! // A UUIDv7 that bears the subnet's time. The method has it as its `key`, and as its `created_at`.
+//! let key = agent.new_key(shop).await?;
+//! let arg = encode_one((key.as_bytes(), 100_u64))?;
+//! match agent.call(shop, "pay", arg, key).idempotent(Repeats::Dated).send().await? {
+//!     End::Replied(Reply::Bytes(reply)) => println!("paid: {} bytes", reply.len()),
+//!     End::Replied(_) => println!("paid; look the receipt up"),
+//!     End::Rejected(refusal) => println!("not paid: {refusal}"),
+//!     End::NeverRan(_) => println!("not paid"),
+//!     End::StillUnknown { why, .. } => println!("ask again later, with the same key: {why}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is where
+//! ```text
+//! agent ──► machine ──► rules       what to do next; what is proved by what: no I/O, no clock
+//!    │         └──► clock, reply    an estimate of the subnet's time; a reply of an unknown type
+//!    ├──► transport ──► ic          a trait; ic-agent
+//!    ├──► ledger                    the blocks of a ledger, where no answer tells
+//!    └──► journal                   a file, or a SQLite database
+//! ```
+//!
+//! # Time
+//! No claim rests on a local clock. That a message can't run any more is proved by a certificate of the canister's subnet with a later time
+//! than the message's `ingress_expiry`. Expiries are chosen by an estimate from certificates, so a clock that is minutes wrong does no harm.
+//!
+//! # Limits
+//! - The canister stays on its subnet while a call is made: the times of two subnets can differ by seconds.
+//! - Calls of the management canister are not made: they have another effective canister id.
+//! - Whoever else has the key of the identity can make the same calls; what they do is not in this journal.
 #![forbid(unsafe_code)]
 
 mod agent;
@@ -6,6 +65,7 @@ mod clock;
 mod end;
 mod ic;
 pub mod journal;
+mod ledger;
 pub mod machine;
 mod reply;
 mod request;
@@ -20,10 +80,10 @@ pub use clock::SubnetClock;
 pub use end::{End, Proof, Refusal, Reject, Reply};
 pub use ic::IcTransport;
 pub use idempotency_core::safe_call::{Account, Subaccount, Transfer, TransferError};
+#[cfg(feature = "sqlite")]
+pub use journal::SqliteJournal;
 pub use journal::{FileJournal, Journal, JournalError, MemoryJournal};
 pub use machine::{Action, Event, Pace};
 pub use request::{Key, Repeats, Request, Terms};
 pub use two_step::{TwoStep, TwoStepEnd, account_between};
 pub use transport::{Draft, Message, Status, Submitted, Transport, Trouble};
-#[cfg(feature = "sqlite")]
-pub use journal::SqliteJournal;

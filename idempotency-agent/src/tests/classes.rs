@@ -17,18 +17,18 @@ use std::{
     time::Duration,
 };
 
-const START: Timestamp = Timestamp::from_secs(1_700_000_000);
+pub(super) const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 /// What a network answers at a time.
-type Answers<T> = Box<dyn Fn(&Message, Timestamp) -> Result<T, Trouble> + Send + Sync>;
+pub(super) type Answers<T> = Box<dyn Fn(&Message, Timestamp) -> Result<T, Trouble> + Send + Sync>;
 
 /// A network that answers as a test says. Time passes where the client waits.
-struct Scripted {
-    signs: bool,
-    submit: Answers<Submitted>,
-    status: Answers<Status>,
-    has_time: bool,
-    state: Mutex<(Duration, Vec<[u8; 32]>, u8)>,
+pub(super) struct Scripted {
+    pub(super) signs: bool,
+    pub(super) submit: Answers<Submitted>,
+    pub(super) status: Answers<Status>,
+    pub(super) has_time: bool,
+    pub(super) state: Mutex<(Duration, Vec<[u8; 32]>, u8)>,
 }
 
 impl Default for Scripted {
@@ -44,11 +44,11 @@ impl Default for Scripted {
 }
 
 impl Scripted {
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         plus(START, self.elapsed())
     }
 
-    fn sent(&self) -> Vec<[u8; 32]> {
+    pub(super) fn sent(&self) -> Vec<[u8; 32]> {
         self.state.lock().unwrap().1.clone()
     }
 }
@@ -63,13 +63,13 @@ impl Transport for Scripted {
             return Err("the key is not there".into());
         }
         let mut state = self.state.lock().unwrap();
-        state.2 += 1;
+        state.2 = state.2.wrapping_add(1);
         // So that scripts can tell questions from calls.
-        let id = [if draft.method == "idempotency_outcomes" { 100 } else { state.2 }; 32];
+        let bytes = [draft.method.as_bytes(), b"\0", draft.arg].concat();
         Ok(Message {
-            id,
+            id: [state.2; 32],
             expiry: draft.expiry,
-            bytes: vec![],
+            bytes,
         })
     }
 
@@ -98,11 +98,11 @@ impl Transport for Scripted {
     }
 }
 
-fn agent(transport: Scripted) -> SafeAgent<Scripted, MemoryJournal> {
+pub(super) fn agent(transport: Scripted) -> SafeAgent<Scripted, MemoryJournal> {
     SafeAgent::new(transport, MemoryJournal::default())
 }
 
-fn key() -> Key {
+pub(super) fn key() -> Key {
     Key::new([1])
 }
 
@@ -131,7 +131,7 @@ fn outcome(outcome: Result<Outcome, IdempotencyError>) -> Result<Submitted, Trou
 }
 
 fn is_question(message: &Message) -> bool {
-    message.id == [100; 32]
+    message.bytes.starts_with(b"idempotency_outcomes\0")
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod classes;
 mod journals;
 mod ledger;
+mod ledgers;
 mod simulation;
 mod two_step;
 mod world;
