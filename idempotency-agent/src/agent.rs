@@ -125,7 +125,13 @@ impl<T: Transport, J: Journal> SafeAgent<T, J> {
     }
 
     /// A call of a method with an argument in candid. If the journal has it, it goes on, or ends at once as it did.
-    pub fn call(&self, canister: Principal, method: impl Into<String>, arg: impl Into<Vec<u8>>, key: Key) -> Call<'_, T, J> {
+    pub fn call(
+        &self,
+        canister: Principal,
+        method: impl Into<String>,
+        arg: impl Into<Vec<u8>>,
+        key: Key,
+    ) -> Call<'_, T, J> {
         let what = What::New(New {
             canister,
             method: method.into(),
@@ -138,7 +144,13 @@ impl<T: Transport, J: Journal> SafeAgent<T, J> {
     /// A transfer by `icrc1_transfer` of a ledger, from the caller's default account. It ends in [`Reply::Block`](crate::Reply::Block) if
     /// it was executed. `created_at_time` is the time of the ledger's subnet when the call is first made, and the memo its key, which may
     /// have 32 bytes; each is fixed with the first attempt.
-    pub fn transfer(&self, ledger: Principal, to: Account, amount: impl Into<Nat>, key: Key) -> Call<'_, T, J> {
+    pub fn transfer(
+        &self,
+        ledger: Principal,
+        to: Account,
+        amount: impl Into<Nat>,
+        key: Key,
+    ) -> Call<'_, T, J> {
         let transfer = Transfer {
             from_subaccount: None,
             to,
@@ -201,17 +213,25 @@ impl<T: Transport, J: Journal> SafeAgent<T, J> {
     }
 
     fn clock(&self) -> SubnetClock {
-        *self.clock.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        *self
+            .clock
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn learn(&self, clock: SubnetClock) {
-        self.clock.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).learn(clock);
+        self.clock
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .learn(clock);
     }
 }
 
 impl<T, J> fmt::Debug for SafeAgent<T, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SafeAgent").field("pace", &self.pace).finish_non_exhaustive()
+        f.debug_struct("SafeAgent")
+            .field("pace", &self.pace)
+            .finish_non_exhaustive()
     }
 }
 
@@ -352,7 +372,9 @@ impl<'a, T: Transport, J: Journal> Call<'a, T, J> {
         let new = match (self.what, &recorded) {
             (What::New(new), _) => Some(new),
             (What::Transfer(ledger, mut transfer), recorded) => {
-                let before = recorded.as_ref().and_then(|recorded| recorded.request.terms.ledger.as_ref());
+                let before = recorded
+                    .as_ref()
+                    .and_then(|recorded| recorded.request.terms.ledger.as_ref());
                 transfer.created_at = match before {
                     Some(before) => before.created_at,
                     None => agent.time(ledger).await?,
@@ -374,7 +396,10 @@ impl<'a, T: Transport, J: Journal> Call<'a, T, J> {
         let (request, messages) = match (recorded, new) {
             (Some(recorded), new) => {
                 let request = recorded.request;
-                let is_same = new.is_none_or(|new| (new.canister, &new.method, &new.arg) == (request.canister, &request.method, &request.arg));
+                let is_same = new.is_none_or(|new| {
+                    (new.canister, &new.method, &new.arg)
+                        == (request.canister, &request.method, &request.arg)
+                });
                 if !is_same || request.sender != sender {
                     return Err(Error::KeyReused(self.key));
                 }
@@ -398,7 +423,13 @@ impl<'a, T: Transport, J: Journal> Call<'a, T, J> {
             (None, None) => return Err(Error::NoSuchCall(self.key)),
         };
         let now = agent.transport.elapsed();
-        let machine = Machine::new(request.terms.clone(), messages, self.pace, agent.clock(), now);
+        let machine = Machine::new(
+            request.terms.clone(),
+            messages,
+            self.pace,
+            agent.clock(),
+            now,
+        );
         let mut run = Run {
             agent,
             request: &request,
@@ -410,7 +441,10 @@ impl<'a, T: Transport, J: Journal> Call<'a, T, J> {
         let end = run.to_end(self.watch.as_mut()).await?;
         if !matches!(end, End::StillUnknown { .. }) {
             let key = self.key;
-            agent.journal.append(Entry::End { key, end: end.clone() })?;
+            agent.journal.append(Entry::End {
+                key,
+                end: end.clone(),
+            })?;
         }
         Ok(end)
     }
@@ -418,7 +452,9 @@ impl<'a, T: Transport, J: Journal> Call<'a, T, J> {
 
 impl<T, J> fmt::Debug for Call<'_, T, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -437,7 +473,10 @@ impl<'a> Busy<'a> {
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&self.1);
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .remove(&self.1);
     }
 }
 
@@ -515,7 +554,10 @@ impl<T: Transport, J: Journal> Run<'_, '_, T, J> {
                 return None;
             }
             Action::ReadTime => transport.time(request.canister).await.map(Event::Time),
-            Action::Submit(message) => transport.submit(request.canister, &message).await.map(Event::Submitted),
+            Action::Submit(message) => transport
+                .submit(request.canister, &message)
+                .await
+                .map(Event::Submitted),
             Action::Poll(message, expiry) => {
                 let status = transport.status(request.canister, &message, expiry).await;
                 status.map(|(status, time)| Event::Status(status, time))
@@ -535,11 +577,16 @@ impl<T: Transport, J: Journal> Run<'_, '_, T, J> {
         };
         let unreadable = |error: candid::Error| Trouble::NoAnswer(format!("{method}: {error}"));
         let arg = candid::encode_one([asked]).map_err(unreadable)?;
-        let reply = self.question(self.request.canister, method.clone(), arg).await?;
-        let mut answers: Vec<Result<Outcome, IdempotencyError>> = candid::decode_one(&reply).map_err(unreadable)?;
+        let reply = self
+            .question(self.request.canister, method.clone(), arg)
+            .await?;
+        let mut answers: Vec<Result<Outcome, IdempotencyError>> =
+            candid::decode_one(&reply).map_err(unreadable)?;
         match (answers.pop(), answers.is_empty()) {
             (Some(answer), true) => Ok(answer),
-            _ => Err(Trouble::NoAnswer(format!("{method} gave another number of answers than one"))),
+            _ => Err(Trouble::NoAnswer(format!(
+                "{method} gave another number of answers than one"
+            ))),
         }
     }
 
@@ -580,7 +627,12 @@ impl<T: Transport, J: Journal> Run<'_, '_, T, J> {
 pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Trouble>> + Send + 'a>>;
 
 impl<T: Transport, J: Journal> Ask for Run<'_, '_, T, J> {
-    async fn ask(&self, canister: Principal, method: &str, arg: Vec<u8>) -> Result<Vec<u8>, Trouble> {
+    async fn ask(
+        &self,
+        canister: Principal,
+        method: &str,
+        arg: Vec<u8>,
+    ) -> Result<Vec<u8>, Trouble> {
         self.question(canister, method.to_owned(), arg).await
     }
 }

@@ -7,7 +7,10 @@ use crate::{
 use candid::Principal;
 use ic_agent::{
     Agent, AgentError, Certificate, Identity, RequestId,
-    agent::{AgentBuilder, CallResponse, Envelope, EnvelopeContent, RejectResponse, RequestStatusResponse},
+    agent::{
+        AgentBuilder, CallResponse, Envelope, EnvelopeContent, RejectResponse,
+        RequestStatusResponse,
+    },
     hash_tree::Label,
     identity::AnonymousIdentity,
     lookup_value,
@@ -45,7 +48,10 @@ impl IcTransport {
     /// # Errors
     /// Those of [`AgentBuilder::build`].
     pub fn new(builder: AgentBuilder, identity: Arc<dyn Identity>) -> Result<Self, AgentError> {
-        let agent = builder.with_arc_identity(identity.clone()).with_ingress_expiry(ANY_AGE).build()?;
+        let agent = builder
+            .with_arc_identity(identity.clone())
+            .with_ingress_expiry(ANY_AGE)
+            .build()?;
         Ok(Self {
             agent,
             identity,
@@ -65,7 +71,10 @@ impl IcTransport {
         &self.agent
     }
 
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, AgentError>>) -> Result<T, AgentError> {
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, AgentError>>,
+    ) -> Result<T, AgentError> {
         match tokio::time::timeout(self.timeout, call).await {
             Ok(answer) => answer,
             Err(_) => Err(AgentError::TimeoutWaitingForResponse()),
@@ -95,7 +104,9 @@ impl IcTransport {
 
 impl fmt::Debug for IcTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IcTransport").field("agent", &self.agent).finish_non_exhaustive()
+        f.debug_struct("IcTransport")
+            .field("agent", &self.agent)
+            .finish_non_exhaustive()
     }
 }
 
@@ -126,13 +137,22 @@ impl Transport for IcTransport {
         match self.in_time(submission).await {
             Ok(CallResponse::Response(reply)) => Ok(Submitted::Certified(Status::Replied(reply))),
             Ok(CallResponse::Poll(_)) => Ok(Submitted::Accepted),
-            Err(AgentError::CertifiedReject { reject, .. }) => Ok(Submitted::Certified(Status::Rejected(of(reject)))),
+            Err(AgentError::CertifiedReject { reject, .. }) => {
+                Ok(Submitted::Certified(Status::Rejected(of(reject))))
+            }
             Err(error) => Err(trouble(error)),
         }
     }
 
-    async fn status(&self, canister: Principal, message: &Message, expiry: Timestamp) -> Result<(Status, Timestamp), Trouble> {
-        let (status, time) = self.read(canister, message.id, expiry, &*self.identity).await?;
+    async fn status(
+        &self,
+        canister: Principal,
+        message: &Message,
+        expiry: Timestamp,
+    ) -> Result<(Status, Timestamp), Trouble> {
+        let (status, time) = self
+            .read(canister, message.id, expiry, &*self.identity)
+            .await?;
         let status = match status {
             RequestStatusResponse::Unknown => Status::Absent,
             RequestStatusResponse::Received => Status::Received,
@@ -147,9 +167,13 @@ impl Transport for IcTransport {
     /// Nobody's status of a request that does not exist: the IC does not compare the expiry of an anonymous reading with its clock, so it
     /// is answered however wrong the local clock is.
     async fn time(&self, canister: Principal) -> Result<Timestamp, Trouble> {
-        let local = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let local = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let expiry = crate::rules::plus(Timestamp::default(), local + READING);
-        let (_, time) = self.read(canister, [0; 32], expiry, &AnonymousIdentity).await?;
+        let (_, time) = self
+            .read(canister, [0; 32], expiry, &AnonymousIdentity)
+            .await?;
         Ok(time)
     }
 
@@ -192,11 +216,14 @@ fn trouble(error: AgentError) -> Trouble {
         AgentError::UncertifiedReject { reject, .. } => Trouble::NotTaken(of(reject)),
         AgentError::HttpError(payload) => Trouble::Http {
             status: payload.status,
-            message: String::from_utf8_lossy(&payload.content).chars().take(1_000).collect(),
+            message: String::from_utf8_lossy(&payload.content)
+                .chars()
+                .take(1_000)
+                .collect(),
         },
-        AgentError::TimeoutWaitingForResponse() | AgentError::TransportError(_) | AgentError::RouteProviderError(_) => {
-            Trouble::Unreachable(error.to_string())
-        }
+        AgentError::TimeoutWaitingForResponse()
+        | AgentError::TransportError(_)
+        | AgentError::RouteProviderError(_) => Trouble::Unreachable(error.to_string()),
         error => Trouble::Certificate(error.to_string()),
     }
 }

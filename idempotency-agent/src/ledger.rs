@@ -20,7 +20,12 @@ pub(crate) enum Interface {
 
 /// Who asks canisters, by updates.
 pub(crate) trait Ask: Sync {
-    fn ask(&self, canister: Principal, method: &str, arg: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, Trouble>> + Send;
+    fn ask(
+        &self,
+        canister: Principal,
+        method: &str,
+        arg: Vec<u8>,
+    ) -> impl Future<Output = Result<Vec<u8>, Trouble>> + Send;
 }
 
 /// Where the blocks come from.
@@ -32,7 +37,11 @@ pub(crate) struct Blocks<'a, A> {
 }
 
 impl<A: Ask> Source for Blocks<'_, A> {
-    async fn get(&mut self, from: (Principal, &str), ranges: &[GetBlocksArgs]) -> Option<GetBlocksResult> {
+    async fn get(
+        &mut self,
+        from: (Principal, &str),
+        ranges: &[GetBlocksArgs],
+    ) -> Option<GetBlocksResult> {
         let result = match self.interface {
             Interface::Icrc3 => self.icrc3(from, ranges).await,
             Interface::Transactions => self.transactions(from.0, ranges).await,
@@ -45,21 +54,37 @@ impl<A: Ask> Source for Blocks<'_, A> {
 }
 
 impl<A: Ask> Blocks<'_, A> {
-    async fn icrc3(&self, (canister, method): (Principal, &str), ranges: &[GetBlocksArgs]) -> Result<GetBlocksResult, Trouble> {
+    async fn icrc3(
+        &self,
+        (canister, method): (Principal, &str),
+        ranges: &[GetBlocksArgs],
+    ) -> Result<GetBlocksResult, Trouble> {
         let reply = self.asker.ask(canister, method, encoded(ranges)?).await?;
         decoded(&reply)
     }
 
     /// As ICRC-3 would give them: the same rules apply.
-    async fn transactions(&self, ledger: Principal, ranges: &[GetBlocksArgs]) -> Result<GetBlocksResult, Trouble> {
-        let reply = self.asker.ask(ledger, "transaction_count", encoded(())?).await?;
+    async fn transactions(
+        &self,
+        ledger: Principal,
+        ranges: &[GetBlocksArgs],
+    ) -> Result<GetBlocksResult, Trouble> {
+        let reply = self
+            .asker
+            .ask(ledger, "transaction_count", encoded(())?)
+            .await?;
         let log_length: Nat = decoded(&reply)?;
         let mut blocks = vec![];
         for range in ranges {
-            let number = |nat: &Nat| u64::try_from(&nat.0).map_err(|error| Trouble::NoAnswer(error.to_string()));
+            let number = |nat: &Nat| {
+                u64::try_from(&nat.0).map_err(|error| Trouble::NoAnswer(error.to_string()))
+            };
             let (start, length) = (number(&range.start)?, number(&range.length)?);
             let transactions = (start..start.saturating_add(length)).map(|index| async move {
-                let reply = self.asker.ask(ledger, "get_transaction", encoded(Nat::from(index))?).await?;
+                let reply = self
+                    .asker
+                    .ask(ledger, "get_transaction", encoded(Nat::from(index))?)
+                    .await?;
                 let transaction: Option<Transaction> = decoded(&reply)?;
                 Ok(transaction.map(|transaction| Block {
                     id: index.into(),
@@ -118,11 +143,15 @@ impl From<Transaction> for Value {
     fn from(transaction: Transaction) -> Self {
         let account = |account: Account| {
             let owner = [Value::Blob(ByteBuf::from(account.owner.as_slice()))];
-            let subaccount = account.subaccount.map(|subaccount| Value::Blob(ByteBuf::from(subaccount)));
+            let subaccount = account
+                .subaccount
+                .map(|subaccount| Value::Blob(ByteBuf::from(subaccount)));
             Value::Array(owner.into_iter().chain(subaccount).collect())
         };
         let mut tx = vec![];
-        let mut put = |name: &str, value: Option<Value>| tx.extend(value.map(|value| (name.to_owned(), value)));
+        let mut put = |name: &str, value: Option<Value>| {
+            tx.extend(value.map(|value| (name.to_owned(), value)))
+        };
         let number = |number: u64| Value::Nat(number.into());
         put("ts", transaction.created_at_time.map(number));
         put("memo", transaction.memo.map(Value::Blob));
@@ -144,13 +173,20 @@ impl From<Transaction> for Value {
                 put("to", Some(account(to)));
                 put("amt", Some(Value::Nat(amount)));
             }
-            Operation::Burn { from, amount, spender } => {
+            Operation::Burn {
+                from,
+                amount,
+                spender,
+            } => {
                 put("from", Some(account(from)));
                 put("amt", Some(Value::Nat(amount)));
                 put("spender", spender.map(account));
             }
             Operation::Approve {} => {}
         }
-        Value::Map(vec![("ts".into(), number(transaction.timestamp)), ("tx".into(), Value::Map(tx))])
+        Value::Map(vec![
+            ("ts".into(), number(transaction.timestamp)),
+            ("tx".into(), Value::Map(tx)),
+        ])
     }
 }

@@ -85,5 +85,5 @@ pub use journal::SqliteJournal;
 pub use journal::{FileJournal, Journal, JournalError, MemoryJournal};
 pub use machine::{Action, Event, Pace};
 pub use request::{Key, Repeats, Request, Terms};
-pub use two_step::{TwoStep, TwoStepEnd, account_between};
 pub use transport::{Draft, Message, Status, Submitted, Transport, Trouble};
+pub use two_step::{TwoStep, TwoStepEnd, account_between};

@@ -151,12 +151,21 @@ pub(crate) const LEDGER_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Machine {
     /// A call that begins or goes on at `now`, with the messages that its journal holds.
-    pub fn new(terms: Terms, messages: Vec<Message>, pace: Pace, clock: SubnetClock, now: Duration) -> Self {
+    pub fn new(
+        terms: Terms,
+        messages: Vec<Message>,
+        pace: Pace,
+        clock: SubnetClock,
+        now: Duration,
+    ) -> Self {
         let fate = Fate::Open { is_known: false };
         Self {
             terms,
             pace,
-            sent: messages.into_iter().map(|message| Sent { message, fate }).collect(),
+            sent: messages
+                .into_iter()
+                .map(|message| Sent { message, fate })
+                .collect(),
             clock,
             deadline: now.saturating_add(pace.deadline),
             not_before: now,
@@ -218,7 +227,9 @@ impl Machine {
         if self.in_doubt().is_none() {
             let is_late = self.can_run_until.is_some_and(|until| estimate > until);
             let is_first = self.sent.is_empty();
-            return match is_first || (!is_late && self.deadline - now >= ROOM && self.sent.len() < self.pace.messages) {
+            return match is_first
+                || (!is_late && self.deadline - now >= ROOM && self.sent.len() < self.pace.messages)
+            {
                 true => Action::Sign(expiry),
                 false => Action::End(self.given_up(now)),
             };
@@ -257,7 +268,9 @@ impl Machine {
             }
             Event::Submitted(Submitted::Certified(status)) => match status {
                 // Without the certificate's time these say too little.
-                Status::Absent | Status::Received | Status::Processing => self.event(Event::Submitted(Submitted::Accepted), now),
+                Status::Absent | Status::Received | Status::Processing => {
+                    self.event(Event::Submitted(Submitted::Accepted), now)
+                }
                 status => self.status(status, Default::default(), now),
             },
             Event::Status(status, time) => {
@@ -275,7 +288,9 @@ impl Machine {
 
     /// The oldest message that may begin, or runs.
     fn open(&self) -> Option<usize> {
-        self.sent.iter().position(|sent| matches!(sent.fate, Fate::Open { .. }))
+        self.sent
+            .iter()
+            .position(|sent| matches!(sent.fate, Fate::Open { .. }))
     }
 
     /// The oldest message that may have been executed.
@@ -355,7 +370,10 @@ impl Machine {
         if self.terms.ledger.is_some() {
             return self.ledger_replied(open, reply, now);
         }
-        if self.terms.repeats != Repeats::Never && is_in_progress(&reply) && Rule::InProgress.is_kept() {
+        if self.terms.repeats != Repeats::Never
+            && is_in_progress(&reply)
+            && Rule::InProgress.is_kept()
+        {
             self.why = "in progress, by another message".into();
             self.sent[open].fate = Fate::Silent { has_ended: true };
             return self.wait_to_sign(now);
@@ -393,7 +411,9 @@ impl Machine {
     /// A message was refused and did nothing. That ends the call, unless others may have done something, or it may be tried again.
     fn refused(&mut self, is_transient: bool, now: Duration) {
         match (self.in_doubt(), &self.refusal) {
-            (None, Some(refusal)) if !is_transient => self.end = Some(End::Rejected(refusal.clone())),
+            (None, Some(refusal)) if !is_transient => {
+                self.end = Some(End::Rejected(refusal.clone()))
+            }
             _ => self.wait_to_sign(now),
         }
     }
@@ -410,7 +430,8 @@ impl Machine {
                 return false;
             }
         }
-        self.sent.len() < self.pace.messages && rules::is_remembered(expiry, first.message.expiry, self.terms.repeats)
+        self.sent.len() < self.pace.messages
+            && rules::is_remembered(expiry, first.message.expiry, self.terms.repeats)
     }
 
     fn outcome(&mut self, answer: Result<Outcome, IdempotencyError>, now: Duration) {
@@ -419,14 +440,19 @@ impl Machine {
             Err(error) => return self.no_outcome(error, now),
         };
         match outcome {
-            Outcome::Done { reply, .. } => self.end = Some(End::Replied(Reply::Bytes(reply.into_vec()))),
-            Outcome::ReplyDropped { executed_at, .. } => self.end = Some(End::Replied(Reply::Dropped { executed_at })),
+            Outcome::Done { reply, .. } => {
+                self.end = Some(End::Replied(Reply::Bytes(reply.into_vec())))
+            }
+            Outcome::ReplyDropped { executed_at, .. } => {
+                self.end = Some(End::Replied(Reply::Dropped { executed_at }))
+            }
             Outcome::Pending { .. } => {
                 self.why = "the canister is still executing it".into();
                 self.slow_down(now);
             }
             Outcome::Unknown { .. } => {
-                self.why = "the canister does not know what it did; its operators may settle it".into();
+                self.why =
+                    "the canister does not know what it did; its operators may settle it".into();
                 self.slow_down(now);
             }
             Outcome::Absent { as_of, verdict } => self.absent(as_of, verdict, now),
@@ -465,7 +491,8 @@ impl Machine {
         } else {
             self.proof = Proof::Refused;
         }
-        let is_transient = matches!(&self.refusal, Some(Refusal::Reject(reject)) if reject.code == 2);
+        let is_transient =
+            matches!(&self.refusal, Some(Refusal::Reject(reject)) if reject.code == 2);
         match (&self.refusal, verdict) {
             (Some(refusal), _) if !is_transient => self.end = Some(End::Rejected(refusal.clone())),
             (_, Verdict::CanStillRun { .. }) => {}
@@ -476,10 +503,13 @@ impl Machine {
     /// The canister's answer is an error, whatever became of the call.
     fn no_outcome(&mut self, error: IdempotencyError, now: Duration) {
         self.why = error.to_string();
-        let have_ended = (self.sent.iter()).all(|sent| matches!(sent.fate, Fate::Nothing | Fate::Silent { has_ended: true }));
+        let have_ended = (self.sent.iter())
+            .all(|sent| matches!(sent.fate, Fate::Nothing | Fate::Silent { has_ended: true }));
         match (error, &self.refusal) {
             // The record that is there is another request's.
-            (IdempotencyError::KeyReused, Some(refusal)) if have_ended => self.end = Some(End::Rejected(refusal.clone())),
+            (IdempotencyError::KeyReused, Some(refusal)) if have_ended => {
+                self.end = Some(End::Rejected(refusal.clone()))
+            }
             // It says nothing of this method; or the call runs without deduplication.
             (IdempotencyError::Other { code: 4, .. }, _) => self.terms.outcomes = None,
             (IdempotencyError::MissingKey, _) => {
@@ -498,7 +528,10 @@ impl Machine {
             (Found::Absent, _) => End::NeverRan(Proof::Blocks),
             (Found::CantTell, _) => End::StillUnknown {
                 ask_again_after: None,
-                why: format!("{}; and not all of the ledger's blocks that could be the transfer were seen", self.why),
+                why: format!(
+                    "{}; and not all of the ledger's blocks that could be the transfer were seen",
+                    self.why
+                ),
             },
         });
     }

@@ -18,7 +18,9 @@ pub(crate) fn is_in_progress(reply: &[u8]) -> bool {
         return false;
     };
     match args.args.as_slice() {
-        [IDLValue::Variant(VariantValue(field, _))] => is(&field.id, "Err") && holds_in_progress(&field.val),
+        [IDLValue::Variant(VariantValue(field, _))] => {
+            is(&field.id, "Err") && holds_in_progress(&field.val)
+        }
         _ => false,
     }
 }
@@ -60,7 +62,9 @@ mod tests {
     #[test]
     fn only_in_progress_is_one() {
         let since = Timestamp::from_secs(7);
-        assert!(is_in_progress(&reply(IdempotencyError::InProgress { since })));
+        assert!(is_in_progress(&reply(IdempotencyError::InProgress {
+            since
+        })));
         let bare = Err::<u64, _>(IdempotencyError::InProgress { since });
         assert!(is_in_progress(&encode_one(bare).unwrap()));
         for error in [

@@ -84,10 +84,17 @@ pub(crate) fn did_nothing(reject: &Reject, terms: &Terms) -> bool {
 }
 
 /// Whether the answer that a canister has no record proves that the request has not been executed before.
-pub(crate) fn was_not_executed(verdict: Verdict, as_of: Timestamp, first: Timestamp, repeats: Repeats) -> bool {
+pub(crate) fn was_not_executed(
+    verdict: Verdict,
+    as_of: Timestamp,
+    first: Timestamp,
+    repeats: Repeats,
+) -> bool {
     match verdict {
         Verdict::NeverRan | Verdict::CanStillRun { until: Some(_) } => true,
-        Verdict::CanStillRun { until: None } => !Rule::Forgotten.is_kept() || is_remembered(as_of, first, repeats),
+        Verdict::CanStillRun { until: None } => {
+            !Rule::Forgotten.is_kept() || is_remembered(as_of, first, repeats)
+        }
         Verdict::MayHaveRun => !Rule::MayHaveRun.is_kept(),
     }
 }

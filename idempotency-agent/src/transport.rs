@@ -99,7 +99,11 @@ pub trait Transport: Sync {
     fn sign(&self, draft: Draft<'_>) -> Result<Message, String>;
 
     /// Sends an update, and waits for the answer.
-    fn submit(&self, canister: Principal, message: &Message) -> impl Future<Output = Result<Submitted, Trouble>> + Send;
+    fn submit(
+        &self,
+        canister: Principal,
+        message: &Message,
+    ) -> impl Future<Output = Result<Submitted, Trouble>> + Send;
 
     /// Reads the status of an update, and the certificate's time. `expiry` is the `ingress_expiry` of the reading.
     fn status(

@@ -119,7 +119,13 @@ impl<T: Transport, J: Journal> SafeAgent<T, J> {
     /// deduplication use [`transfer`](Self::transfer).
     ///
     /// The journal has the steps under keys of their own, which begin with this one.
-    pub fn transfer_in_two_steps(&self, ledger: Principal, to: Account, amount: impl Into<Nat>, key: Key) -> TwoStep<'_, T, J> {
+    pub fn transfer_in_two_steps(
+        &self,
+        ledger: Principal,
+        to: Account,
+        amount: impl Into<Nat>,
+        key: Key,
+    ) -> TwoStep<'_, T, J> {
         TwoStep {
             agent: self,
             ledger,
@@ -172,10 +178,17 @@ impl<T: Transport, J: Journal> TwoStep<'_, T, J> {
     pub async fn send(self) -> Result<TwoStepEnd, Error> {
         let owner = self.agent.transport().sender().map_err(Error::Signing)?;
         let between = account_between(owner, &self.key, &self.to, &self.amount);
-        let until = self.agent.transport().elapsed().saturating_add(self.deadline);
+        let until = self
+            .agent
+            .transport()
+            .elapsed()
+            .saturating_add(self.deadline);
         let fee = match self.agent.journal().get(&self.deposit_key())? {
             Some(recorded) => self.fee_of(&recorded)?,
-            None => match self.ask(owner, "icrc1_fee", candid::encode_args(()), until).await {
+            None => match self
+                .ask(owner, "icrc1_fee", candid::encode_args(()), until)
+                .await
+            {
                 Ok(fee) => fee,
                 Err(why) => return self.unknown(why).await,
             },
@@ -186,10 +199,17 @@ impl<T: Transport, J: Journal> TwoStep<'_, T, J> {
             let deposit = TransferArg::new(self.from_subaccount, between, &deposited, &fee);
             match self.part(self.deposit_key(), &deposit, until).await? {
                 Part::Done(_) => {}
-                Part::Refused(error) => return Ok(TwoStepEnd::NotTransferred(Refusal::Ledger(error))),
+                Part::Refused(error) => {
+                    return Ok(TwoStepEnd::NotTransferred(Refusal::Ledger(error)));
+                }
                 Part::Rejected(refusal) => return Ok(TwoStepEnd::NotTransferred(refusal)),
                 Part::NeverRan => return Ok(TwoStepEnd::NeverRan),
-                Part::Open(ask_again_after, why) => return Ok(TwoStepEnd::StillUnknown { ask_again_after, why }),
+                Part::Open(ask_again_after, why) => {
+                    return Ok(TwoStepEnd::StillUnknown {
+                        ask_again_after,
+                        why,
+                    });
+                }
                 Part::Over => match self.balance(between, until).await {
                     Ok(balance) if balance >= deposited => {}
                     Ok(_) => return Ok(TwoStepEnd::NeverRan),
@@ -202,16 +222,30 @@ impl<T: Transport, J: Journal> TwoStep<'_, T, J> {
     }
 
     /// The second step. Each attempt is settled before the next is made.
-    async fn forward(&self, forward: &TransferArg, (between, deposited): (Account, &Nat), until: Duration) -> Result<TwoStepEnd, Error> {
+    async fn forward(
+        &self,
+        forward: &TransferArg,
+        (between, deposited): (Account, &Nat),
+        until: Duration,
+    ) -> Result<TwoStepEnd, Error> {
         let (agent, mut attempt) = (self.agent, self.next_attempt()?);
         loop {
             match self.part(self.forward_key(attempt), forward, until).await? {
                 Part::Done(block) => return Ok(TwoStepEnd::Transferred { block: Some(block) }),
-                Part::Open(ask_again_after, why) => return Ok(TwoStepEnd::StillUnknown { ask_again_after, why }),
-                Part::Refused(TransferError::TemporarilyUnavailable) | Part::Rejected(_) | Part::NeverRan => {}
+                Part::Open(ask_again_after, why) => {
+                    return Ok(TwoStepEnd::StillUnknown {
+                        ask_again_after,
+                        why,
+                    });
+                }
+                Part::Refused(TransferError::TemporarilyUnavailable)
+                | Part::Rejected(_)
+                | Part::NeverRan => {}
                 Part::Refused(error) => return Ok(TwoStepEnd::Stuck { between, error }),
                 Part::Over => match self.balance(between, until).await {
-                    Ok(balance) if balance < *deposited => return Ok(TwoStepEnd::Transferred { block: None }),
+                    Ok(balance) if balance < *deposited => {
+                        return Ok(TwoStepEnd::Transferred { block: None });
+                    }
                     Ok(_) => {}
                     Err(why) => return self.unknown(why).await,
                 },
@@ -235,7 +269,9 @@ impl<T: Transport, J: Journal> TwoStep<'_, T, J> {
         while let Some(next) = recorded(attempt + 1)? {
             (attempt, last) = (attempt + 1, next);
         }
-        let was_refused = last.end.is_some_and(|end| !matches!(part_of(end), Some(Part::Done(_))));
+        let was_refused = last
+            .end
+            .is_some_and(|end| !matches!(part_of(end), Some(Part::Done(_))));
         Ok(attempt + u32::from(was_refused))
     }
 
@@ -248,7 +284,10 @@ impl<T: Transport, J: Journal> TwoStep<'_, T, J> {
                 ask_again_after: Some(ask_again_after),
                 why,
             } => Part::Open(ask_again_after, why),
-            End::StillUnknown { ask_again_after: None, .. } => Part::Over,
+            End::StillUnknown {
+                ask_again_after: None,
+                ..
+            } => Part::Over,
             // An answer that can't be read is as good as none.
             end => part_of(end).unwrap_or(Part::Over),
         })
@@ -257,7 +296,8 @@ impl<T: Transport, J: Journal> TwoStep<'_, T, J> {
     /// What the ledger's fee was when the transfer began.
     fn fee_of(&self, deposit: &Recorded) -> Result<Nat, Error> {
         let reused = || Error::KeyReused(self.key.clone());
-        let TransferArg { amount, .. } = candid::decode_one(&deposit.request.arg).map_err(|_| reused())?;
+        let TransferArg { amount, .. } =
+            candid::decode_one(&deposit.request.arg).map_err(|_| reused())?;
         match amount >= self.amount {
             true => Ok(amount - self.amount.clone()),
             false => Err(reused()),
@@ -267,10 +307,17 @@ impl<T: Transport, J: Journal> TwoStep<'_, T, J> {
     /// The balance in between, by the subnet's word.
     async fn balance(&self, between: Account, until: Duration) -> Result<Nat, String> {
         let arg = candid::encode_one(Holder::from(between));
-        self.ask(between.owner, "icrc1_balance_of", arg, until).await
+        self.ask(between.owner, "icrc1_balance_of", arg, until)
+            .await
     }
 
-    async fn ask(&self, sender: Principal, method: &str, arg: Result<Vec<u8>, candid::Error>, until: Duration) -> Result<Nat, String> {
+    async fn ask(
+        &self,
+        sender: Principal,
+        method: &str,
+        arg: Result<Vec<u8>, candid::Error>,
+        until: Duration,
+    ) -> Result<Nat, String> {
         let unreadable = |error: candid::Error| format!("{method}: {error}");
         let request = Request {
             key: self.key.clone(),
@@ -288,7 +335,10 @@ impl<T: Transport, J: Journal> TwoStep<'_, T, J> {
 
     async fn unknown(&self, why: String) -> Result<TwoStepEnd, Error> {
         let ask_again_after = plus(self.agent.time(self.ledger).await?, PAUSE);
-        Ok(TwoStepEnd::StillUnknown { ask_again_after, why })
+        Ok(TwoStepEnd::StillUnknown {
+            ask_again_after,
+            why,
+        })
     }
 
     fn deposit_key(&self) -> Key {
@@ -329,6 +379,8 @@ fn part_of(end: End) -> Option<Part> {
 
 impl<T, J> fmt::Debug for TwoStep<'_, T, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TwoStep").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("TwoStep")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }

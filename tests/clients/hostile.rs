@@ -2,7 +2,7 @@
 
 use super::{
     proxy::{Conduct, Upstream, start},
-    setup::{PACE, World, client, is_done, root_key, transfer},
+    setup::{PACE, World, call, client, root_key, was_executed},
 };
 use axum::body::Bytes;
 use ic_agent::{Certificate, hash_tree};
@@ -95,7 +95,12 @@ impl Conduct for Liar {
         if let Some((path, body)) = held {
             upstream.forward(&path, body).await;
         }
-        let kept = self.kept.lock().unwrap().get_or_insert_with(|| answer.clone()).clone();
+        let kept = self
+            .kept
+            .lock()
+            .unwrap()
+            .get_or_insert_with(|| answer.clone())
+            .clone();
         self.told.fetch_add(1, Ordering::Relaxed);
         let answer = match lie {
             Lie::Stale | Lie::Another => kept,
@@ -103,13 +108,18 @@ impl Conduct for Liar {
                 certificate.tree = hash_tree::pruned(certificate.tree.digest());
             }),
             Lie::WithoutStatuses => changed(&answer, |certificate| {
-                let time = ic_agent::lookup_value(certificate, ["time".as_bytes()]).unwrap().to_vec();
+                let time = ic_agent::lookup_value(certificate, ["time".as_bytes()])
+                    .unwrap()
+                    .to_vec();
                 certificate.tree = hash_tree::label("time", hash_tree::leaf(time));
             }),
             Lie::ClaimedAbsent => changed(&answer, |certificate| {
-                let time = ic_agent::lookup_value(certificate, ["time".as_bytes()]).unwrap().to_vec();
+                let time = ic_agent::lookup_value(certificate, ["time".as_bytes()])
+                    .unwrap()
+                    .to_vec();
                 let time = hash_tree::label("time", hash_tree::leaf(time));
-                certificate.tree = hash_tree::fork(hash_tree::label("request_status", hash_tree::empty()), time);
+                certificate.tree =
+                    hash_tree::fork(hash_tree::label("request_status", hash_tree::empty()), time);
             }),
             Lie::Forged => changed(&answer, |certificate| certificate.signature[5] ^= 1),
             Lie::Cut => answer[..answer.len() / 2].to_vec(),
@@ -134,10 +144,12 @@ fn a_boundary_node_that_lies_is_caught_each_time() {
     runtime.block_on(async {
         let key = root_key(&world.url).await;
         // Each in its own time: it takes as long as a message lives.
-        let calls = (0..).zip(lies).map(|(number, lie)| caught(&world, key.clone(), number, lie));
+        let calls = (0..)
+            .zip(lies)
+            .map(|(number, lie)| caught(&world, key.clone(), number, lie));
         futures_util::future::join_all(calls).await;
     });
-    assert_eq!(world.transfers(), 2 * lies.len() as u64);
+    assert_eq!(world.executions(), 2 * lies.len() as u64);
 }
 
 async fn caught(world: &World, key: Vec<u8>, number: u64, lie: Lie) {
@@ -148,29 +160,40 @@ async fn caught(world: &World, key: Vec<u8>, number: u64, lie: Lie) {
         told: AtomicU32::new(0),
     });
     let url = start(&world.url, liar.clone()).await;
-    let agent = client(1, &url, key, MemoryJournal::default()).await.pace(Pace {
-        messages: 1,
-        deadline: Duration::from_secs(8),
-        ..PACE
-    });
+    let agent = client(1, &url, key, MemoryJournal::default())
+        .await
+        .pace(Pace {
+            messages: 1,
+            deadline: Duration::from_secs(8),
+            ..PACE
+        });
     // An honest answer first: about another request, and what is stale later.
-    let other = transfer(&agent, world.ledger, 2 * number + 1).send().await.unwrap();
-    assert!(is_done(&other), "{other:?}");
+    let other = call(&agent, world.canisters, 3 * number + 1)
+        .send()
+        .await
+        .unwrap();
+    assert!(was_executed(&other) == Some(true), "{other:?}");
     *liar.lie.lock().unwrap() = Some(lie);
     let mut troubles = 0;
-    let call = transfer(&agent, world.ledger, 1_000 + 2 * number + 1).on_progress(|progress| {
+    let lied_to = call(&agent, world.canisters, 3 * (1_000 + number) + 1).on_progress(|progress| {
         if let Progress::Heard(Event::Trouble(Trouble::Certificate(_))) = progress {
             troubles += 1;
         }
     });
-    let end = call.send().await.unwrap();
+    let end = lied_to.send().await.unwrap();
     assert!(matches!(end, End::StillUnknown { .. }), "{lie:?}: {end:?}");
     // A stale certificate is one, and so may another request's be: that this request is absent was true when it was made.
     let told = liar.told.load(Ordering::Relaxed);
     println!("{lie:?}: {told} lies, {troubles} were no certificates");
     let is_true = matches!(lie, Lie::Stale | Lie::Another);
-    assert!(told > 0 && (is_true || troubles == told), "{lie:?}: {troubles} of {told}");
+    assert!(
+        told > 0 && (is_true || troubles == told),
+        "{lie:?}: {troubles} of {told}"
+    );
     *liar.lie.lock().unwrap() = None;
-    let end = transfer(&agent, world.ledger, 1_000 + 2 * number + 1).send().await.unwrap();
-    assert!(is_done(&end), "{lie:?}: {end:?}");
+    let end = call(&agent, world.canisters, 3 * (1_000 + number) + 1)
+        .send()
+        .await
+        .unwrap();
+    assert!(was_executed(&end) == Some(true), "{lie:?}: {end:?}");
 }

@@ -17,7 +17,12 @@ use std::{
 
 /// What a boundary node does with a request: the answer's status and body.
 pub(crate) trait Conduct: Send + Sync + 'static {
-    fn answer(&self, upstream: Upstream, path: String, body: Bytes) -> impl Future<Output = (u16, Vec<u8>)> + Send;
+    fn answer(
+        &self,
+        upstream: Upstream,
+        path: String,
+        body: Bytes,
+    ) -> impl Future<Output = (u16, Vec<u8>)> + Send;
 }
 
 /// The replica behind it.
@@ -30,11 +35,18 @@ pub(crate) struct Upstream {
 impl Upstream {
     pub(crate) async fn forward(&self, path: &str, body: Bytes) -> (u16, Vec<u8>) {
         let url = format!("{}{}", self.url, path.trim_start_matches('/'));
-        let request = self.client.post(url).header("content-type", "application/cbor").body(body);
+        let request = self
+            .client
+            .post(url)
+            .header("content-type", "application/cbor")
+            .body(body);
         match request.send().await {
             Ok(answer) => {
                 let status = answer.status().as_u16();
-                (status, answer.bytes().await.map(Vec::from).unwrap_or_default())
+                (
+                    status,
+                    answer.bytes().await.map(Vec::from).unwrap_or_default(),
+                )
             }
             Err(_) => (502, vec![]),
         }
@@ -47,11 +59,14 @@ pub(crate) async fn start<C: Conduct>(upstream: &str, conduct: Arc<C>) -> String
         url: upstream.into(),
         client: reqwest::Client::new(),
     };
-    let handler = async |State((upstream, conduct)): State<(Upstream, Arc<C>)>, uri: Uri, body: Bytes| {
-        let (status, body) = conduct.answer(upstream, uri.path().to_owned(), body).await;
-        (StatusCode::from_u16(status).unwrap(), body).into_response()
-    };
-    let routes = Router::new().fallback(handler).with_state((upstream, conduct));
+    let handler =
+        async |State((upstream, conduct)): State<(Upstream, Arc<C>)>, uri: Uri, body: Bytes| {
+            let (status, body) = conduct.answer(upstream, uri.path().to_owned(), body).await;
+            (StatusCode::from_u16(status).unwrap(), body).into_response()
+        };
+    let routes = Router::new()
+        .fallback(handler)
+        .with_state((upstream, conduct));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -112,10 +127,17 @@ impl Conduct for Lossy {
             }
             // Duplicated.
             Some((2, _)) => {
-                let (first, _) = tokio::join!(upstream.forward(&path, body.clone()), upstream.forward(&path, body.clone()));
+                let (first, _) = tokio::join!(
+                    upstream.forward(&path, body.clone()),
+                    upstream.forward(&path, body.clone())
+                );
                 first
             }
-            Some((3, number)) => upstream.forward(&path, corrupted(body.into(), number).into()).await,
+            Some((3, number)) => {
+                upstream
+                    .forward(&path, corrupted(body.into(), number).into())
+                    .await
+            }
             Some((_, number)) => {
                 tokio::time::sleep(late(number) / 4).await;
                 upstream.forward(&path, body).await

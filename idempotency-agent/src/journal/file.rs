@@ -52,7 +52,10 @@ impl FileJournal {
         let mut file = options.open(path)?;
         let mut text = vec![];
         file.read_to_end(&mut text)?;
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let whole = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
         let is_new = whole == 0 && HEADER.as_bytes().starts_with(&text);
         if !is_new && !text.starts_with(HEADER.as_bytes()) {
             return Err(JournalError::Damaged("its first line is another".into()));
@@ -61,7 +64,11 @@ impl FileJournal {
             true => Default::default(),
             false => read(&text[HEADER.len()..whole])?,
         };
-        let needed = calls.0.values().map(|call| 1 + call.messages.len() + usize::from(call.end.is_some())).sum::<usize>();
+        let needed = calls
+            .0
+            .values()
+            .map(|call| 1 + call.messages.len() + usize::from(call.end.is_some()))
+            .sum::<usize>();
         if is_new || lines > 2 * needed + SLACK {
             file = rewritten(path, &calls)?;
         } else {
@@ -101,7 +108,9 @@ fn read(text: &[u8]) -> Result<(Calls, usize), JournalError> {
         count += 1;
         let damaged = |why: String| JournalError::Damaged(format!("line {}: {why}", count + 1));
         let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let (sum, body) = line.split_at_checked(9).ok_or_else(|| damaged("it is too short".into()))?;
+        let (sum, body) = line
+            .split_at_checked(9)
+            .ok_or_else(|| damaged("it is too short".into()))?;
         if sum != format!("{:08x} ", crc32fast::hash(body)).as_bytes() {
             return Err(damaged("its checksum is another".into()));
         }
@@ -112,14 +121,20 @@ fn read(text: &[u8]) -> Result<(Calls, usize), JournalError> {
 }
 
 fn line(entry: &Entry) -> Result<String, JournalError> {
-    let body = serde_json::to_string(entry).map_err(|error| JournalError::Refused(error.to_string()))?;
+    let body =
+        serde_json::to_string(entry).map_err(|error| JournalError::Refused(error.to_string()))?;
     Ok(format!("{:08x} {body}\n", crc32fast::hash(body.as_bytes())))
 }
 
 /// Writes the journal anew, and puts it in the place of what is there: at each moment one of them is there, whole.
 fn rewritten(path: &Path, calls: &Calls) -> Result<File, JournalError> {
     let new = beside(path, ".new");
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&new)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&new)?;
     let mut text = HEADER.to_owned();
     for (key, call) in &calls.0 {
         text += &line(&Entry::Request(call.request.clone()))?;
@@ -138,7 +153,9 @@ fn rewritten(path: &Path, calls: &Calls) -> Result<File, JournalError> {
     // The name is durable with its directory.
     #[cfg(unix)]
     {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(file)

@@ -103,7 +103,9 @@ pub enum JournalError {
     #[error("another process uses the journal; each process needs its own, or one after the other")]
     Locked,
     /// It is not what was written. Nothing of it is used: a call whose messages are forgotten might be taken for one that never ran.
-    #[error("the journal is damaged, or no journal of this version: {0}; restore it, or find out what became of its calls before you start a new one")]
+    #[error(
+        "the journal is damaged, or no journal of this version: {0}; restore it, or find out what became of its calls before you start a new one"
+    )]
     Damaged(String),
     /// An entry does not follow from what is there.
     #[error("the journal does not take the entry: {0}")]
@@ -124,16 +126,26 @@ impl Calls {
         let (key, may) = match entry {
             Entry::Request(request) => {
                 let is_new = !self.0.contains_key(&request.key);
-                return is_new.then_some(()).ok_or_else(|| format!("a second request with the key {}", request.key));
+                return is_new
+                    .then_some(())
+                    .ok_or_else(|| format!("a second request with the key {}", request.key));
             }
-            Entry::Message { key, .. } => (key, self.0.get(key).is_some_and(|call| call.end.is_none())),
+            Entry::Message { key, .. } => {
+                (key, self.0.get(key).is_some_and(|call| call.end.is_none()))
+            }
             Entry::End { key, end } => {
                 let is_end = !matches!(end, End::StillUnknown { .. });
-                (key, is_end && self.0.get(key).is_some_and(|call| call.end.is_none()))
+                (
+                    key,
+                    is_end && self.0.get(key).is_some_and(|call| call.end.is_none()),
+                )
             }
-            Entry::Forgotten { key } => (key, self.0.get(key).is_some_and(|call| call.end.is_some())),
+            Entry::Forgotten { key } => {
+                (key, self.0.get(key).is_some_and(|call| call.end.is_some()))
+            }
         };
-        may.then_some(()).ok_or_else(|| format!("an entry of the call {key}, which is not in the state for it"))
+        may.then_some(())
+            .ok_or_else(|| format!("an entry of the call {key}, which is not in the state for it"))
     }
 
     fn apply(&mut self, entry: Entry) -> Result<(), String> {
@@ -176,17 +188,26 @@ pub struct MemoryJournal(Mutex<Calls>);
 
 impl Journal for MemoryJournal {
     fn append(&self, entry: Entry) -> Result<(), JournalError> {
-        let mut calls = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut calls = self
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         calls.apply(entry).map_err(JournalError::Refused)
     }
 
     fn get(&self, key: &Key) -> Result<Option<Recorded>, JournalError> {
-        let calls = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let calls = self
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         Ok(calls.0.get(key).cloned())
     }
 
     fn open_calls(&self) -> Result<Vec<Key>, JournalError> {
-        let calls = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let calls = self
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         Ok(calls.open_calls())
     }
 }

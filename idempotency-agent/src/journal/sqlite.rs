@@ -28,8 +28,15 @@ impl SqliteJournal {
         connection
             .execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = EXTRA; PRAGMA busy_timeout = 0; BEGIN IMMEDIATE;")
             .map_err(error)?;
-        let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(error);
-        let mark = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);
+        let number = |sql: &str| {
+            connection
+                .query_row(sql, [], |row| row.get::<_, i64>(0))
+                .map_err(error)
+        };
+        let mark = (
+            number("PRAGMA application_id")?,
+            number("PRAGMA user_version")?,
+        );
         let tables = number("SELECT count(*) FROM sqlite_schema")?;
         if (mark, tables) == ((0, 0), 0) {
             let (id, version) = MARK;
@@ -44,7 +51,9 @@ impl SqliteJournal {
             return Err(JournalError::Damaged("it is another database".into()));
         }
         connection.execute_batch("COMMIT").map_err(error)?;
-        let sound = connection.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).map_err(error)?;
+        let sound = connection
+            .query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0))
+            .map_err(error)?;
         if sound != "ok" {
             return Err(JournalError::Damaged(sound));
         }
@@ -61,8 +70,14 @@ impl SqliteJournal {
 
 fn read(connection: &Connection) -> Result<Calls, JournalError> {
     let mut calls = Calls::default();
-    let mut statement = connection.prepare("SELECT number, entry FROM entries ORDER BY number").map_err(error)?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).map_err(error)?;
+    let mut statement = connection
+        .prepare("SELECT number, entry FROM entries ORDER BY number")
+        .map_err(error)?;
+    let rows = statement
+        .query_map([], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        })
+        .map_err(error)?;
     for row in rows {
         let (number, entry) = row.map_err(error)?;
         let damaged = |why: String| JournalError::Damaged(format!("entry {number}: {why}"));
@@ -75,7 +90,9 @@ fn read(connection: &Connection) -> Result<Calls, JournalError> {
 fn error(error: rusqlite::Error) -> JournalError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => JournalError::Locked,
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => JournalError::Damaged(error.to_string()),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            JournalError::Damaged(error.to_string())
+        }
         _ => JournalError::Io(std::io::Error::other(error)),
     }
 }
@@ -85,11 +102,17 @@ impl Journal for SqliteJournal {
         let mut state = self.state()?;
         let (connection, calls) = &mut *state;
         calls.check(&entry).map_err(JournalError::Refused)?;
-        let text = serde_json::to_string(&entry).map_err(|error| JournalError::Refused(error.to_string()))?;
+        let text = serde_json::to_string(&entry)
+            .map_err(|error| JournalError::Refused(error.to_string()))?;
         let written = match &entry {
             // What is forgotten leaves nothing.
-            Entry::Forgotten { key } => connection.execute("DELETE FROM entries WHERE key = ?1", params![hex::encode(key.as_bytes())]),
-            Entry::Request(crate::Request { key, .. }) | Entry::Message { key, .. } | Entry::End { key, .. } => connection.execute(
+            Entry::Forgotten { key } => connection.execute(
+                "DELETE FROM entries WHERE key = ?1",
+                params![hex::encode(key.as_bytes())],
+            ),
+            Entry::Request(crate::Request { key, .. })
+            | Entry::Message { key, .. }
+            | Entry::End { key, .. } => connection.execute(
                 "INSERT INTO entries (key, entry) VALUES (?1, ?2)",
                 params![hex::encode(key.as_bytes()), text],
             ),

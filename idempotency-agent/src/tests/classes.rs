@@ -2,9 +2,8 @@
 
 use super::world::CANISTER;
 use crate::{
-    Draft, End, Error, IcTransport, Key, MemoryJournal, Message, Pace, Proof, Refusal, Reject, Repeats, Reply, SafeAgent, Status, Submitted,
-    Transport, Trouble,
-    journal::Journal,
+    Draft, End, Error, IcTransport, Key, MemoryJournal, Message, Pace, Proof, Refusal, Reject,
+    Repeats, Reply, SafeAgent, Status, Submitted, Transport, Trouble, journal::Journal,
     rules::plus,
 };
 use axum::{Router, body::Bytes, http::StatusCode, routing::post};
@@ -78,7 +77,12 @@ impl Transport for Scripted {
         (self.submit)(message, self.now())
     }
 
-    async fn status(&self, _: Principal, message: &Message, _: Timestamp) -> Result<(Status, Timestamp), Trouble> {
+    async fn status(
+        &self,
+        _: Principal,
+        message: &Message,
+        _: Timestamp,
+    ) -> Result<(Status, Timestamp), Trouble> {
         Ok(((self.status)(message, self.now())?, self.now()))
     }
 
@@ -109,12 +113,19 @@ pub(super) fn key() -> Key {
 /// The end of a call of a method of which nothing is known.
 fn plain(agent: &SafeAgent<Scripted, MemoryJournal>) -> Result<End, Error> {
     let call = agent.call(CANISTER, "act", vec![], key());
-    call.send().now_or_never().expect("it only waits for the script")
+    call.send()
+        .now_or_never()
+        .expect("it only waits for the script")
 }
 
 fn dated(agent: &SafeAgent<Scripted, MemoryJournal>) -> End {
-    let call = agent.call(CANISTER, "act", vec![], key()).idempotent(Repeats::Dated);
-    call.send().now_or_never().expect("it only waits for the script").unwrap()
+    let call = agent
+        .call(CANISTER, "act", vec![], key())
+        .idempotent(Repeats::Dated);
+    call.send()
+        .now_or_never()
+        .expect("it only waits for the script")
+        .unwrap()
 }
 
 fn reject(code: u8) -> Reject {
@@ -144,7 +155,15 @@ fn what_cannot_be_signed_is_not_sent() {
     assert!(agent.transport().sent().is_empty());
     // The call can be made when the key is there.
     assert_eq!(agent.journal().open_calls().unwrap(), [key()]);
-    assert!(agent.journal().get(&key()).unwrap().unwrap().messages.is_empty());
+    assert!(
+        agent
+            .journal()
+            .get(&key())
+            .unwrap()
+            .unwrap()
+            .messages
+            .is_empty()
+    );
 }
 
 #[test]
@@ -166,12 +185,18 @@ fn a_boundary_node_that_goes_away_leaves_a_doubt() {
         status: Box::new(|_, _| Err(Trouble::Unreachable("reset".into()))),
         ..Scripted::default()
     });
-    let End::StillUnknown { ask_again_after, .. } = plain(&agent).unwrap() else {
+    let End::StillUnknown {
+        ask_again_after, ..
+    } = plain(&agent).unwrap()
+    else {
         panic!("it may have been executed");
     };
     assert!(ask_again_after.is_some());
     let sent = agent.transport().sent();
-    assert!(sent.len() > 5 && sent.iter().all(|id| *id == sent[0]), "one request, time after time");
+    assert!(
+        sent.len() > 5 && sent.iter().all(|id| *id == sent[0]),
+        "one request, time after time"
+    );
 }
 
 #[test]
@@ -198,7 +223,10 @@ fn http_errors_and_refusals_of_one_replica_prove_nothing() {
             }),
             ..Scripted::default()
         });
-        assert_eq!(plain(&agent).unwrap(), End::Replied(Reply::Bytes(b"done".into())));
+        assert_eq!(
+            plain(&agent).unwrap(),
+            End::Replied(Reply::Bytes(b"done".into()))
+        );
     }
 }
 
@@ -207,9 +235,22 @@ fn a_202_is_no_proof() {
     // It says that it has taken the message, and drops it.
     let agent = agent(Scripted::default());
     let end = plain(&agent).unwrap();
-    assert!(matches!(end, End::StillUnknown { ask_again_after: None, .. }), "{end:?}");
+    assert!(
+        matches!(
+            end,
+            End::StillUnknown {
+                ask_again_after: None,
+                ..
+            }
+        ),
+        "{end:?}"
+    );
     let sent = agent.transport().sent();
-    assert!((7..=9).contains(&sent.len()), "each 30 seconds in 4 minutes: {}", sent.len());
+    assert!(
+        (7..=9).contains(&sent.len()),
+        "each 30 seconds in 4 minutes: {}",
+        sent.len()
+    );
     assert!(sent.iter().all(|id| *id == sent[0]));
 }
 
@@ -235,7 +276,10 @@ fn a_status_that_is_blocked_is_asked_of_the_canister() {
     });
     assert_eq!(dated(&agent), End::NeverRan(Proof::Expired));
     let asked = plus(START, agent.transport().elapsed());
-    assert!(asked > plus(START, Pace::default().lifetime), "not before it expired");
+    assert!(
+        asked > plus(START, Pace::default().lifetime),
+        "not before it expired"
+    );
 }
 
 #[test]
@@ -247,7 +291,10 @@ fn an_invalid_certificate_is_no_answer() {
         }),
         ..Scripted::default()
     });
-    assert_eq!(plain(&agent).unwrap(), End::Replied(Reply::Bytes(b"done".into())));
+    assert_eq!(
+        plain(&agent).unwrap(),
+        End::Replied(Reply::Bytes(b"done".into()))
+    );
 }
 
 #[test]
@@ -257,21 +304,39 @@ fn a_reject_proves_what_its_code_proves() {
         ..Scripted::default()
     };
     for code in [1, 3] {
-        assert_eq!(plain(&agent(with(code))).unwrap(), End::Rejected(Refusal::Reject(reject(code))));
+        assert_eq!(
+            plain(&agent(with(code))).unwrap(),
+            End::Rejected(Refusal::Reject(reject(code)))
+        );
     }
     // It may pass, and nothing ran: other messages are sent, until the deadline.
     let busy = agent(with(2));
-    assert_eq!(plain(&busy).unwrap(), End::Rejected(Refusal::Reject(reject(2))));
+    assert_eq!(
+        plain(&busy).unwrap(),
+        End::Rejected(Refusal::Reject(reject(2)))
+    );
     let sent = busy.transport().sent();
     assert!(sent.len() > 10 && sent.windows(2).all(|pair| pair[0] != pair[1]));
     for code in [4, 5] {
         // The method may have awaited.
         let end = plain(&agent(with(code))).unwrap();
-        assert!(matches!(end, End::StillUnknown { ask_again_after: None, .. }), "{end:?}");
+        assert!(
+            matches!(
+                end,
+                End::StillUnknown {
+                    ask_again_after: None,
+                    ..
+                }
+            ),
+            "{end:?}"
+        );
         // Unless whoever calls it knows that it does not.
         let agent = agent(with(code));
         let call = agent.call(CANISTER, "act", vec![], key()).rejects_undo();
-        assert_eq!(call.send().now_or_never().unwrap().unwrap(), End::Rejected(Refusal::Reject(reject(code))));
+        assert_eq!(
+            call.send().now_or_never().unwrap().unwrap(),
+            End::Rejected(Refusal::Reject(reject(code)))
+        );
     }
 }
 
@@ -297,12 +362,23 @@ fn after_a_trap_the_canister_is_asked_and_its_word_counts() {
         executed_at: START,
         guaranteed_until: START,
     };
-    let forgotten = |end: &End| matches!(end, End::StillUnknown { ask_again_after: None, .. });
+    let forgotten = |end: &End| {
+        matches!(
+            end,
+            End::StillUnknown {
+                ask_again_after: None,
+                ..
+            }
+        )
+    };
     let rejected = End::Rejected(Refusal::Reject(reject(5)));
     let is = |expected: End| move |end: &End| *end == expected;
     let cases: Vec<(_, Box<dyn Fn(&End) -> bool>)> = vec![
         (Ok(done), Box::new(is(End::Replied(Reply::Bytes(reply))))),
-        (Ok(dropped), Box::new(is(End::Replied(Reply::Dropped { executed_at: START })))),
+        (
+            Ok(dropped),
+            Box::new(is(End::Replied(Reply::Dropped { executed_at: START }))),
+        ),
         (Ok(absent), Box::new(is(rejected.clone()))),
         (Ok(may_have_run), Box::new(forgotten)),
         (Err(IdempotencyError::KeyReused), Box::new(is(rejected))),
@@ -327,10 +403,17 @@ fn an_end_stays_and_a_key_is_one_calls() {
         ..Scripted::default()
     });
     for _ in 0..2 {
-        assert_eq!(plain(&agent).unwrap(), End::Replied(Reply::Bytes(b"done".into())));
+        assert_eq!(
+            plain(&agent).unwrap(),
+            End::Replied(Reply::Bytes(b"done".into()))
+        );
     }
     assert_eq!(agent.transport().sent().len(), 1);
-    let other = agent.call(CANISTER, "act", vec![7], key()).send().now_or_never().unwrap();
+    let other = agent
+        .call(CANISTER, "act", vec![7], key())
+        .send()
+        .now_or_never()
+        .unwrap();
     assert!(matches!(other, Err(Error::KeyReused(_))), "{other:?}");
     let unknown = agent.go_on(Key::new([2])).send().now_or_never().unwrap();
     assert!(matches!(unknown, Err(Error::NoSuchCall(_))), "{unknown:?}");
@@ -342,19 +425,36 @@ fn a_call_can_be_watched_and_ended_early() {
     let agent = agent(Scripted::default());
     let token = tokio_util::sync::CancellationToken::new();
     let mut steps = 0;
-    let call = agent.call(CANISTER, "act", vec![], key()).cancelled_by(token.clone()).on_progress(|_| {
-        steps += 1;
-        if steps == 20 {
-            token.cancel();
-        }
-    });
+    let call = agent
+        .call(CANISTER, "act", vec![], key())
+        .cancelled_by(token.clone())
+        .on_progress(|_| {
+            steps += 1;
+            if steps == 20 {
+                token.cancel();
+            }
+        });
     let end = call.send().now_or_never().unwrap().unwrap();
-    assert!(matches!(end, End::StillUnknown { ask_again_after: Some(_), .. }), "{end:?}");
+    assert!(
+        matches!(
+            end,
+            End::StillUnknown {
+                ask_again_after: Some(_),
+                ..
+            }
+        ),
+        "{end:?}"
+    );
     assert!(steps >= 20);
     assert_eq!(agent.journal().open_calls().unwrap(), [key()]);
     // Nothing was signed before: that is certain.
-    let other = agent.call(CANISTER, "act", vec![], Key::new([2])).cancelled_by(token);
-    assert_eq!(other.send().now_or_never().unwrap().unwrap(), End::NeverRan(Proof::NotSent));
+    let other = agent
+        .call(CANISTER, "act", vec![], Key::new([2]))
+        .cancelled_by(token);
+    assert_eq!(
+        other.send().now_or_never().unwrap().unwrap(),
+        End::NeverRan(Proof::NotSent)
+    );
 }
 
 /// The same call can't be made twice at a time.
@@ -398,18 +498,38 @@ async fn answers_that_prove_nothing_are_told_apart() {
         node.submit(CANISTER, &message).await
     };
     assert_eq!(submitted(202, b"").await, Ok(Submitted::Accepted));
-    assert!(matches!(submitted(400, b"no").await, Err(Trouble::Http { status: 400, message }) if message == "no"));
-    assert!(matches!(submitted(500, b"").await, Err(Trouble::Http { status: 500, .. })));
-    assert!(matches!(submitted(200, b"garbage").await, Err(Trouble::Certificate(_))));
-    assert!(matches!(submitted(200, REJECTION).await, Err(Trouble::NotTaken(Reject { code: 3, .. }))));
+    assert!(
+        matches!(submitted(400, b"no").await, Err(Trouble::Http { status: 400, message }) if message == "no")
+    );
+    assert!(matches!(
+        submitted(500, b"").await,
+        Err(Trouble::Http { status: 500, .. })
+    ));
+    assert!(matches!(
+        submitted(200, b"garbage").await,
+        Err(Trouble::Certificate(_))
+    ));
+    assert!(matches!(
+        submitted(200, REJECTION).await,
+        Err(Trouble::NotTaken(Reject { code: 3, .. }))
+    ));
     let node = boundary_node(200, b"garbage").await;
     let message = node.sign(draft(START)).unwrap();
-    assert!(matches!(node.status(CANISTER, &message, START).await, Err(Trouble::Certificate(_))));
-    assert!(matches!(node.time(CANISTER).await, Err(Trouble::Certificate(_))));
+    assert!(matches!(
+        node.status(CANISTER, &message, START).await,
+        Err(Trouble::Certificate(_))
+    ));
+    assert!(matches!(
+        node.time(CANISTER).await,
+        Err(Trouble::Certificate(_))
+    ));
 
     let nobody = Agent::builder().with_url("http://127.0.0.1:1");
     let nobody = IcTransport::new(nobody, Arc::new(AnonymousIdentity)).unwrap();
-    assert!(matches!(nobody.submit(CANISTER, &message).await, Err(Trouble::Unreachable(_))));
+    assert!(matches!(
+        nobody.submit(CANISTER, &message).await,
+        Err(Trouble::Unreachable(_))
+    ));
     // Each message is another request, and bears its expiry.
     let other = node.sign(draft(START)).unwrap();
     assert_ne!(message.id, other.id);

@@ -2,7 +2,8 @@
 
 use super::world::CANISTER;
 use crate::{
-    End, FileJournal, JournalError, Key, Message, Proof, Refusal, Reply, Request, Terms, TransferError,
+    End, FileJournal, JournalError, Key, Message, Proof, Refusal, Reply, Request, Terms,
+    TransferError,
     journal::{Entry, Journal},
 };
 use candid::{Nat, Principal};
@@ -38,7 +39,9 @@ fn ends() -> [End; 5] {
         End::Replied(Reply::Dropped {
             executed_at: Timestamp::from_secs(1),
         }),
-        End::Rejected(Refusal::Ledger(TransferError::BadFee { expected_fee: 10_u8.into() })),
+        End::Rejected(Refusal::Ledger(TransferError::BadFee {
+            expected_fee: 10_u8.into(),
+        })),
         End::NeverRan(Proof::Blocks),
     ]
 }
@@ -62,10 +65,20 @@ fn keeps_what_is_written<J: Journal>(open: impl Fn() -> J) {
     let key = |number: u8| Key::new([number]);
     for number in [7, 8] {
         let message = message(number);
-        journal.append(Entry::Message { key: key(0), message }).unwrap();
+        journal
+            .append(Entry::Message {
+                key: key(0),
+                message,
+            })
+            .unwrap();
     }
     for (number, end) in (1..).zip(ends()) {
-        journal.append(Entry::End { key: key(number), end }).unwrap();
+        journal
+            .append(Entry::End {
+                key: key(number),
+                end,
+            })
+            .unwrap();
     }
     for entry in [
         Entry::Request(request(0)),
@@ -90,7 +103,10 @@ fn keeps_what_is_written<J: Journal>(open: impl Fn() -> J) {
         },
         Entry::Forgotten { key: key(0) },
     ] {
-        assert!(matches!(journal.append(entry), Err(JournalError::Refused(_))));
+        assert!(matches!(
+            journal.append(entry),
+            Err(JournalError::Refused(_))
+        ));
     }
     journal.append(Entry::Forgotten { key: key(5) }).unwrap();
     drop(journal);
@@ -142,11 +158,17 @@ fn a_torn_end_is_dropped() {
     for length in 0..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
         let journal = FileJournal::open(&path).unwrap();
-        let lines = whole[..length].iter().filter(|byte| **byte == b'\n').count();
+        let lines = whole[..length]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
         let (calls, messages) = (lines / 2, lines.saturating_sub(1) / 2);
         let open = journal.open_calls().unwrap();
         assert_eq!(open.len(), calls, "{length} bytes");
-        let count: usize = open.iter().map(|key| journal.get(key).unwrap().unwrap().messages.len()).sum();
+        let count: usize = open
+            .iter()
+            .map(|key| journal.get(key).unwrap().unwrap().messages.len())
+            .sum();
         assert_eq!(count, messages, "{length} bytes");
         if length % 50 == 0 {
             journal.append(Entry::Request(request(9))).unwrap();
@@ -169,16 +191,29 @@ fn what_is_damaged_is_refused() {
         bytes[at] ^= 1;
         fs::write(&path, &bytes).unwrap();
         let error = FileJournal::open(&path).unwrap_err();
-        assert!(matches!(error, JournalError::Damaged(_)), "byte {at}: {error}");
+        assert!(
+            matches!(error, JournalError::Damaged(_)),
+            "byte {at}: {error}"
+        );
         assert_eq!(fs::read(&path).unwrap(), bytes, "it is left as it is");
     }
     let second = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-    let third = second + whole[second..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let third = second
+        + whole[second..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .unwrap()
+        + 1;
     fs::write(&path, [&whole[..second], &whole[third..]].concat()).unwrap();
     let error = FileJournal::open(&path).unwrap_err().to_string();
     assert!(error.contains("line 2: an entry of the call 00"), "{error}");
     fs::write(&path, "some text\n").unwrap();
-    assert!(FileJournal::open(&path).unwrap_err().to_string().contains("its first line is another"));
+    assert!(
+        FileJournal::open(&path)
+            .unwrap_err()
+            .to_string()
+            .contains("its first line is another")
+    );
 }
 
 #[test]
@@ -186,7 +221,10 @@ fn a_file_is_one_processs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let first = FileJournal::open(&path).unwrap();
-    assert!(matches!(FileJournal::open(&path), Err(JournalError::Locked)));
+    assert!(matches!(
+        FileJournal::open(&path),
+        Err(JournalError::Locked)
+    ));
     drop(first);
     FileJournal::open(&path).unwrap();
 }
@@ -198,16 +236,28 @@ fn a_database_is_one_processs_and_no_other_file() {
     let path = folder.path().join("journal");
     let first = crate::SqliteJournal::open(&path).unwrap();
     first.append(Entry::Request(request(1))).unwrap();
-    assert!(matches!(crate::SqliteJournal::open(&path), Err(JournalError::Locked)));
+    assert!(matches!(
+        crate::SqliteJournal::open(&path),
+        Err(JournalError::Locked)
+    ));
     drop(first);
     crate::SqliteJournal::open(&path).unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[..16].copy_from_slice(b"no database here");
     fs::write(&path, bytes).unwrap();
-    assert!(matches!(crate::SqliteJournal::open(&path), Err(JournalError::Damaged(_))));
+    assert!(matches!(
+        crate::SqliteJournal::open(&path),
+        Err(JournalError::Damaged(_))
+    ));
     let other = folder.path().join("other");
-    rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE mine (x)").unwrap();
-    assert!(matches!(crate::SqliteJournal::open(&other), Err(JournalError::Damaged(_))));
+    rusqlite::Connection::open(&other)
+        .unwrap()
+        .execute_batch("CREATE TABLE mine (x)")
+        .unwrap();
+    assert!(matches!(
+        crate::SqliteJournal::open(&other),
+        Err(JournalError::Damaged(_))
+    ));
 }
 
 /// What is forgotten does not fill the disk: the file is written anew, with what is needed.
@@ -242,5 +292,8 @@ fn a_file_shrinks_when_it_is_opened() {
     journal.append(Entry::Request(request(3))).unwrap();
     drop(journal);
     let journal = FileJournal::open(&path).unwrap();
-    assert_eq!(journal.open_calls().unwrap(), [Key::new([1]), Key::new([3])]);
+    assert_eq!(
+        journal.open_calls().unwrap(),
+        [Key::new([1]), Key::new([3])]
+    );
 }

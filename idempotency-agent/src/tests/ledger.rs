@@ -88,7 +88,10 @@ impl Ledger {
         }
         let amount = u64::try_from(arg.amount.0).unwrap();
         let from = arg.from_subaccount.as_ref().map(|bytes| **bytes);
-        let from = self.balances.entry((CALLER, from.unwrap_or_default())).or_default();
+        let from = self
+            .balances
+            .entry((CALLER, from.unwrap_or_default()))
+            .or_default();
         match from.checked_sub(amount + self.fee) {
             Some(rest) => *from = rest,
             None => {

@@ -5,7 +5,8 @@ use super::{
     world::CANISTER,
 };
 use crate::{
-    Account, End, MemoryJournal, Message, Pace, Proof, Refusal, Reject, Reply, SafeAgent, Status, Submitted, Transport, TransferError, Trouble,
+    Account, End, MemoryJournal, Message, Pace, Proof, Refusal, Reject, Reply, SafeAgent, Status,
+    Submitted, TransferError, Transport, Trouble,
     journal::Journal,
     ledger::{Operation, Transaction},
     rules::{BROKEN, Rule},
@@ -33,8 +34,15 @@ fn answer(result: Result<u64, TransferError>) -> Result<Submitted, Trouble> {
 
 fn made(agent: &Agent, with_icrc3: bool) -> End {
     let call = agent.transfer(CANISTER, Account::from(TO), 7_u8, key());
-    let call = if with_icrc3 { call } else { call.transactions() };
-    call.send().now_or_never().expect("it only waits for the script").unwrap()
+    let call = if with_icrc3 {
+        call
+    } else {
+        call.transactions()
+    };
+    call.send()
+        .now_or_never()
+        .expect("it only waits for the script")
+        .unwrap()
 }
 
 /// The ledger's log. Before the transfer in question are blocks of long before.
@@ -72,7 +80,10 @@ impl Log {
         let made = *self.transfer.lock().unwrap();
         let made = made.map(|created_at| of(Some(created_at), created_at));
         // The same transfer of another time is another.
-        [mint, of(Some(early), early)].into_iter().chain(made).collect()
+        [mint, of(Some(early), early)]
+            .into_iter()
+            .chain(made)
+            .collect()
     }
 
     fn ask(&self, message: &Message) -> Option<Result<Submitted, Trouble>> {
@@ -121,7 +132,12 @@ impl Log {
 
 #[test]
 fn a_block_or_a_duplicate_is_success() {
-    for result in [Ok(3), Err(TransferError::Duplicate { duplicate_of: 3_u8.into() })] {
+    for result in [
+        Ok(3),
+        Err(TransferError::Duplicate {
+            duplicate_of: 3_u8.into(),
+        }),
+    ] {
         let agent = agent(Scripted {
             submit: Box::new(move |_, _| answer(result.clone())),
             ..Scripted::default()
@@ -132,7 +148,12 @@ fn a_block_or_a_duplicate_is_success() {
 
 #[test]
 fn a_refusal_of_the_only_message_is_one() {
-    for error in [TransferError::TooOld, TransferError::BadFee { expected_fee: 2_u8.into() }] {
+    for error in [
+        TransferError::TooOld,
+        TransferError::BadFee {
+            expected_fee: 2_u8.into(),
+        },
+    ] {
         let end = End::Rejected(Refusal::Ledger(error.clone()));
         let agent = agent(Scripted {
             submit: Box::new(move |_, _| answer(Err(error.clone()))),
@@ -159,7 +180,9 @@ fn refused_after_a_doubt(log: Log) -> Agent {
         submit: Box::new(move |message, _| match log.ask(message) {
             Some(reply) => reply,
             None if message.id == [1; 32] => Err(Trouble::Unreachable("reset".into())),
-            None => answer(Err(TransferError::BadFee { expected_fee: 2_u8.into() })),
+            None => answer(Err(TransferError::BadFee {
+                expected_fee: 2_u8.into(),
+            })),
         }),
         ..Scripted::default()
     })
@@ -167,14 +190,22 @@ fn refused_after_a_doubt(log: Log) -> Agent {
 
 #[test]
 fn a_refusal_after_a_doubt_is_settled_by_the_blocks() {
-    let refused = End::Rejected(Refusal::Ledger(TransferError::BadFee { expected_fee: 2_u8.into() }));
+    let refused = End::Rejected(Refusal::Ledger(TransferError::BadFee {
+        expected_fee: 2_u8.into(),
+    }));
     for with_icrc3 in [true, false] {
-        assert_eq!(made(&refused_after_a_doubt(Log::default()), with_icrc3), refused);
+        assert_eq!(
+            made(&refused_after_a_doubt(Log::default()), with_icrc3),
+            refused
+        );
         // It was executed.
         let log = Log::default();
         let agent = refused_after_a_doubt(log.clone());
         *log.transfer.lock().unwrap() = Some(agent.transport().now());
-        assert_eq!(made(&agent, with_icrc3), End::Replied(Reply::Block(2_u8.into())));
+        assert_eq!(
+            made(&agent, with_icrc3),
+            End::Replied(Reply::Block(2_u8.into()))
+        );
         // Without the rule it would be taken for refused.
         BROKEN.set(Some(Rule::LedgerRefusal));
         let agent = refused_after_a_doubt(log);
@@ -190,7 +221,16 @@ fn an_archive_that_cannot_be_read_leaves_the_doubt() {
         ..Log::default()
     };
     let end = made(&refused_after_a_doubt(log), true);
-    assert!(matches!(end, End::StillUnknown { ask_again_after: None, .. }), "{end:?}");
+    assert!(
+        matches!(
+            end,
+            End::StillUnknown {
+                ask_again_after: None,
+                ..
+            }
+        ),
+        "{end:?}"
+    );
 }
 
 /// The client is away until the ledger's window has passed.
@@ -200,7 +240,11 @@ fn after_the_window_the_blocks_tell() {
         let log = Log::default();
         let asked = log.clone();
         let agent = agent(Scripted {
-            submit: Box::new(move |message, _| asked.ask(message).unwrap_or(Err(Trouble::Unreachable("reset".into())))),
+            submit: Box::new(move |message, _| {
+                asked
+                    .ask(message)
+                    .unwrap_or(Err(Trouble::Unreachable("reset".into())))
+            }),
             ..Scripted::default()
         })
         .pace(Pace {
@@ -208,7 +252,16 @@ fn after_the_window_the_blocks_tell() {
             ..Pace::default()
         });
         let end = made(&agent, true);
-        assert!(matches!(end, End::StillUnknown { ask_again_after: Some(_), .. }), "{end:?}");
+        assert!(
+            matches!(
+                end,
+                End::StillUnknown {
+                    ask_again_after: Some(_),
+                    ..
+                }
+            ),
+            "{end:?}"
+        );
         let created_at = |agent: &Agent| {
             let recorded = agent.journal().get(&key()).unwrap().unwrap();
             recorded.request.terms.ledger.unwrap().created_at
@@ -217,13 +270,20 @@ fn after_the_window_the_blocks_tell() {
         if is_there {
             *log.transfer.lock().unwrap() = Some(first);
         }
-        agent.transport().sleep(Duration::from_secs(25 * 60 * 60)).now_or_never();
+        agent
+            .transport()
+            .sleep(Duration::from_secs(25 * 60 * 60))
+            .now_or_never();
         let end = made(&agent, true);
         match is_there {
             true => assert_eq!(end, End::Replied(Reply::Block(2_u8.into()))),
             false => assert_eq!(end, End::NeverRan(Proof::Blocks)),
         }
-        assert_eq!(created_at(&agent), first, "it is fixed with the first attempt");
+        assert_eq!(
+            created_at(&agent),
+            first,
+            "it is fixed with the first attempt"
+        );
         // Another amount is another transfer.
         let other = agent.transfer(CANISTER, Account::from(TO), 8_u8, key());
         assert!(other.send().now_or_never().unwrap().is_err());

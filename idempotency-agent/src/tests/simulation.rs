@@ -84,18 +84,34 @@ fn run(seed: u64, faults: Faults, calls: u64, is_bad: bool, tally: &mut Tally) {
         let (arg, repeats, has_outcomes) = {
             let mut world = net.world();
             let does = Does::ALL[world.rng.usize(..Does::ALL.len())];
-            let remembered = [None, Some(None), Some(Some(world.now)), Some(Some(world.now))][world.rng.usize(..4)];
+            let remembered = [
+                None,
+                Some(None),
+                Some(Some(world.now)),
+                Some(Some(world.now)),
+            ][world.rng.usize(..4)];
             let repeats = match remembered {
                 None => Repeats::Never,
                 Some(None) => Repeats::Within(Duration::from_nanos(WINDOW)),
                 Some(Some(_)) => Repeats::Dated,
             };
-            (Arg { key, does, remembered }, repeats, world.rng.u8(..4) > 0)
+            (
+                Arg {
+                    key,
+                    does,
+                    remembered,
+                },
+                repeats,
+                world.rng.u8(..4) > 0,
+            )
         };
         {
             // Another client has made the same request, and will not tell.
             let mut world = net.world();
-            if arg.does == Does::Await && matches!(arg.remembered, Some(Some(_))) && world.happens(20) {
+            if arg.does == Does::Await
+                && matches!(arg.remembered, Some(Some(_)))
+                && world.happens(20)
+            {
                 world.from_another(arg);
                 others.insert(key);
             }
@@ -114,7 +130,13 @@ fn run(seed: u64, faults: Faults, calls: u64, is_bad: bool, tally: &mut Tally) {
             match unless_killed(call.send()) {
                 Some(end) => {
                     let end = end.unwrap();
-                    let is_over = !matches!(end, End::StillUnknown { ask_again_after: Some(_), .. });
+                    let is_over = !matches!(
+                        end,
+                        End::StillUnknown {
+                            ask_again_after: Some(_),
+                            ..
+                        }
+                    );
                     ends.insert(key, (arg, end));
                     if is_over {
                         break;
@@ -143,7 +165,10 @@ fn run(seed: u64, faults: Faults, calls: u64, is_bad: bool, tally: &mut Tally) {
         let effects = world.effects.get(&key).copied().unwrap_or(0);
         tally.executed += u32::from(effects > 0);
         if effects > 1 {
-            tally.wrong.push(format!("seed {seed}: {key} was executed {effects} times: {:?}", ends.get(&key)));
+            tally.wrong.push(format!(
+                "seed {seed}: {key} was executed {effects} times: {:?}",
+                ends.get(&key)
+            ));
         }
         let Some((arg, end)) = ends.get(&key) else {
             tally.unknown += 1;
@@ -153,7 +178,8 @@ fn run(seed: u64, faults: Faults, calls: u64, is_bad: bool, tally: &mut Tally) {
             End::Replied(Reply::Bytes(reply)) => {
                 tally.replied += 1;
                 // A refusal of the library is for the caller to read. That it is in progress is no end.
-                Some(reply) == world.replies.get(&key) || (arg.remembered.is_some() && is_refusal(reply))
+                Some(reply) == world.replies.get(&key)
+                    || (arg.remembered.is_some() && is_refusal(reply))
             }
             End::Replied(_) => false,
             End::Rejected(_) => {
@@ -170,7 +196,9 @@ fn run(seed: u64, faults: Faults, calls: u64, is_bad: bool, tally: &mut Tally) {
             }
         };
         if !is_true {
-            tally.wrong.push(format!("seed {seed}: {key}, {arg:?}, {effects} effects, ended in {end:?}"));
+            tally.wrong.push(format!(
+                "seed {seed}: {key}, {arg:?}, {effects} effects, ended in {end:?}"
+            ));
         }
     }
 }
@@ -223,10 +251,7 @@ fn faults(seed: u64) -> Faults {
             killed: 2,
             ..bad
         },
-        3 => Faults {
-            killed: 60,
-            ..bad
-        },
+        3 => Faults { killed: 60, ..bad },
         _ => Faults {
             lost: 2,
             late: 2,
@@ -249,7 +274,10 @@ fn nothing_is_executed_twice_and_each_end_is_true() {
     println!("{tally:?}");
     assert_eq!(wrong.first(), None, "{} wrong", wrong.len());
     // The run is one in which each kind of end happens often.
-    assert!(tally.kills > 1_000 && tally.replied > 5_000 && tally.rejected > 500, "{tally:?}");
+    assert!(
+        tally.kills > 1_000 && tally.replied > 5_000 && tally.rejected > 500,
+        "{tally:?}"
+    );
     assert!(tally.never_ran > 300 && tally.unknown > 300, "{tally:?}");
 }
 

@@ -5,7 +5,9 @@ use super::{
     simulation::unless_killed,
     world::{CANISTER, Faults, Net, World},
 };
-use crate::{Error, Key, MemoryJournal, Refusal, SafeAgent, TransferError, TwoStepEnd, account_between};
+use crate::{
+    Error, Key, MemoryJournal, Refusal, SafeAgent, TransferError, TwoStepEnd, account_between,
+};
 use candid::{Nat, Principal};
 use idempotency_core::safe_call::Account;
 use std::{
@@ -34,7 +36,8 @@ fn transferred(net: &Net, journal: &MemoryJournal, number: u8) -> Option<TwoStep
     let mut last = None;
     for _ in 0..10 {
         let agent = SafeAgent::new(net.clone(), journal);
-        let transfer = agent.transfer_in_two_steps(CANISTER, receiver(number), AMOUNT, Key::new([number]));
+        let transfer =
+            agent.transfer_in_two_steps(CANISTER, receiver(number), AMOUNT, Key::new([number]));
         match unless_killed(transfer.send()) {
             None | Some(Err(Error::NoTime(_))) => {}
             Some(Ok(end @ TwoStepEnd::StillUnknown { .. })) => last = Some(end),
@@ -53,7 +56,9 @@ fn is_true(moved: (u64, u64, u64), end: Option<&TwoStepEnd>) -> bool {
         Some(TwoStepEnd::Transferred { .. }) => moved == forwarded,
         Some(TwoStepEnd::NotTransferred(_) | TwoStepEnd::NeverRan) => moved == nothing,
         Some(TwoStepEnd::Stuck { .. }) => moved == deposited,
-        Some(TwoStepEnd::StillUnknown { .. }) | None => [nothing, deposited, forwarded].contains(&moved),
+        Some(TwoStepEnd::StillUnknown { .. }) | None => {
+            [nothing, deposited, forwarded].contains(&moved)
+        }
     }
 }
 
@@ -70,7 +75,14 @@ fn it_arrives_once_or_not_at_all_whatever_happens() {
             jump: 5,
             killed: 15,
         };
-        let net = world(seed, if seed % 10 == 0 { Faults::default() } else { bad });
+        let net = world(
+            seed,
+            if seed % 10 == 0 {
+                Faults::default()
+            } else {
+                bad
+            },
+        );
         net.world().ledger.traps = seed % 3 == 0;
         let journal = MemoryJournal::default();
         for number in 0..10 {
@@ -81,7 +93,10 @@ fn it_arrives_once_or_not_at_all_whatever_happens() {
             net.world().pass(20 * super::world::MINUTE);
             let (paid, between, received) = moved(&net, number);
             let moved = (paid - before, between, received);
-            assert!(is_true(moved, end.as_ref()), "seed {seed}, transfer {number}: {moved:?} after {end:?}");
+            assert!(
+                is_true(moved, end.as_ref()),
+                "seed {seed}, transfer {number}: {moved:?} after {end:?}"
+            );
             let kind = match end {
                 Some(TwoStepEnd::Transferred { block: Some(_) }) => "transferred, in a block",
                 Some(TwoStepEnd::Transferred { block: None }) => "transferred",
@@ -104,7 +119,10 @@ fn it_arrives_once_or_not_at_all_whatever_happens() {
 #[test]
 fn what_the_payer_has_not_is_not_transferred() {
     let net = world(1, Faults::default());
-    net.world().ledger.balances.insert((CALLER, [0; 32]), AMOUNT + FEE);
+    net.world()
+        .ledger
+        .balances
+        .insert((CALLER, [0; 32]), AMOUNT + FEE);
     let end = transferred(&net, &MemoryJournal::default(), 1);
     let poor = TransferError::InsufficientFunds {
         balance: Nat::from(AMOUNT + FEE),
@@ -115,9 +133,18 @@ fn what_the_payer_has_not_is_not_transferred() {
 /// What an account has lost or holds, of caller, in between and receiver.
 fn moved(net: &Net, number: u8) -> (u64, u64, u64) {
     let world = net.world();
-    let between = account_between(CALLER, &Key::new([number]), &receiver(number), &Nat::from(AMOUNT));
+    let between = account_between(
+        CALLER,
+        &Key::new([number]),
+        &receiver(number),
+        &Nat::from(AMOUNT),
+    );
     let balance = |account| world.ledger.balance(account);
-    (WEALTH - balance(CALLER.into()), balance(between), balance(receiver(number)))
+    (
+        WEALTH - balance(CALLER.into()),
+        balance(between),
+        balance(receiver(number)),
+    )
 }
 
 #[test]
@@ -136,7 +163,10 @@ fn a_fee_that_rises_between_the_steps_is_told_and_not_paid() {
     }
     net.world().ledger.fee = FEE;
     let block = Some(Nat::from(7u8));
-    assert_eq!(transferred(&net, &journal, 1), Some(TwoStepEnd::Transferred { block }));
+    assert_eq!(
+        transferred(&net, &journal, 1),
+        Some(TwoStepEnd::Transferred { block })
+    );
     assert_eq!(moved(&net, 1), (AMOUNT + 2 * FEE, 0, AMOUNT));
 }
 
@@ -145,12 +175,18 @@ fn a_busy_ledger_forwards_later() {
     let (net, journal) = (world(1, Faults::default()), MemoryJournal::default());
     net.world().ledger.then = Some(|ledger| ledger.busy = 3);
     let block = Some(Nat::from(7u8));
-    assert_eq!(transferred(&net, &journal, 1), Some(TwoStepEnd::Transferred { block }));
+    assert_eq!(
+        transferred(&net, &journal, 1),
+        Some(TwoStepEnd::Transferred { block })
+    );
     assert_eq!(moved(&net, 1), (AMOUNT + 2 * FEE, 0, AMOUNT));
     // Before the first step it is no transfer at all.
     net.world().ledger.busy = 1;
     let refusal = Refusal::Ledger(TransferError::TemporarilyUnavailable);
-    assert_eq!(transferred(&net, &journal, 2), Some(TwoStepEnd::NotTransferred(refusal)));
+    assert_eq!(
+        transferred(&net, &journal, 2),
+        Some(TwoStepEnd::NotTransferred(refusal))
+    );
 }
 
 #[test]
@@ -158,12 +194,23 @@ fn a_key_is_one_transfers() {
     let net = world(1, Faults::default());
     let journal = MemoryJournal::default();
     let end = transferred(&net, &journal, 1);
-    assert!(matches!(end, Some(TwoStepEnd::Transferred { block: Some(_) })), "{end:?}");
+    assert!(
+        matches!(end, Some(TwoStepEnd::Transferred { block: Some(_) })),
+        "{end:?}"
+    );
     let agent = SafeAgent::new(net.clone(), &journal);
     let again = transferred(&net, &journal, 1);
     assert_eq!(again, end);
-    for (to, amount) in [(receiver(2), AMOUNT), (receiver(1), AMOUNT - 1), (receiver(1), 2 * AMOUNT)] {
-        let other = unless_killed(agent.transfer_in_two_steps(CANISTER, to, amount, Key::new([1])).send());
+    for (to, amount) in [
+        (receiver(2), AMOUNT),
+        (receiver(1), AMOUNT - 1),
+        (receiver(1), 2 * AMOUNT),
+    ] {
+        let other = unless_killed(
+            agent
+                .transfer_in_two_steps(CANISTER, to, amount, Key::new([1]))
+                .send(),
+        );
         assert!(matches!(other, Some(Err(Error::KeyReused(_)))), "{other:?}");
     }
     assert_eq!(net.world().ledger.balance(receiver(1)), AMOUNT);

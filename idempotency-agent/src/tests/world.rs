@@ -40,7 +40,13 @@ pub(super) enum Does {
 }
 
 impl Does {
-    pub(super) const ALL: [Self; 5] = [Self::Reply, Self::Refuse, Self::Trap, Self::Await, Self::TrapLater];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Reply,
+        Self::Refuse,
+        Self::Trap,
+        Self::Await,
+        Self::TrapLater,
+    ];
 }
 
 /// What the argument says.
@@ -59,8 +65,16 @@ impl Arg {
             Some(None) => (1, 0),
             Some(Some(created)) => (2, created),
         };
-        let does = Does::ALL.iter().position(|does| *does == self.does).unwrap() as u8;
-        [&[kind, does][..], &self.key.to_le_bytes(), &created.to_le_bytes()].concat()
+        let does = Does::ALL
+            .iter()
+            .position(|does| *does == self.does)
+            .unwrap() as u8;
+        [
+            &[kind, does][..],
+            &self.key.to_le_bytes(),
+            &created.to_le_bytes(),
+        ]
+        .concat()
     }
 
     fn decode(bytes: &[u8]) -> Self {
@@ -218,14 +232,20 @@ impl World {
 
     fn set(&mut self, id: [u8; 32], status: Status) {
         let now = self.now;
-        self.statuses.entry(id).or_default().push((now, status.clone()));
+        self.statuses
+            .entry(id)
+            .or_default()
+            .push((now, status.clone()));
         if matches!(status, Status::Replied(_) | Status::Rejected(_)) {
             // It is kept until its expiry at least, if need be without the reply.
             let expiry = self.contents[&id].expiry;
             let kept = self.rng.u64(..2 * MINUTE);
             self.at(expiry.max(now) + kept, Due::Pruned(id));
             if self.happens(self.faults.lie) {
-                self.statuses.entry(id).or_default().push((now, Status::Done));
+                self.statuses
+                    .entry(id)
+                    .or_default()
+                    .push((now, Status::Done));
             }
         }
     }
@@ -248,23 +268,44 @@ impl World {
     }
 
     fn runs(&mut self, id: [u8; 32]) {
-        let Content { method, arg, expiry } = &self.contents[&id];
+        let Content {
+            method,
+            arg,
+            expiry,
+        } = &self.contents[&id];
         if self.now > *expiry {
-            return self.set(id, rejected(2, "IC0202", "Ingress message timed out waiting to start executing."));
+            return self.set(
+                id,
+                rejected(
+                    2,
+                    "IC0202",
+                    "Ingress message timed out waiting to start executing.",
+                ),
+            );
         }
         if method == "idempotency_outcomes" {
             let asked: Vec<Asked> = candid::decode_one(arg).unwrap();
-            let answers: Vec<_> = asked.iter().map(|asked| self.outcome(Arg::decode(&asked.arg))).collect();
+            let answers: Vec<_> = asked
+                .iter()
+                .map(|asked| self.outcome(Arg::decode(&asked.arg)))
+                .collect();
             return self.set(id, Status::Replied(encode_one(answers).unwrap()));
         }
         if method.starts_with("icrc1_") {
             let reply = self.ledger.call(method, arg);
             // It has made a transfer, awaited, and trapped.
             let traps = method == "icrc1_transfer" && self.ledger.traps && self.rng.u8(..4) == 0;
-            return self.set(id, match traps {
-                true => rejected(5, "IC0503", "Error from Canister: Canister called `ic0.trap` with message: 'no'"),
-                false => Status::Replied(reply),
-            });
+            return self.set(
+                id,
+                match traps {
+                    true => rejected(
+                        5,
+                        "IC0503",
+                        "Error from Canister: Canister called `ic0.trap` with message: 'no'",
+                    ),
+                    false => Status::Replied(reply),
+                },
+            );
         }
         let arg = Arg::decode(arg);
         self.forget(arg.key);
@@ -277,7 +318,14 @@ impl World {
                 self.replies.insert(arg.key, reply.clone());
                 self.set(id, Status::Replied(reply));
             }
-            Does::Trap => self.set(id, rejected(5, "IC0503", "Error from Canister: Canister called `ic0.trap` with message: 'no'")),
+            Does::Trap => self.set(
+                id,
+                rejected(
+                    5,
+                    "IC0503",
+                    "Error from Canister: Canister called `ic0.trap` with message: 'no'",
+                ),
+            ),
             Does::Reply => {
                 self.effect(arg, Record::Pending);
                 self.ends(id);
@@ -304,7 +352,14 @@ impl World {
         let arg = Arg::decode(&self.contents[&id].arg);
         let reply = encode_one(Ok::<u64, String>(self.rng.u64(..))).unwrap();
         let (record, status) = match arg.does {
-            Does::TrapLater => (Record::Unknown, rejected(5, "IC0503", "Error from Canister: Canister called `ic0.trap` with message: 'no'")),
+            Does::TrapLater => (
+                Record::Unknown,
+                rejected(
+                    5,
+                    "IC0503",
+                    "Error from Canister: Canister called `ic0.trap` with message: 'no'",
+                ),
+            ),
             _ => (Record::Done(reply.clone()), Status::Replied(reply.clone())),
         };
         if matches!(status, Status::Replied(_)) {
@@ -341,7 +396,9 @@ impl World {
                 since: Timestamp::from_nanos(*since),
             })),
             Some((Record::Done(reply), ..)) => Some(reply.clone()),
-            None => created.filter(|created| self.is_too_old(*created)).map(|_| error(IdempotencyError::TooOld)),
+            None => created
+                .filter(|created| self.is_too_old(*created))
+                .map(|_| error(IdempotencyError::TooOld)),
         }
     }
 
@@ -457,9 +514,14 @@ impl Transport for Net {
             let copies = u8::from(arrives) + u8::from(world.happens(faults.twice));
             for copy in 0..copies {
                 // Questions are not made late: what is late is to be asked about.
-                let is_question = !["act", "icrc1_transfer"].contains(&&*world.contents[&id].method);
+                let is_question =
+                    !["act", "icrc1_transfer"].contains(&&*world.contents[&id].method);
                 let is_late = !is_question && (copy > 0 || world.happens(faults.late));
-                let delay = if is_late { world.rng.u64(..8 * MINUTE) } else { 0 };
+                let delay = if is_late {
+                    world.rng.u64(..8 * MINUTE)
+                } else {
+                    0
+                };
                 let at = world.now + delay;
                 world.at(at, Due::Arrives(id));
             }
@@ -479,7 +541,12 @@ impl Transport for Net {
         }
     }
 
-    async fn status(&self, _: Principal, message: &Message, _: Timestamp) -> Result<(Status, Timestamp), Trouble> {
+    async fn status(
+        &self,
+        _: Principal,
+        message: &Message,
+        _: Timestamp,
+    ) -> Result<(Status, Timestamp), Trouble> {
         let arrives = self.transit().await;
         let is_answered = self.transit().await;
         let mut world = self.world();
@@ -507,7 +574,11 @@ impl Transport for Net {
         }
         let mut world = self.world();
         let faults = world.faults;
-        let age = if world.happens(faults.lie) { world.rng.u64(..5 * MINUTE) } else { 0 };
+        let age = if world.happens(faults.lie) {
+            world.rng.u64(..5 * MINUTE)
+        } else {
+            0
+        };
         Ok(Timestamp::from_nanos(world.now - age))
     }
 

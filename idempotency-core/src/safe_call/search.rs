@@ -260,7 +260,12 @@ impl<S: Source> Blocks<'_, S> {
             let mut blocks = answer.blocks;
             for archived in answer.archived_blocks {
                 let (archive, method) = (archived.callback.0.principal, archived.callback.0.method);
-                blocks.extend(self.source.get((archive, &method), &archived.args).await?.blocks);
+                blocks.extend(
+                    self.source
+                        .get((archive, &method), &archived.args)
+                        .await?
+                        .blocks,
+                );
             }
             blocks.sort_by(|one, other| one.id.cmp(&other.id));
             let before = next;

@@ -20,9 +20,9 @@ mod takeover;
 use candid::{CandidType, Deserialize};
 use idempotency_core::{
     IdempotencyError, Stats,
+    http::{self, HttpRequest, HttpResponse},
     outcome::{Asked, Outcome},
     outcomes,
-    http::{self, HttpRequest, HttpResponse},
 };
 
 /// What the endpoints answer.
