@@ -24,6 +24,9 @@ const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/status-p
 /// A telephone's width, and a desktop's, in CSS pixels.
 const WIDTHS: [u32; 2] = [360, 1_280];
 
+/// A picture's height: one store's part of the page, on a desktop.
+const HEIGHT: u32 = 940;
+
 /// The page in a frame of each width. It has no script, so this one looks into it, and says what it sees.
 const FRAMES: &str = r#"<!DOCTYPE html><title>frames</title><pre id="seen"></pre><script>
 const seen = [];
@@ -271,7 +274,7 @@ fn take_pictures(browser: &Path, port: u16) {
         let picture = directory.path().join("page.png");
         let options = [
             format!("--screenshot={}", picture.display()),
-            format!("--window-size={width},1000"),
+            format!("--window-size={width},{HEIGHT}"),
         ];
         browse(
             browser,
@@ -280,7 +283,7 @@ fn take_pictures(browser: &Path, port: u16) {
             &options,
         );
         let png = fs::read(&picture).expect("there is a picture");
-        assert_eq!(size(&png), (width, 1_000));
+        assert_eq!(size(&png), (width, HEIGHT));
         assert!(png.len() > 10_000, "{} bytes are an empty page", png.len());
         if env::var_os(UPDATE).is_some() && width == WIDTHS[1] && !is_dark {
             fs::copy(&picture, PICTURE).expect("it is written");
