@@ -1,7 +1,9 @@
 //! Envelopes: requests with the signatures that say who sent them.
 
 use candid::Principal;
-use ic_transport_types::{Delegation, DelegationPermissions, EnvelopeContent, RequestId};
+use ic_transport_types::{
+    Delegation, DelegationPermissions, Envelope, EnvelopeContent, RequestId, SignedDelegation,
+};
 use time::OffsetDateTime;
 
 use super::{signature, wire};
@@ -37,58 +39,12 @@ impl Signed {
         })?;
         let id = ic_transport_types::to_request_id(&envelope.content)
             .map_err(|error| ApiError::bad_request(format!("No request id: {error}")))?;
-        let content = envelope.content.into_owned();
+        authenticate(&envelope, &id.signable())?;
         let delegations = envelope.sender_delegation.unwrap_or_default();
-        match (envelope.sender_pubkey, envelope.sender_sig) {
-            (None, None) if *content.sender() == Principal::anonymous() => {}
-            (None, None) => {
-                return Err(ApiError::bad_request(format!(
-                    "Missing signature from user: {}",
-                    content.sender()
-                )));
-            }
-            (Some(_), Some(_)) if *content.sender() == Principal::anonymous() => {
-                return Err(ApiError::bad_request(
-                    "Signature is not allowed for the anonymous user.".to_owned(),
-                ));
-            }
-            (Some(key), Some(signature)) => {
-                if Principal::self_authenticating(&key) != *content.sender() {
-                    return Err(ApiError::bad_request(format!(
-                        "The user id '{}' does not match the public key '{}'",
-                        content.sender(),
-                        hex(&key)
-                    )));
-                }
-                if delegations.len() > MAX_DELEGATIONS {
-                    return Err(ApiError::bad_request(format!(
-                        "Invalid delegation: Chain of delegations is too long: got {} delegations, but at most {MAX_DELEGATIONS} are allowed.",
-                        delegations.len()
-                    )));
-                }
-                let mut signer = key.as_slice();
-                for delegation in &delegations {
-                    let signed = delegation.delegation.signable();
-                    signature::verify(signer, &signed, &delegation.signature).map_err(|why| {
-                        ApiError::bad_request(format!("Invalid delegation: {why}"))
-                    })?;
-                    signer = &delegation.delegation.pubkey;
-                }
-                signature::verify(signer, &id.signable(), &signature)
-                    .map_err(|why| ApiError::bad_request(format!("Invalid signature: {why}")))?;
-            }
-            _ => {
-                return Err(ApiError::bad_request(
-                    "Missing signature: `sender_pubkey` and `sender_sig` belong together"
-                        .to_owned(),
-                ));
-            }
-        }
-        let delegations = delegations.into_iter().map(|it| it.delegation).collect();
         let request = Self {
-            content,
+            content: envelope.content.into_owned(),
             id,
-            delegations,
+            delegations: delegations.into_iter().map(|it| it.delegation).collect(),
         };
         request.check_nonce()?;
         request.check_delegations()?;
@@ -176,9 +132,57 @@ impl Signed {
     }
 }
 
+/// Whether the sender, or whom it has delegated that to, signed these bytes.
+fn authenticate(envelope: &Envelope<'_>, signed: &[u8]) -> Result<(), ApiError> {
+    let sender = *envelope.content.sender();
+    let is_anonymous = sender == Principal::anonymous();
+    let (key, signature) = match (&envelope.sender_pubkey, &envelope.sender_sig) {
+        (None, None) if is_anonymous => return Ok(()),
+        (Some(key), Some(signature)) if !is_anonymous => (key, signature),
+        _ if is_anonymous => {
+            return Err(ApiError::bad_request(
+                "Signature is not allowed for the anonymous user.",
+            ));
+        }
+        _ => {
+            return Err(ApiError::bad_request(format!(
+                "Missing signature from user: {sender}"
+            )));
+        }
+    };
+    if Principal::self_authenticating(key) != sender {
+        return Err(ApiError::bad_request(format!(
+            "The user id '{sender}' does not match the public key '{}'",
+            hex(key)
+        )));
+    }
+    let delegations = envelope.sender_delegation.as_deref().unwrap_or_default();
+    if delegations.len() > MAX_DELEGATIONS {
+        return Err(ApiError::bad_request(format!(
+            "Invalid delegation: Chain of delegations is too long: got {} delegations, but at most {MAX_DELEGATIONS} are allowed.",
+            delegations.len()
+        )));
+    }
+    let mut signer = key;
+    for SignedDelegation {
+        delegation,
+        signature,
+    } in delegations
+    {
+        signature::verify(signer, &delegation.signable(), signature)
+            .map_err(|why| ApiError::bad_request(format!("Invalid delegation: {why}")))?;
+        signer = &delegation.pubkey;
+    }
+    signature::verify(signer, signed, signature)
+        .map_err(|why| ApiError::bad_request(format!("Invalid signature: {why}")))
+}
+
 fn date(time_ns: u64) -> String {
     match OffsetDateTime::from_unix_timestamp_nanos(time_ns.into()) {
-        Ok(date) => format!("{} {} UTC", date.date(), date.time()),
+        Ok(date) => {
+            let time = date.time().to_string();
+            format!("{} {} UTC", date.date(), time.trim_end_matches(".0"))
+        }
         // After the year 9999, which 64 bits don't reach.
         Err(_) => format!("{time_ns} ns"),
     }

@@ -88,6 +88,25 @@ async fn signatures_are_checked() {
             .await
             .contains("Missing signature")
     );
+    let mut wrong = envelope.clone();
+    let EnvelopeContent::Call { sender, .. } = &mut *wrong.content.to_mut() else {
+        panic!("a call");
+    };
+    *sender = candid::Principal::anonymous();
+    assert_eq!(
+        refused(&world, &call, &wrong).await,
+        "Signature is not allowed for the anonymous user."
+    );
+    let mut wrong = envelope.clone();
+    let EnvelopeContent::Call { nonce, .. } = &mut *wrong.content.to_mut() else {
+        panic!("a call");
+    };
+    *nonce = Some(vec![1; 33]);
+    wrong.sender_sig = identity(1).sign(&wrong.content).unwrap().signature;
+    assert_eq!(
+        refused(&world, &call, &wrong).await,
+        "Nonce in request is too big: got 33 bytes, but at most 32 are allowed."
+    );
     let mut wrong = envelope;
     let EnvelopeContent::Call { method_name, .. } = &mut *wrong.content.to_mut() else {
         panic!("a call");
