@@ -256,3 +256,93 @@ impl IngressHistory {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODY: Principal = Principal::anonymous();
+    const SUBNET: Principal = Principal::management_canister();
+
+    fn history(ids: &[u8], subnet: Principal, expiry_ns: u64) -> IngressHistory {
+        let mut history = IngressHistory::default();
+        for id in ids {
+            history.sign(vec![*id], subnet, expiry_ns);
+            history.expect(vec![*id], NOBODY, NOBODY);
+        }
+        history
+    }
+
+    #[test]
+    fn message_is_unknown_then_received_then_processing_then_answered() {
+        let mut history = history(&[1], SUBNET, 100);
+        assert_eq!(history.status(&[1], |_| true), None);
+        assert_eq!(history.parties(&[1]), None);
+        assert!(history.induct(&[1], 50));
+        assert_eq!(
+            history.status(&[1], |_| true),
+            Some(RequestStatus::Received)
+        );
+        let processing = Some(RequestStatus::Processing);
+        assert_eq!(history.status(&[1], |_| false), processing);
+        history.drop_replies();
+        assert_eq!(history.status(&[1], |_| false), processing);
+        history.complete(vec![1], Ok(vec![7]), 60);
+        let replied = Some(RequestStatus::Replied(vec![7]));
+        assert_eq!(history.status(&[1], |_| false), replied);
+        history.drop_replies();
+        let done = Some(RequestStatus::Done);
+        assert_eq!(history.status(&[1], |_| false), done);
+    }
+
+    #[test]
+    fn message_is_taken_in_until_its_expiry_and_not_after() {
+        assert!(history(&[1], SUBNET, 100).induct(&[1], 100));
+        let mut late = history(&[1], SUBNET, 100);
+        assert!(!late.induct(&[1], 101));
+        assert!(!late.has_signed(&[1]));
+        assert_eq!(late.result(&[1]), None);
+    }
+
+    #[test]
+    fn answer_is_kept_for_five_minutes_and_until_the_expiry() {
+        for (expiry_ns, answered_ns) in [(100, 90), (ANSWER_TTL_NS * 2, 90)] {
+            let mut history = history(&[1], SUBNET, expiry_ns);
+            assert!(history.induct(&[1], 80));
+            history.complete(vec![1], Ok(Vec::new()), answered_ns);
+            let until_ns = expiry_ns.max(answered_ns + ANSWER_TTL_NS);
+            history.prune(until_ns);
+            assert!(history.has_signed(&[1]), "{expiry_ns}");
+            history.prune(until_ns + 1);
+            assert!(!history.has_signed(&[1]), "{expiry_ns}");
+            assert_eq!(history.result(&[1]), None);
+        }
+    }
+
+    #[test]
+    fn unanswered_message_is_never_forgotten() {
+        let mut history = history(&[1], SUBNET, 100);
+        assert!(history.induct(&[1], 80));
+        history.prune(u64::MAX);
+        assert!(history.has_signed(&[1]));
+    }
+
+    #[test]
+    fn neighbours_are_known_and_on_the_same_subnet() {
+        let mut history = history(&[1, 3, 5, 7, 9], SUBNET, 100);
+        for id in [1, 3, 7, 9] {
+            assert!(history.induct(&[id], 50));
+        }
+        history.sign(vec![4], NOBODY, 100);
+        history.expect(vec![4], NOBODY, NOBODY);
+        assert!(history.induct(&[4], 50));
+        let around = |label: u8| -> Vec<u8> {
+            let ids = history.around(SUBNET, &[label]);
+            ids.into_iter().flatten().collect()
+        };
+        assert_eq!(around(0), [1, 3]);
+        assert_eq!(around(3), [1, 3, 7]);
+        assert_eq!(around(5), [3, 7, 9], "the fifth is not known yet");
+        assert_eq!(around(10), [9]);
+    }
+}

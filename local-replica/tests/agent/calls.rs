@@ -1,5 +1,7 @@
 //! Update calls: answered at once with a certificate, or polled for.
 
+use std::time::Duration;
+
 use candid::Principal;
 use ic_agent::agent::CallResponse;
 use ic_agent::identity::Secp256k1Identity;
@@ -70,10 +72,16 @@ async fn call_waits_for_a_round_that_somebody_else_makes() {
     let world = World::at_rest().await;
     let agent = world.agent(1).await;
     let call = agent.update(&world.canister, "inc");
-    let (reply, ()) = tokio::join!(call.call(), async {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        world.pic.tick().await;
-    });
+    let ticks = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            world.pic.tick().await;
+        }
+    };
+    let reply = tokio::select! {
+        reply = call.call() => reply,
+        () = ticks => unreachable!("they go on for ever"),
+    };
     assert!(matches!(reply.unwrap(), CallResponse::Response(_)));
 }
 
