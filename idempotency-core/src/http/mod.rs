@@ -33,7 +33,7 @@
 //!
 //! # What it costs
 //! Queries are free. A store with this feature takes samples of how full it is, no more than 48 in a window, and keeps the last 96 on the
-//! heap: some 2,500 bytes. An upgrade forgets them. An answer takes at most 64 kB for each store.
+//! heap: some 3,000 bytes. An upgrade forgets them. An answer takes at most 64 kB for each store.
 //!
 //! # Certification
 //! HTTP gateways check that an answer is certified, but for names with `.raw.` in them. These answers say that they need no

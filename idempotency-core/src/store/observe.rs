@@ -7,7 +7,8 @@ use crate::{error::IdempotencyError, time::Timestamp};
 use ic_stable_structures::Memory;
 
 impl<M: Memory> Store<M> {
-    /// How full the store is, and what has happened since the last upgrade. Costs some 20,000 instructions, and reads no record.
+    /// How full the store is, and what has happened since the last upgrade. Reads no record, and looks at each partition: there are at
+    /// most 512.
     pub fn stats(&self) -> Stats {
         let inner = self.inner.borrow();
         let oldest = (inner.requests.iter()).map(|partition| partition.oldest);

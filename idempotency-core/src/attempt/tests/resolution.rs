@@ -19,6 +19,12 @@ fn cut_off(key: u64) -> (Ic, CallNumber) {
     (ic, again)
 }
 
+/// How many calls this heap answered with an earlier reply, and how many with an error.
+fn counted(ic: &Ic, error: &str) -> (u64, u64) {
+    let events = ic.stats().events;
+    (events.replayed, events.refused[error])
+}
+
 #[test]
 fn what_was_executed_is_answered_and_not_executed_again() {
     let (mut ic, again) = cut_off(RAN);
@@ -26,6 +32,7 @@ fn what_was_executed_is_answered_and_not_executed_again() {
     let later = ic.call(call(Method::Asking, RAN, awaits(1)));
     assert_eq!(reply(&ic, later), Ok(FOUND));
     assert_eq!(ic.effects(), BTreeMap::from([((RAN, 0), 1)]));
+    assert_eq!(counted(&ic, "OutcomeUnknown"), (2, 0));
 }
 
 #[test]
@@ -42,6 +49,7 @@ fn what_did_nothing_is_executed_once_more() {
     assert_eq!([again, later].map(|it| reply(&ic, it)), [Ok(5), Ok(5)]);
     let effects = BTreeMap::from([((DID_NOT_RUN, 0), 2), ((DID_NOT_RUN, 1), 1)]);
     assert_eq!(ic.effects(), effects);
+    assert_eq!(counted(&ic, "InProgress"), (1, 1));
 }
 
 /// A retry that learned nothing does not leave the request in progress.
@@ -56,6 +64,7 @@ fn what_nobody_knows_stays_unknown() {
         ));
     }
     assert_eq!(ic.effects(), BTreeMap::from([((NOBODY_KNOWS, 0), 1)]));
+    assert_eq!(counted(&ic, "OutcomeUnknown"), (0, 2));
 }
 
 /// The same of a durable request, whose only step was cut off and is not to be repeated.
