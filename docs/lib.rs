@@ -15,6 +15,7 @@ macro_rules! pages {
 pages! {
     adopting: "adopting.md"
     asynchronous: "async.md"
+    certified_outcomes: "certified-outcomes.md"
     choosing_a_key: "choosing-a-key.md"
     clients: "clients.md"
     errors: "errors.md"

@@ -10,7 +10,7 @@ use crate::{
     import::{self, ImportProblem, Past, Taken},
     outcome::{self, Outcome},
     sequence::{FreedLane, Sequence},
-    store::{Damaged, Resolved, Settlement, Store},
+    store::{Damaged, Resolved, Settlement, Shown, Store},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -56,6 +56,13 @@ pub trait AnyStore {
         now: Timestamp,
     ) -> Result<(Outcome, Option<Fingerprint>), IdempotencyError>;
 
+    /// [`Store::proof`]
+    fn proof(
+        &'static self,
+        identity: &Identity,
+        created_at: Option<Timestamp>,
+    ) -> Result<Option<Shown>, IdempotencyError>;
+
     /// [`Store::next_number`]
     fn next_number(&'static self, lane: &Identity) -> Result<u64, Damaged>;
 
@@ -97,6 +104,14 @@ impl<M: Memory> AnyStore for LocalKey<Store<M>> {
         now: Timestamp,
     ) -> Result<(Outcome, Option<Fingerprint>), IdempotencyError> {
         self.with(|store| outcome::outcome(store, request, created_at, now))
+    }
+
+    fn proof(
+        &'static self,
+        identity: &Identity,
+        created_at: Option<Timestamp>,
+    ) -> Result<Option<Shown>, IdempotencyError> {
+        self.with(|store| store.proof(identity, created_at))
     }
 
     fn next_number(&'static self, lane: &Identity) -> Result<u64, Damaged> {

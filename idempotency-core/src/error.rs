@@ -21,6 +21,8 @@
 //! | 3 | asked what became of a call: its argument, or the first reply, does not decode |
 //! | 4 | asked what became of a call: the canister does not say it of this method |
 //! | 5 | the method takes the time out of the key, and the key has none |
+//! | 6 | asked for a proof: the store is not certified, or there is no certificate in an update |
+//! | 7 | asked for a proof: requests were forgotten since the tree was certified |
 //!
 //! `tests/wire.rs` shows what today's type makes of replies that a later version may send.
 
@@ -157,6 +159,25 @@ impl IdempotencyError {
         Self::Other {
             code: 5,
             message: "KeyWithoutTime: the key must say when it was made; send a UUIDv7, or a ULID as text".into(),
+            retry_after: None,
+        }
+    }
+
+    /// There is no certificate to prove anything with.
+    pub(crate) fn not_certified(why: &str) -> Self {
+        Self::Other {
+            code: 6,
+            message: format!("NotCertified: nothing is proved here: {why}"),
+            retry_after: None,
+        }
+    }
+
+    /// What would prove it is being made.
+    pub(crate) fn not_certified_yet() -> Self {
+        Self::Other {
+            code: 7,
+            message: "NotCertifiedYet: requests were forgotten since the tree was certified; ask again in some seconds"
+                .to_owned(),
             retry_after: None,
         }
     }

@@ -17,6 +17,7 @@
 //! | forgetting what has expired, by timer and with new requests | [`eviction`] |
 //! | going on with durable requests that were cut off | `recovery` |
 //! | what a client is told | [`error`](mod@error) |
+//! | what became of a request, proved by a query | [`certified`] |
 //! | calls to other canisters that end in what is known | [`safe_call`] |
 //! | counters of what happens | [`Stats`] |
 //! | metrics and the status page | `http`, with the feature of that name |
@@ -29,6 +30,7 @@ pub mod admission;
 #[cfg(feature = "timers")]
 mod alarm;
 pub mod attempt;
+pub mod certified;
 mod codec;
 pub mod error;
 pub mod eviction;
@@ -162,5 +164,24 @@ macro_rules! inspect {
 macro_rules! outcomes {
     ($calls:expr; $($functions:tt)*) => {
         $crate::attempt::outcomes(&$calls, $crate::attempt::outcomes_of!($crate; $($functions)*))
+    };
+}
+
+/// What proves to a client what became of one of the caller's calls: `prove!(call; transfer, approve)` takes an
+/// [`Asked`](outcome::Asked), and functions that have the attribute. It gives a [`Proof`](certified::Proof), which the client checks by
+/// itself. See [`certified`] for an example, and for what the canister has to do besides.
+///
+/// Who may ask what is as with [`outcomes!`].
+///
+/// # Errors
+/// `MissingKey` if the call runs without deduplication; `InvalidKey`, `AnonymousRefused` and `StoreDamaged` as from the method;
+/// [`Other`](IdempotencyError::Other) with code 3 if its argument does not decode, 4 if none of the functions is exported by that name,
+/// 5 if there is no certificate, as the query was called as an update or by another canister, and 6 if parts of the tree are being
+/// made anew: ask again in some seconds. `KeyReused` if its key belongs to a request with other arguments; that is the word of one
+/// replica, as a proof is one of the key.
+#[macro_export]
+macro_rules! prove {
+    ($call:expr; $($functions:tt)*) => {
+        $crate::attempt::proof(&$call, $crate::attempt::outcomes_of!($crate; $($functions)*))
     };
 }

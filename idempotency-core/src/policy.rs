@@ -24,6 +24,7 @@ pub struct Policy {
     pub(crate) evicts_idle_counters: bool,
     pub(crate) quota: Option<Quota>,
     pub(crate) is_preallocated: bool,
+    pub(crate) certify: Option<Duration>,
 }
 
 /// What one scope may take of a store.
@@ -50,6 +51,7 @@ impl Policy {
             evicts_idle_counters: false,
             quota: None,
             is_preallocated: false,
+            certify: None,
         }
     }
 
@@ -197,6 +199,19 @@ impl Policy {
         self
     }
 
+    /// The store keeps a hash tree over its requests, so that a query can prove what became of one: see
+    /// [`certified`](crate::certified). What changes goes into the tree after `every`, and together: with more that waits, less is
+    /// hashed for each. With `Duration::ZERO` it is done in the next round of messages.
+    ///
+    /// The tree takes up to 176 bytes for each request beyond [`capacity_bytes`](Self::capacity_bytes), and a page for each partition.
+    /// An upgrade may add this to a store that has requests, or take it away: the tree says nothing of requests whose records are from a
+    /// time when there was none. Default: no tree.
+    #[must_use]
+    pub const fn certify(mut self, every: Duration) -> Self {
+        self.certify = Some(every);
+        self
+    }
+
     /// The longest time, in ns, for which the store can remember a request from now on.
     pub(crate) fn reach(&self) -> u64 {
         nanos(self.window).saturating_add(2 * nanos(self.drift))
@@ -227,9 +242,10 @@ impl Policy {
         }
         let longest = (self.window.max(self.drift))
             .max(self.retention)
+            .max(self.certify.unwrap_or_default())
             .max(self.counter_idle);
         if nanos(longest) > u64::MAX / 8 {
-            return Err("window, drift, retention or counter_idle exceeds 73 years");
+            return Err("window, drift, retention, counter_idle or certify exceeds 73 years");
         }
         if self.capacity == 0 {
             return Err("the capacity is zero: every request would be refused");

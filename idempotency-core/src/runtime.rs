@@ -66,6 +66,15 @@ pub(crate) trait Runtime: Clone + 'static {
     /// Undoes the message. The client is told `idempotency:` and the text.
     fn trap(&self, text: &str) -> !;
 
+    /// Sets the canister's certified data.
+    fn certify(&self, data: &[u8; 32]);
+
+    /// Whether a message like this one may set it: all that may change a store may, but for cleanup callbacks.
+    fn may_certify(&self) -> bool;
+
+    /// The certificate of the certified data, in a query that is not replicated.
+    fn data_certificate(&self) -> Option<Vec<u8>>;
+
     /// Calls a canister. The message ends, and what it did is committed, when the answer is awaited.
     fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static;
 
@@ -148,6 +157,18 @@ impl Runtime for Canister {
 
     fn trap(&self, text: &str) -> ! {
         ic_cdk::api::trap(format!("idempotency: {text}"))
+    }
+
+    fn certify(&self, data: &[u8; 32]) {
+        ic_cdk::api::certified_data_set(data);
+    }
+
+    fn may_certify(&self) -> bool {
+        !ic_cdk::futures::is_recovering_from_trap()
+    }
+
+    fn data_certificate(&self) -> Option<Vec<u8>> {
+        ic_cdk::api::data_certificate()
     }
 
     #[expect(clippy::manual_async_fn, reason = "an `async fn` would borrow `self`")]

@@ -5,6 +5,7 @@ mod adversary;
 mod asynchronous;
 mod bad_input;
 mod capacity;
+mod certified;
 mod common;
 mod conformance;
 mod durable;

@@ -4,6 +4,7 @@
 //! Each request is made ready, which takes hashing, before the counter is read: the store alone is measured.
 #![forbid(unsafe_code)]
 
+mod certified;
 mod contestant;
 mod durable;
 mod endpoints;
@@ -60,6 +61,7 @@ fn run(work: Work) -> Measured {
     match work.who {
         Who::Store => ours::Ours::with(|it| contestant::measure(it, &work)),
         Who::Sequences => sequences::Sequences::with(|it| contestant::measure(it, &work)),
+        Who::Certified => certified::Certified::with(|it| contestant::measure(it, &work)),
         Who::TwoBtrees => two_btrees::TwoBtrees::with(|it| contestant::measure(it, &work)),
         Who::HeapPair => heap_pair::HeapPair::with(|it| contestant::measure(it, &work)),
     }
@@ -71,6 +73,7 @@ fn room(who: Who) -> Room {
     let stable_pages = match who {
         Who::Store => ours::Ours::with(|it| it.stable_pages()),
         Who::Sequences => sequences::Sequences::with(|it| it.stable_pages()),
+        Who::Certified => certified::Certified::with(|it| it.stable_pages()),
         Who::TwoBtrees => two_btrees::TwoBtrees::with(|it| it.stable_pages()),
         Who::HeapPair => heap_pair::HeapPair::with(|it| it.stable_pages()),
     };

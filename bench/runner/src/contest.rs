@@ -21,6 +21,7 @@ fn name(who: Who) -> &'static str {
     match who {
         Who::Store => "store",
         Who::Sequences => "sequence",
+        Who::Certified => "certified",
         Who::TwoBtrees => "two_btrees",
         Who::HeapPair => "heap_pair",
     }

@@ -16,6 +16,11 @@
 //! | `store/post_upgrade` | instructions of `install` in `post_upgrade` |
 //! | `store/…_after_idle_day` | inserts when all those requests have expired: the first, and any |
 //! | `store/timer` | cycles for each of them that the timer forgets |
+//! | `certified/insert` | an insert into a store with a hash tree; the max is the first after all was hashed, which certifies that the tree is open |
+//! | `certified/hash_…` | hashing so many new requests at a time, for each of them: certifying the root included |
+//! | `certified/hash_bulk` | the same, some 2,000 at a time; its bytes are those of record, reply and tree |
+//! | `certified/batch` | the dearest batch of those |
+//! | `certified/prove_…` | a proof of one that is done, and of one that is absent from all partitions, and the bytes of their witnesses |
 //! | `framework/empty_call` | what a call of a method that does nothing is charged |
 //! | `framework/decoding` | instructions of decoding the argument, of 180 bytes |
 //! | `framework/plain_call` | what a call is charged without the attribute |
@@ -39,6 +44,7 @@
 //! takes 42,000 instructions less when it has not. Those of `ledger/…` come one after another, as on a busy ledger.
 #![forbid(unsafe_code)]
 
+mod certified;
 mod contest;
 mod endpoints;
 mod idle_day;
@@ -69,6 +75,8 @@ struct Plan {
     opponents: &'static [u64],
     /// Requests without a reply, for the bytes that an id takes.
     id_only: &'static [u64],
+    /// Requests in a hash tree.
+    certified: &'static [u64],
     /// Requests that all expire on an idle day.
     idle_day: u64,
     /// Requests that are known when the endpoints are measured, and lanes when sequence numbers are.
@@ -79,6 +87,7 @@ const QUICK: Plan = Plan {
     store: &[1_000, 10_000, 100_000],
     opponents: &[1_000, 10_000, 100_000],
     id_only: &[100_000],
+    certified: &[1_000, 100_000],
     idle_day: 30_000,
     endpoints: 100_000,
 };
@@ -87,6 +96,7 @@ const FULL: Plan = Plan {
     store: &[1_000, 10_000, 100_000, 1_000_000, 10_000_000],
     opponents: &[1_000, 10_000, 100_000, 1_000_000],
     id_only: &[1_000_000, 10_000_000],
+    certified: &[1_000, 100_000, 1_000_000],
     idle_day: 3_000_000,
     endpoints: 1_000_000,
 };
@@ -127,6 +137,9 @@ fn measure(plan: &Plan, progress: &Progress) -> Results {
     contest::sequences(plan.endpoints, &mut results, progress);
     for &entries in plan.id_only {
         contest::id_only(entries, &mut results, progress);
+    }
+    for &entries in plan.certified {
+        certified::run(entries, &mut results, progress);
     }
     idle_day::run(plan.idle_day, &mut results, progress);
     endpoints::framework(plan.endpoints, &mut results, progress);

@@ -98,6 +98,11 @@ impl<'a> Subject<'a> {
         bulk
     }
 
+    /// Records requests in one message.
+    pub(crate) fn insert(&self, first: u64, count: u32) {
+        self.run(&self.work(Operation::Insert, first, count, REPLY_BYTES));
+    }
+
     /// The operation in messages of its own, on requests `stride` apart: instructions of the operation alone.
     pub(crate) fn singles(&self, operation: Operation, first: u64, stride: u64) -> Samples {
         let single = |sample| {

@@ -26,6 +26,8 @@ pub enum Who {
     Store,
     /// Its sequence numbers: request `number` is number `number / LANES` in lane `number % LANES`.
     Sequences,
+    /// This library, with a hash tree.
+    Certified,
     /// Two `StableBTreeMap`s.
     TwoBtrees,
     /// The heap map and queue of the ICRC ledgers.

@@ -84,7 +84,7 @@ pub use idempotency_macros::{attribute_of, handle_of, inspect_methods, outcomes_
 pub use import::{HasKeys, import_calls};
 pub use inspection::{Inspect, Message, first_inspected};
 #[doc(hidden)]
-pub use outcomes::{Ask, outcomes};
+pub use outcomes::{Ask, outcomes, proof};
 pub use resolution::{Asks, Nobody, OnUnknown, Resolution, Resolves, Unknown};
 pub use serve::{call, call_async};
 

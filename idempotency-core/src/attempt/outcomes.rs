@@ -2,10 +2,12 @@
 
 use super::{attribute::Attribute, request::identify};
 use crate::{
+    certified::registry::{self, Proof},
     error::IdempotencyError,
     identity::{Argument, Fingerprinted},
     outcome::{Asked, Outcome},
     runtime::{Canister, Runtime},
+    store::Shown,
     time::Timestamp,
 };
 use candid::Principal;
@@ -22,6 +24,9 @@ pub trait Ask {
         argument: &[u8],
         now: Timestamp,
     ) -> Result<Outcome, IdempotencyError>;
+
+    /// What the canister certifies of it.
+    fn shown(&self, caller: &Principal, argument: &[u8]) -> Result<Shown, IdempotencyError>;
 }
 
 impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
@@ -56,6 +61,26 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
         }
         Ok(outcome)
     }
+
+    fn shown(&self, caller: &Principal, argument: &[u8]) -> Result<Shown, IdempotencyError> {
+        let args = (self.endpoint.decode)(argument)
+            .map_err(|error| IdempotencyError::undecodable(&format!("{error:#}")))?;
+        let description = (self.endpoint.describe)(&args);
+        let argument = Argument::new(argument);
+        let identified = identify(&self.endpoint, &description, &argument, caller, false)?
+            .ok_or(IdempotencyError::MissingKey)?;
+        let shown = self
+            .store
+            .proof(&identified.identity, description.created_at)?;
+        let shown = shown.ok_or_else(|| {
+            IdempotencyError::not_certified("`certified::install` was not called for the store")
+        })?;
+        let fingerprint = self.endpoint.fingerprint(&args, &argument, &description);
+        match shown.fingerprint {
+            Some(stored) if !fingerprint.matches(&stored) => Err(IdempotencyError::KeyReused),
+            _ => Ok(shown),
+        }
+    }
 }
 
 /// What became of the caller's calls, each of a method of one of the endpoints.
@@ -76,4 +101,32 @@ pub(super) fn outcomes_in(
         endpoint.outcome(&caller, &asked.arg, now)
     };
     calls.iter().map(one).collect()
+}
+
+/// What proves to a client what became of one of the caller's calls, of a method of one of the endpoints.
+pub fn proof(asked: &Asked, endpoints: &[&dyn Ask]) -> Result<Proof, IdempotencyError> {
+    proof_in(&Canister, asked, endpoints)
+}
+
+/// As [`proof`], on any runtime.
+pub(super) fn proof_in(
+    runtime: &impl Runtime,
+    asked: &Asked,
+    endpoints: &[&dyn Ask],
+) -> Result<Proof, IdempotencyError> {
+    let endpoint = endpoints.iter().find(|it| it.method() == asked.method);
+    let endpoint = endpoint.ok_or_else(|| IdempotencyError::not_offered(&asked.method))?;
+    let certificate = runtime.data_certificate().ok_or_else(|| {
+        IdempotencyError::not_certified(
+            "there is a certificate only in a query that is not replicated",
+        )
+    })?;
+    let shown = endpoint.shown(&runtime.caller(), &asked.arg)?;
+    let witness = registry::witness(&shown.label, shown.witness, runtime.time());
+    Ok(Proof {
+        certificate: certificate.into(),
+        witness: witness.into(),
+        label: shown.label,
+        reply: shown.reply.map(Into::into),
+    })
 }

@@ -2,10 +2,11 @@
 
 use super::{
     counter::Counters,
+    forest::{Certified, FoundTrees},
     open::{Open, OpenRequests},
     record::{Attempt, Head, RECORD_BYTES, Record, Requests, ScopeDigest},
     room::{most_pages, segments_needed},
-    stats::Gone,
+    stats::Forgotten,
 };
 use crate::{
     identity::Identity,
@@ -48,6 +49,8 @@ pub(super) struct Contents<M: Memory> {
     pub(super) postponed: Timestamp,
     /// No record that expires later has been forgotten, as far as this heap can know.
     pub(super) forgotten_until: Timestamp,
+    /// The tree, if the policy says so.
+    pub(super) certified: Option<Box<Certified>>,
     pub(super) cells: Cells,
     pub(super) texts: Texts,
     /// The first attempt of this heap has this number, or a greater one.
@@ -56,7 +59,7 @@ pub(super) struct Contents<M: Memory> {
     pub(super) released: u64,
     pub(super) reply_bytes: u64,
     pub(super) journal_bytes: u64,
-    pub(super) gone: Gone,
+    pub(super) forgotten: Forgotten,
 }
 
 // What the store keeps in the header's words.
@@ -104,7 +107,8 @@ impl<M: Memory> Contents<M> {
         let words = words(opening.header(), policy, now);
         let is_new = opening.header().incarnation == 0;
         let totals = || requests.iter().map(|partition| partition.own);
-        Ok(Self {
+        let trees = FoundTrees::read(&opening)?;
+        let mut contents = Self {
             released: totals().map(|totals| u64::from(totals.released)).sum(),
             reply_bytes: totals().map(|totals| totals.reply_bytes).sum(),
             journal_bytes: totals().map(|totals| totals.journal_bytes()).sum(),
@@ -120,10 +124,13 @@ impl<M: Memory> Contents<M> {
                 true => Timestamp::from_nanos(0),
                 false => now,
             },
+            certified: None,
             first_attempt: Attempt(cells.next_number()),
-            gone: Gone::default(),
+            forgotten: Forgotten::default(),
             cells,
-        })
+        };
+        contents.open_trees(trees, policy)?;
+        Ok(contents)
     }
 
     pub(super) fn header(&self) -> &Header {
@@ -147,6 +154,15 @@ impl<M: Memory> Contents<M> {
             true => created_at.plus(Duration::from_nanos(words[SHORT_REACH])),
             false => policy.expires_at(Some(created_at), now),
         }
+    }
+
+    /// Requests created before the first are remembered for the second only.
+    pub(super) fn short_window(&self) -> (Timestamp, Duration) {
+        let words = &self.header().words;
+        (
+            Timestamp::from_nanos(words[SHORT_UNTIL]),
+            Duration::from_nanos(words[SHORT_REACH]),
+        )
     }
 
     pub(super) fn sequence_floor(&self) -> u64 {
@@ -173,7 +189,9 @@ impl<M: Memory> Contents<M> {
         let others = self.running.len() as u64 + self.open.waiting + self.overdue.len() as u64;
         let durable = self.open.durable + journals;
         let needed = segments_needed(policy, (others, durable), self.requests.len() as u64);
-        self.table.segments.reserve(needed)
+        self.table
+            .segments
+            .reserve(needed + self.segments_for_queue(others))
     }
 
     /// Whether another heap, or another store of this one, has opened the memory since: what is known of it here is out of

@@ -12,6 +12,7 @@
 //!   use.
 //! - *Contents* (`contents.rs`) are all of these together. In one place (`transitions.rs`) records change, and in one (`charges.rs`) the
 //!   counters that go with them.
+//! - A store that certifies has a hash tree (`forest.rs`, `certify.rs`), which follows the records.
 //! - A [`Ticket`] is what admission allows; the store carries it out.
 //! - How much memory there must be is in `room.rs`.
 //! - What a store says of itself is in `stats.rs`, how full it was in `samples.rs`; `observe.rs` fills both.
@@ -30,10 +31,12 @@
 //!
 //! The IC undoes a message that traps as a whole, so there is no moment at which these do not hold.
 
+mod certify;
 mod charges;
 mod contents;
 mod counter;
 mod counters;
+mod forest;
 mod import;
 mod journal;
 mod journals;
@@ -57,6 +60,10 @@ mod transitions;
 mod unknown;
 
 pub use crate::table::{Damaged, OpenError};
+pub(crate) use forest::Batch;
+#[cfg(any(test, feature = "timers"))]
+pub(crate) use forest::LEASE;
+pub use forest::Shown;
 pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::Attempt;
@@ -84,8 +91,9 @@ use record::{MAX_REPLY_BYTES, RECORD_BYTES};
 use samples::Samples;
 use stats::Counts;
 use std::{
-    cell::{Cell, RefCell, RefMut},
+    cell::{Cell, OnceCell, RefCell, RefMut},
     fmt,
+    ops::{Deref, DerefMut},
 };
 
 /// Remembers the requests of one or more endpoints. It lives in a `thread_local!`, as other stable structures do.
@@ -103,6 +111,8 @@ pub struct Store<M: Memory> {
     counts: Counts,
     #[cfg(feature = "http")]
     samples: Samples,
+    /// The label of its tree, and who is told when that lacks something.
+    watcher: OnceCell<Watcher>,
     /// The time for which the eviction timer of this heap is set.
     #[cfg(feature = "timers")]
     pub(crate) timer: Alarm,
@@ -112,6 +122,47 @@ pub struct Store<M: Memory> {
     /// Until then no more of them go on by themselves.
     #[cfg(feature = "timers")]
     pub(crate) rests_until: Cell<Timestamp>,
+    /// The time for which the timer of this heap is set that hashes what has changed.
+    #[cfg(feature = "timers")]
+    pub(crate) tree_timer: Alarm,
+}
+
+/// A label, and what is called when the tree lacks something.
+type Watcher = (String, Box<dyn Fn()>);
+
+/// What a store holds, while it is worked on.
+struct Inner<'a, M: Memory> {
+    // Goes first: who is told looks into the store.
+    contents: RefMut<'a, Contents<M>>,
+    _telling: Telling<'a, M>,
+}
+
+/// Tells whoever certifies the tree, when the store is free again, that it lacks something from now on.
+struct Telling<'a, M: Memory>(&'a Store<M>);
+
+impl<M: Memory> Drop for Telling<'_, M> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.policy.certify.is_some() {
+            self.0.tell();
+        }
+    }
+}
+
+impl<M: Memory> Deref for Inner<'_, M> {
+    type Target = Contents<M>;
+
+    #[inline]
+    fn deref(&self) -> &Contents<M> {
+        &self.contents
+    }
+}
+
+impl<M: Memory> DerefMut for Inner<'_, M> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Contents<M> {
+        &mut self.contents
+    }
 }
 
 thread_local! {
@@ -163,18 +214,21 @@ impl<M: Memory> Store<M> {
             })),
             endpoints: RefCell::default(),
             counts: Counts::new(now),
+            watcher: OnceCell::new(),
             #[cfg(feature = "timers")]
             timer: Alarm::default(),
             #[cfg(feature = "timers")]
             recovery: Alarm::default(),
             #[cfg(feature = "timers")]
             rests_until: Cell::new(Timestamp::from_nanos(0)),
+            #[cfg(feature = "timers")]
+            tree_timer: Alarm::default(),
         })
     }
 
     /// What the store holds, unless another store has opened its memory since: what this one knows would be out of date then, and
     /// requests would run twice.
-    fn inner(&self) -> Result<RefMut<'_, Contents<M>>, Damaged> {
+    fn inner(&self) -> Result<Inner<'_, M>, Damaged> {
         let inner = self.inner.borrow_mut();
         // Whoever opens the memory while this heap lives is of this heap.
         let openings = OPENINGS.get();
@@ -184,7 +238,31 @@ impl<M: Memory> Store<M> {
             }
             self.openings.set(openings);
         }
-        Ok(inner)
+        Ok(Inner {
+            contents: inner,
+            _telling: Telling(self),
+        })
+    }
+
+    /// Has `watcher` called whenever the tree lacks something after it was whole. `label` is the tree's.
+    pub(crate) fn on_change(&self, label: &str, watcher: Box<dyn Fn()>) {
+        let _ = self.watcher.set((label.to_owned(), watcher));
+    }
+
+    /// The label of the tree, if there is one and somebody certifies it.
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.watcher.get().map(|(label, _)| label.as_str())
+    }
+
+    #[cold]
+    fn tell(&self) {
+        let is_to_be_told = match self.inner.try_borrow() {
+            Ok(inner) => (inner.certified.as_ref()).is_some_and(|tree| tree.is_to_be_told()),
+            Err(_) => false,
+        };
+        if let (true, Some((_, watcher))) = (is_to_be_told, self.watcher.get()) {
+            watcher();
+        }
     }
 
     /// Whether no other store has opened its memory since.

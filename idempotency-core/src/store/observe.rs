@@ -26,7 +26,7 @@ impl<M: Memory> Store<M> {
             in_progress: inner.open.in_progress() + inner.overdue.len() as u64,
             unknown: inner.open.unknown,
             incarnation: inner.header().incarnation,
-            events: self.counts.events(inner.gone),
+            events: self.counts.events(inner.forgotten),
         }
     }
 

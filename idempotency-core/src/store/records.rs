@@ -2,6 +2,7 @@
 
 use super::{
     contents::Contents,
+    forest::Gone,
     open::Phase,
     origin::{ORIGIN_BYTES, Origin},
     record::{Attempt, Pending, Record, RecordBytes, Requests, State},
@@ -215,7 +216,9 @@ impl<M: Memory> Contents<M> {
             return Ok(());
         };
         match record.state {
-            State::Done(_) | State::ReplyDropped => self.release_record(occupied),
+            State::Done(_) | State::ReplyDropped => {
+                self.release_record(identity, occupied, Gone::Acknowledged);
+            }
             State::Pending(_) => {}
         }
         Ok(())
@@ -232,7 +235,7 @@ impl<M: Memory> Contents<M> {
         }
         let occupied = self.place(identity)?.ok_or(Damaged)?;
         self.close_request(attempt)?;
-        self.release_record(occupied);
+        self.release_record(identity, occupied, Gone::DidNothing);
         Ok(true)
     }
 

@@ -5,9 +5,11 @@ use super::{
     record::{RECORD_BYTES, Requests},
 };
 use crate::{
+    certified::tree::BYTES_OF_A_REQUEST,
     policy::Policy,
     table::{
-        FIRST_SEGMENT, Family, MOST_INDEX_BYTES, MOST_INDEX_SEGMENTS, MOST_PAGES, SEGMENT_BYTES,
+        FIRST_SEGMENT, Family, MOST_INDEX_BYTES, MOST_INDEX_SEGMENTS, MOST_PAGES, QUEUED_BYTES,
+        SEGMENT_BYTES,
     },
     time::nanos,
 };
@@ -64,11 +66,21 @@ pub(super) fn most_pages(policy: &Policy) -> u64 {
     let requests = policy.capacity.min(policy.capacity_bytes / RECORD_BYTES);
     let bytes = (policy.capacity_bytes)
         .saturating_add(requests.saturating_mul(INDEX_BYTES_OF_A_ROW))
-        .saturating_add(policy.max_counters.saturating_mul(MOST_COUNTER_BYTES));
+        .saturating_add(policy.max_counters.saturating_mul(MOST_COUNTER_BYTES))
+        .saturating_add(match policy.certify {
+            Some(_) => requests.saturating_mul(BYTES_IN_TREE),
+            None => 0,
+        });
     let time = policy.reach().saturating_add(nanos(policy.retention));
     let partitions = (time / partition_length(policy) + 3).min(Requests::MOST_PARTITIONS.into());
     // Each has two chains, whose last segments may be all but empty.
-    let begun = 2 * partitions + u64::from(Counters::MOST_PARTITIONS);
+    // And the queue has two.
+    let trees = if policy.certify.is_some() {
+        partitions + 2
+    } else {
+        0
+    };
+    let begun = 2 * partitions + trees + u64::from(Counters::MOST_PARTITIONS);
     (u64::from(FIRST_SEGMENT) + bytes / USED_BYTES + begun + segments_needed(policy, (0, 0), 0))
         .min(MOST_PAGES)
 }
@@ -76,6 +88,9 @@ pub(super) fn most_pages(policy: &Policy) -> u64 {
 /// What a request takes of the index beyond the part of it that is charged with its record. Buckets are as good as empty just
 /// after they were split, and over many windows each is split that ever was full.
 const INDEX_BYTES_OF_A_ROW: u64 = 64;
+
+/// What a request takes of the tree, and of the queue for it when it begins and when it ends.
+const BYTES_IN_TREE: u64 = BYTES_OF_A_REQUEST + 2 * QUEUED_BYTES as u64;
 
 /// What a lane or a scope takes with the largest counter in each of five partitions: it is kept for four and the one begun.
 const MOST_COUNTER_BYTES: u64 = 5 * (counter::MOST_BYTES as u64 + INDEX_BYTES_OF_A_ROW);

@@ -143,15 +143,15 @@ impl Counts {
         increment(&self.refused[reason(error)]);
     }
 
-    pub(super) fn events(&self, gone: Gone) -> Events {
+    pub(super) fn events(&self, forgotten: Forgotten) -> Events {
         let names = REASONS.into_iter().map(str::to_owned);
         Events {
             since: self.since,
             executed: self.executed.get(),
             replayed: self.replayed.get(),
             refused: names.zip(self.refused.iter().map(Cell::get)).collect(),
-            evicted: gone.evicted,
-            released: gone.released,
+            evicted: forgotten.evicted,
+            released: forgotten.released,
         }
     }
 }
@@ -163,7 +163,7 @@ fn increment(counter: &Cell<u64>) {
 
 /// How many requests were forgotten in this heap.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Gone {
+pub(super) struct Forgotten {
     pub(super) evicted: u64,
     pub(super) released: u64,
 }

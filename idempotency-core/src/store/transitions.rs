@@ -9,12 +9,13 @@
 
 use super::{
     contents::Contents,
+    forest::Gone,
     record::{Attempt, Head, Pending, Record, State, Totals},
 };
 use crate::table::{
     BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowAt, RowBytes,
 };
-use crate::time::Timestamp;
+use crate::{identity::Identity, time::Timestamp};
 use ic_stable_structures::Memory;
 
 /// A record as it is written, with the reply that has no place in it.
@@ -72,6 +73,7 @@ impl<M: Memory> Contents<M> {
         };
         let at = table.add(requests, number, name, row, link, compose)?;
         self.reply_bytes += writing.blob_bytes();
+        self.note_change(&head.identity, number, Gone::DidNothing);
         Ok(at)
     }
 
@@ -94,6 +96,7 @@ impl<M: Memory> Contents<M> {
         number: u16,
     ) -> Result<u64, Damaged> {
         let occupied = self.place(&head.identity)?.ok_or(Damaged)?;
+        self.note_change(&head.identity, occupied.slot.partition, Gone::DidNothing);
         self.add_record(
             head,
             Link::Replace(occupied),
@@ -119,13 +122,15 @@ impl<M: Memory> Contents<M> {
             };
         table.overwrite(requests, row, writing.blob, compose)?;
         self.reply_bytes += writing.blob_bytes();
+        self.note_change(&head.identity, row.partition, Gone::DidNothing);
         Ok(())
     }
 
     /// A request is forgotten before its time: it did nothing, or its client has the reply.
-    pub(super) fn release_record(&mut self, occupied: Occupied) {
+    pub(super) fn release_record(&mut self, identity: &Identity, occupied: Occupied, why: Gone) {
+        self.note_change(identity, occupied.slot.partition, why);
         self.released += 1;
-        self.gone.released += 1;
+        self.forgotten.released += 1;
         self.table.remove(&mut self.requests, occupied, |totals| {
             totals.released = totals.released.saturating_add(1);
         });
@@ -161,7 +166,8 @@ impl<M: Memory> Contents<M> {
         let Some(partition) = self.table.forget_oldest(&mut self.requests) else {
             return Ok(());
         };
-        self.gone.evicted += held - self.requests.rows;
+        self.forgotten.evicted += held - self.requests.rows;
+        self.forget_tree(oldest)?;
         let until = Timestamp::from_nanos(partition.until);
         self.forgotten_until = self.forgotten_until.max(until);
         let totals = partition.own;

@@ -3,6 +3,7 @@
 use super::{
     Store,
     contents::Contents,
+    forest::Gone,
     open::{Open, Phase},
     record::{Attempt, Head, State},
     room::segments_of_end,
@@ -131,7 +132,7 @@ impl<M: Memory> Contents<M> {
                 self.end_in_quota(&ticket, u64::MAX, partition, bytes, now, policy)?;
             }
             None => {
-                self.release_record(occupied);
+                self.release_record(identity, occupied, Gone::DidNothing);
                 self.release_in_lane(&ticket, policy)?;
             }
         }

@@ -50,7 +50,7 @@ impl Chain {
         address(self.tail) + u64::from(self.used)
     }
 
-    fn is_plausible<M>(&self, segments: &Segments<M>) -> bool {
+    pub(crate) fn is_plausible<M>(&self, segments: &Segments<M>) -> bool {
         let pages = segments.header.pages;
         if self.head == 0 {
             return *self == Self::default();

@@ -31,6 +31,10 @@
 //! | must be refused | |
 //! |---|---|
 //! | bit 0 | there are cells and rows without names; and texts |
+//!
+//! | may be ignored | |
+//! |---|---|
+//! | bit 0 | there are trees and a queue: see `nodes.rs`. A version that does not know them lets them lie, and makes the incarnation another than theirs, so that nobody believes them later |
 
 use super::{
     error::OpenError,
@@ -42,6 +46,10 @@ const MAGIC: &[u8; 7] = b"IDMPTCY";
 const VERSION: u8 = 3;
 const BYTES: usize = 76;
 const INCARNATION_AT: u64 = 8;
+/// Of those that may be ignored.
+const EXTRAS_AT: u64 = 80;
+/// There are trees and a queue.
+const FOREST: u64 = 1;
 /// Of those that must be refused.
 const FEATURES_AT: u64 = 88;
 /// The features that others must refuse, and that this version knows: every memory has them that it has opened.
@@ -182,12 +190,30 @@ impl Header {
         memory.write(0, &bytes);
     }
 
+    /// Whether there are trees and a queue.
+    pub(super) fn has_forest(memory: &impl Memory) -> bool {
+        read_extras(memory) & FOREST != 0
+    }
+
+    /// Notes whether there are trees and a queue.
+    pub(crate) fn write_forest(memory: &impl Memory, is_there: bool) {
+        let others = read_extras(memory) & !FOREST;
+        let extras = others | if is_there { FOREST } else { 0 };
+        memory.write(EXTRAS_AT, &extras.to_le_bytes());
+    }
+
     /// Writes what changes only when a memory is opened: the last word, and which features it has that must be refused. The others stay
     /// as they are.
     pub(super) fn write_once(&self, memory: &impl Memory) {
         memory.write(FEATURES_AT, &FEATURES.to_le_bytes());
         memory.write(LAST_WORD_AT, &self.words[WORDS - 1].to_le_bytes());
     }
+}
+
+fn read_extras(memory: &impl Memory) -> u64 {
+    let mut bytes = [0; 8];
+    memory.read(EXTRAS_AT, &mut bytes);
+    u64::from_le_bytes(bytes)
 }
 
 fn words<const N: usize>(rest: &mut &[u8]) -> [u64; N] {

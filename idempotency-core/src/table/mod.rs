@@ -15,6 +15,7 @@
 //! - The *index* (`index.rs`, `path.rs`, `bucket.rs`, `slot.rs`) is a trie over hash bits that leads from a name to its row.
 //! - *Segments* (`segments.rs`) are the pages of the memory that partitions and index take and give back.
 //! - *Cells* (`cells.rs`) are places of 32 bytes for what must be found again without a name.
+//! - *Trees* beside partitions and a *queue* (`nodes.rs`) are for who repeats rows in another form.
 //! - The *header* (`header.rs`) is read when the memory is opened and kept on the heap, with the partitions and the root of the index: some
 //!   100 KiB at most, however many rows there are. The ends of the logs are found by reading on from where the header's page says.
 //!
@@ -38,6 +39,7 @@ mod header;
 mod index;
 mod kind;
 mod layout;
+mod nodes;
 mod opening;
 mod partition;
 mod path;
@@ -56,6 +58,7 @@ pub(crate) use index::{
 };
 pub(crate) use kind::{Family, Kind, Row, tail};
 pub(crate) use layout::{FIRST_SEGMENT, MOST_PAGES, RowBytes, SEGMENT_BYTES, TERMINATOR, field};
+pub(crate) use nodes::{Forest, NODE_BYTES, QUEUED_BYTES, Queued, Tree, read_node, write_node};
 pub(crate) use opening::Opening;
 pub(crate) use partition::{Partition, Partitions};
 pub(crate) use rows::{Composed, Entry, Link, RowAt, Table};

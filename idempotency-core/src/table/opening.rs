@@ -6,6 +6,7 @@ use super::{
     header::{Header, Version, WORDS},
     kind::Family,
     layout::FAMILIES,
+    nodes::Forest,
     partition::Partitions,
     rows::Table,
     segments::Segments,
@@ -74,6 +75,20 @@ impl<M: Memory> Opening<M> {
     /// The texts.
     pub(crate) fn texts(&self) -> Result<Texts, Damaged> {
         Texts::open(&self.segments)
+    }
+
+    /// Trees and their queue, if there are any, and whether the last heap kept them.
+    pub(crate) fn forest(&self) -> Result<Option<(Forest, bool)>, Damaged> {
+        if self.found != Version::Today || !Header::has_forest(&self.segments.memory) {
+            return Ok(None);
+        }
+        let mut forest = Forest::read(&self.segments);
+        forest.check(&self.segments)?;
+        let is_kept = forest.incarnation == self.segments.header.incarnation;
+        if is_kept {
+            forest.find_end(&self.segments)?;
+        }
+        Ok(Some((forest, is_kept)))
     }
 
     /// Opens it for a new heap, with these words of the layer above. The partitions are those that were read from it.

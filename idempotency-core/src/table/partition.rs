@@ -206,6 +206,12 @@ impl<F: Family> Partitions<F> {
         self.live.iter()
     }
 
+    /// Their numbers, in the same order.
+    pub(crate) fn numbers(&self, header: &Header) -> impl Iterator<Item = u16> + use<F> {
+        let live = header.live[F::INDEX];
+        (0..self.live.len()).map(move |position| live.number(position))
+    }
+
     pub(crate) fn oldest(&self) -> Option<&Partition<F::Own>> {
         self.live.front()
     }

@@ -63,7 +63,7 @@ async fn hold() {
     while outcall().await.is_err() {}
 }
 
-async fn work_on(endpoint: &str, plan: Plan) -> Answer {
+pub(crate) async fn work_on(endpoint: &str, plan: Plan) -> Answer {
     let number = ran(endpoint);
     let _guard = (plan == Plan::TrapInCleanup).then_some(TrapsInCleanup);
     match plan {

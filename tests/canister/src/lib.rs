@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod asynchronous;
+mod certified;
 mod cycles;
 mod doubled;
 mod effects;
@@ -47,12 +48,14 @@ impl From<IdempotencyError> for Failure {
 fn init() {
     state::install();
     takeover::install();
+    certified::install();
 }
 
 #[ic_cdk::post_upgrade]
 fn post_upgrade() {
     state::install();
     takeover::install();
+    certified::install();
 }
 
 /// How many times an endpoint ran, and had its effects stand.

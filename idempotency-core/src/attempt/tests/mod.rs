@@ -3,6 +3,7 @@
 
 mod canister;
 mod cases;
+mod certified;
 mod concurrent;
 mod cuts;
 #[cfg(feature = "timers")]

@@ -33,6 +33,7 @@ struct Present {
     asked: Cell<Option<u64>>,
     timers: RefCell<Vec<Timer>>,
     effects: RefCell<Effects>,
+    certified: Cell<[u8; 32]>,
 }
 
 /// The canister itself.
@@ -118,6 +119,11 @@ impl Native {
         self.0.reply.take()
     }
 
+    /// The certified data.
+    pub(super) fn certified(&self) -> [u8; 32] {
+        self.0.certified.get()
+    }
+
     /// Time passes.
     pub(super) fn pass(&self, time: Duration) {
         self.0.now.set(self.0.now.get() + time.as_nanos() as u64);
@@ -194,6 +200,21 @@ impl Native {
 }
 
 impl Runtime for Native {
+    fn certify(&self, data: &[u8; 32]) {
+        assert_ne!(self.0.stage.get(), Stage::Cleanup, "it would trap");
+        self.0.certified.set(*data);
+    }
+
+    fn may_certify(&self) -> bool {
+        self.0.stage.get() != Stage::Cleanup
+    }
+
+    /// Only the data: that there is none says that the message is replicated.
+    fn data_certificate(&self) -> Option<Vec<u8>> {
+        let is_query = self.0.stage.get() == Stage::First;
+        is_query.then(|| self.0.certified.get().to_vec())
+    }
+
     fn time(&self) -> Timestamp {
         Timestamp::from_nanos(self.0.now.get())
     }

@@ -9,6 +9,7 @@
 //! The same harness is fuzzed in `fuzz/`.
 
 mod cases;
+mod certify;
 mod damaged;
 mod durable;
 mod golden;
