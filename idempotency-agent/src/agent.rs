@@ -1,37 +1,30 @@
-//! Makes calls: carries out what the state machine says, and keeps the journal.
+//! The client: which calls it makes, and what it knows for all of them.
 
 use crate::{
+    call::{Call, New, What},
     clock::SubnetClock,
-    end::{End, Reply},
-    journal::{Entry, Journal, JournalError},
-    ledger::{Ask, Blocks, Interface},
-    machine::{Action, Event, Machine, Pace},
-    request::{Key, Repeats, Request, Terms},
-    transport::{Draft, Message, Transport, Trouble},
+    end::End,
+    journal::{Journal, JournalError},
+    machine::{Action, Event, Pace},
+    request::{Key, Terms},
+    transport::{Transport, Trouble},
 };
 use candid::{Nat, Principal};
 use futures_util::future::join_all;
 use idempotency_core::{
-    IdempotencyError, Timestamp,
-    outcome::{Asked, Outcome},
-    safe_call::{
-        Account, Subaccount, Transfer,
-        search::{Found, search_in},
-    },
+    Timestamp,
+    safe_call::{Account, Transfer},
 };
-use serde_bytes::ByteBuf;
-use std::{collections::BTreeSet, fmt, pin::Pin, sync::Mutex, time::Duration};
-use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, debug_span, info_span};
+use std::{collections::BTreeSet, fmt, sync::Mutex};
 
 /// Makes calls to canisters that are retried until it is proved what became of them, or until their deadline.
 pub struct SafeAgent<T, J> {
-    transport: T,
-    journal: J,
-    pace: Pace,
+    pub(crate) transport: T,
+    pub(crate) journal: J,
+    pub(crate) pace: Pace,
     clock: Mutex<SubnetClock>,
     /// The calls that are being made.
-    busy: Mutex<BTreeSet<Key>>,
+    pub(crate) busy: Mutex<BTreeSet<Key>>,
 }
 
 /// Why a call was not made, or not made on. If messages were sent, they are in the journal.
@@ -69,8 +62,6 @@ pub enum Progress<'a> {
     /// What was heard.
     Heard(&'a Event),
 }
-
-type Watch<'a> = Box<dyn FnMut(Progress<'_>) + Send + 'a>;
 
 impl<T: Transport, J: Journal> SafeAgent<T, J> {
     /// Makes calls over `transport`, and keeps them in `journal`.
@@ -180,46 +171,14 @@ impl<T: Transport, J: Journal> SafeAgent<T, J> {
         Ok(join_all(calls).await)
     }
 
-    /// Calls a query as an update, for an answer that the subnet certifies. It may be asked as often as one likes, so the journal has none of it.
-    pub(crate) fn question(&self, request: Request, deadline: Duration) -> Answer<'_> {
-        let span = debug_span!("question", method = request.method);
-        let asked = async move {
-            let pace = Pace {
-                // One message of its own.
-                deadline: deadline.min(self.pace.lifetime),
-                ..self.pace
-            };
-            let now = self.transport.elapsed();
-            let mut run = Run {
-                agent: self,
-                request: &request,
-                machine: Machine::new(Terms::PLAIN, vec![], pace, self.clock(), now),
-                search: (Interface::Icrc3, 0),
-                token: None,
-                is_kept: false,
-            };
-            let method = &request.method;
-            match run.to_end(None).await {
-                Ok(End::Replied(Reply::Bytes(reply))) => Ok(reply),
-                Ok(end) => Err(Trouble::NoAnswer(format!("{method} ended in {end:?}"))),
-                Err(error) => Err(Trouble::NoAnswer(format!("{method}: {error}"))),
-            }
-        };
-        Box::pin(asked.instrument(span))
-    }
-
-    pub(crate) fn default_deadline(&self) -> Duration {
-        self.pace.deadline
-    }
-
-    fn clock(&self) -> SubnetClock {
+    pub(crate) fn clock(&self) -> SubnetClock {
         *self
             .clock
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn learn(&self, clock: SubnetClock) {
+    pub(crate) fn learn(&self, clock: SubnetClock) {
         self.clock
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -232,407 +191,5 @@ impl<T, J> fmt::Debug for SafeAgent<T, J> {
         f.debug_struct("SafeAgent")
             .field("pace", &self.pace)
             .finish_non_exhaustive()
-    }
-}
-
-/// A call that is about to be made. Nothing is assumed of its method but what is said here.
-#[must_use = "it is made by `send`"]
-pub struct Call<'a, T, J> {
-    agent: &'a SafeAgent<T, J>,
-    key: Key,
-    what: What,
-    pace: Pace,
-    search: (Interface, u64),
-    token: Option<CancellationToken>,
-    watch: Option<Watch<'a>>,
-}
-
-enum What {
-    New(New),
-    Transfer(Principal, Transfer),
-    Recorded,
-}
-
-struct New {
-    canister: Principal,
-    method: String,
-    arg: Vec<u8>,
-    terms: Terms,
-}
-
-impl<'a, T: Transport, J: Journal> Call<'a, T, J> {
-    fn new(agent: &'a SafeAgent<T, J>, key: Key, what: What) -> Self {
-        Self {
-            agent,
-            key,
-            what,
-            pace: agent.pace,
-            search: (Interface::Icrc3, 1_000),
-            token: None,
-            watch: None,
-        }
-    }
-
-    fn terms(mut self, change: impl FnOnce(&mut Terms)) -> Self {
-        if let What::New(new) = &mut self.what {
-            change(&mut new.terms);
-        }
-        self
-    }
-
-    fn details(mut self, change: impl FnOnce(&mut Transfer)) -> Self {
-        if let What::Transfer(_, transfer) = &mut self.what {
-            change(transfer);
-        }
-        self
-    }
-
-    /// The method recognises a request that is sent again: `#[idempotent]`, with a key or number in the argument. The canister offers the
-    /// query `idempotency_outcomes`; if not, see [`outcomes`](Self::outcomes).
-    pub fn idempotent(self, repeats: Repeats) -> Self {
-        self.terms(|terms| {
-            terms.repeats = repeats;
-            terms.outcomes = Some("idempotency_outcomes".into());
-        })
-    }
-
-    /// The name of the query that says what became of a call of this method, or that there is none. Without it a call can end in
-    /// `StillUnknown` that would else be settled.
-    pub fn outcomes(self, method: Option<&str>) -> Self {
-        self.terms(|terms| terms.outcomes = method.map(str::to_owned))
-    }
-
-    /// The method does not await, and does not reject after it has changed something: a call that it ended with a trap or reject has done
-    /// nothing. It only matters without [`outcomes`](Self::outcomes).
-    pub fn rejects_undo(self) -> Self {
-        self.terms(|terms| terms.rejects_undo = true)
-    }
-
-    /// Of a transfer: the fee that the caller expects. With it, a change of the ledger's fee is told instead of paid.
-    pub fn fee(self, fee: impl Into<Nat>) -> Self {
-        self.details(|transfer| transfer.fee = Some(fee.into()))
-    }
-
-    /// Of a transfer: the caller's account that pays.
-    pub fn from_subaccount(self, subaccount: Subaccount) -> Self {
-        self.details(|transfer| transfer.from_subaccount = Some(subaccount))
-    }
-
-    /// Of a transfer: another memo than the key. With it, let no two transfers be equal that are made within one nanosecond.
-    pub fn memo(self, memo: impl Into<Vec<u8>>) -> Self {
-        self.details(|transfer| transfer.memo = memo.into())
-    }
-
-    /// Of a transfer: in how many of the ledger's last blocks to look for it, if no answer tells. Default: 1,000; each 100 cost an update.
-    pub fn search(mut self, most_blocks: u64) -> Self {
-        self.search.1 = most_blocks;
-        self
-    }
-
-    /// Of a transfer: the ledger has no ICRC-3, but `transaction_count` and `get_transaction` as this project's example ledger has them. To
-    /// look for the transfer costs an update for each of the last transactions, a hundred at a time.
-    pub fn transactions(mut self) -> Self {
-        self.search.0 = Interface::Transactions;
-        self
-    }
-
-    /// How long to go on; see [`Pace::deadline`].
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.pace.deadline = deadline;
-        self
-    }
-
-    /// Ends the call early, with what can be said then. It stays in the journal if that is `StillUnknown`. To drop the future is as good,
-    /// but says nothing.
-    pub fn cancelled_by(mut self, token: CancellationToken) -> Self {
-        self.token = Some(token);
-        self
-    }
-
-    /// Is told what is done and what is heard.
-    pub fn on_progress(mut self, watch: impl FnMut(Progress<'_>) + Send + 'a) -> Self {
-        self.watch = Some(Box::new(watch));
-        self
-    }
-
-    /// Makes the call.
-    ///
-    /// # Errors
-    /// If it can't be made, or made on. Whatever was sent is in the journal, and the call goes on when it is made again.
-    pub async fn send(self) -> Result<End, Error> {
-        let span = info_span!("safe_call", key = %self.key);
-        self.make().instrument(span).await
-    }
-
-    async fn make(mut self) -> Result<End, Error> {
-        let agent = self.agent;
-        let _busy = Busy::new(&agent.busy, &self.key)?;
-        let sender = agent.transport.sender().map_err(Error::Signing)?;
-        let recorded = agent.journal.get(&self.key)?;
-        let new = match (self.what, &recorded) {
-            (What::New(new), _) => Some(new),
-            (What::Transfer(ledger, mut transfer), recorded) => {
-                let before = recorded
-                    .as_ref()
-                    .and_then(|recorded| recorded.request.terms.ledger.as_ref());
-                transfer.created_at = match before {
-                    Some(before) => before.created_at,
-                    None => agent.time(ledger).await?,
-                };
-                Some(New {
-                    canister: ledger,
-                    method: "icrc1_transfer".into(),
-                    arg: transfer.encode()?,
-                    terms: Terms {
-                        repeats: Repeats::Dated,
-                        ledger: Some(transfer),
-                        ..Terms::PLAIN
-                    },
-                })
-            }
-            (What::Recorded, Some(_)) => None,
-            (What::Recorded, None) => return Err(Error::NoSuchCall(self.key)),
-        };
-        let (request, messages) = match (recorded, new) {
-            (Some(recorded), new) => {
-                let request = recorded.request;
-                let is_same = new.is_none_or(|new| {
-                    (new.canister, &new.method, &new.arg)
-                        == (request.canister, &request.method, &request.arg)
-                });
-                if !is_same || request.sender != sender {
-                    return Err(Error::KeyReused(self.key));
-                }
-                if let Some(end) = recorded.end {
-                    return Ok(end);
-                }
-                (request, recorded.messages)
-            }
-            (None, Some(new)) => {
-                let request = Request {
-                    key: self.key.clone(),
-                    sender,
-                    canister: new.canister,
-                    method: new.method,
-                    arg: new.arg,
-                    terms: new.terms,
-                };
-                agent.journal.append(Entry::Request(request.clone()))?;
-                (request, vec![])
-            }
-            (None, None) => return Err(Error::NoSuchCall(self.key)),
-        };
-        let now = agent.transport.elapsed();
-        let machine = Machine::new(
-            request.terms.clone(),
-            messages,
-            self.pace,
-            agent.clock(),
-            now,
-        );
-        let mut run = Run {
-            agent,
-            request: &request,
-            machine,
-            search: self.search,
-            token: self.token.as_ref(),
-            is_kept: true,
-        };
-        let end = run.to_end(self.watch.as_mut()).await?;
-        if !matches!(end, End::StillUnknown { .. }) {
-            let key = self.key;
-            agent.journal.append(Entry::End {
-                key,
-                end: end.clone(),
-            })?;
-        }
-        Ok(end)
-    }
-}
-
-impl<T, J> fmt::Debug for Call<'_, T, J> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A key is one call's at a time.
-struct Busy<'a>(&'a Mutex<BTreeSet<Key>>, Key);
-
-impl<'a> Busy<'a> {
-    fn new(busy: &'a Mutex<BTreeSet<Key>>, key: &Key) -> Result<Self, Error> {
-        let mut keys = busy.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match keys.insert(key.clone()) {
-            true => Ok(Self(busy, key.clone())),
-            false => Err(Error::Busy(key.clone())),
-        }
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .remove(&self.1);
-    }
-}
-
-/// One call on its way.
-struct Run<'r, 'a, T, J> {
-    agent: &'a SafeAgent<T, J>,
-    request: &'r Request,
-    machine: Machine,
-    /// How to read a ledger's blocks, and how many at most.
-    search: (Interface, u64),
-    token: Option<&'r CancellationToken>,
-    /// Whether it is in the journal. Questions are not: they can be asked again.
-    is_kept: bool,
-}
-
-impl<T: Transport, J: Journal> Run<'_, '_, T, J> {
-    async fn to_end(&mut self, mut watch: Option<&mut Watch<'_>>) -> Result<End, Error> {
-        loop {
-            let transport = &self.agent.transport;
-            if self.token.is_some_and(CancellationToken::is_cancelled) {
-                self.machine.stop(transport.elapsed());
-            }
-            let action = self.machine.next(transport.elapsed());
-            debug!(?action);
-            if let Some(watch) = &mut watch {
-                watch(Progress::Doing(&action));
-            }
-            let event = match action {
-                Action::End(end) => return Ok(end),
-                Action::Sign(expiry) => Some(Event::Signed(self.sign(expiry)?)),
-                action => {
-                    let token = self.token.cloned();
-                    let doing = self.carry_out(action);
-                    match token {
-                        Some(token) => token.run_until_cancelled(doing).await.flatten(),
-                        None => doing.await,
-                    }
-                }
-            };
-            let Some(event) = event else { continue };
-            debug!(?event);
-            if let Some(watch) = &mut watch {
-                watch(Progress::Heard(&event));
-            }
-            let now = self.agent.transport.elapsed();
-            self.machine.event(event, now);
-            self.agent.learn(self.machine.clock());
-        }
-    }
-
-    /// The message is in the journal before anything of it is sent.
-    fn sign(&self, expiry: Timestamp) -> Result<Message, Error> {
-        let message = (self.agent.transport)
-            .sign(Draft {
-                canister: self.request.canister,
-                method: &self.request.method,
-                arg: &self.request.arg,
-                expiry,
-            })
-            .map_err(Error::Signing)?;
-        if self.is_kept {
-            let (key, message) = (self.request.key.clone(), message.clone());
-            self.agent.journal.append(Entry::Message { key, message })?;
-        }
-        Ok(message)
-    }
-
-    /// What was heard, if anything.
-    async fn carry_out(&self, action: Action) -> Option<Event> {
-        let Self { agent, request, .. } = self;
-        let transport = &agent.transport;
-        let event = match action {
-            Action::Wait(time) => {
-                transport.sleep(time).await;
-                return None;
-            }
-            Action::ReadTime => transport.time(request.canister).await.map(Event::Time),
-            Action::Submit(message) => transport
-                .submit(request.canister, &message)
-                .await
-                .map(Event::Submitted),
-            Action::Poll(message, expiry) => {
-                let status = transport.status(request.canister, &message, expiry).await;
-                status.map(|(status, time)| Event::Status(status, time))
-            }
-            Action::Ask(method) => self.ask(method).await.map(Event::Outcome),
-            Action::Search => self.search().await,
-            Action::Sign(_) | Action::End(_) => return None,
-        };
-        Some(event.unwrap_or_else(Event::Trouble))
-    }
-
-    /// Asks what became of the call.
-    async fn ask(&self, method: String) -> Result<Result<Outcome, IdempotencyError>, Trouble> {
-        let asked = Asked {
-            method: self.request.method.clone(),
-            arg: ByteBuf::from(self.request.arg.clone()),
-        };
-        let unreadable = |error: candid::Error| Trouble::NoAnswer(format!("{method}: {error}"));
-        let arg = candid::encode_one([asked]).map_err(unreadable)?;
-        let reply = self
-            .question(self.request.canister, method.clone(), arg)
-            .await?;
-        let mut answers: Vec<Result<Outcome, IdempotencyError>> =
-            candid::decode_one(&reply).map_err(unreadable)?;
-        match (answers.pop(), answers.is_empty()) {
-            (Some(answer), true) => Ok(answer),
-            _ => Err(Trouble::NoAnswer(format!(
-                "{method} gave another number of answers than one"
-            ))),
-        }
-    }
-
-    /// Looks for the transfer.
-    async fn search(&self) -> Result<Event, Trouble> {
-        let request = self.request;
-        let Some(transfer) = &request.terms.ledger else {
-            return Ok(Event::Found(Found::CantTell));
-        };
-        let (ledger, caller) = (request.canister, request.sender);
-        let (interface, most) = self.search;
-        let mut source = Blocks {
-            asker: self,
-            interface,
-            key: &request.key,
-        };
-        let found = search_in(&mut source, ledger, &transfer.into(), caller, most).await;
-        Ok(Event::Found(found))
-    }
-
-    /// A question of this call, for no longer than the call goes on.
-    fn question(&self, canister: Principal, method: String, arg: Vec<u8>) -> Answer<'_> {
-        let now = self.agent.transport.elapsed();
-        let deadline = self.machine.deadline().saturating_sub(now);
-        let request = Request {
-            key: self.request.key.clone(),
-            sender: self.request.sender,
-            canister,
-            method,
-            arg,
-            terms: Terms::PLAIN,
-        };
-        self.agent.question(request, deadline)
-    }
-}
-
-/// In a box, as a question is a call that has questions.
-pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Trouble>> + Send + 'a>>;
-
-impl<T: Transport, J: Journal> Ask for Run<'_, '_, T, J> {
-    async fn ask(
-        &self,
-        canister: Principal,
-        method: &str,
-        arg: Vec<u8>,
-    ) -> Result<Vec<u8>, Trouble> {
-        self.question(canister, method.to_owned(), arg).await
     }
 }

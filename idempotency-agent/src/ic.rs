@@ -91,10 +91,10 @@ impl IcTransport {
     ) -> Result<(RequestStatusResponse, Timestamp), Trouble> {
         let content = EnvelopeContent::ReadState {
             ingress_expiry: expiry.as_nanos(),
-            sender: identity.sender().map_err(Trouble::Unreachable)?,
+            sender: identity.sender().map_err(Trouble::NoAnswer)?,
             paths: vec![vec!["request_status".into(), Label::from_bytes(&id)]],
         };
-        let bytes = signed(&content, identity).map_err(Trouble::Unreachable)?;
+        let bytes = signed(&content, identity).map_err(Trouble::NoAnswer)?;
         let id = RequestId::new(&id);
         let reading = self.agent.request_status_signed(&id, canister, bytes);
         let (status, certificate) = self.in_time(reading).await.map_err(trouble)?;

@@ -43,8 +43,9 @@
 //!
 //! # What is where
 //! ```text
-//! agent ──► machine ──► rules       what to do next; what is proved by what: no I/O, no clock
-//!    │         └──► clock, reply    an estimate of the subnet's time; a reply of an unknown type
+//! agent ──► call ──► run             the client; one call as it is asked for; on its way
+//!    run ──► machine ──► rules      what to do next; what is proved by what: no I/O, no clock
+//!    │          └──► clock, reply   an estimate of the subnet's time; a reply of an unknown type
 //!    ├──► transport ──► ic          a trait; ic-agent
 //!    ├──► ledger                    the blocks of a ledger, where no answer tells
 //!    └──► journal                   a file, or a SQLite database
@@ -61,6 +62,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod call;
 mod clock;
 mod end;
 mod ic;
@@ -70,12 +72,14 @@ pub mod machine;
 mod reply;
 mod request;
 mod rules;
+mod run;
 #[cfg(test)]
 mod tests;
 mod transport;
 mod two_step;
 
-pub use agent::{Call, Error, Progress, SafeAgent};
+pub use agent::{Error, Progress, SafeAgent};
+pub use call::Call;
 pub use clock::SubnetClock;
 pub use end::{End, Proof, Refusal, Reject, Reply};
 pub use ic::IcTransport;

@@ -27,8 +27,8 @@ pub(crate) enum Rule {
     AbsenceProvesNothing,
     /// A certified reject with code 4 or 5 does not prove that nothing was done: an async method may have changed something, awaited, and
     /// trapped, and what it did before the await stands. The page on ingress messages says "hasn't been executed" of every certified reject;
-    /// of these it is not true. Codes 1 to 3 are the subnet's own, before the method begins; but running out of cycles (IC0207) can also
-    /// end a callback.
+    /// of these it is not true. Codes 1 to 3 are the subnet's own, before the method begins. Running out of cycles (code 2, IC0207) may
+    /// also end a callback; so code 2 counts only with another error code beside it.
     RejectAfterAwait,
     /// A refusal that nobody certified proves nothing: the replica that gives it, or a boundary node, may lie, and others may have the
     /// message. Source: the page on ingress messages, class 3.
@@ -76,7 +76,8 @@ pub(crate) fn has_expired(expiry: Timestamp, certified: Timestamp, estimate: Tim
 pub(crate) fn did_nothing(reject: &Reject, terms: &Terms) -> bool {
     const OUT_OF_CYCLES: &str = "IC0207";
     match reject.code {
-        1..=3 => reject.error_code.as_deref() != Some(OUT_OF_CYCLES),
+        1 | 3 => true,
+        2 => (reject.error_code.as_deref()).is_some_and(|code| code != OUT_OF_CYCLES),
         _ if !Rule::RejectAfterAwait.is_kept() => true,
         // A refusal of the library is about the request, which other messages may have brought.
         _ => terms.rejects_undo && !reject.message.contains("idempotency: "),

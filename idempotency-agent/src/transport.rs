@@ -78,7 +78,7 @@ pub enum Trouble {
     /// The answer is no valid certificate for this canister and request.
     #[error("no valid certificate: {0}")]
     Certificate(String),
-    /// A question to a canister got no certified answer that can be read.
+    /// A question can't be signed, or got no certified answer that can be read.
     #[error("no answer: {0}")]
     NoAnswer(String),
 }

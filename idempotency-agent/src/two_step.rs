@@ -133,7 +133,7 @@ impl<T: Transport, J: Journal> SafeAgent<T, J> {
             amount: amount.into(),
             key,
             from_subaccount: None,
-            deadline: self.default_deadline(),
+            deadline: self.pace.deadline,
         }
     }
 }

@@ -16,7 +16,7 @@ fn each() -> u64 {
     let calls = env::var("IDEMPOTENCY_AGENT_CALLS")
         .ok()
         .map(|calls| calls.parse().expect("a number"));
-    calls.unwrap_or(400) / u64::from(CLIENTS)
+    calls.unwrap_or(800) / u64::from(CLIENTS)
 }
 
 /// Makes the calls of one client, up to the end of each: how many were executed, and how often it was killed. With `kills`, the client is killed time after time, in the midst of

@@ -42,37 +42,37 @@ impl FileJournal {
     /// [`JournalError::Locked`] if another process has it open, [`JournalError::Damaged`] if any line is not what was written.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
         let path = path.as_ref();
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
+        let mut options = options();
+        options.truncate(false);
         let lock = options.open(beside(path, ".lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => JournalError::Locked,
             TryLockError::Error(error) => error.into(),
         })?;
-        let mut file = options.open(path)?;
+        // Never made empty: a file without its first line has lost it.
+        if !path.try_exists()? {
+            rewritten(path, &Calls::default())?;
+        }
+        let mut file = options.create(false).open(path)?;
         let mut text = vec![];
         file.read_to_end(&mut text)?;
-        let whole = text
+        let Some(lines) = text.strip_prefix(HEADER.as_bytes()) else {
+            return Err(JournalError::Damaged("its first line is another".into()));
+        };
+        let whole = lines
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |end| end + 1);
-        let is_new = whole == 0 && HEADER.as_bytes().starts_with(&text);
-        if !is_new && !text.starts_with(HEADER.as_bytes()) {
-            return Err(JournalError::Damaged("its first line is another".into()));
-        }
-        let (calls, lines) = match is_new {
-            true => Default::default(),
-            false => read(&text[HEADER.len()..whole])?,
-        };
+        let (calls, count) = read(&lines[..whole])?;
         let needed = calls
             .0
             .values()
             .map(|call| 1 + call.messages.len() + usize::from(call.end.is_some()))
             .sum::<usize>();
-        if is_new || lines > 2 * needed + SLACK {
+        if count > 2 * needed + SLACK {
             file = rewritten(path, &calls)?;
         } else {
-            file.set_len(whole as u64)?;
+            file.set_len((HEADER.len() + whole) as u64)?;
             file.seek(SeekFrom::End(0))?;
             file.sync_all()?;
         }
@@ -93,6 +93,15 @@ impl FileJournal {
 
 /// So many lines more than twice what is needed are left.
 const SLACK: usize = 1_000;
+
+/// For reading and writing, by nobody else: whoever reads a signed message can send it.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
 
 fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -129,15 +138,10 @@ fn line(entry: &Entry) -> Result<String, JournalError> {
 /// Writes the journal anew, and puts it in the place of what is there: at each moment one of them is there, whole.
 fn rewritten(path: &Path, calls: &Calls) -> Result<File, JournalError> {
     let new = beside(path, ".new");
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&new)?;
+    let mut file = options().truncate(true).open(&new)?;
     let mut text = HEADER.to_owned();
     for (key, call) in &calls.0 {
-        text += &line(&Entry::Request(call.request.clone()))?;
+        text += &line(&Entry::Request(Box::new(call.request.clone())))?;
         for message in &call.messages {
             let (key, message) = (key.clone(), message.clone());
             text += &line(&Entry::Message { key, message })?;

@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, io, sync::Mutex};
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
     /// A call begins.
-    Request(Request),
+    Request(Box<Request>),
     /// A message of the call was signed, and will be sent.
     Message {
         /// The call.
@@ -152,12 +152,13 @@ impl Calls {
         self.check(&entry)?;
         match entry {
             Entry::Request(request) => {
+                let key = request.key.clone();
                 let recorded = Recorded {
-                    request: request.clone(),
+                    request: *request,
                     messages: vec![],
                     end: None,
                 };
-                self.0.insert(request.key, recorded);
+                self.0.insert(key, recorded);
             }
             Entry::Message { key, message } => {
                 if let Some(call) = self.0.get_mut(&key) {

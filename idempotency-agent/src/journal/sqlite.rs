@@ -104,17 +104,19 @@ impl Journal for SqliteJournal {
         calls.check(&entry).map_err(JournalError::Refused)?;
         let text = serde_json::to_string(&entry)
             .map_err(|error| JournalError::Refused(error.to_string()))?;
+        let key = match &entry {
+            Entry::Request(request) => &request.key,
+            Entry::Message { key, .. } | Entry::End { key, .. } | Entry::Forgotten { key } => key,
+        };
+        let key = hex::encode(key.as_bytes());
         let written = match &entry {
             // What is forgotten leaves nothing.
-            Entry::Forgotten { key } => connection.execute(
-                "DELETE FROM entries WHERE key = ?1",
-                params![hex::encode(key.as_bytes())],
-            ),
-            Entry::Request(crate::Request { key, .. })
-            | Entry::Message { key, .. }
-            | Entry::End { key, .. } => connection.execute(
+            Entry::Forgotten { .. } => {
+                connection.execute("DELETE FROM entries WHERE key = ?1", params![key])
+            }
+            _ => connection.execute(
                 "INSERT INTO entries (key, entry) VALUES (?1, ?2)",
-                params![hex::encode(key.as_bytes()), text],
+                params![key, text],
             ),
         };
         written.map_err(error)?;

@@ -2,8 +2,8 @@
 
 use super::world::CANISTER;
 use crate::{
-    Draft, End, Error, IcTransport, Key, MemoryJournal, Message, Pace, Proof, Refusal, Reject,
-    Repeats, Reply, SafeAgent, Status, Submitted, Transport, Trouble, journal::Journal,
+    Draft, End, Error, FileJournal, IcTransport, Key, MemoryJournal, Message, Pace, Proof, Refusal,
+    Reject, Repeats, Reply, SafeAgent, Status, Submitted, Transport, Trouble, journal::Journal,
     rules::plus,
 };
 use axum::{Router, body::Bytes, http::StatusCode, routing::post};
@@ -132,7 +132,7 @@ fn reject(code: u8) -> Reject {
     Reject {
         code,
         message: "no".into(),
-        error_code: None,
+        error_code: (code == 2).then(|| "IC0202".into()),
     }
 }
 
@@ -317,6 +317,29 @@ fn a_reject_proves_what_its_code_proves() {
     );
     let sent = busy.transport().sent();
     assert!(sent.len() > 10 && sent.windows(2).all(|pair| pair[0] != pair[1]));
+    // The method may have awaited, and then run out of cycles.
+    for error_code in [Some("IC0207".into()), None] {
+        let agent = agent(Scripted {
+            status: Box::new(move |_, _| {
+                Ok(Status::Rejected(Reject {
+                    error_code: error_code.clone(),
+                    ..reject(2)
+                }))
+            }),
+            ..Scripted::default()
+        });
+        let end = plain(&agent).unwrap();
+        assert!(
+            matches!(
+                end,
+                End::StillUnknown {
+                    ask_again_after: None,
+                    ..
+                }
+            ),
+            "{end:?}"
+        );
+    }
     for code in [4, 5] {
         // The method may have awaited.
         let end = plain(&agent(with(code))).unwrap();
@@ -339,6 +362,9 @@ fn a_reject_proves_what_its_code_proves() {
         );
     }
 }
+
+/// Whether an end is the right one.
+type Check = Box<dyn Fn(&End) -> bool>;
 
 #[test]
 fn after_a_trap_the_canister_is_asked_and_its_word_counts() {
@@ -373,7 +399,7 @@ fn after_a_trap_the_canister_is_asked_and_its_word_counts() {
     };
     let rejected = End::Rejected(Refusal::Reject(reject(5)));
     let is = |expected: End| move |end: &End| *end == expected;
-    let cases: Vec<(_, Box<dyn Fn(&End) -> bool>)> = vec![
+    let cases: Vec<(_, Check)> = vec![
         (Ok(done), Box::new(is(End::Replied(Reply::Bytes(reply))))),
         (
             Ok(dropped),
@@ -469,6 +495,66 @@ fn a_call_that_is_being_made_is_busy() {
     });
     let _ = call.send().now_or_never().unwrap().unwrap();
     assert!(matches!(ends[0], Err(Error::Busy(_))), "{ends:?}");
+}
+
+/// A client that crashed goes on with the bytes that it had signed; and whoever resumes twice at a time makes each call once.
+#[test]
+fn what_was_cut_off_goes_on_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || FileJournal::open(folder.path().join("journal")).unwrap();
+    let first = SafeAgent::new(Scripted::default(), open());
+    for number in 1..4 {
+        let call = first.call(CANISTER, "act", vec![number], Key::new([number]));
+        let end = call
+            .deadline(Duration::from_secs(60))
+            .send()
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+        assert!(
+            matches!(
+                end,
+                End::StillUnknown {
+                    ask_again_after: Some(_),
+                    ..
+                }
+            ),
+            "{end:?}"
+        );
+    }
+    let messages = |journal: &FileJournal| {
+        let keys = journal.open_calls().unwrap();
+        let calls = keys.iter().map(|key| journal.get(key).unwrap().unwrap());
+        calls.flat_map(|call| call.messages).collect::<Vec<_>>()
+    };
+    let signed = messages(first.journal());
+    assert_eq!(signed.len(), 3);
+    drop(first);
+
+    // It can't sign: what it sends is what was signed before.
+    let network = Scripted {
+        signs: false,
+        status: Box::new(|message, _| Ok(Status::Replied(message.id.into()))),
+        ..Scripted::default()
+    };
+    let second = SafeAgent::new(network, open());
+    assert_eq!(messages(second.journal()), signed);
+    let (ends, others) = futures_util::future::join(second.resume(), second.resume())
+        .now_or_never()
+        .unwrap();
+    let mut both: Vec<_> = ends.unwrap().into_iter().chain(others.unwrap()).collect();
+    both.retain(|(_, end)| !matches!(end, Err(Error::Busy(_))));
+    let replied: Vec<_> = both.into_iter().map(|(_, end)| end.unwrap()).collect();
+    for message in &signed {
+        assert!(replied.contains(&End::Replied(Reply::Bytes(message.id.into()))));
+    }
+    let mut sent = second.transport().sent();
+    sent.sort();
+    sent.dedup();
+    let mut ids: Vec<_> = signed.iter().map(|message| message.id).collect();
+    ids.sort();
+    assert_eq!(sent, ids);
+    assert!(second.resume().now_or_never().unwrap().unwrap().is_empty());
 }
 
 /// A boundary node that answers with this, whatever it is asked.

@@ -112,7 +112,7 @@ fn run(seed: u64, faults: Faults, calls: u64, is_bad: bool, tally: &mut Tally) {
                 && matches!(arg.remembered, Some(Some(_)))
                 && world.happens(20)
             {
-                world.from_another(arg);
+                world.another_sends(arg);
                 others.insert(key);
             }
         }

@@ -219,7 +219,7 @@ impl World {
     }
 
     /// A message of another client, with the same argument, arrives.
-    pub(super) fn from_another(&mut self, arg: Arg) {
+    pub(super) fn another_sends(&mut self, arg: Arg) {
         let id = std::array::from_fn(|_| self.rng.u8(..));
         let content = Content {
             method: "act".into(),
@@ -514,8 +514,8 @@ impl Transport for Net {
             let copies = u8::from(arrives) + u8::from(world.happens(faults.twice));
             for copy in 0..copies {
                 // Questions are not made late: what is late is to be asked about.
-                let is_question =
-                    !["act", "icrc1_transfer"].contains(&&*world.contents[&id].method);
+                let method = &*world.contents[&id].method;
+                let is_question = !["act", "icrc1_transfer"].contains(&method);
                 let is_late = !is_question && (copy > 0 || world.happens(faults.late));
                 let delay = if is_late {
                     world.rng.u64(..8 * MINUTE)
