@@ -4,7 +4,7 @@ use super::{attribute::Attribute, request::identify};
 use crate::{
     certified::registry::{self, Proof},
     error::IdempotencyError,
-    identity::{Argument, Fingerprinted},
+    identity::{Argument, Fingerprint, Fingerprinted},
     outcome::{Asked, Outcome},
     runtime::{Canister, Runtime},
     store::Shown,
@@ -50,9 +50,7 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
         let place = (&identified.identity, identified.sequence);
         let (mut outcome, stored) = self.store.outcome(place, description.created_at, now)?;
         let fingerprint = self.endpoint.fingerprint(&args, &argument, &description);
-        if stored.is_some_and(|stored| !fingerprint.matches(&stored)) {
-            return Err(IdempotencyError::KeyReused);
-        }
+        is_of(&fingerprint, stored)?;
         if let Outcome::Done { reply, .. } = &mut outcome {
             let again = self.endpoint.replayed(std::mem::take(reply).into_vec());
             *reply = again
@@ -76,10 +74,19 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
             IdempotencyError::not_certified("`certified::install` was not called for the store")
         })?;
         let fingerprint = self.endpoint.fingerprint(&args, &argument, &description);
-        match shown.fingerprint {
-            Some(stored) if !fingerprint.matches(&stored) => Err(IdempotencyError::KeyReused),
-            _ => Ok(shown),
-        }
+        is_of(&fingerprint, shown.fingerprint)?;
+        Ok(shown)
+    }
+}
+
+/// Whether what is stored, if anything is, is of a request with this fingerprint.
+fn is_of(
+    fingerprint: &impl Fingerprinted,
+    stored: Option<Fingerprint>,
+) -> Result<(), IdempotencyError> {
+    match stored {
+        Some(stored) if !fingerprint.matches(&stored) => Err(IdempotencyError::KeyReused),
+        _ => Ok(()),
     }
 }
 

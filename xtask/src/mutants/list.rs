@@ -345,6 +345,30 @@ pub(super) const ALL: &[Mutant] = &[
         harm: "a client takes the reply of another request for its own",
         tests: &["attempt::tests::outcomes::who_made_the_call_gets_its_reply"],
     },
+    Mutant {
+        name: "certified/a-change-is-not-told",
+        file: "store/forest.rs",
+        text: "self.is_to_be_told |= !self.has_changed;",
+        instead: "",
+        harm: "the canister goes on certifying that a payment did not run, when it has",
+        tests: &["certified::tests::store::what_is_proved_is_true"],
+    },
+    Mutant {
+        name: "certified/what-is-left-out-is-not-missed",
+        file: "certified/verify.rs",
+        text: "next.is_some_and(|next| !can_have_it(*next))",
+        instead: "next.is_some_and(|next| !can_have_it(*next)) || true",
+        harm: "a replica that leaves out where a payment stands proves that it never ran",
+        tests: &["certified::tests::lies::no_distorted_witness_proves_what_is_false"],
+    },
+    Mutant {
+        name: "certified/what-was-before-the-tree-counts-as-absent",
+        file: "store/certify.rs",
+        text: "newest.max(self.forgotten_until.as_nanos())",
+        instead: "newest.max(self.forgotten_until.as_nanos()) * 0",
+        harm: "a tree that was switched on proves that earlier payments never ran",
+        tests: &["certified::tests::store::a_tree_says_nothing_of_what_was_before_it"],
+    },
     // Safe calls: exactly one outcome, and a true one.
     Mutant {
         name: "safe-call/too-old-is-taken-for-a-proof",
