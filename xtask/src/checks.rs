@@ -13,8 +13,13 @@ use std::{
     process::Command,
 };
 
-/// The crates that are published.
-const PUBLISHED: [&str; 2] = ["idempotency-core", "idempotency-macros"];
+/// The crates that are published, for canisters and for clients of them: each after those that it depends on.
+const FOR_CANISTERS: [&str; 2] = ["idempotency-macros", "idempotency-core"];
+const FOR_CLIENTS: [&str; 3] = [
+    "idempotency-macros",
+    "idempotency-core",
+    "idempotency-agent",
+];
 
 /// The checks, and all tests.
 pub(crate) fn all() -> Vec<Step> {
@@ -73,22 +78,27 @@ pub(crate) fn deny() -> Step {
     })
 }
 
-/// What would be published is complete and builds for canisters, with the oldest compiler that it promises to build with. Offline,
-/// as all it needs was fetched for the canisters.
+/// What would be published is complete and builds, with the oldest compiler that it promises to build with. Offline, as all it needs was
+/// fetched before.
 fn package() -> Result<Ended, Failed> {
     let oldest = tools::install_oldest();
-    let mut package = match oldest {
-        Ok(()) => tools::oldest("cargo"),
-        Err(_) => cargo(""),
-    };
-    package
-        .current_dir(ROOT)
-        .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        .args(["package", "--offline", "--allow-dirty", "--target"])
-        .args([wasm::TARGET, "--target-dir"])
-        .arg(packages_directory()?)
-        .args(PUBLISHED.iter().flat_map(|name| ["--package", name]));
-    quietly(&mut package)?;
+    for (target, names) in [
+        (Some(wasm::TARGET), &FOR_CANISTERS[..]),
+        (None, &FOR_CLIENTS),
+    ] {
+        let mut package = match oldest {
+            Ok(()) => tools::oldest("cargo"),
+            Err(_) => cargo(""),
+        };
+        package
+            .current_dir(ROOT)
+            .env("CARGO_PROFILE_DEV_DEBUG", "false")
+            .args(["package", "--offline", "--allow-dirty", "--target-dir"])
+            .arg(packages_directory(names)?)
+            .args(target.iter().flat_map(|target| ["--target", target]))
+            .args(names.iter().flat_map(|name| ["--package", name]));
+        quietly(&mut package)?;
+    }
     match oldest {
         Ok(()) => Ok(Ended::Done),
         Err(_) => warned(&format!(
@@ -98,14 +108,17 @@ fn package() -> Result<Ended, Failed> {
     }
 }
 
-/// Where the packages are built: another place for other macros. Cargo unpacks a package that another one depends on in its home,
-/// under the name of the target directory, and never again for the same version, whatever has changed in it.
-fn packages_directory() -> Result<PathBuf, Failed> {
+/// Where packages are built: another place for other contents. Cargo unpacks a package that another one depends on in its home,
+/// under the name of the target directory, and never again for the same version, whatever has changed in it. Nothing depends on the last.
+fn packages_directory(names: &[&str]) -> Result<PathBuf, Failed> {
     let mut hasher = DefaultHasher::new();
-    let macros = Path::new(ROOT).join("idempotency-macros");
-    hash_files(&macros, &mut hasher)
-        .map_err(|error| Failed(format!("{} can't be read: {error}", macros.display())))?;
-    let all = target_directory().join("packages");
+    let (last, dependencies) = names.split_last().unwrap_or((&"", &[]));
+    for name in dependencies {
+        let package = Path::new(ROOT).join(name);
+        hash_files(&package, &mut hasher)
+            .map_err(|error| Failed(format!("{} can't be read: {error}", package.display())))?;
+    }
+    let all = target_directory().join("packages").join(last);
     let one = all.join(format!("{:016x}", hasher.finish()));
     if !one.exists() && all.exists() {
         fs::remove_dir_all(&all)

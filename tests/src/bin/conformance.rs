@@ -16,8 +16,8 @@ use tokio::runtime::{Builder, Runtime};
 #[derive(Debug, Parser)]
 #[command(name = "conformance", version)]
 struct Args {
-    /// The network: https://icp-api.io, or the address of a local replica.
-    #[arg(long)]
+    /// The network: the address of a local replica, say.
+    #[arg(long, default_value = "https://icp-api.io")]
     url: String,
     /// Believe the root key that the network names. For local replicas only.
     #[arg(long)]
