@@ -69,6 +69,7 @@ mod ic;
 pub mod journal;
 mod ledger;
 pub mod machine;
+mod proof;
 mod reply;
 mod request;
 mod rules;
@@ -88,6 +89,7 @@ pub use idempotency_core::safe_call::{Account, Subaccount, Transfer, TransferErr
 pub use journal::SqliteJournal;
 pub use journal::{FileJournal, Journal, JournalError, MemoryJournal};
 pub use machine::{Action, Event, Pace};
+pub use proof::{ProofError, verified};
 pub use request::{Key, Repeats, Request, Terms};
 pub use transport::{Draft, Message, Status, Submitted, Transport, Trouble};
 pub use two_step::{TwoStep, TwoStepEnd, account_between};

@@ -2,5 +2,6 @@
 
 mod hostile;
 mod lossy;
+mod proofs;
 mod proxy;
 mod setup;

@@ -92,7 +92,7 @@ fn identity(client: u8) -> BasicIdentity {
     BasicIdentity::from_raw_key(&[client + 1; 32])
 }
 
-fn principal(client: u8) -> Principal {
+pub(crate) fn principal(client: u8) -> Principal {
     identity(client).sender().unwrap()
 }
 
