@@ -176,7 +176,7 @@ macro_rules! outcomes {
 /// # Errors
 /// `MissingKey` if the call runs without deduplication; `InvalidKey`, `AnonymousRefused` and `StoreDamaged` as from the method;
 /// [`Other`](IdempotencyError::Other) with code 3 if its argument does not decode, 4 if none of the functions is exported by that name,
-/// 5 if there is no certificate, as the query was called as an update or by another canister, and 6 if parts of the tree are being
+/// 6 if there is no certificate, as the query was called as an update or by another canister, and 7 if parts of the tree are being
 /// made anew: ask again in some seconds. `KeyReused` if its key belongs to a request with other arguments; that is the word of one
 /// replica, as a proof is one of the key.
 #[macro_export]

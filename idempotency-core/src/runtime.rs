@@ -97,19 +97,6 @@ pub(crate) trait Runtime: Clone + 'static {
 #[derive(Clone, Copy)]
 pub(crate) struct Canister;
 
-#[cfg(feature = "http")]
-impl Canister {
-    /// The certificate of the canister's data, which only queries get.
-    pub(crate) fn data_certificate(self) -> Option<Vec<u8>> {
-        ic_cdk::api::data_certificate()
-    }
-
-    /// Sets the canister's certified data: all of it.
-    pub(crate) fn certify(self, root: &[u8; 32]) {
-        ic_cdk::api::certified_data_set(root);
-    }
-}
-
 impl Runtime for Canister {
     fn time(&self) -> Timestamp {
         Timestamp::from_nanos(ic_cdk::api::time())
