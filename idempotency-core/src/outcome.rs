@@ -82,7 +82,8 @@ pub enum Verdict {
     /// It would run if it came now: a message that is still on its way may do so. The IC delivers none after its `ingress_expiry`.
     /// A request without a `created_at` and without a sequence number may also have run more than a window ago, and be forgotten.
     CanStillRun {
-        /// The last instant at which it can run; `None` if it has no `created_at`.
+        /// The last instant at which it can run, as the policy is now; `None` if it has no `created_at`. An upgrade to a longer window may
+        /// let a request run later that is created after the upgrade.
         until: Option<Timestamp>,
     },
     /// It has not run and never will: its `created_at` is so old that the canister refuses it, and its record would still be there.

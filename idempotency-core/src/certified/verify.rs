@@ -58,7 +58,7 @@ pub enum Proven {
         from: Option<Timestamp>,
         /// The last instant of which that is said. No message runs after its `ingress_expiry`, so one that expired by then never runs.
         as_of: Timestamp,
-        /// What follows. [`MayHaveRun`](Verdict::MayHaveRun) is: it never runs from now on, and whether it ran is not proved.
+        /// What follows. [`MayHaveRun`](Verdict::MayHaveRun) is: it never runs after the certificate's time, and whether it ran is not proved.
         verdict: Verdict,
     },
 }

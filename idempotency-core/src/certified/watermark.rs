@@ -90,9 +90,11 @@ impl Watermark {
 
     /// The last instant at which a request with this `created_at` can be executed; its record is kept for as long at the least.
     pub(crate) fn expiry(&self, created_at: Timestamp) -> Timestamp {
+        let expiry = created_at.plus(self.window).plus(self.drift);
         match created_at < self.short_until {
-            true => created_at.plus(self.short_reach),
-            false => created_at.plus(self.window).plus(self.drift),
+            // The window may have been made shorter again since.
+            true => expiry.min(created_at.plus(self.short_reach)),
+            false => expiry,
         }
     }
 

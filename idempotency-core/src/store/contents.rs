@@ -150,9 +150,11 @@ impl<M: Memory> Contents<M> {
         policy: &Policy,
     ) -> Timestamp {
         let words = &self.header().words;
+        let expiry = policy.expires_at(Some(created_at), now);
         match created_at.as_nanos() < words[SHORT_UNTIL] {
-            true => created_at.plus(Duration::from_nanos(words[SHORT_REACH])),
-            false => policy.expires_at(Some(created_at), now),
+            // The window may have been made shorter again since.
+            true => expiry.min(created_at.plus(Duration::from_nanos(words[SHORT_REACH]))),
+            false => expiry,
         }
     }
 

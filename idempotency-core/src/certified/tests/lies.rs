@@ -87,7 +87,7 @@ fn a_witness_of_another_request_proves_nothing_false() {
             let question = world.question(asked);
             if let Ok(proven) = proven(&world, &witness, &question, reply.as_deref()) {
                 assert!(
-                    world.is_true(asked, &proven, reply.as_deref()),
+                    world.is_true(asked, (&proven, world.said()), reply.as_deref()),
                     "{proven:?}"
                 );
             }
@@ -222,7 +222,7 @@ proptest! {
         let question = Question { created_at: world.question(asked).created_at, identity: identity(asked) };
         for reply in [reply, honest_reply, None] {
             if let Ok(proven) = proven(&world, &witness, &question, reply.as_deref()) {
-                prop_assert!(world.is_true(asked, &proven, reply.as_deref()), "{proven:?}");
+                prop_assert!(world.is_true(asked, (&proven, world.said()), reply.as_deref()), "{proven:?}");
             }
         }
     }

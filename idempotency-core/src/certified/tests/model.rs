@@ -62,6 +62,14 @@ pub(super) enum End {
 struct Claim {
     request: u64,
     proven: Proven,
+    said: Said,
+}
+
+/// When something was said: after so many upgrades, and at what time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Said {
+    upgrades: usize,
+    now: u64,
 }
 
 pub(super) struct World {
@@ -77,6 +85,8 @@ pub(super) struct World {
     /// Of this heap.
     running: Vec<(u64, Ticket, Attempt)>,
     claims: Vec<Claim>,
+    /// When each was.
+    upgrades: Vec<u64>,
 }
 
 impl World {
@@ -95,6 +105,7 @@ impl World {
             created: BTreeMap::new(),
             running: vec![],
             claims: vec![],
+            upgrades: vec![],
         };
         world.install();
         world
@@ -114,6 +125,7 @@ impl World {
     /// An upgrade, with this policy.
     pub(super) fn reopen(&mut self, policy: Policy) {
         self.running.clear();
+        self.upgrades.push(self.now);
         self.policy = policy;
         self.store = Store::open(self.memory.clone(), policy, at(self.now)).unwrap();
         self.install();
@@ -256,13 +268,30 @@ impl World {
             self.claims.push(Claim {
                 request: number,
                 proven,
+                said: self.said(),
             });
         }
         Some(proven)
     }
 
-    /// Whether a statement is true by all that ever happened.
-    pub(super) fn is_true(&self, number: u64, proven: &Proven, reply: Option<&[u8]>) -> bool {
+    pub(super) fn said(&self) -> Said {
+        Said {
+            upgrades: self.upgrades.len(),
+            now: self.now,
+        }
+    }
+
+    /// Whether a statement is true by all that ever happened. Until when a request can run is as the policy was: an upgrade may let it run
+    /// longer, if it is created after that.
+    pub(super) fn is_true(
+        &self,
+        number: u64,
+        (proven, said): (&Proven, Said),
+        reply: Option<&[u8]>,
+    ) -> bool {
+        let created = self.created.get(&number).copied().flatten();
+        let has_other_policy = (self.upgrades[said.upgrades..].iter())
+            .any(|upgrade| created.is_some_and(|created| created > *upgrade));
         let none = vec![];
         let executions = self.history.get(&number).unwrap_or(&none);
         let did_something = |it: &&Execution| !matches!(&it.ended, Some((_, End::DidNothing)));
@@ -294,10 +323,11 @@ impl World {
                 match verdict {
                     Verdict::CanStillRun { until } => {
                         let after = until.map_or(u64::MAX, |until| until.as_nanos() + 1);
-                        !ran(from, as_of) && (after == u64::MAX || !ran(after, u64::MAX))
+                        let ran_late = after < u64::MAX && ran(after, u64::MAX);
+                        !ran(from, as_of) && (has_other_policy || !ran_late)
                     }
                     Verdict::NeverRan => !ran(0, u64::MAX),
-                    Verdict::MayHaveRun => !ran(as_of + 1, u64::MAX),
+                    Verdict::MayHaveRun => !ran(said.now + 1, u64::MAX),
                 }
             }
         }
@@ -307,7 +337,7 @@ impl World {
         let question = self.question(number);
         let reply = self.proof(&question).and_then(|(_, reply)| reply);
         assert!(
-            self.is_true(number, proven, reply.as_deref()),
+            self.is_true(number, (proven, self.said()), reply.as_deref()),
             "of {number} at {}: {proven:?}, but {:?}",
             self.now,
             self.history.get(&number)
@@ -316,15 +346,21 @@ impl World {
 
     /// What was proved then is still true, whatever has happened since.
     pub(super) fn check_claims(&self) {
-        for Claim { request, proven } in &self.claims {
+        for Claim {
+            request,
+            proven,
+            said,
+        } in &self.claims
+        {
+            let said = (proven, *said);
             let replies = self.history.get(request).into_iter().flatten();
             let mut replies = replies.map(|it| match &it.ended {
                 Some((_, End::Reply(reply))) => Some(reply.as_slice()),
                 _ => None,
             });
             let is_true = match proven {
-                Proven::Done { .. } => replies.any(|reply| self.is_true(*request, proven, reply)),
-                _ => self.is_true(*request, proven, None),
+                Proven::Done { .. } => replies.any(|reply| self.is_true(*request, said, reply)),
+                _ => self.is_true(*request, said, None),
             };
             assert!(
                 is_true,

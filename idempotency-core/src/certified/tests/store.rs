@@ -131,6 +131,25 @@ proptest! {
     }
 }
 
+/// A request may be created a little after an upgrade that comes before it: its window is the new one.
+#[test]
+fn until_when_a_request_can_run_is_as_the_policy_is() {
+    let mut world = World::new(policy());
+    let created = world.now + DRIFT + 1;
+    world.created.insert(5, Some(created));
+    let said = world.ask(5);
+    let until = at(created + WINDOW + DRIFT);
+    let can_still_run = Verdict::CanStillRun { until: Some(until) };
+    assert!(
+        matches!(&said, Some(Ok(Proven::Absent { verdict, .. })) if *verdict == can_still_run),
+        "{said:?}"
+    );
+    world.reopen(policy().window(Duration::from_nanos(2 * WINDOW)));
+    world.now = until.as_nanos() + 1;
+    assert!(world.submit(5, b"late", false));
+    world.check_claims();
+}
+
 fn done(world: &mut World, number: u64) -> Proven {
     world.ask(number).unwrap().unwrap()
 }

@@ -237,6 +237,35 @@ fn a_longer_window_does_not_let_run_again_what_expires_by_the_shorter_one() {
     assert!(matches!(admit(&later, START + 900), Decision::Execute(_)));
 }
 
+/// The shorter one says until when a request runs and is remembered, and so whether it would still be known.
+#[test]
+fn a_window_that_is_made_longer_and_then_shorter_promises_no_more_than_the_last() {
+    let memory = TestMemory::new(u64::MAX);
+    let open = |window, now| {
+        let now = Timestamp::from_nanos(now);
+        Store::open(memory.clone(), policy(window, 4), now).unwrap()
+    };
+    drop(open(100, START));
+    drop(open(200, START));
+    let store = open(50, START);
+    let created_at = Some(Timestamp::from_nanos(START));
+    execute(&store, &request(1, 1, created_at), START, b"first");
+    let ask = |key, now| {
+        let now = Timestamp::from_nanos(now);
+        let place = (&Identity([key; 24]), None);
+        outcome::outcome(&store, place, created_at, now).unwrap().0
+    };
+    let verdict = |key, now| match ask(key, now) {
+        Outcome::Absent { verdict, .. } => verdict,
+        other => panic!("{other:?}"),
+    };
+    let until = Some(Timestamp::from_nanos(START + 60));
+    assert_eq!(verdict(2, START), Verdict::CanStillRun { until });
+    assert_eq!(store.evict(Timestamp::from_nanos(START + 90), 9), Ok(1));
+    // It ran, and is forgotten.
+    assert_eq!(verdict(1, START + 90), Verdict::MayHaveRun);
+}
+
 #[test]
 fn other_versions_and_damage_are_told_apart() {
     let memory = TestMemory::new(u64::MAX);
