@@ -1,7 +1,7 @@
 //! Transfers of ledgers: `Duplicate` is success, a refusal after a doubt is none, and blocks tell what answers don't.
 
 use super::{
-    classes::{Scripted, agent, key},
+    scripted::{Scripted, agent, key},
     world::CANISTER,
 };
 use crate::{

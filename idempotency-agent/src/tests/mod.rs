@@ -4,6 +4,8 @@ mod classes;
 mod journals;
 mod ledger;
 mod ledgers;
+mod net;
+mod scripted;
 mod simulation;
 mod two_step;
 mod world;

@@ -1,6 +1,9 @@
 //! Whatever the network does, and whenever the client is killed: nothing is executed twice, and each end is true.
 
-use super::world::{Arg, CANISTER, Does, Faults, MINUTE, Net, SECOND, WINDOW, World};
+use super::{
+    net::Net,
+    world::{Arg, CANISTER, Does, Faults, MINUTE, SECOND, WINDOW, World},
+};
 use crate::{
     End, Key, MemoryJournal, Pace, Repeats, Reply, SafeAgent,
     journal::{Entry, Journal, JournalError, Recorded},

@@ -2,8 +2,9 @@
 
 use super::{
     ledger::{CALLER, FEE},
+    net::Net,
     simulation::unless_killed,
-    world::{CANISTER, Faults, Net, World},
+    world::{CANISTER, Faults, World},
 };
 use crate::{
     Error, Key, MemoryJournal, Refusal, SafeAgent, TransferError, TwoStepEnd, account_between,

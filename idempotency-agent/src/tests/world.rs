@@ -2,7 +2,7 @@
 //! only where the client waits.
 
 use super::ledger::Ledger;
-use crate::{Draft, Message, Reject, Status, Submitted, Transport, Trouble};
+use crate::{Reject, Status, Trouble};
 use candid::{Principal, encode_one};
 use fastrand::Rng;
 use idempotency_core::{
@@ -10,12 +10,7 @@ use idempotency_core::{
     outcome::{Asked, Outcome, Verdict},
 };
 use serde_bytes::ByteBuf;
-use std::{
-    collections::BTreeMap,
-    future::pending,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::collections::BTreeMap;
 
 pub(super) const CANISTER: Principal = Principal::from_slice(&[7, 1]);
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -110,10 +105,10 @@ pub(super) struct Faults {
     pub(super) killed: u8,
 }
 
-struct Content {
-    method: String,
-    arg: Vec<u8>,
-    expiry: u64,
+pub(super) struct Content {
+    pub(super) method: String,
+    pub(super) arg: Vec<u8>,
+    pub(super) expiry: u64,
 }
 
 #[derive(Clone)]
@@ -123,7 +118,7 @@ enum Record {
     Unknown,
 }
 
-enum Due {
+pub(super) enum Due {
     Arrives([u8; 32]),
     Runs([u8; 32]),
     Ends([u8; 32]),
@@ -136,12 +131,12 @@ pub(super) struct World {
     /// The subnet's time.
     pub(super) now: u64,
     /// The client's clock, which goes at its own rate in percent.
-    local: u64,
-    rate: u64,
-    blocked_until: u64,
+    pub(super) local: u64,
+    pub(super) rate: u64,
+    pub(super) blocked_until: u64,
     due: BTreeMap<(u64, u64), Due>,
     count: u64,
-    contents: BTreeMap<[u8; 32], Content>,
+    pub(super) contents: BTreeMap<[u8; 32], Content>,
     /// All states of each request, with their times.
     statuses: BTreeMap<[u8; 32], Vec<(u64, Status)>>,
     /// Of the canister: what it remembers, since when and until when.
@@ -194,7 +189,7 @@ impl World {
         self.rng.u8(..100) < percent
     }
 
-    fn at(&mut self, time: u64, due: Due) {
+    pub(super) fn at(&mut self, time: u64, due: Due) {
         self.count += 1;
         self.due.insert((time.max(self.now), self.count), due);
     }
@@ -250,7 +245,7 @@ impl World {
         }
     }
 
-    fn status(&self, id: [u8; 32], at: u64) -> Status {
+    pub(super) fn status(&self, id: [u8; 32], at: u64) -> Status {
         let states = self.statuses.get(&id).map_or(&[][..], Vec::as_slice);
         let last = states.iter().rfind(|(since, _)| *since <= at);
         last.map_or(Status::Absent, |(_, status)| status.clone())
@@ -437,7 +432,7 @@ impl World {
     }
 
     /// An answer that is none.
-    fn lie(&mut self) -> Trouble {
+    pub(super) fn lie(&mut self) -> Trouble {
         match self.rng.u8(..5) {
             0 => Trouble::Http {
                 status: 400,
@@ -455,155 +450,5 @@ impl World {
             3 => Trouble::Certificate("the signature is another's".into()),
             _ => Trouble::Unreachable("reset".into()),
         }
-    }
-}
-
-/// The client's side of the network.
-#[derive(Clone)]
-pub(super) struct Net(pub(super) Arc<Mutex<World>>);
-
-impl Net {
-    pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap()
-    }
-
-    /// What it takes until something arrives. `true` if it does.
-    async fn transit(&self) -> bool {
-        let is_killed = {
-            let mut world = self.world();
-            let latency = world.rng.u64(..2 * SECOND);
-            world.pass(latency);
-            world.rng.u32(..1000) < u32::from(world.faults.killed)
-        };
-        if is_killed {
-            pending::<()>().await;
-        }
-        let mut world = self.world();
-        let lost = world.faults.lost;
-        !world.happens(lost)
-    }
-}
-
-impl Transport for Net {
-    fn sender(&self) -> Result<Principal, String> {
-        Ok(Principal::from_slice(&[9]))
-    }
-
-    fn sign(&self, draft: Draft<'_>) -> Result<Message, String> {
-        let mut world = self.world();
-        let id = std::array::from_fn(|_| world.rng.u8(..));
-        let content = Content {
-            method: draft.method.into(),
-            arg: draft.arg.into(),
-            expiry: draft.expiry.as_nanos(),
-        };
-        world.contents.insert(id, content);
-        Ok(Message {
-            id,
-            expiry: draft.expiry,
-            bytes: id.into(),
-        })
-    }
-
-    async fn submit(&self, _: Principal, message: &Message) -> Result<Submitted, Trouble> {
-        let id = message.id;
-        let arrives = self.transit().await;
-        {
-            let mut world = self.world();
-            let faults = world.faults;
-            let copies = u8::from(arrives) + u8::from(world.happens(faults.twice));
-            for copy in 0..copies {
-                // Questions are not made late: what is late is to be asked about.
-                let method = &*world.contents[&id].method;
-                let is_question = !["act", "icrc1_transfer"].contains(&method);
-                let is_late = !is_question && (copy > 0 || world.happens(faults.late));
-                let delay = if is_late {
-                    world.rng.u64(..8 * MINUTE)
-                } else {
-                    0
-                };
-                let at = world.now + delay;
-                world.at(at, Due::Arrives(id));
-            }
-        }
-        let is_answered = self.transit().await;
-        let mut world = self.world();
-        let faults = world.faults;
-        if world.happens(faults.lie) {
-            return Err(world.lie());
-        }
-        if !is_answered {
-            return Err(Trouble::Unreachable("no answer".into()));
-        }
-        match world.status(id, world.now) {
-            status @ (Status::Replied(_) | Status::Rejected(_)) => Ok(Submitted::Certified(status)),
-            _ => Ok(Submitted::Accepted),
-        }
-    }
-
-    async fn status(
-        &self,
-        _: Principal,
-        message: &Message,
-        _: Timestamp,
-    ) -> Result<(Status, Timestamp), Trouble> {
-        let arrives = self.transit().await;
-        let is_answered = self.transit().await;
-        let mut world = self.world();
-        let faults = world.faults;
-        if world.happens(faults.blocked) {
-            world.blocked_until = world.now + world.rng.u64(..6 * MINUTE);
-        }
-        if !arrives || !is_answered || world.now < world.blocked_until {
-            return Err(Trouble::Unreachable("no status".into()));
-        }
-        let mut at = world.now;
-        if world.happens(faults.lie) {
-            if world.rng.bool() {
-                return Err(world.lie());
-            }
-            // A certificate that is stale.
-            at -= world.rng.u64(..10 * MINUTE);
-        }
-        Ok((world.status(message.id, at), Timestamp::from_nanos(at)))
-    }
-
-    async fn time(&self, _: Principal) -> Result<Timestamp, Trouble> {
-        if !self.transit().await {
-            return Err(Trouble::Unreachable("no time".into()));
-        }
-        let mut world = self.world();
-        let faults = world.faults;
-        let age = if world.happens(faults.lie) {
-            world.rng.u64(..5 * MINUTE)
-        } else {
-            0
-        };
-        Ok(Timestamp::from_nanos(world.now - age))
-    }
-
-    fn elapsed(&self) -> Duration {
-        Duration::from_nanos(self.world().local)
-    }
-
-    async fn sleep(&self, time: Duration) {
-        let mut world = self.world();
-        let time = u64::try_from(time.as_nanos()).unwrap() * 100 / world.rate + 1;
-        let faults = world.faults;
-        let local = world.local;
-        world.pass(time);
-        if world.happens(faults.jump) {
-            let jump = world.rng.u64(..5 * MINUTE);
-            match world.rng.bool() {
-                // The client's machine slept, and its clock stood still.
-                true => {
-                    let local_now = world.local;
-                    world.pass(jump);
-                    world.local = local_now;
-                }
-                false => world.local += jump,
-            }
-        }
-        assert!(world.local > local, "a wait that does not end");
     }
 }

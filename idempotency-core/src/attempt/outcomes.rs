@@ -1,6 +1,10 @@
 //! `outcomes!`: what became of calls, for clients that ask.
 
-use super::{attribute::Attribute, request::identify};
+use super::{
+    attribute::Attribute,
+    endpoint::{Description, Endpoint},
+    request::{Identified, identify},
+};
 use crate::{
     certified::registry::{self, Proof},
     error::IdempotencyError,
@@ -40,17 +44,13 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
         argument: &[u8],
         now: Timestamp,
     ) -> Result<Outcome, IdempotencyError> {
-        let args = (self.endpoint.decode)(argument)
-            .map_err(|error| IdempotencyError::undecodable(&format!("{error:#}")))?;
-        let description = (self.endpoint.describe)(&args);
-        let argument = Argument::new(argument);
-        let has_quota = false;
-        let identified = identify(&self.endpoint, &description, &argument, caller, has_quota)?
-            .ok_or(IdempotencyError::MissingKey)?;
-        let place = (&identified.identity, identified.sequence);
-        let (mut outcome, stored) = self.store.outcome(place, description.created_at, now)?;
-        let fingerprint = self.endpoint.fingerprint(&args, &argument, &description);
-        is_of(&fingerprint, stored)?;
+        let read = Read::new(&self.endpoint, caller, argument)?;
+        let Identified {
+            identity, sequence, ..
+        } = &read.identified;
+        let created_at = read.description.created_at;
+        let (mut outcome, stored) = self.store.outcome((identity, *sequence), created_at, now)?;
+        read.is_of(&self.endpoint, stored)?;
         if let Outcome::Done { reply, .. } = &mut outcome {
             let again = self.endpoint.replayed(std::mem::take(reply).into_vec());
             *reply = again
@@ -61,32 +61,57 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
     }
 
     fn shown(&self, caller: &Principal, argument: &[u8]) -> Result<Shown, IdempotencyError> {
-        let args = (self.endpoint.decode)(argument)
-            .map_err(|error| IdempotencyError::undecodable(&format!("{error:#}")))?;
-        let description = (self.endpoint.describe)(&args);
-        let argument = Argument::new(argument);
-        let identified = identify(&self.endpoint, &description, &argument, caller, false)?
-            .ok_or(IdempotencyError::MissingKey)?;
-        let shown = self
-            .store
-            .proof(&identified.identity, description.created_at)?;
+        let read = Read::new(&self.endpoint, caller, argument)?;
+        let created_at = read.description.created_at;
+        let shown = self.store.proof(&read.identified.identity, created_at)?;
         let shown = shown.ok_or_else(|| {
             IdempotencyError::not_certified("`certified::install` was not called for the store")
         })?;
-        let fingerprint = self.endpoint.fingerprint(&args, &argument, &description);
-        is_of(&fingerprint, shown.fingerprint)?;
+        read.is_of(&self.endpoint, shown.fingerprint)?;
         Ok(shown)
     }
 }
 
-/// Whether what is stored, if anything is, is of a request with this fingerprint.
-fn is_of(
-    fingerprint: &impl Fingerprinted,
-    stored: Option<Fingerprint>,
-) -> Result<(), IdempotencyError> {
-    match stored {
-        Some(stored) if !fingerprint.matches(&stored) => Err(IdempotencyError::KeyReused),
-        _ => Ok(()),
+/// A call that somebody asks about, as its endpoint reads it.
+struct Read<'a, A> {
+    args: A,
+    argument: Argument<'a>,
+    description: Description,
+    identified: Identified,
+}
+
+impl<'a, A> Read<'a, A> {
+    fn new<R>(
+        endpoint: &Endpoint<A, R>,
+        caller: &Principal,
+        argument: &'a [u8],
+    ) -> Result<Self, IdempotencyError> {
+        let args = (endpoint.decode)(argument)
+            .map_err(|error| IdempotencyError::undecodable(&format!("{error:#}")))?;
+        let description = (endpoint.describe)(&args);
+        let argument = Argument::new(argument);
+        let has_quota = false;
+        let identified = identify(endpoint, &description, &argument, caller, has_quota)?
+            .ok_or(IdempotencyError::MissingKey)?;
+        Ok(Self {
+            args,
+            argument,
+            description,
+            identified,
+        })
+    }
+
+    /// Whether what is stored, if anything is, is of this call.
+    fn is_of<R>(
+        &self,
+        endpoint: &Endpoint<A, R>,
+        stored: Option<Fingerprint>,
+    ) -> Result<(), IdempotencyError> {
+        let fingerprint = endpoint.fingerprint(&self.args, &self.argument, &self.description);
+        match stored {
+            Some(stored) if !fingerprint.matches(&stored) => Err(IdempotencyError::KeyReused),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn certified_data(id: Principal, data: &[u8], time_ns: u64) -> HashTr
     let canister = Tree::new().with_leaf("certified_data", data);
     let canisters = Tree::new().with(id.as_slice(), canister);
     Tree::new()
-        .with_leaf("time", leb128(time_ns))
+        .with_leaf("time", number(time_ns))
         .with("canister", canisters)
         .witness(&[[] as [&[u8]; 0]])
 }
@@ -116,7 +116,7 @@ fn of_subnets(topology: &Topology, own: Principal, time_ns: u64, ranges: Ranges)
         subnets = subnets.with(subnet.id.as_slice(), tree);
     }
     Tree::new()
-        .with_leaf("time", leb128(time_ns))
+        .with_leaf("time", number(time_ns))
         .with("subnet", subnets)
         .with("canister_ranges", all_ranges)
 }
@@ -140,22 +140,17 @@ fn of_request(status: RequestStatus) -> Tree {
     match status {
         RequestStatus::Replied(reply) => tree.with_leaf("reply", reply),
         RequestStatus::Rejected(reject) => tree
-            .with_leaf("reject_code", leb128(reject.code() as u64))
+            .with_leaf("reject_code", number(reject.code() as u64))
             .with_leaf("reject_message", reject.message)
             .with_leaf("error_code", reject.error.to_string()),
         RequestStatus::Received | RequestStatus::Processing | RequestStatus::Done => tree,
     }
 }
 
-fn leb128(mut number: u64) -> Vec<u8> {
+/// Numbers in the tree are unsigned LEB128.
+fn number(number: u64) -> Vec<u8> {
     let mut encoded = Vec::new();
-    loop {
-        let byte = (number & 0x7f) as u8;
-        number >>= 7;
-        if number == 0 {
-            encoded.push(byte);
-            return encoded;
-        }
-        encoded.push(byte | 0x80);
-    }
+    // A `Vec` takes everything.
+    leb128::write::unsigned(&mut encoded, number).expect("encodes into memory");
+    encoded
 }
