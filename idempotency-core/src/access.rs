@@ -6,9 +6,9 @@
 use crate::{
     admission,
     error::IdempotencyError,
-    identity::{Fingerprint, Identity},
+    identity::Identity,
     import::{self, ImportProblem, Past, Taken},
-    outcome::{self, Outcome},
+    outcome::{self, Known, Outcome},
     sequence::{FreedLane, Sequence},
     store::{Damaged, Resolved, Settlement, Shown, Store},
     time::Timestamp,
@@ -54,7 +54,7 @@ pub trait AnyStore {
         request: (&Identity, Option<Sequence>),
         created_at: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<(Outcome, Option<Fingerprint>), IdempotencyError>;
+    ) -> Result<(Outcome, Option<Known>), IdempotencyError>;
 
     /// [`Store::proof`]
     fn proof(
@@ -102,7 +102,7 @@ impl<M: Memory> AnyStore for LocalKey<Store<M>> {
         request: (&Identity, Option<Sequence>),
         created_at: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<(Outcome, Option<Fingerprint>), IdempotencyError> {
+    ) -> Result<(Outcome, Option<Known>), IdempotencyError> {
         self.with(|store| outcome::outcome(store, request, created_at, now))
     }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 use ic_stable_structures::Memory;
 
-pub use crate::store::Ticket;
+pub use crate::store::{Reply, Ticket};
 
 /// A request as admission sees it: hashed, and frozen before the function sees its arguments.
 #[derive(Clone, Debug)]
@@ -30,8 +30,8 @@ pub struct Request<F = Fingerprint> {
 /// What to do with a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It was executed before: send this reply again.
-    Replay(Vec<u8>),
+    /// It was executed before, with this reply.
+    Replay(Reply),
     /// Answer with this error; nothing has changed.
     Refuse(IdempotencyError),
     /// Execute it. There is room for its record.
@@ -43,7 +43,7 @@ pub enum Decision {
 /// | stored state | request | answer |
 /// |---|---|---|
 /// | any | other fingerprint | [`KeyReused`](IdempotencyError::KeyReused); the record is untouched |
-/// | done | same | the first reply; if it is not held: [`ReplyDropped`](IdempotencyError::ReplyDropped) |
+/// | done | same | its reply; if that is not held: [`ReplyDropped`](IdempotencyError::ReplyDropped) |
 /// | running in this heap, for no longer than the window | same | [`InProgress`](IdempotencyError::InProgress) |
 /// | running for longer or in an earlier heap, or interrupted | same | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
 /// | absent | the number for which a strict lane waits | [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown) |
@@ -92,7 +92,7 @@ pub fn admit<M: Memory, F: Fingerprinted>(
 /// What is to be done with a request that is not refused.
 enum Verdict {
     /// It has this reply.
-    Again(Vec<u8>),
+    Again(Reply),
     /// It may run: where its record goes, and its counters if it has any.
     New(Vacant, Option<Box<TicketCounters>>),
 }
@@ -192,7 +192,7 @@ fn known<M: Memory>(
     record: Record,
     fingerprint: &impl Fingerprinted,
     now: Timestamp,
-) -> Result<Vec<u8>, IdempotencyError> {
+) -> Result<Reply, IdempotencyError> {
     if !fingerprint.matches(&record.fingerprint) {
         return Err(IdempotencyError::KeyReused);
     }

@@ -3,12 +3,15 @@
 use candid::{
     CandidType, DecoderConfig, Deserialize,
     ser::ValueSerializer,
-    utils::{ArgumentDecoder, ArgumentEncoder, decode_args_with_config},
+    utils::{ArgumentDecoder, ArgumentEncoder, decode_args_with_config, encode_args_ref},
 };
 use std::{any::TypeId, cell::RefCell, collections::BTreeMap};
 
 /// Candid bytes, or why there are none.
 pub(crate) type Encoded = Result<Vec<u8>, candid::Error>;
+
+/// A reply, and what `on_replay` makes of it.
+pub(crate) type Both = Result<[Vec<u8>; 2], candid::Error>;
 
 /// Decodes arguments as ic-cdk does: an empty argument is that of a method without arguments.
 pub fn decode<A: for<'a> ArgumentDecoder<'a>>(mut bytes: &[u8]) -> Result<A, candid::Error> {
@@ -27,6 +30,10 @@ pub fn decode<A: for<'a> ArgumentDecoder<'a>>(mut bytes: &[u8]) -> Result<A, can
 /// Candid works out the table of types again for each reply, and with it forgets the types of the arguments; for an
 /// ICRC-1 transfer that takes half the call. The table is the same for all values of a Rust type, so it is kept.
 pub fn encode_one<R: CandidType + 'static>(reply: R) -> Encoded {
+    encode(&reply)
+}
+
+fn encode<R: CandidType + 'static>(reply: &R) -> Encoded {
     thread_local! {
         static TABLES: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
     }
@@ -40,7 +47,7 @@ pub fn encode_one<R: CandidType + 'static>(reply: R) -> Encoded {
     if let Some(bytes) = known {
         return Ok(bytes);
     }
-    let bytes = candid::encode_one(&reply)?;
+    let bytes = candid::encode_one(reply)?;
     if let Some(table) = bytes.strip_suffix(values) {
         TABLES.with_borrow_mut(|tables| tables.insert(TypeId::of::<R>(), table.to_vec()));
     }
@@ -52,7 +59,17 @@ pub fn encode_all<R: ArgumentEncoder>(reply: R) -> Encoded {
     candid::encode_args(reply)
 }
 
-/// `on_replay` for a reply of one value.
+/// `on_replay` for a reply of one value that was just made.
+pub fn both_one<R: CandidType + 'static>(reply: R, map: impl FnOnce(R) -> R) -> Both {
+    Ok([encode(&reply)?, encode(&map(reply))?])
+}
+
+/// `on_replay` for a reply of several values that were just made.
+pub fn both_all<R: ArgumentEncoder>(reply: R, map: impl FnOnce(R) -> R) -> Both {
+    Ok([encode_args_ref(&reply)?, encode_all(map(reply))?])
+}
+
+/// `on_replay` for the bytes of a first reply of one value.
 pub fn map_one<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Encoded
 where
     R: CandidType + for<'a> Deserialize<'a> + 'static,
@@ -60,7 +77,7 @@ where
     encode_one(map(candid::decode_one(bytes)?))
 }
 
-/// `on_replay` for a reply of several values.
+/// `on_replay` for the bytes of a first reply of several values.
 pub fn map_all<R>(bytes: &[u8], map: impl FnOnce(R) -> R) -> Encoded
 where
     R: ArgumentEncoder + for<'a> ArgumentDecoder<'a>,

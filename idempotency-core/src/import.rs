@@ -22,7 +22,7 @@ use crate::{
     admission::{self, Request},
     error::IdempotencyError,
     identity::{Fingerprinted, Identity},
-    store::{Head, Lookup, Record, State, Store, Ticket},
+    store::{Head, Lookup, Record, Reply, State, Store, Ticket},
     table::Damaged,
     time::Timestamp,
 };
@@ -101,7 +101,8 @@ pub struct ImportError {
 pub enum ImportProblem {
     /// The store knows the request with other arguments.
     ArgumentsDiffer,
-    /// The store knows the request with another reply: it ran twice, or two requests have one key.
+    /// The store knows the request with another reply: it ran twice, or two requests have one key; or it was imported before, when
+    /// the method had another `on_replay`.
     ReplyDiffers,
     /// The store knows the request as one that has not ended, or whose outcome is unknown.
     NotEnded {
@@ -113,7 +114,7 @@ pub enum ImportProblem {
         /// The canister's time.
         now: Timestamp,
     },
-    /// The reply is longer than `max_reply_bytes` of the policy.
+    /// The reply, or what `on_replay` makes of it for retries, is longer than `max_reply_bytes` of the policy.
     ReplyTooLarge {
         /// The length of the reply, in bytes.
         bytes: u64,
@@ -202,8 +203,10 @@ pub struct Past<'a> {
     /// Whether its arguments are known, and must be those of the record.
     pub(crate) is_whole: bool,
     pub(crate) executed_at: Timestamp,
-    /// As it was sent.
-    pub(crate) reply: &'a [u8],
+    /// The reply as it was sent.
+    pub(crate) first: &'a [u8],
+    /// The reply as it is kept.
+    pub(crate) kept: Reply<&'a [u8]>,
 }
 
 /// What became of a request.
@@ -224,7 +227,7 @@ pub(crate) fn take_over<M: Memory>(
     let Past {
         request,
         executed_at,
-        reply,
+        kept,
         ..
     } = past;
     let place = match store.lookup(&request.identity)? {
@@ -243,9 +246,9 @@ pub(crate) fn take_over<M: Memory>(
     if request.created_at.is_some_and(|at| at > latest) {
         return Err(IdempotencyError::CreatedInFuture { now }.into());
     }
-    if reply.len() > policy.max_reply_bytes as usize {
+    if kept.bytes.len() > policy.max_reply_bytes as usize {
         return Err(ImportProblem::ReplyTooLarge {
-            bytes: reply.len() as u64,
+            bytes: kept.bytes.len() as u64,
             max: policy.max_reply_bytes.into(),
         });
     }
@@ -264,7 +267,7 @@ pub(crate) fn take_over<M: Memory>(
         place,
         counters,
     };
-    store.record_at(&ticket, reply, now)?;
+    store.record_at(&ticket, *kept, now)?;
     Ok(Taken::Added)
 }
 
@@ -275,8 +278,17 @@ fn agree(past: &Past<'_>, record: &Record) -> Result<(), ImportProblem> {
     }
     let since = record.since;
     match &record.state {
-        State::Done(reply) if reply != past.reply => Err(ImportProblem::ReplyDiffers),
-        State::Done(_) | State::ReplyDropped => Ok(()),
+        State::Done(reply) => {
+            let expected = match reply.is_for_retries {
+                true => past.kept.bytes,
+                false => past.first,
+            };
+            match reply.bytes == expected {
+                true => Ok(()),
+                false => Err(ImportProblem::ReplyDiffers),
+            }
+        }
+        State::ReplyDropped => Ok(()),
         State::Pending(_) => Err(ImportProblem::NotEnded { since }),
     }
 }

@@ -92,7 +92,17 @@ pub enum Verdict {
     MayHaveRun,
 }
 
-/// What became of a request, and what its record compares if there is one. Costs a look-up or two; of a durable request that has not
+/// What the record of a request says that its outcome does not.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// What a retry must have in common with it.
+    pub(crate) fingerprint: Fingerprint,
+    /// Of a reply that was kept: [`Reply::is_for_retries`](crate::store::Reply::is_for_retries).
+    pub(crate) is_for_retries: bool,
+}
+
+/// What became of a request, with its reply as it was kept, and what else its record says if there is one. Costs a look-up or two; of a durable request that has not
 /// ended the journal is read, too.
 ///
 /// # Errors
@@ -102,18 +112,22 @@ pub(crate) fn outcome<M: Memory>(
     (identity, sequence): (&Identity, Option<Sequence>),
     created_at: Option<Timestamp>,
     now: Timestamp,
-) -> Result<(Outcome, Option<Fingerprint>), IdempotencyError> {
+) -> Result<(Outcome, Option<Known>), IdempotencyError> {
     let record = match store.lookup(identity)? {
         Lookup::Known(record) => record,
         Lookup::Unknown(_) => {
             return Ok((absent(store, sequence, created_at, now)?, None));
         }
     };
+    let known = Known {
+        fingerprint: record.fingerprint,
+        is_for_retries: matches!(&record.state, State::Done(reply) if reply.is_for_retries),
+    };
     let executed_at = record.since;
     let known_until = || store.guaranteed_until(identity);
     let outcome = match record.state {
         State::Done(reply) => Outcome::Done {
-            reply: ByteBuf::from(reply),
+            reply: ByteBuf::from(reply.bytes),
             executed_at,
             guaranteed_until: known_until()?.unwrap_or(now),
         },
@@ -129,7 +143,7 @@ pub(crate) fn outcome<M: Memory>(
             }
         }
     };
-    Ok((outcome, Some(record.fingerprint)))
+    Ok((outcome, Some(known)))
 }
 
 /// What follows if there is no record.

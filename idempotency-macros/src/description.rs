@@ -98,14 +98,18 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
     let on_replay = match &options.on_replay {
         None => quote!(::core::option::Option::None),
         Some(map) => {
-            let all = match method.reply_values() {
-                0 | 1 => quote!(map_one),
-                _ => quote!(map_all),
+            let (both, again) = match method.reply_values() {
+                0 | 1 => (quote!(both_one), quote!(map_one)),
+                _ => (quote!(both_all), quote!(map_all)),
             };
             quote_spanned! {site=>
-                ::core::option::Option::Some(
-                    |__idempotent_bytes| #core::#all::<#reply>(__idempotent_bytes, #map)
-                )
+                {
+                    const __IDEMPOTENT_MAP: fn(#reply) -> #reply = #map;
+                    ::core::option::Option::Some(#core::OnReplay {
+                        both: |__idempotent_reply| #core::#both(__idempotent_reply, __IDEMPOTENT_MAP),
+                        again: |__idempotent_bytes| #core::#again(__idempotent_bytes, __IDEMPOTENT_MAP),
+                    })
+                }
             }
         }
     };

@@ -1,7 +1,7 @@
 //! Answers that a store counts: refusals, and replies that are sent again.
 
 use super::endpoint::Endpoint;
-use crate::{access::StoreAccess, error::IdempotencyError};
+use crate::{access::StoreAccess, error::IdempotencyError, store::Reply};
 
 impl<A, R> Endpoint<A, R> {
     /// Tells the client of an error. If that is a trap, the count is undone with all else.
@@ -14,12 +14,8 @@ impl<A, R> Endpoint<A, R> {
         self.refused(error)
     }
 
-    /// Answers a retry with the bytes of the first reply.
-    pub(super) fn replay(
-        &self,
-        store: &impl StoreAccess,
-        reply: Vec<u8>,
-    ) -> Result<Vec<u8>, String> {
+    /// Answers a retry with the reply that was kept.
+    pub(super) fn replay(&self, store: &impl StoreAccess, reply: Reply) -> Result<Vec<u8>, String> {
         store.with(|store| store.count_replay());
         self.replayed(reply)
     }

@@ -207,7 +207,7 @@ fn outcome<A, R>(
     };
     let since = record.since;
     match (record.state, progress) {
-        (State::Done(reply), _) if is_first => Ok(reply),
+        (State::Done(reply), _) if is_first => Ok(reply.bytes),
         (State::Done(reply), _) => endpoint.replay(store, reply),
         (State::ReplyDropped, _) => {
             endpoint.refusal(store, IdempotencyError::ReplyDropped { executed_at: since })

@@ -12,7 +12,7 @@ use crate::{
     recovery::{self, Message},
     runtime::{Outgoing, Rejected, Runtime},
     steps::{self, AppendError, Ended, Journal, Steps},
-    store::{Attempt, Damaged, NotRecorded},
+    store::{Attempt, Damaged, NotRecorded, Reply},
     time::Timestamp,
 };
 use candid::Principal;
@@ -71,7 +71,7 @@ impl<R: Runtime, S: StoreAccess> Drop for Driver<'_, R, S> {
 }
 
 /// Executes an attempt, if it was not taken over meanwhile. `asks_first`: whether its request was parked, and `on_unknown` is asked
-/// before anything else.
+/// before anything else. What is kept is the first reply, also with `on_replay`: the first caller is answered from the record.
 pub(super) async fn attempt<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,
@@ -109,7 +109,7 @@ pub(super) async fn attempt<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
                 let run = steps::run(Rc::new(journal), resumed.steps, is_error, body);
                 match watch_exactly(runtime.clone(), number, run).await {
                     Ended::Finished(reply) => match endpoint.encoded(reply) {
-                        Ok((reply, _)) => return guard.complete(&reply),
+                        Ok(reply) => return guard.complete(Reply::first(&reply)),
                         Err(reason) => reason,
                     },
                     Ended::Asleep { until } => return guard.sleep(until),
@@ -135,7 +135,7 @@ pub(super) async fn attempt<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
     };
     match watch_exactly(runtime.clone(), number, on_unknown.ask(args, unknown)).await {
         Resolution::Done(reply) => match endpoint.encoded(reply) {
-            Ok((reply, _)) => guard.complete(&reply),
+            Ok(reply) => guard.complete(Reply::first(&reply)),
             Err(reason) => guard.park(&reason),
         },
         Resolution::NotExecuted => guard.restart(),

@@ -5,7 +5,7 @@ use crate::{
     admission::Ticket,
     recovery,
     runtime::Runtime,
-    store::{Attempt, Damaged, Origin, Store},
+    store::{Attempt, Damaged, Origin, Reply, Store},
     time::Timestamp,
 };
 
@@ -43,10 +43,10 @@ impl<R: Runtime, S: StoreAccess> Guard<R, S> {
     }
 
     /// Records the reply. The effects stand whatever its size is, so of one that is too large the record stays without it.
-    pub(super) fn complete(mut self, reply: &[u8]) -> Result<(), Damaged> {
+    pub(super) fn complete(mut self, reply: Reply<&[u8]>) -> Result<(), Damaged> {
         let now = self.runtime.time();
         self.store.with(|store| {
-            let fits = reply.len() <= store.policy().max_reply_bytes as usize;
+            let fits = reply.bytes.len() <= store.policy().max_reply_bytes as usize;
             let reply = fits.then_some(reply);
             store.complete(&self.ticket, self.attempt, reply, now)
         })?;
@@ -118,7 +118,7 @@ mod tests {
     fn g5_an_attempt_that_is_over_does_not_touch_a_later_ones_record() {
         type End = fn(Guard<Native, TestStore>) -> Result<(), Damaged>;
         let ends: [End; 3] = [
-            |stale| stale.complete(b"stale"),
+            |stale| stale.complete(Reply::first(b"stale")),
             |stale| stale.release(),
             |stale| {
                 drop(stale);
@@ -156,8 +156,8 @@ mod tests {
             assert!(matches!(&pending, State::Pending(it) if it.attempt == later.attempt));
             end(stale).unwrap();
             assert_eq!(state(), pending);
-            later.complete(b"later").unwrap();
-            assert_eq!(state(), State::Done(b"later".to_vec()));
+            later.complete(Reply::first(b"later")).unwrap();
+            assert_eq!(state(), State::Done(Reply::first(b"later".to_vec())));
         }
     }
 }

@@ -3,9 +3,14 @@
 //! The type of a handle says what has yet to be said before it leads to a lane or a request: whose scope, which lane. So a name, a
 //! scope or a lane can't be given where the attribute has another rule.
 
-use super::{attribute::Attribute, endpoint::MaxInFlight};
+use super::{
+    attribute::Attribute,
+    endpoint::{MaxInFlight, replayed},
+    outcomes::for_retries,
+};
 use crate::{
     access::AnyStore,
+    codec::Encoded,
     error::IdempotencyError,
     identity::{Argument, Identity, Key, LaneKey, RequestKey, Scope},
     outcome::Outcome,
@@ -83,6 +88,8 @@ macro_rules! endpoint {
 #[derive(Clone)]
 pub struct Handle<S, I> {
     name: &'static str,
+    /// `on_replay`
+    again: Option<fn(&[u8]) -> Encoded>,
     store: &'static dyn AnyStore,
     scope: S,
     id: I,
@@ -93,6 +100,7 @@ impl<S: Copy, I: Copy> Handle<S, I> {
     pub fn new<A, R>(attribute: &Attribute<A, R, S, I>) -> Self {
         Self {
             name: attribute.endpoint.name,
+            again: attribute.endpoint.on_replay.as_ref().map(|it| it.again),
             store: attribute.store,
             scope: attribute.scope,
             id: attribute.id,
@@ -104,6 +112,7 @@ impl<S, I> Handle<S, I> {
     fn in_scope(self, scope: Scope, caller: Principal) -> Handle<InScope, I> {
         Handle {
             name: self.name,
+            again: self.again,
             store: self.store,
             scope: InScope { scope, caller },
             id: self.id,
@@ -156,8 +165,8 @@ impl<S, I> Handle<S, I> {
     /// [`outcomes!`](crate::outcomes).
     ///
     /// The request is as for [`guaranteed_until`](Self::guaranteed_until). `created_at` is what its argument says, if the method has the
-    /// option; without it nothing is known to be too old. A reply is the first one, as the method gave it, before `on_replay`. Costs a
-    /// look-up or two; of a durable request that has not ended the journal is read, too.
+    /// option; without it nothing is known to be too old. A reply is what a retry gets. Costs a look-up or two; of a durable
+    /// request that has not ended the journal is read, too.
     ///
     /// # Errors
     /// As [`guaranteed_until`](Self::guaranteed_until).
@@ -185,8 +194,10 @@ impl<S, I> Handle<S, I> {
         I: Identifies<Q>,
     {
         let (identity, sequence) = self.identify(request)?;
-        let (outcome, _) = (self.store).outcome((&identity, sequence), created_at, now)?;
-        Ok(outcome)
+        let (outcome, known) = (self.store).outcome((&identity, sequence), created_at, now)?;
+        for_retries(outcome, known, |reply| {
+            replayed(self.name, self.again, reply)
+        })
     }
 
     /// Settles a request whose outcome is unknown, as [`Store::resolve`](crate::Store::resolve) does: for an operator who has found out
@@ -248,6 +259,7 @@ impl<S> Handle<S, NumberedInLanes> {
     pub fn lane(self, value: &(impl Key + ?Sized)) -> Handle<S, NumberedInLane> {
         Handle {
             name: self.name,
+            again: self.again,
             store: self.store,
             scope: self.scope,
             id: NumberedInLane(LaneKey::of(value), self.id.0),

@@ -3,7 +3,6 @@
 
 use super::{
     attribute::Attribute,
-    endpoint::Endpoint,
     handle::{Keyed, KeyedByArguments},
     request::{Identified, identify},
 };
@@ -158,7 +157,9 @@ fn take_over<A: ArgumentEncoder, R, S, I>(
         true => endpoint.fingerprint(&arguments, &argument, &description),
         false => LazyFingerprint::new(&argument, Compared::Nothing, created_at, &description.scope),
     };
-    let reply = reply(endpoint, call.reply).map_err(|problem| (Some(identity), problem))?;
+    let answer = endpoint.answer(call.reply);
+    let answer =
+        answer.map_err(|message| (Some(identity), ImportProblem::NotEncodable { message }))?;
     let past = Past {
         request: Request {
             identity,
@@ -169,15 +170,11 @@ fn take_over<A: ArgumentEncoder, R, S, I>(
         },
         is_whole,
         executed_at: call.executed_at,
-        reply: &reply,
+        first: &answer.first,
+        kept: answer.kept(),
     };
     let taken = attribute.store.take_over(&past, now);
     taken.map_err(|problem| (Some(identity), problem))
-}
-
-/// The bytes that the method answered with.
-fn reply<A, R>(endpoint: &Endpoint<A, R>, reply: R) -> Result<Vec<u8>, ImportProblem> {
-    (endpoint.encode)(reply).map_err(|error| not_encodable(&error))
 }
 
 fn not_encodable(error: &candid::Error) -> ImportProblem {

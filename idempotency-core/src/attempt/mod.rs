@@ -65,15 +65,15 @@ mod watch;
 
 #[doc(hidden)]
 pub use crate::access::AnyStore;
-pub use crate::codec::{decode, encode_all, encode_one, map_all, map_one};
+pub use crate::codec::{both_all, both_one, decode, encode_all, encode_one, map_all, map_one};
 pub use crate::identity::{Compared, LaneKey, RequestKey, Scope};
 pub use attribute::Attribute;
 #[doc(hidden)]
 pub use candid::candid_method;
 pub use durable::{call_durable, go_on};
 pub use endpoint::{
-    Compare, CreatedAt, Description, Endpoint, Errors, MaxInFlight, Number, PlainReply, ReplyType,
-    RequestId, max_in_flight,
+    Compare, CreatedAt, Description, Endpoint, Errors, MaxInFlight, Number, OnReplay, PlainReply,
+    ReplyType, RequestId, max_in_flight,
 };
 pub use handle::{
     Handle, Identifies, InScope, Keyed, KeyedByArguments, KnownLane, KnownScope, Numbered,

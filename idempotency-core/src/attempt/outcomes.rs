@@ -9,9 +9,9 @@ use crate::{
     certified::registry::{self, Proof},
     error::IdempotencyError,
     identity::{Argument, Fingerprint, Fingerprinted},
-    outcome::{Asked, Outcome},
+    outcome::{Asked, Known, Outcome},
     runtime::{Canister, Runtime},
-    store::Shown,
+    store::{Reply, Shown},
     time::Timestamp,
 };
 use candid::Principal;
@@ -49,15 +49,9 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
             identity, sequence, ..
         } = &read.identified;
         let created_at = read.description.created_at;
-        let (mut outcome, stored) = self.store.outcome((identity, *sequence), created_at, now)?;
-        read.is_of(&self.endpoint, stored)?;
-        if let Outcome::Done { reply, .. } = &mut outcome {
-            let again = self.endpoint.replayed(std::mem::take(reply).into_vec());
-            *reply = again
-                .map_err(|text| IdempotencyError::undecodable(&text))?
-                .into();
-        }
-        Ok(outcome)
+        let (outcome, known) = self.store.outcome((identity, *sequence), created_at, now)?;
+        read.is_of(&self.endpoint, known.map(|known| known.fingerprint))?;
+        for_retries(outcome, known, |reply| self.endpoint.replayed(reply))
     }
 
     fn shown(&self, caller: &Principal, argument: &[u8]) -> Result<Shown, IdempotencyError> {
@@ -70,6 +64,23 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
         read.is_of(&self.endpoint, shown.fingerprint)?;
         Ok(shown)
     }
+}
+
+/// An outcome with what a retry gets, of the reply as it was kept.
+pub(super) fn for_retries(
+    mut outcome: Outcome,
+    known: Option<Known>,
+    replayed: impl FnOnce(Reply) -> Result<Vec<u8>, String>,
+) -> Result<Outcome, IdempotencyError> {
+    if let (Outcome::Done { reply, .. }, Some(known)) = (&mut outcome, known) {
+        let kept = Reply {
+            bytes: std::mem::take(reply).into_vec(),
+            is_for_retries: known.is_for_retries,
+        };
+        let again = replayed(kept).map_err(|text| IdempotencyError::undecodable(&text))?;
+        *reply = again.into();
+    }
+    Ok(outcome)
 }
 
 /// A call that somebody asks about, as its endpoint reads it.

@@ -139,9 +139,10 @@ pub(super) async fn settle<A, R, N: Runtime, S: StoreAccess>(
     let (resolution, _) = watch(runtime.clone(), on_unknown.ask(args, unknown)).await;
     match resolution {
         Resolution::Done(reply) => {
-            let done = endpoint.encoded(reply).and_then(|(reply, _)| {
-                guard.complete(&reply).map_err(damaged)?;
-                endpoint.replay(store, reply)
+            let done = endpoint.answer(reply).and_then(|answer| {
+                guard.complete(answer.kept()).map_err(damaged)?;
+                store.with(|store| store.count_replay());
+                Ok(answer.for_retries())
             });
             Settled::Answer(done)
         }

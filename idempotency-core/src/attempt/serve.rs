@@ -12,7 +12,7 @@ use crate::{
     admission::Ticket,
     eviction,
     runtime::{Canister, Runtime},
-    store::{Origin, Store},
+    store::{Origin, Reply, Store},
 };
 use ic_stable_structures::Memory;
 use std::{future::Future, thread::LocalKey};
@@ -76,16 +76,18 @@ fn answered<A, R>(
 ) -> Answered {
     let Admitted { args, ticket, .. } = match begin(runtime, store, endpoint, Kind::Sync) {
         Begun::Answer(answered) => return answered,
-        Begun::Unrecorded(args) => return Ok(endpoint.encoded(run(args))?.0),
+        Begun::Unrecorded(args) => return endpoint.encoded(run(args)),
         Begun::Admitted(admitted) => admitted,
         Begun::Refused(refused) => return endpoint.refusal(store, refused.error),
     };
-    let (reply, is_error) = endpoint.encoded(run(args))?;
-    if !(is_error && endpoint.errors == Errors::Forget) {
-        store.with(|store| record(store, &ticket, &reply))?;
-        eviction::schedule(runtime, store, ticket.head.since);
+    let reply = run(args);
+    if (endpoint.is_error)(&reply) && endpoint.errors == Errors::Forget {
+        return endpoint.encoded(reply);
     }
-    Ok(reply)
+    let answer = endpoint.answer(reply)?;
+    store.with(|store| record(store, &ticket, answer.kept()))?;
+    eviction::schedule(runtime, store, ticket.head.since);
+    Ok(answer.first)
 }
 
 async fn answered_async<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
@@ -99,7 +101,7 @@ async fn answered_async<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
         Begun::Answer(answered) => return answered,
         Begun::Unrecorded(args) => {
             let (reply, _) = watch(runtime.clone(), run(args)).await;
-            return Ok(endpoint.encoded(reply)?.0);
+            return endpoint.encoded(reply);
         }
         Begun::Admitted(Admitted {
             args,
@@ -127,24 +129,30 @@ async fn answered_async<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
         }
     };
     let (reply, was_suspended) = watch(runtime.clone(), run(args)).await;
-    let (reply, is_error) = endpoint.encoded(reply)?;
-    let ended = match is_error && !was_suspended && endpoint.errors == Errors::Forget {
-        true => guard.release(),
-        false => guard.complete(&reply),
-    };
-    ended.map_err(damaged)?;
-    Ok(reply)
+    if (endpoint.is_error)(&reply) && !was_suspended && endpoint.errors == Errors::Forget {
+        let reply = endpoint.encoded(reply)?;
+        guard.release().map_err(damaged)?;
+        return Ok(reply);
+    }
+    let answer = endpoint.answer(reply)?;
+    guard.complete(answer.kept()).map_err(damaged)?;
+    Ok(answer.first)
 }
 
 /// Records the reply of a sync method, or says why the message must be undone.
-fn record<M: Memory>(store: &Store<M>, ticket: &Ticket, reply: &[u8]) -> Result<(), String> {
+fn record<M: Memory>(store: &Store<M>, ticket: &Ticket, reply: Reply<&[u8]>) -> Result<(), String> {
     let most = store.policy().max_reply_bytes as usize;
-    if reply.len() > most {
+    if reply.bytes.len() > most {
         return Err(format!(
-            "ReplyTooLarge: the reply takes {} bytes and max_reply_bytes is {most}; nothing has happened, ask for less or raise \
+            "ReplyTooLarge: the reply{} takes {} bytes and max_reply_bytes is {most}; nothing has happened, ask for less or raise \
              max_reply_bytes",
-            reply.len()
+            if reply.is_for_retries {
+                " for retries"
+            } else {
+                ""
+            },
+            reply.bytes.len()
         ));
     }
-    store.record(ticket, reply).map_err(damaged)
+    store.record_reply(ticket, reply).map_err(damaged)
 }

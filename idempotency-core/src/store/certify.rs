@@ -337,7 +337,7 @@ impl<M: Memory> Store<M> {
                 fingerprint,
                 state: State::Done(reply),
                 ..
-            }) => (Some(reply), Some(fingerprint)),
+            }) => (Some(reply.bytes), Some(fingerprint)),
             Lookup::Known(record) => (None, Some(record.fingerprint)),
             Lookup::Unknown(_) => (None, None),
         };

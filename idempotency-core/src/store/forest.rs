@@ -199,7 +199,7 @@ pub(super) fn leaf(record: &Record) -> Leaf {
         State::Pending(_) => Leaf::Begun { since: executed_at },
         State::Done(reply) => Leaf::Done {
             executed_at,
-            reply: digest(reply),
+            reply: digest(&reply.bytes),
         },
         State::ReplyDropped => Leaf::WithoutReply { executed_at },
     }

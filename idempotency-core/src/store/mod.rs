@@ -66,7 +66,7 @@ pub(crate) use forest::LEASE;
 pub use forest::Shown;
 pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
-pub use record::Attempt;
+pub use record::{Attempt, Reply};
 pub(crate) use record::{Head, Pending, Record, ScopeDigest, State};
 pub(crate) use records::Lookup;
 #[cfg(feature = "http")]

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      1  state: 1 pending, 3 done, 4 done with the reply dropped; +64: what a retry must have in common was chosen; +128: it
-//!                began as pending, and has room for a body of 64 bytes, which its end overwrites. (2 was interrupted, which is now
-//!                a pending one that has no attempt; 5 is a row of a journal; other bits are for other kinds of rows)
+//!      0      1  state: 1 pending, 3 done, with the first reply, 4 done with the reply dropped, 6 done, with the reply for retries;
+//!                +64: what a retry must have in common was chosen; +128: it began as pending, and has room for a body of 64 bytes,
+//!                which its end overwrites. (2 was interrupted, which is now a pending one that has no attempt; 5 is a row of a
+//!                journal; other bits are for other kinds of rows)
 //!      1      3  length of the body
 //!      4      8  since / executed at, ns
 //!     12     16  digest of the argument, or zeros if nothing of it is compared
@@ -85,8 +86,8 @@ impl Record {
 pub(crate) enum State<B = Vec<u8>> {
     /// It has begun and has not ended.
     Pending(Pending),
-    /// Executed, with the candid bytes as they were sent.
-    Done(B),
+    /// Executed, with its reply.
+    Done(Reply<B>),
     /// Executed; the reply is not held.
     ReplyDropped,
 }
@@ -95,8 +96,37 @@ impl<B> State<B> {
     pub(super) fn number(&self) -> u8 {
         match self {
             Self::Pending(_) => 1,
+            Self::Done(reply) if reply.is_for_retries => 6,
             Self::Done(_) => 3,
             Self::ReplyDropped => 4,
+        }
+    }
+}
+
+/// A reply in candid, as a record holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply<B = Vec<u8>> {
+    /// The candid bytes.
+    pub bytes: B,
+    /// Whether they are what a retry is sent. Else they are what the first caller was sent, and what a retry is sent follows from
+    /// that: `on_replay` makes it of these bytes, if the endpoint has that when the retry comes.
+    pub is_for_retries: bool,
+}
+
+impl<B> Reply<B> {
+    /// What the first caller is sent.
+    pub const fn first(bytes: B) -> Self {
+        Self {
+            bytes,
+            is_for_retries: false,
+        }
+    }
+
+    /// What `on_replay` has made of that.
+    pub const fn for_retries(bytes: B) -> Self {
+        Self {
+            bytes,
+            is_for_retries: true,
         }
     }
 }
@@ -154,7 +184,7 @@ impl Head {
                 pending = self.pending_body(it);
                 pending.as_slice()
             }
-            State::Done(reply) => reply,
+            State::Done(reply) => reply.bytes,
             State::ReplyDropped => &[],
         };
         let length = (body.len() as u32) << 8;
@@ -253,11 +283,11 @@ impl<'a> RecordBytes<'a> {
         Some(Identity(name))
     }
 
-    /// The record, with a reply that lies elsewhere as `read_reply` gives it.
+    /// The record, with a reply that lies elsewhere as `read_reply` gives it, if that is still held.
     #[inline]
     pub(super) fn record(
         &self,
-        read_reply: impl FnOnce(BlobPlace, usize) -> Result<State, Damaged>,
+        read_reply: impl FnOnce(BlobPlace, usize) -> Result<Option<Vec<u8>>, Damaged>,
     ) -> Result<Record, Damaged> {
         let mut rest = &self.0[4..];
         let since = Timestamp::from_nanos(u64::from_le_bytes(field(&mut rest)));
@@ -276,8 +306,19 @@ impl<'a> RecordBytes<'a> {
             }
             (1, None) if self.body_bytes() == OLD_PENDING_BYTES => GONE,
             (2, None) => GONE,
-            (3, None) => State::Done(body[..self.body_bytes()].to_vec()),
-            (3, Some(place)) => read_reply(place, self.body_bytes())?,
+            (state @ (3 | 6), place) => {
+                let bytes = match place {
+                    None => Some(body[..self.body_bytes()].to_vec()),
+                    Some(place) => read_reply(place, self.body_bytes())?,
+                };
+                let is_for_retries = state == 6;
+                bytes.map_or(State::ReplyDropped, |bytes| {
+                    State::Done(Reply {
+                        bytes,
+                        is_for_retries,
+                    })
+                })
+            }
             (4, None) => State::ReplyDropped,
             _ => return Err(Damaged),
         };
@@ -366,7 +407,7 @@ impl Family for Requests {
         match bytes.first() {
             None | Some(0) => return Ok(None),
             Some(&journal::MARK) => return Ok(journal::row(bytes)),
-            Some(_) if !matches!(record.state(), 1..=4) => return Err(Damaged),
+            Some(_) if !matches!(record.state(), 1..=4 | 6) => return Err(Damaged),
             Some(_) if bytes.len() < FIXED_BYTES => return Ok(None),
             Some(_) => {}
         }

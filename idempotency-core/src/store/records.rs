@@ -46,9 +46,9 @@ fn record<M: Memory>(
     RecordBytes::new(bytes).record(|blob, length| {
         let partition = requests.get(&segments.header, place.slot.partition);
         if partition.is_none_or(|partition| partition.own.drops != blob.drops) {
-            return Ok(State::ReplyDropped);
+            return Ok(None);
         }
-        read_blob(segments, blob.address, length).map(State::Done)
+        read_blob(segments, blob.address, length).map(Some)
     })
 }
 

@@ -6,7 +6,7 @@ use super::{
     keep_on::{Forgetting, MOST_MOVED},
     open::{Phase, Progress},
     origin::{ORIGIN_BYTES, Origin},
-    record::{Attempt, Pending, State},
+    record::{Attempt, Pending, Reply, State},
     records::{Ended, Lookup},
     ticket::Ticket,
 };
@@ -105,26 +105,34 @@ impl<M: Memory> Store<M> {
         Ok(attempt)
     }
 
+    /// As [`record_reply`](Self::record_reply), with what the first caller is sent.
+    ///
+    /// # Errors
+    /// [`Damaged`]
+    pub fn record(&self, ticket: &Ticket, reply: &[u8]) -> Result<(), Damaged> {
+        self.record_reply(ticket, Reply::first(reply))
+    }
+
     /// Records an executed request and its reply in one go, as [`admit`](crate::admission::admit) has allowed it in the
     /// same message.
     ///
     /// # Errors
     /// [`Damaged`]: then the message must trap, or the request can run again.
-    pub fn record(&self, ticket: &Ticket, reply: &[u8]) -> Result<(), Damaged> {
+    pub fn record_reply(&self, ticket: &Ticket, reply: Reply<&[u8]>) -> Result<(), Damaged> {
         self.record_at(ticket, reply, ticket.head.since)?;
         self.counts.execution();
         Ok(())
     }
 
-    /// As [`record`](Self::record), of a request that may have been executed before this message, whose time is `now`.
+    /// As [`record_reply`](Self::record_reply), of a request that may have been executed before this message, whose time is `now`.
     pub(crate) fn record_at(
         &self,
         ticket: &Ticket,
-        reply: &[u8],
+        reply: Reply<&[u8]>,
         now: Timestamp,
     ) -> Result<(), Damaged> {
         let mut inner = self.inner()?;
-        inner.count(ticket, reply.len() as u64, true, now, &self.policy)?;
+        inner.count(ticket, reply.bytes.len() as u64, true, now, &self.policy)?;
         inner.insert(ticket, State::Done(reply), &self.policy)?;
         #[cfg(feature = "http")]
         self.sample(&inner, now);
@@ -137,7 +145,7 @@ impl<M: Memory> Store<M> {
         &self,
         ticket: &Ticket,
         attempt: Attempt,
-        reply: Option<&[u8]>,
+        reply: Option<Reply<&[u8]>>,
         now: Timestamp,
     ) -> Result<bool, Damaged> {
         let mut inner = self.inner()?;
@@ -151,7 +159,7 @@ impl<M: Memory> Store<M> {
         }
         inner.end_in_lane(ticket, now, policy)?;
         if let Ended::Recorded(partition) = ended {
-            let reply_bytes = journal_bytes + reply.map_or(0, <[u8]>::len) as u64;
+            let reply_bytes = journal_bytes + reply.map_or(0, |reply| reply.bytes.len()) as u64;
             inner.end_in_quota(ticket, counted_until, partition, reply_bytes, now, policy)?;
         }
         Ok(true)

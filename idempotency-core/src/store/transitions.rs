@@ -30,7 +30,7 @@ struct Writing<'a> {
 impl<'a> Writing<'a> {
     fn new(head: &'a Head, state: State<&'a [u8]>, has_room: bool) -> Self {
         let blob = match state {
-            State::Done(reply) if !head.holds(reply.len()) => Some(reply),
+            State::Done(reply) if !head.holds(reply.bytes.len()) => Some(reply.bytes),
             _ => None,
         };
         Self {

@@ -5,7 +5,7 @@ use super::{
     contents::Contents,
     forest::Gone,
     open::{Open, Phase},
-    record::{Attempt, Head, State},
+    record::{Attempt, Head, Reply, State},
     room::segments_of_end,
     settlement::{Resolved, Settlement, UnknownRequest},
 };
@@ -41,7 +41,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// Settles a request that has not ended and is not running: an operator has found out what it did. The reply, if there is one, is
-    /// kept as if the method had given it.
+    /// kept as if the method had given it, and `on_replay` makes of it what a retry gets.
     ///
     /// `endpoint!(order).of(client).resolve(&key, …)` calls it for an endpoint's request: see [`endpoint!`](crate::endpoint).
     ///
@@ -120,7 +120,11 @@ impl<M: Memory> Contents<M> {
         self.close_request(attempt)?;
         match reply {
             Some(reply) => {
-                self.settle_record(&ticket.head, occupied.row(), State::Done(reply))?;
+                self.settle_record(
+                    &ticket.head,
+                    occupied.row(),
+                    State::Done(Reply::first(reply)),
+                )?;
                 self.end_in_lane(&ticket, now, policy)?;
                 let (partition, bytes) = (occupied.slot.partition, reply.len() as u64);
                 let bytes = bytes

@@ -63,7 +63,14 @@ async fn linger_surely(id: String) -> u64 {
 #[ic_cdk::update]
 fn give_plainly(id: String) {}
 
-const ENDPOINTS: [&dyn Ask; 3] = [
+#[idempotent(crate = crate, store = STORE, key = id, on_replay = |first| first + 100)]
+#[ic_cdk::update]
+fn give_again(id: String, amount: u64) -> u64 {
+    amount + 1
+}
+
+const ENDPOINTS: [&dyn Ask; 4] = [
+    &__idempotent_attribute_of_give_again,
     &__idempotent_attribute_of_give_surely,
     &__idempotent_attribute_of_linger_surely,
     &__idempotent_attribute_of_give_plainly,
@@ -96,17 +103,30 @@ fn asked(method: &str, argument: Vec<u8>) -> Asked {
 }
 
 fn proof(ic: &Native, caller: Principal, id: &str) -> Result<Proof, IdempotencyError> {
+    proof_of(ic, "give_surely", caller, id)
+}
+
+fn proof_of(
+    ic: &Native,
+    method: &str,
+    caller: Principal,
+    id: &str,
+) -> Result<Proof, IdempotencyError> {
     enter(ic, Stage::First, caller, vec![]);
     let argument = candid::encode_args((id, 7u64)).unwrap();
-    proof_in(ic, &asked("give_surely", argument), &ENDPOINTS)
+    proof_in(ic, &asked(method, argument), &ENDPOINTS)
 }
 
 fn proven(ic: &Native, caller: Principal, id: &str) -> Proven {
     let proof = proof(ic, caller, id).expect("it is certified");
+    verified(ic, "give_surely", caller, id, &proof)
+}
+
+fn verified(ic: &Native, method: &str, caller: Principal, id: &str, proof: &Proof) -> Proven {
     assert_eq!(proof.certificate, ic.certified().to_vec());
     let key = RequestKey::of(&id.to_owned()).unwrap();
     let question = Question {
-        identity: Identity::new("give_surely", &Scope::Caller, &caller, &key).unwrap(),
+        identity: Identity::new(method, &Scope::Caller, &caller, &key).unwrap(),
         created_at: None,
     };
     let certified = CertifiedData {
@@ -166,6 +186,29 @@ fn the_first_change_is_certified_at_once_and_all_of_them_by_a_timer() {
         panic!("it is absent");
     };
     assert_eq!(as_of.as_nanos(), now - 1);
+}
+
+#[test]
+fn the_reply_that_is_kept_is_proved() {
+    let ic = Native::default();
+    install_in(&ic, &STORE, "this");
+    let argument = candid::encode_args(("a", 7u64)).unwrap();
+    let endpoint = &__idempotent_attribute_of_give_again.endpoint;
+    for expected in [8u64, 108] {
+        enter(&ic, Stage::First, user(1), argument.clone());
+        serve(&ic, &&STORE, endpoint, |(id, amount)| {
+            give_again(id, amount)
+        });
+        let reply = ic.take_reply().expect("it is answered");
+        assert_eq!(candid::decode_one::<u64>(&reply).unwrap(), expected);
+    }
+    ic.pass(EVERY);
+    run_timers(&ic);
+    let proof = proof_of(&ic, "give_again", user(1), "a").unwrap();
+    let kept = proof.reply.as_ref().expect("it is kept");
+    assert_eq!(kept.as_slice(), candid::encode_one(108u64).unwrap());
+    let proven = verified(&ic, "give_again", user(1), "a", &proof);
+    assert!(matches!(proven, Proven::Done { .. }));
 }
 
 /// Nothing can be certified in a cleanup callback: it would trap. A request that is cut off there has begun all the same.

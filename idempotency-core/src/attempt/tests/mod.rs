@@ -11,6 +11,7 @@ mod durable;
 mod endpoints;
 mod handles;
 mod imports;
+mod on_replay;
 mod outcomes;
 mod resolution;
 

@@ -16,7 +16,9 @@ use crate::{
     endpoint,
     error::IdempotencyError,
     idempotent,
+    identity::{Identity, RequestKey, Scope},
     outcome::{Asked, Outcome, Verdict},
+    store::Settlement,
 };
 use candid::{Principal, utils::ArgumentEncoder};
 use ic_stable_structures::VectorMemory;
@@ -63,7 +65,7 @@ fn count(number: u64) -> u64 {
 #[ic_cdk::update]
 fn step_freely(number: u64) {}
 
-#[idempotent(crate = crate, store = STORE, key = id)]
+#[idempotent(crate = crate, store = STORE, key = id, on_replay = |first| first + 100)]
 #[ic_cdk::update]
 async fn linger(id: String) -> u64 {
     pending().await
@@ -315,6 +317,34 @@ fn what_runs_is_pending_and_what_is_cut_off_is_unknown() {
     );
 }
 
+/// It is the first reply, of which a retry gets what `on_replay` makes.
+#[test]
+fn what_an_operator_has_settled_is_told_as_a_retry_gets_it() {
+    let now = seconds(5);
+    {
+        let ic = message(user(1), encoded(("a",)), now);
+        let endpoint = &__idempotent_attribute_of_linger.endpoint;
+        let call = serve_async(ic, &STORE, endpoint, |(id,)| linger(id), Nobody);
+        let poll = pin!(call).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll.is_pending());
+    }
+    let key = RequestKey::of("a").unwrap();
+    let identity = Identity::new("linger", &Scope::Caller, &user(1), &key).unwrap();
+    let settlement = Settlement::Done(encoded((5u64,)));
+    STORE
+        .with(|store| store.resolve(&identity, &settlement, time(now)))
+        .unwrap();
+    let operators = endpoint!(linger)
+        .of(user(1))
+        .outcome_at("a", None, time(now));
+    for told in [ask("linger", ("a",), now), operators] {
+        match told {
+            Ok(Outcome::Done { reply, .. }) => assert_eq!(reply.into_vec(), encoded((105u64,))),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn what_can_not_be_asked_is_said() {
     let now = seconds(0);
@@ -346,16 +376,17 @@ fn an_operator_is_told_of_any_scope() {
     };
     let attribute = &__idempotent_attribute_of_pay_in_time;
     let arguments = ("a".to_owned(), made);
-    let reply = send(attribute, arguments, now, |(id, made)| {
+    send(attribute, arguments, now, |(id, made)| {
         pay_in_time(id, made)
     });
     match of(user(1), now) {
-        // As the method gave it.
+        // As a retry gets it.
         Ok(Outcome::Done {
-            reply: first,
-            executed_at,
-            ..
-        }) => assert_eq!((first.into_vec(), executed_at), (reply, time(now))),
+            reply, executed_at, ..
+        }) => assert_eq!(
+            (reply.into_vec(), executed_at),
+            (encoded((made + 100,)), time(now))
+        ),
         other => panic!("{other:?}"),
     }
     let until = Some(time(now + WINDOW));

@@ -12,7 +12,7 @@ use crate::{
     },
     identity::{Fingerprint, Identity},
     outcome::Verdict,
-    store::{Attempt, Batch, Origin},
+    store::{Attempt, Batch, Origin, Reply},
 };
 use ic_stable_structures::VectorMemory;
 use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
@@ -209,7 +209,10 @@ impl World {
         let (number, ticket, attempt) = self.running.remove(which % self.running.len());
         let now = at(self.now);
         let has_ended = match &end {
-            End::Reply(reply) => self.store.complete(&ticket, attempt, Some(reply), now),
+            End::Reply(reply) => {
+                self.store
+                    .complete(&ticket, attempt, Some(Reply::first(reply)), now)
+            }
             End::NoReply => self.store.complete(&ticket, attempt, None, now),
             End::DidNothing => self.store.release(&ticket, attempt),
         };

@@ -11,7 +11,7 @@ use crate::{
     identity::{Argument, Compared, Fingerprinted, Identity, LazyFingerprint, Scope},
     outcome::{self, Outcome, Verdict},
     policy::Policy,
-    store::{Damaged, OpenError, Origin, Store},
+    store::{Damaged, OpenError, Origin, Reply, Store},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -79,7 +79,7 @@ fn many_identities_are_found_and_forgotten_and_their_room_is_used_again() {
             let answer = admission::admit(&store, &request_of(number), at);
             assert_eq!(
                 answer,
-                Decision::Replay(reply_of(number)),
+                Decision::Replay(Reply::first(reply_of(number))),
                 "{number} in round {round}"
             );
         }
@@ -132,11 +132,17 @@ fn only_the_attempt_that_acquired_a_record_ends_it() {
     let second = store.begin(&ticket, &Origin::NOWHERE).unwrap();
     assert_eq!(store.complete(&ticket, first, None, now), Ok(false));
     assert_eq!(store.interrupt(&ticket, first, now), Ok(false));
-    assert_eq!(store.complete(&ticket, second, Some(&[2]), now), Ok(true));
-    assert_eq!(store.complete(&ticket, second, Some(&[3]), now), Ok(false));
+    assert_eq!(
+        store.complete(&ticket, second, Some(Reply::first(&[2])), now),
+        Ok(true)
+    );
+    assert_eq!(
+        store.complete(&ticket, second, Some(Reply::first(&[3])), now),
+        Ok(false)
+    );
     assert_eq!(
         admission::admit(&store, &request, Timestamp::from_nanos(START)),
-        Decision::Replay(vec![2])
+        Decision::Replay(Reply::first(vec![2]))
     );
 }
 
@@ -217,7 +223,7 @@ fn a_longer_window_does_not_let_run_again_what_expires_by_the_shorter_one() {
     let admit = |request, now| admission::admit(&store, request, Timestamp::from_nanos(now));
     assert_eq!(
         admit(&request, START + 50),
-        Decision::Replay(b"first".to_vec())
+        Decision::Replay(Reply::first(b"first".to_vec()))
     );
     // Another one that was created then can run for as long.
     let place = (&Identity([3; 24]), None);
@@ -313,11 +319,11 @@ fn features_that_are_not_known_are_ignored_or_refused_as_they_say() {
         admission::admit(&store, &request(1, 0, None), now),
         Decision::Replay(_)
     ));
-    memory.write(88, &[1, 4]);
+    memory.write(88, &[3, 4]);
     let refused = open().unwrap_err();
-    assert_eq!(refused, OpenError::UnknownFeatures { found: 1 << 10 | 1 });
+    assert_eq!(refused, OpenError::UnknownFeatures { found: 1 << 10 | 3 });
     // The later version is deployed again: nothing was lost.
-    memory.write(88, &[1, 0]);
+    memory.write(88, &[3, 0]);
     let mut features = [0; 8];
     memory.read(80, &mut features);
     assert_eq!(features, later);
@@ -406,7 +412,7 @@ fn a_memory_that_cannot_grow_is_full_and_loses_nothing() {
             .unwrap();
         assert!(held > 0, "{pages} pages hold nothing");
         for number in 0..held {
-            let reply = Decision::Replay(vec![number as u8; 5_000]);
+            let reply = Decision::Replay(Reply::first(vec![number as u8; 5_000]));
             assert_eq!(admission::admit(&store, &numbered(number), now), reply);
         }
     }
@@ -424,7 +430,7 @@ fn a_store_whose_memory_another_one_has_opened_refuses() {
     let attempt = first.begin(&ticket, &Origin::NOWHERE).unwrap();
     // Another memory is another store.
     drop(Store::open(TestMemory::new(u64::MAX), Policy::new(), now).unwrap());
-    let replay = Decision::Replay(b"first".to_vec());
+    let replay = Decision::Replay(Reply::first(b"first".to_vec()));
     assert_eq!(admission::admit(&first, &request(1, 0, None), now), replay);
 
     let second = open();

@@ -1,7 +1,8 @@
 //! Golden dumps: the memory of a store as each released layout wrote it, opened and looked through by today's code.
 //!
 //! `layouts/2.hex` and `3.hex` are the memories that layout versions 2 and 3 made of [`story`], and `layouts/story.txt` is what the store says
-//! of these. `layouts/3-open.hex` and `3-open.txt` are the same for version 3 with feature 0, and [`open_requests`] after it.
+//! of these. `layouts/3-open.hex` and `3-open.txt` are the same for version 3 with feature 0, and [`open_requests`] after it;
+//! `3-retries.hex` and `3-retries.txt` with feature 1, and [`replies_for_retries`] after that.
 //! Whoever changes the layout changes [`TODAY`] and writes the new dump once, by hand:
 //!
 //! ```text
@@ -20,17 +21,22 @@ use crate::{
     },
     policy::Policy,
     sequence::Sequence,
-    store::{Attempt, Lookup, Origin, Resolved, Settlement, State, Store},
+    store::{Attempt, Lookup, Origin, Reply, Resolved, Settlement, State, Store},
     time::Timestamp,
 };
 use candid::Principal;
 use std::{fmt::Write as _, fs, path::PathBuf, time::Duration};
 
 /// Memories, and what is said of them.
-const DUMPS: [[&str; 2]; 3] = [["2.hex", "story.txt"], ["3.hex", "story.txt"], TODAY];
+const DUMPS: [[&str; 2]; 4] = [
+    ["2.hex", "story.txt"],
+    ["3.hex", "story.txt"],
+    ["3-open.hex", "3-open.txt"],
+    TODAY,
+];
 
 /// What this code writes.
-const TODAY: [&str; 2] = ["3-open.hex", "3-open.txt"];
+const TODAY: [&str; 2] = ["3-retries.hex", "3-retries.txt"];
 
 const HOUR: u64 = 3_600_000_000_000;
 const START: u64 = 1_700_000_000_000_000_000;
@@ -201,13 +207,18 @@ fn story(memory: &TestMemory) {
     let (ticket, attempt) = begin(&store, &request(720, None), now);
     assert!(
         store
-            .complete(&ticket, attempt, Some(b"async"), at(now + 1))
+            .complete(&ticket, attempt, Some(Reply::first(b"async")), at(now + 1))
             .unwrap()
     );
     let (ticket, attempt) = begin(&store, &request(721, None), now);
     assert!(
         store
-            .complete(&ticket, attempt, Some(&reply(721, 5_000)), at(now + 1))
+            .complete(
+                &ticket,
+                attempt,
+                Some(Reply::first(&reply(721, 5_000))),
+                at(now + 1)
+            )
             .unwrap()
     );
     let (ticket, attempt) = begin(&store, &request(722, None), now);
@@ -288,10 +299,35 @@ fn open_requests(memory: &TestMemory) {
     let resumed = store.resumed(ended).unwrap().unwrap();
     assert!(
         store
-            .complete(&resumed.ticket, ended, Some(b"ended"), at(now))
+            .complete(
+                &resumed.ticket,
+                ended,
+                Some(Reply::first(b"ended")),
+                at(now)
+            )
             .unwrap()
     );
     begin(&store, 746);
+}
+
+/// Records that hold the reply for retries, in themselves and outside: after [`open_requests`], in a heap of its own.
+fn replies_for_retries(memory: &TestMemory) {
+    let now = END - HOUR / 32;
+    let store = Store::open(memory.clone(), roomy(), at(now)).unwrap();
+    let kept = |number| reply(number, [0, 48, 49, 64, 65, 3_000][number as usize % 6]);
+    for number in 760..784 {
+        let bytes = kept(number);
+        let reply = Reply::for_retries(bytes.as_slice());
+        let request = request(number, None);
+        if number.is_multiple_of(2) {
+            let ticket = admitted(&store, &request, now);
+            store.record_reply(&ticket, reply).unwrap();
+        } else {
+            let (ticket, attempt) = begin(&store, &request, now);
+            let is_own = store.complete(&ticket, attempt, Some(reply), at(now));
+            assert!(is_own.unwrap());
+        }
+    }
 }
 
 /// What a store says of all that the story is about.
@@ -372,10 +408,18 @@ fn answer(text: &mut String, store: &Store<TestMemory>, name: &str, identity: &I
     let state = match &record.state {
         State::Pending(pending) => format!("pending, {:?}", store.progress(pending.attempt)),
         State::Done(reply) => {
-            let is_uniform = reply.windows(2).all(|pair| pair[0] == pair[1]);
-            match is_uniform {
-                true => format!("done, {} bytes of {:?}", reply.len(), reply.first()),
-                false => format!("done, {:?}", String::from_utf8_lossy(reply)),
+            let is_uniform = reply.bytes.windows(2).all(|pair| pair[0] == pair[1]);
+            let text = match is_uniform {
+                true => format!(
+                    "done, {} bytes of {:?}",
+                    reply.bytes.len(),
+                    reply.bytes.first()
+                ),
+                false => format!("done, {:?}", String::from_utf8_lossy(&reply.bytes)),
+            };
+            match reply.is_for_retries {
+                true => format!("{text} for retries"),
+                false => text,
             }
         }
         State::ReplyDropped => "done, reply dropped".to_owned(),
@@ -472,8 +516,8 @@ fn assert_alike(found: &str, expected: &str, name: &str) {
 /// Whatever wrote the store: retries are answered, new requests run, and in the end all is forgotten.
 fn goes_on(store: &Store<TestMemory>) {
     let retry = |number| admission::admit(store, &request(number, None), at(END));
-    assert_eq!(retry(450), Decision::Replay(reply(450, 0)));
-    assert!(retry(714) == Decision::Replay(reply(714, 60_000)));
+    assert_eq!(retry(450), Decision::Replay(Reply::first(reply(450, 0))));
+    assert!(retry(714) == Decision::Replay(Reply::first(reply(714, 60_000))));
     assert!(matches!(retry(725), Decision::Refuse(_)));
     // Without those of which nothing is compared: a fingerprint alone matches nothing then.
     let numbers = || (800..900).filter(|number: &u64| !number.is_multiple_of(5));
@@ -487,7 +531,7 @@ fn goes_on(store: &Store<TestMemory>) {
     }
     for number in numbers() {
         let answer = admission::admit(store, &request(number, None), at(END + 1_000));
-        assert_eq!(answer, Decision::Replay(reply(number, 100)));
+        assert_eq!(answer, Decision::Replay(Reply::first(reply(number, 100))));
     }
     let next = store.next_number(&lane(3)).unwrap();
     execute(store, &numbered(3, 64, next, None), END, b"next");
@@ -512,6 +556,7 @@ fn the_story_is_still_told_alike() {
     let memory = TestMemory::new(u64::MAX);
     story(&memory);
     open_requests(&memory);
+    replies_for_retries(&memory);
     let mut written = String::new();
     memory.edit(|bytes| written = dumped(bytes));
     let answers = answers(&opened(&memory));

@@ -12,7 +12,7 @@ use crate::{
     identity::Identity,
     policy::Policy,
     sequence::{MOST_IN_FLIGHT, Sequence},
-    store::{OpenError, Origin, Store},
+    store::{OpenError, Origin, Reply, Store},
     time::Timestamp,
 };
 use ic_stable_structures::{
@@ -158,9 +158,9 @@ fn where_growing_traps_nothing_has_happened_and_retries_are_answered() {
     assert!(text.contains("grow failed"), "{text}");
     for number in 0..number {
         let answer = admission::admit(&store, &numbered(number), at(START));
-        assert_eq!(answer, Decision::Replay(vec![7; 1_000]));
+        assert_eq!(answer, Decision::Replay(Reply::first(vec![7; 1_000])));
     }
-    let done = store.complete(&ticket, attempt, Some(&[7; 1_000]), at(START));
+    let done = store.complete(&ticket, attempt, Some(Reply::first(&[7; 1_000])), at(START));
     assert_eq!(done, Ok(true));
     // What has expired makes room that needs no growing.
     execute(&store, &last, START + 2 * WINDOW, &[7; 1_000]);
@@ -203,7 +203,7 @@ fn thousands_under_way_in_lanes_end_in_a_memory_that_can_not_grow() {
     for (number, (ticket, attempt)) in running.iter().enumerate() {
         // Over most of a window, in which several partitions of counters begin.
         let now = at(START + WINDOW / 2 + WINDOW / 2 * number as u64 / attempts);
-        let done = store.complete(ticket, *attempt, Some(&[7; 64]), now);
+        let done = store.complete(ticket, *attempt, Some(Reply::first(&[7; 64])), now);
         assert_eq!(done, Ok(true), "{number}");
     }
     assert_eq!(store.stats().entries, attempts);

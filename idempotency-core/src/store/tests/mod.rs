@@ -29,7 +29,7 @@ use crate::{
     store::{Attempt, Origin},
     time::Timestamp,
 };
-use harness::{Attempts, End, Reply, TestMemory};
+use harness::{Attempts, End, Reply, TestMemory, kept};
 use proptest::prelude::*;
 
 /// The identity of a number as it would be hashed.
@@ -84,7 +84,7 @@ impl Attempts for AllAttempts {
         };
         let reply = reply.bytes();
         let ended = match end {
-            End::Complete => store.complete(ticket, *attempt, Some(&reply), now),
+            End::Complete => store.complete(ticket, *attempt, Some(kept(&reply)), now),
             End::CompleteWithoutReply => store.complete(ticket, *attempt, None, now),
             End::Interrupt => store.interrupt(ticket, *attempt, now),
             End::Release => store.release(ticket, *attempt),

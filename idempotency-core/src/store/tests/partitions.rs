@@ -10,7 +10,7 @@ use crate::{
     error::IdempotencyError,
     identity::Identity,
     policy::Policy,
-    store::{Store, record::Requests},
+    store::{Reply, Store, record::Requests},
     table::Family,
     time::Timestamp,
 };
@@ -85,7 +85,10 @@ fn what_there_is_room_for_is_retained_for_as_long_as_the_policy_says() {
         // A window and retention ago.
         if let Some(first) = hour.checked_sub(31 * 24) {
             let answer = admission::admit(&store, &numbered(first), at(now));
-            assert_eq!(answer, Decision::Replay(first.to_le_bytes().to_vec()));
+            assert_eq!(
+                answer,
+                Decision::Replay(Reply::first(first.to_le_bytes().to_vec()))
+            );
         }
     }
     assert!(store.stats().entries <= 33 * 24);
@@ -133,7 +136,7 @@ fn a_full_table_in_which_nothing_has_expired_forgets_nothing() {
     for now in [START + window, START + 2 * window] {
         store.evict(at(now), u32::MAX).unwrap();
         let answer = admission::admit(&store, &numbered(most), at(now));
-        assert_eq!(answer, Decision::Replay(b"last".to_vec()));
+        assert_eq!(answer, Decision::Replay(Reply::first(b"last".to_vec())));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     error::IdempotencyError,
     identity::{Identity, Scope},
     policy::Policy,
-    store::{Attempt, Origin, Stats, Store},
+    store::{Attempt, Origin, Reply, Stats, Store},
     time::Timestamp,
 };
 use candid::Principal;
@@ -84,11 +84,11 @@ fn what_runs_past_its_window_is_unknown_and_does_not_run_again() {
     let now = PAST + 100 * WINDOW;
     store.evict(at(now), u32::MAX).unwrap();
     assert_eq!(store.stats().bytes, 0);
-    let done = store.complete(&ticket, attempt, Some(b"late"), at(now));
+    let done = store.complete(&ticket, attempt, Some(Reply::first(b"late")), at(now));
     assert_eq!(done, Ok(true));
-    let late = Decision::Replay(b"late".to_vec());
+    let late = Decision::Replay(Reply::first(b"late".to_vec()));
     assert_eq!(answer(&store, &stuck, now + WINDOW), late);
-    let again = store.complete(&ticket, attempt, Some(b"again"), at(now));
+    let again = store.complete(&ticket, attempt, Some(Reply::first(b"again")), at(now));
     assert_eq!(again, Ok(false));
 }
 
@@ -108,7 +108,7 @@ fn what_ends_past_its_window_takes_nobodys_room() {
     execute(&store, &numbered(2), PAST, b"x");
     let before = store.stats();
     assert_eq!(before.in_progress, 1);
-    let done = store.complete(&ticket, attempt, Some(&[1; 1_000]), at(PAST));
+    let done = store.complete(&ticket, attempt, Some(Reply::first(&[1; 1_000])), at(PAST));
     assert_eq!(done, Ok(true));
     let after = Stats {
         in_progress: 0,
@@ -138,7 +138,7 @@ fn what_runs_past_its_window_counts_against_no_quota() {
     let now = PAST + WINDOW / 6;
     execute(&store, &counted(2), now, b"x");
     // Nor does it come in again where the quota is used up.
-    let done = store.complete(&ticket, attempt, Some(b"late"), at(now));
+    let done = store.complete(&ticket, attempt, Some(Reply::first(b"late")), at(now));
     assert_eq!(done, Ok(true));
     assert_eq!(store.stats().entries, 1);
     assert!(exceeded(answer(&store, &counted(3), now)));
@@ -161,7 +161,7 @@ fn an_async_request_counts_once() {
             return;
         };
         let attempt = store.begin(&ticket, &Origin::NOWHERE).unwrap();
-        let done = store.complete(&ticket, attempt, Some(&[1; 1_000]), at(START));
+        let done = store.complete(&ticket, attempt, Some(Reply::first(&[1; 1_000])), at(START));
         assert_eq!(done, Ok(true));
         let usage = store.usage(&scope, at(START)).unwrap().counter;
         assert_eq!(usage.taken(START), (number + 1, (number + 1) * 1_024));
@@ -177,7 +177,12 @@ fn who_waits_for_room_that_is_kept_for_replies_is_told_no_time_too_late() {
     assert_eq!(answer(&store, &numbered(3), START), full(at(START + 1)));
     for (ticket, attempt) in running {
         store
-            .complete(&ticket, attempt, Some(&[1; 900]), at(START + 1))
+            .complete(
+                &ticket,
+                attempt,
+                Some(Reply::first(&[1; 900])),
+                at(START + 1),
+            )
             .unwrap();
     }
     // Now it is the replies themselves.
@@ -202,7 +207,9 @@ fn async_requests_take_no_more_memory_than_their_capacity() {
             if is_async {
                 let attempt = store.begin(&ticket, &Origin::NOWHERE).unwrap();
                 let reply = Some(&[1; 64][..]);
-                store.complete(&ticket, attempt, reply, at(START)).unwrap();
+                store
+                    .complete(&ticket, attempt, reply.map(Reply::first), at(START))
+                    .unwrap();
             } else {
                 store.record(&ticket, &[1; 64]).unwrap();
             }
@@ -232,7 +239,7 @@ fn replies_that_come_late_are_there_after_an_upgrade() {
     for (number, (ticket, attempt)) in running.iter().enumerate() {
         let reply = reply(number as u64);
         store
-            .complete(ticket, *attempt, Some(&reply), at(START))
+            .complete(ticket, *attempt, Some(Reply::first(&reply)), at(START))
             .unwrap();
     }
     let stats = store.stats();
@@ -241,11 +248,11 @@ fn replies_that_come_late_are_there_after_an_upgrade() {
     assert_eq!(store.stats().bytes, stats.bytes);
     execute(&store, &numbered(1_000), START, &[9; 1_000]);
     for number in 0..5 {
-        let kept = Decision::Replay(reply(number));
+        let kept = Decision::Replay(Reply::first(reply(number)));
         assert_eq!(answer(&store, &numbered(number), START), kept);
     }
     for number in 10..200 {
-        let kept = Decision::Replay(vec![number as u8; 90]);
+        let kept = Decision::Replay(Reply::first(vec![number as u8; 90]));
         assert_eq!(answer(&store, &numbered(number), START), kept);
     }
 }
@@ -262,7 +269,7 @@ fn replies_are_dropped_when_there_is_no_room_and_new_ones_are_kept() {
             drop(store);
             store = Store::open(memory.clone(), policy, at(START)).unwrap();
         }
-        let newest = Decision::Replay(vec![number as u8; 700]);
+        let newest = Decision::Replay(Reply::first(vec![number as u8; 700]));
         assert_eq!(answer(&store, &numbered(number), START), newest);
         assert!(store.stats().bytes <= 5_000);
         let executed_at = at(START);

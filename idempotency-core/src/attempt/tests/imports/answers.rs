@@ -245,3 +245,41 @@ fn a_call_whose_reply_the_store_has_dropped_is_known() {
     let imported = import(attribute, [call(5, "any"), call(6, "any")], 2);
     assert_eq!(imported.map(counted), Ok(counts(1, 1, 0)));
 }
+
+#[test]
+fn what_a_retry_gets_is_made_when_a_call_is_imported() {
+    let attribute = &__idempotent_attribute_of_transfer;
+    let transfer_again = |id| ask((&STORE, attribute), (id,), NOW, |(id,)| transfer(id));
+    let import_one = |id, block| import(attribute, [transferred(id, block)], 9);
+    for expected in [counts(1, 0, 0), counts(0, 1, 0)] {
+        assert_eq!(import_one(1, 5).map(counted), Ok(expected));
+        let retry = transfer_again(1);
+        assert_eq!(retry, Err(TransferError::Duplicate(5)));
+    }
+    // What ran here, and what its first caller was told.
+    assert_eq!(transfer_again(2), Ok(7));
+    assert_eq!(import_one(2, 7).map(counted), Ok(counts(0, 1, 0)));
+    for (id, block) in [(1, 6), (2, 6)] {
+        let differs = import_one(id, block).map_err(|error| error.problem);
+        assert_eq!(differs, Err(ImportProblem::ReplyDiffers));
+    }
+    // An upgrade takes `on_replay` away.
+    let attribute = &__idempotent_attribute_of_transfer_plainly;
+    let retry = ask((&LATER, attribute), (1,), NOW, |(id,)| transfer_plainly(id));
+    assert_eq!(retry, Err(TransferError::Duplicate(5)));
+}
+
+#[test]
+fn what_was_imported_before_on_replay_is_known_and_mapped_with_it() {
+    let attribute = &__idempotent_attribute_of_transfer_plainly;
+    let imported = import(attribute, [transferred(1, 5)], 9);
+    assert_eq!(imported.map(counted), Ok(counts(1, 0, 0)));
+    let retry = ask((&LATER, attribute), (1,), NOW, |(id,)| transfer_plainly(id));
+    assert_eq!(retry, Ok(5));
+    // The first use of the other store opens the memory anew.
+    let attribute = &__idempotent_attribute_of_transfer;
+    let imported = import(attribute, [transferred(1, 5)], 9);
+    assert_eq!(imported.map(counted), Ok(counts(0, 1, 0)));
+    let retry = ask((&STORE, attribute), (1,), NOW, |(id,)| transfer(id));
+    assert_eq!(retry, Err(TransferError::Duplicate(5)));
+}

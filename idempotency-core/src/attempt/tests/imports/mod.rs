@@ -140,6 +140,22 @@ fn transfer(id: u64) -> Result<u64, TransferError> {
     seen.map_or(Ok(7), |block| Err(TransferError::Duplicate(block)))
 }
 
+/// Before `on_replay`, or after it.
+#[idempotent(crate = crate, store = LATER, key = id, name = "transfer")]
+#[ic_cdk::update]
+fn transfer_plainly(id: u64) -> Result<u64, TransferError> {
+    Ok(id)
+}
+
+fn transferred(id: u64, block: u64) -> Executed<(u64,), Result<u64, TransferError>> {
+    Executed {
+        caller: user(1),
+        arguments: Arguments::Whole((id,)),
+        executed_at: at(NOW - SECOND),
+        reply: Ok(block),
+    }
+}
+
 fn duplicate(first: Result<u64, TransferError>) -> Result<u64, TransferError> {
     first.and_then(|block| Err(TransferError::Duplicate(block)))
 }

@@ -38,11 +38,11 @@ fn only_the_attempt_that_runs_changes_a_request() {
     assert_eq!(store.go_on(stale).unwrap(), None);
     assert_eq!(store.go_on(later).unwrap(), None);
     check(Some(later));
-    let done = store.complete(&ticket, later, Some(b"reply"), at(START));
+    let done = store.complete(&ticket, later, Some(Reply::first(b"reply")), at(START));
     assert_eq!(done, Ok(true));
     assert_eq!(store.go_on(later).unwrap(), None);
     assert_eq!(store.complete(&ticket, later, None, at(START)), Ok(false));
-    let replay = Decision::Replay(b"reply".to_vec());
+    let replay = Decision::Replay(Reply::first(b"reply".to_vec()));
     assert_eq!(admission::admit(&store, &numbered(1), at(START)), replay);
 }
 
@@ -200,7 +200,7 @@ fn a_parked_request_is_settled_in_a_store_that_is_full() {
     let again = store.resolve(&key(1), &Settlement::NotExecuted, at(START));
     assert_eq!(again, Ok(Resolved::HasEnded { since }));
     let answer = admission::admit(&store, &numbered(1), at(START));
-    assert_eq!(answer, Decision::Replay(reply));
+    assert_eq!(answer, Decision::Replay(Reply::first(reply)));
 }
 
 /// What it takes is not set aside, as that of a durable one is.
@@ -285,7 +285,7 @@ fn what_is_kept_for_longer_than_its_window_counts_against_its_quota_as_long() {
     let ticket = store.start(running).unwrap().unwrap().ticket;
     assert!(
         store
-            .complete(&ticket, running, Some(b"done"), at(now))
+            .complete(&ticket, running, Some(Reply::first(b"done")), at(now))
             .unwrap()
     );
     for number in [2, 3] {

@@ -55,7 +55,12 @@ fn use_all(store: &Store<TestMemory>, attempts: &[Attempt]) {
             2 => drop(store.cut_off(attempt, at(START))),
             _ => {
                 if let Ok(Some(resumed)) = store.resumed(attempt) {
-                    let _ = store.complete(&resumed.ticket, attempt, Some(&[1; 100]), at(START));
+                    let _ = store.complete(
+                        &resumed.ticket,
+                        attempt,
+                        Some(Reply::first(&[1; 100])),
+                        at(START),
+                    );
                 }
             }
         }

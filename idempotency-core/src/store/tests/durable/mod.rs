@@ -20,7 +20,7 @@ use crate::{
     identity::Identity,
     policy::Policy,
     store::{
-        Attempt, NotRecorded, Origin, Progress, Resolved, Settlement, Store, open::Phase,
+        Attempt, NotRecorded, Origin, Progress, Reply, Resolved, Settlement, Store, open::Phase,
         origin::Resumed,
     },
     time::Timestamp,

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::IdempotencyError,
-    store::{Lookup, record::State as Recorded},
+    store::{Lookup, Reply, record::State as Recorded},
 };
 use ic_stable_structures::Memory;
 use proptest::prelude::*;
@@ -149,7 +149,7 @@ impl World {
             let since = at(begun.since);
             let is_overdue = begun.since + WINDOW < now;
             let expected = match &begun.state {
-                State::Done(reply) => Decision::Replay(reply.clone()),
+                State::Done(reply) => Decision::Replay(Reply::first(reply.clone())),
                 State::Running if !begun.is_durable && is_overdue => {
                     Decision::Refuse(IdempotencyError::OutcomeUnknown { since })
                 }
@@ -242,7 +242,7 @@ impl World {
                     Act::Complete { bytes: length } => {
                         let reply = bytes(length, 5);
                         begun.state = State::Done(reply.clone());
-                        (self.store).complete(&ticket, attempt, Some(&reply), at(now))
+                        (self.store).complete(&ticket, attempt, Some(Reply::first(&reply)), at(now))
                     }
                     _ => {
                         begun.cut_off(now);
@@ -364,7 +364,7 @@ impl World {
             };
             prop_assert_eq!(record.since, at(begun.since));
             if let State::Done(reply) = &begun.state {
-                prop_assert_eq!(record.state, Recorded::Done(reply.clone()));
+                prop_assert_eq!(record.state, Recorded::Done(Reply::first(reply.clone())));
                 prop_assert_eq!(phase(&self.store, last), None);
                 continue;
             }

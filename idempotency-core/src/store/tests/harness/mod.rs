@@ -10,7 +10,7 @@ pub(crate) use memory::{PAGE_BYTES, TestMemory};
 
 use super::library::{
     IdempotencyError, OpenError, Policy, Stats, Store, Timestamp,
-    admission::{self, Decision, Request, Ticket},
+    admission::{self, Decision, Reply as Kept, Request, Ticket},
     identity::{Argument, Compared, Fingerprint, Fingerprinted, Identity, LazyFingerprint, Scope},
     sequence::Sequence,
 };
@@ -313,7 +313,12 @@ impl<A: Attempts> Driver<A> {
                     count_in::<A>(&self.store, key, &mut request)?;
                 }
                 let ticket = match admission::admit(&self.store, &request, now) {
-                    Decision::Replay(reply) => return Some(Outcome::Replayed(reply)),
+                    Decision::Replay(reply)
+                        if reply.is_for_retries != is_for_retries(&reply.bytes) =>
+                    {
+                        return Some(Outcome::Replayed(b"as it was not kept".to_vec()));
+                    }
+                    Decision::Replay(reply) => return Some(Outcome::Replayed(reply.bytes)),
                     Decision::Refuse(error) => return Some(Outcome::Refused(error)),
                     Decision::Execute(ticket) => ticket,
                 };
@@ -400,7 +405,20 @@ fn count_in<A: Attempts>(store: &Store<TestMemory>, key: u8, request: &mut Reque
 // The store's calls as this harness takes them, `None` for damage: the one place that knows how the store says so.
 
 pub(crate) fn record(store: &Store<TestMemory>, ticket: &Ticket, reply: Vec<u8>) -> Option<()> {
-    store.record(ticket, &reply).ok()
+    store.record_reply(ticket, kept(&reply)).ok()
+}
+
+/// Every other one is the reply for retries.
+pub(crate) fn kept(bytes: &[u8]) -> Kept<&[u8]> {
+    let is_for_retries = is_for_retries(bytes);
+    Kept {
+        bytes,
+        is_for_retries,
+    }
+}
+
+fn is_for_retries(bytes: &[u8]) -> bool {
+    bytes.len() % 2 == 1
 }
 
 fn contains(store: &Store<TestMemory>, identity: &Identity) -> Option<bool> {

@@ -9,7 +9,7 @@ use crate::{
     admission::{self, Decision, Ticket},
     error::IdempotencyError,
     sequence::{FreedLane, Sequence},
-    store::{Attempt, OpenError, Origin, Stats, Store, tests::harness::TestMemory},
+    store::{Attempt, OpenError, Origin, Reply, Stats, Store, tests::harness::TestMemory},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -187,7 +187,7 @@ impl Driver {
         };
         let request = request(caller_of(lane), sequence, args);
         let ticket = match admission::admit(&self.store, &request, self.now()) {
-            Decision::Replay(reply) => return Some(Answer::Replayed(reply)),
+            Decision::Replay(reply) => return Some(Answer::Replayed(reply.bytes)),
             Decision::Refuse(IdempotencyError::StoreDamaged) => return None,
             Decision::Refuse(error) => return Some(Answer::Refused(error)),
             Decision::Execute(ticket) => ticket,
@@ -224,7 +224,9 @@ impl Driver {
             End::Interrupt => Ended::Interrupted,
         };
         let was_its_own = match &ended {
-            Ended::Reply(reply) => (self.store).complete(ticket, *attempt, Some(reply), self.now()),
+            Ended::Reply(reply) => {
+                (self.store).complete(ticket, *attempt, Some(Reply::first(reply)), self.now())
+            }
             Ended::NoReply => self.store.complete(ticket, *attempt, None, self.now()),
             Ended::Interrupted => self.store.interrupt(ticket, *attempt, self.now()),
         };

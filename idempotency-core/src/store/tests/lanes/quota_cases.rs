@@ -7,7 +7,7 @@ use crate::{
     identity::{Fingerprint, Identity, Scope},
     policy::Policy,
     store::{
-        Attempt, Origin, Store,
+        Attempt, Origin, Reply, Store,
         tests::{harness::TestMemory, hashed},
     },
     time::Timestamp,
@@ -87,7 +87,9 @@ impl World {
     }
 
     fn complete(&self, (ticket, attempt): &(Ticket, Attempt), reply: Option<&[u8]>) {
-        let ended = self.store.complete(ticket, *attempt, reply, self.now());
+        let ended = self
+            .store
+            .complete(ticket, *attempt, reply.map(Reply::first), self.now());
         assert_eq!(ended, Ok(true));
     }
 
