@@ -4,12 +4,14 @@ use crate::codec::{Both, Encoded};
 use crate::{
     error::IdempotencyError,
     identity::{
-        Argument, Compared, Key, LaneKey, LazyFingerprint, RequestKey, Scope, TimedKey, Untimed,
+        Argument, Compared, EarlyName, Identity, Key, LaneKey, LazyFingerprint, RequestKey, Scope,
+        TimedKey, Untimed,
     },
     sequence::MOST_IN_FLIGHT,
     store::Reply,
     time::Timestamp,
 };
+use candid::Principal;
 use std::marker::PhantomData;
 
 /// An idempotent method, as its attribute describes it. `A` is the tuple of its arguments, `R` its reply.
@@ -27,6 +29,8 @@ pub struct Endpoint<A, R> {
     pub errors: Errors,
     /// Whether the argument is candid: it is, unless `decode_with` decodes it.
     pub is_candid: bool,
+    /// How a retry is known before its argument is decoded.
+    pub recognise: Recognise,
     /// Decodes the argument.
     pub decode: fn(&[u8]) -> Result<A, candid::Error>,
     /// Evaluates the attribute's expressions.
@@ -53,6 +57,14 @@ pub struct OnReplay<R> {
     /// What a retry gets, of the bytes of a first reply.
     pub again: fn(&[u8]) -> Encoded,
 }
+
+impl<R> Clone for OnReplay<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for OnReplay<R> {}
 
 /// A method's reply in candid.
 pub(super) struct Answer {
@@ -202,6 +214,17 @@ pub enum Compare<A> {
     Nothing,
 }
 
+/// How a retry is known before its argument is decoded. In a scope that callers share it is not: what the scope is shows only then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recognise {
+    /// It is not: `alias = off`, or a scope that is shared.
+    Never,
+    /// By its [alias](Argument::alias).
+    ByAlias,
+    /// By its identity: `key = args`.
+    ByIdentity,
+}
+
 /// `errors`: whether an `Err` is remembered as a reply like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errors {
@@ -213,6 +236,32 @@ pub enum Errors {
 }
 
 impl<A, R> Endpoint<A, R> {
+    /// Whether the caller may not send keys.
+    pub(super) fn refuses(&self, caller: &Principal) -> bool {
+        *caller == Principal::anonymous() && !self.anonymous
+    }
+
+    /// The name by which a call that has ended is recognised before its argument is decoded. Whatever else there is to be said of a call is
+    /// said once it is decoded.
+    pub(super) fn early_name(
+        &self,
+        argument: &Argument<'_>,
+        caller: &Principal,
+    ) -> Option<EarlyName> {
+        if self.refuses(caller) {
+            return None;
+        }
+        match self.recognise {
+            Recognise::Never => None,
+            Recognise::ByAlias => argument.alias().map(EarlyName::Alias),
+            Recognise::ByIdentity => {
+                let key = RequestKey::of_argument(argument);
+                let identity = Identity::new(self.name, &Scope::Caller, caller, &key).ok()?;
+                Some(EarlyName::Identity(identity))
+            }
+        }
+    }
+
     /// What a retry of this call must have in common with it.
     pub(super) fn fingerprint<'a>(
         &self,
@@ -229,6 +278,7 @@ impl<A, R> Endpoint<A, R> {
             created_at, scope, ..
         } = description;
         LazyFingerprint::new(argument, compared, *created_at, scope)
+            .with_alias(self.recognise == Recognise::ByAlias)
     }
 
     /// A reply of which nothing is kept, or which is kept as the first one; or the text of a trap.
@@ -372,6 +422,7 @@ mod tests {
         anonymous: false,
         errors: Errors::Keep,
         is_candid: true,
+        recognise: Recognise::Never,
         decode: codec::decode,
         describe: |_| unreachable!("the test describes the call"),
         compare: Compare::Expression(|args| Compared::chosen(&args.0)),

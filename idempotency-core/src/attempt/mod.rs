@@ -73,7 +73,7 @@ pub use candid::candid_method;
 pub use durable::{call_durable, go_on};
 pub use endpoint::{
     Compare, CreatedAt, Description, Endpoint, Errors, MaxInFlight, Number, OnReplay, PlainReply,
-    ReplyType, RequestId, max_in_flight,
+    Recognise, ReplyType, RequestId, max_in_flight,
 };
 pub use handle::{
     Handle, Identifies, InScope, Keyed, KeyedByArguments, KnownLane, KnownScope, Numbered,

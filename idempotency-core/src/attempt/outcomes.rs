@@ -15,6 +15,7 @@ use crate::{
     time::Timestamp,
 };
 use candid::Principal;
+use serde_bytes::ByteBuf;
 
 /// An endpoint that can be asked about its requests.
 pub trait Ask {
@@ -44,6 +45,19 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
         argument: &[u8],
         now: Timestamp,
     ) -> Result<Outcome, IdempotencyError> {
+        let recognised = self.endpoint.early_name(
+            &Argument::of_call(argument, self.endpoint.name, caller),
+            caller,
+        );
+        if let Some(name) = recognised
+            && let Some(ended) = self.store.ended(&name)?
+        {
+            return Ok(Outcome::Done {
+                reply: told(self.endpoint.replayed(ended.reply))?,
+                executed_at: ended.since,
+                guaranteed_until: ended.until,
+            });
+        }
         let read = Read::new(&self.endpoint, caller, argument)?;
         let Identified {
             identity, sequence, ..
@@ -77,10 +91,16 @@ pub(super) fn for_retries(
             bytes: std::mem::take(reply).into_vec(),
             is_for_retries: known.is_for_retries,
         };
-        let again = replayed(kept).map_err(|text| IdempotencyError::undecodable(&text))?;
-        *reply = again.into();
+        *reply = told(replayed(kept))?;
     }
     Ok(outcome)
+}
+
+/// What is told of what a retry is answered with.
+fn told(replayed: Result<Vec<u8>, String>) -> Result<ByteBuf, IdempotencyError> {
+    replayed
+        .map(ByteBuf::from)
+        .map_err(|text| IdempotencyError::undecodable(&text))
 }
 
 /// A call that somebody asks about, as its endpoint reads it.
@@ -94,13 +114,13 @@ struct Read<'a, A> {
 impl<'a, A> Read<'a, A> {
     fn new<R>(
         endpoint: &Endpoint<A, R>,
-        caller: &Principal,
+        caller: &'a Principal,
         argument: &'a [u8],
     ) -> Result<Self, IdempotencyError> {
         let args = (endpoint.decode)(argument)
             .map_err(|error| IdempotencyError::undecodable(&format!("{error:#}")))?;
         let description = (endpoint.describe)(&args);
-        let argument = Argument::new(argument);
+        let argument = Argument::of_call(argument, endpoint.name, caller);
         let has_quota = false;
         let identified = identify(endpoint, &description, &argument, caller, has_quota)?
             .ok_or(IdempotencyError::MissingKey)?;

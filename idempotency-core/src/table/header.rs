@@ -31,7 +31,7 @@
 //! | must be refused | |
 //! |---|---|
 //! | bit 0 | there are cells and rows without names; and texts |
-//! | bit 1 | a record may hold the reply for retries: its state 6 |
+//! | bit 1 | rows have aliases; a record may hold the reply for retries |
 //!
 //! | may be ignored | |
 //! |---|---|

@@ -13,6 +13,7 @@ mod handles;
 mod imports;
 mod on_replay;
 mod outcomes;
+mod recognised;
 mod resolution;
 
 pub(super) mod ic;

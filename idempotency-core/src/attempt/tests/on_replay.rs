@@ -10,7 +10,7 @@ use crate::{
     access::StoreAccess as _,
     attempt::{
         durable::{serve_durable, serve_going_on},
-        endpoint::{Compare, Description, Endpoint, Errors, OnReplay, RequestId},
+        endpoint::{Compare, Description, Endpoint, Errors, OnReplay, Recognise, RequestId},
         resolution::{Asks, Nobody, OnUnknown, Resolution, Unknown},
         serve::{serve, serve_async},
     },
@@ -54,6 +54,7 @@ const fn endpoint(errors: Errors, on_replay: Option<OnReplay<Answer>>) -> Work {
         anonymous: false,
         errors,
         is_candid: true,
+        recognise: Recognise::Never,
         decode: codec::decode,
         describe: |(key, _)| Description {
             id: RequestId::of_key(key),
