@@ -43,8 +43,8 @@ pub enum ProofError {
 
 impl IcTransport {
     /// Asks a canister by a query for a proof of what became of a call, and verifies it: `method` is `idempotency_proof`, say, a query
-    /// that answers with [`prove!`](idempotency_core::prove). `label` is the store's, as the canister's interface names it. The reply is the
-    /// first one, before `on_replay`; it is part of what is proved.
+    /// that answers with [`prove!`](idempotency_core::prove). `label` is the store's, as the canister's interface names it. The reply is
+    /// the one that the canister [keeps](Proof::reply); it is part of what is proved.
     ///
     /// Takes as long as a query. A proof may be as old as the replica likes: [`Proven::Absent`] says up to when it speaks.
     ///

@@ -41,7 +41,7 @@ pub struct Executed<A, R> {
     pub arguments: Arguments<A>,
     /// When it was executed.
     pub executed_at: Timestamp,
-    /// What it answered. A retry gets it from now on, an `Err` as well, whatever `errors` says.
+    /// What it answered. A retry gets it from now on, or what `on_replay` makes of it; an `Err` as well, whatever `errors` says.
     pub reply: R,
 }
 

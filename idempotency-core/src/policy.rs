@@ -90,7 +90,8 @@ impl Policy {
 
     /// The length of the longest reply that the store remembers, in bytes of candid; at most 16 MiB. A sync method whose reply
     /// is longer traps, which undoes all it did. The effects of an async method stand: its first caller gets the reply, and a
-    /// retry gets [`ReplyDropped`](crate::IdempotencyError::ReplyDropped). Default: 64 KiB.
+    /// retry gets [`ReplyDropped`](crate::IdempotencyError::ReplyDropped). With `on_replay` the reply for retries is the one that is
+    /// remembered, and measured. Default: 64 KiB.
     #[must_use]
     pub const fn max_reply_bytes(mut self, bytes: u32) -> Self {
         self.max_reply_bytes = bytes;

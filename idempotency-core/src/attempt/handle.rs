@@ -3,11 +3,7 @@
 //! The type of a handle says what has yet to be said before it leads to a lane or a request: whose scope, which lane. So a name, a
 //! scope or a lane can't be given where the attribute has another rule.
 
-use super::{
-    attribute::Attribute,
-    endpoint::{MaxInFlight, replayed},
-    outcomes::for_retries,
-};
+use super::{answer::replayed, attribute::Attribute, endpoint::MaxInFlight, outcomes::for_retries};
 use crate::{
     access::AnyStore,
     codec::Encoded,

@@ -30,7 +30,8 @@ pub struct Proof {
     pub witness: ByteBuf,
     /// The label of the store: the tree says what it does at the path `["idempotency", label]`.
     pub label: String,
-    /// The first reply, if the canister still has it: as the function gave it, before `on_replay`.
+    /// The reply as the canister keeps it, if it still does: what a retry gets; or the first reply, of which `on_replay` makes that, where
+    /// [that one is kept](macro@crate::idempotent#what-on_replay-may-do).
     pub reply: Option<ByteBuf>,
 }
 

@@ -28,8 +28,8 @@ pub struct UnknownRequest {
 /// What an operator has found out about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// It was executed, and this is its reply as candid encodes it: every retry gets these bytes. Nobody checks that they are of the
-    /// type that the method returns.
+    /// It was executed, and this is its first reply as candid encodes it: every retry gets these bytes, or what `on_replay` makes of
+    /// them. Nobody checks that they are of the type that the method returns.
     Done(Vec<u8>),
     /// It has certainly done nothing. The store forgets it, so a retry runs.
     NotExecuted,

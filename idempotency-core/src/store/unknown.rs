@@ -41,7 +41,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// Settles a request that has not ended and is not running: an operator has found out what it did. The reply, if there is one, is
-    /// kept as if the method had given it, and `on_replay` makes of it what a retry gets.
+    /// kept as the first one: `on_replay`, if the method has it, makes of it what a retry gets.
     ///
     /// `endpoint!(order).of(client).resolve(&key, …)` calls it for an endpoint's request: see [`endpoint!`](crate::endpoint).
     ///

@@ -85,6 +85,25 @@ pub(super) const ALL: &[Mutant] = &[
         harm: "on_unknown is asked about a request that runs, and executes it a second time",
         tests: &["store::tests::durable::properties::as_the_model"],
     },
+    // Replies for retries.
+    Mutant {
+        name: "replies/not-known-to-be-for-retries",
+        file: "store/record.rs",
+        text: "Self::Done(reply) if reply.is_for_retries => 6,",
+        instead: "",
+        harm: "`on_replay` is given what it has made itself",
+        tests: &["attempt::tests::on_replay::g2_what_a_retry_gets_is_kept_and_sent_byte_for_byte"],
+    },
+    Mutant {
+        name: "replies/first-one-sent-as-it-is",
+        file: "attempt/answer.rs",
+        text: "Some(again) if !reply.is_for_retries =>",
+        instead: "Some(again) if reply.is_for_retries =>",
+        harm: "what was executed before `on_replay` was added is answered as if it had not been executed before",
+        tests: &[
+            "attempt::tests::on_replay::a_first_reply_that_was_kept_is_mapped_by_what_the_method_has_now",
+        ],
+    },
     // Steps: what is recorded never runs again.
     Mutant {
         name: "steps/began-is-recorded-late",
