@@ -129,6 +129,9 @@ fn bytes(answer: &Answer) -> Vec<u8> {
     candid::encode_one(answer).unwrap()
 }
 
+/// A call that may wait for something.
+type Begun = Pin<Box<dyn Future<Output = ()>>>;
+
 /// What a call is answered with; or the text of its trap.
 type Answered = Result<Vec<u8>, String>;
 
@@ -196,7 +199,7 @@ impl Canister {
         key: u64,
         answer: &Answer,
         on_unknown: impl OnUnknown<Arguments, Answer> + 'static,
-    ) -> (Pin<Box<dyn Future<Output = ()>>>, Option<Vec<u8>>) {
+    ) -> (Begun, Option<Vec<u8>>) {
         self.enter(Stage::First, Some(key), answer);
         let (ic, store) = (self.ic.clone(), self.store.clone());
         let its = ic.clone();
@@ -204,8 +207,7 @@ impl Canister {
             its.outcall().await;
             answer
         };
-        let mut call: Pin<Box<dyn Future<Output = ()>>> =
-            Box::pin(serve_async(ic, store, endpoint, run, on_unknown));
+        let mut call: Begun = Box::pin(serve_async(ic, store, endpoint, run, on_unknown));
         let is_over = poll(&mut call);
         let reply = self.ic.take_reply();
         assert_eq!(is_over, reply.is_some());
@@ -228,8 +230,7 @@ impl Canister {
     fn call_durable(&self, endpoint: &'static Work, key: u64, answer: &Answer) -> Answered {
         self.enter(Stage::First, Some(key), answer);
         let (ic, store) = (self.ic.clone(), self.store.clone());
-        let mut call: Pin<Box<dyn Future<Output = ()>>> =
-            Box::pin(serve_durable(ic, store, endpoint, false));
+        let mut call: Begun = Box::pin(serve_durable(ic, store, endpoint, false));
         if poll(&mut call) {
             return Ok(self.ic.take_reply().unwrap());
         }
@@ -245,8 +246,7 @@ impl Canister {
         self.ic.bring(attempt.call.cycles);
         let (ic, store) = (self.ic.clone(), self.store.clone());
         let run = |_, (_, answer): Arguments| ready(answer);
-        let mut attempt: Pin<Box<dyn Future<Output = ()>>> =
-            Box::pin(serve_going_on(ic, store, endpoint, run, Nobody));
+        let mut attempt: Begun = Box::pin(serve_going_on(ic, store, endpoint, run, Nobody));
         assert!(poll(&mut attempt));
         assert_eq!(self.ic.take_reply(), Some(vec![]));
         self.enter(Stage::Callback(0), Some(key), answer);
@@ -282,7 +282,7 @@ fn identity(key: u64) -> Identity {
     Identity::new("work", &Scope::Global, &user(1), &key).unwrap()
 }
 
-fn poll(call: &mut Pin<Box<dyn Future<Output = ()>>>) -> bool {
+fn poll(call: &mut Begun) -> bool {
     let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     polled == Poll::Ready(())
 }
