@@ -102,8 +102,8 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "attempt/error-after-an-await-is-forgotten",
         file: "attempt/serve.rs",
-        text: "is_error && !was_suspended && endpoint.errors",
-        instead: "is_error && endpoint.errors",
+        text: "&& !was_suspended && endpoint.errors",
+        instead: "&& endpoint.errors",
         harm: "a retry executes once more what had effects before it failed",
         tests: &["attempt::tests::cases::g4_an_error_after_an_await_is_kept"],
     },
