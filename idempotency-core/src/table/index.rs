@@ -21,7 +21,7 @@ use super::{
     bucket::{DEPTH_AT, NEXT_AT, Passed, SLOTS, has_hash, next_bucket, put},
     error::Damaged,
     kind::{Family, Name},
-    layout::{BUCKET_BYTES, Bucket, SEGMENT_BYTES, UNIT_BYTES, UNITS_IN_SEGMENT},
+    layout::{BUCKET_BYTES, Bucket, SEGMENT_BYTES, UNIT_BYTES, UNITS_AHEAD, UNITS_IN_SEGMENT},
     path::{Bits, LEVEL_BITS, LOWEST, Path, ROOT, shift},
     segments::{Segments, address},
     slot::{FREED, HASH_BITS, SLOT_BYTES, Slot, hash_at, leads_to},
@@ -471,6 +471,9 @@ fn take_block<M: Memory>(segments: &mut Segments<M>, bytes: usize) -> Result<u64
     }
     let taken = segments.header.index_units;
     segments.header.index_units += units;
-    segments.write_header();
+    // The header in memory is ahead: most blocks don't cost its page.
+    if segments.header.index_units > taken.next_multiple_of(UNITS_AHEAD) {
+        segments.write_header();
+    }
     Ok(address(segments.header.index_segment) + u64::from(taken) * UNIT_BYTES)
 }
