@@ -9,6 +9,7 @@ use super::{
 use ic_stable_structures::Memory;
 
 pub(super) const SLOTS: usize = 25;
+pub(super) const FIVE: usize = 5;
 
 /// Where a bucket says how many bits of its node all its slots share.
 pub(super) const DEPTH_AT: usize = 250;
@@ -16,10 +17,13 @@ pub(super) const DEPTH_AT: usize = 250;
 /// Where it names the bucket that it goes on in.
 pub(super) const NEXT_AT: usize = 252;
 
-/// Whether any slot has this hash. Without a branch for each slot this takes a third.
-pub(super) fn has_hash(bucket: &Bucket, hash: u32) -> bool {
-    (0..SLOTS).fold(false, |found, index| {
-        found | (hash_at(bucket, index) == hash)
+/// A bit for each five slots: whether one of them has this hash. Without a branch for each slot this takes a third.
+pub(super) fn fives_with_hash(bucket: &Bucket, hash: u32) -> u32 {
+    (0..SLOTS / FIVE).fold(0, |fives, five| {
+        let has_hash = (0..FIVE).fold(false, |found, index| {
+            found | (hash_at(bucket, five * FIVE + index) == hash)
+        });
+        fives | u32::from(has_hash) << five
     })
 }
 

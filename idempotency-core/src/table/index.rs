@@ -18,7 +18,7 @@
 //! equal that nodes go by, which takes 2^34 hashes for each slot, buckets are chained, 25 slots each.
 
 use super::{
-    bucket::{DEPTH_AT, NEXT_AT, Passed, SLOTS, has_hash, next_bucket, put},
+    bucket::{DEPTH_AT, FIVE, NEXT_AT, Passed, fives_with_hash, next_bucket, put},
     error::Damaged,
     kind::{Family, Name},
     layout::{BUCKET_BYTES, Bucket, SEGMENT_BYTES, UNIT_BYTES, UNITS_AHEAD, UNITS_IN_SEGMENT},
@@ -158,8 +158,11 @@ impl Index {
         let (mut at, mut bucket) = (path.bucket_at(), &self.content);
         let mut passed = Passed::new(at);
         while at != 0 {
-            if has_hash(bucket, bits.hash) {
-                for index in 0..SLOTS {
+            let mut fives = fives_with_hash(bucket, bits.hash);
+            while fives != 0 {
+                let first = fives.trailing_zeros() as usize * FIVE;
+                fives &= fives - 1;
+                for index in first..first + FIVE {
                     if hash_at(bucket, index) == bits.hash && leads_to::<F>(bucket, index, live) {
                         let slot = Slot::read(bucket, index);
                         if is_it(slot)? {
