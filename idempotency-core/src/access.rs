@@ -6,11 +6,11 @@
 use crate::{
     admission,
     error::IdempotencyError,
-    identity::{Fingerprint, Identity},
+    identity::{EarlyName, Fingerprint, Identity},
     import::{self, ImportProblem, Past, Taken},
     outcome::{self, Outcome},
     sequence::{FreedLane, Sequence},
-    store::{Damaged, Resolved, Settlement, Shown, Store},
+    store::{Damaged, Ended, Resolved, Settlement, Shown, Store},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -55,6 +55,9 @@ pub trait AnyStore {
         created_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(Outcome, Option<Fingerprint>), IdempotencyError>;
+
+    /// [`Store::ended`]
+    fn ended(&'static self, name: &EarlyName) -> Result<Option<Ended>, Damaged>;
 
     /// [`Store::proof`]
     fn proof(
@@ -104,6 +107,10 @@ impl<M: Memory> AnyStore for LocalKey<Store<M>> {
         now: Timestamp,
     ) -> Result<(Outcome, Option<Fingerprint>), IdempotencyError> {
         self.with(|store| outcome::outcome(store, request, created_at, now))
+    }
+
+    fn ended(&'static self, name: &EarlyName) -> Result<Option<Ended>, Damaged> {
+        self.with(|store| store.ended(name))
     }
 
     fn proof(

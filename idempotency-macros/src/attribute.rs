@@ -43,6 +43,7 @@ pub(crate) struct Options {
     pub(crate) errors: Option<Errors>,
     pub(crate) on_replay: Option<Expr>,
     pub(crate) on_unknown: Option<Expr>,
+    pub(crate) has_alias: bool,
     pub(crate) durable: bool,
     pub(crate) required: bool,
     pub(crate) anonymous: bool,
@@ -126,6 +127,7 @@ impl Options {
             errors: given.value("errors")?.map(errors).transpose()?,
             on_replay: given.value("on_replay")?.map(on_replay).transpose()?,
             on_unknown: given.value("on_unknown")?.map(on_unknown).transpose()?,
+            has_alias: given.value("alias")?.map_or(Ok(true), no_alias)?,
             durable: given.flag("durable")?,
             required: given.flag("required")?,
             anonymous: given.flag("anonymous")?,
@@ -284,6 +286,7 @@ impl Given {
             "errors",
             "on_replay",
             "on_unknown",
+            "alias",
             "durable",
             "cycles",
             "required",
@@ -384,6 +387,17 @@ fn errors(value: Expr) -> Result<Errors, Error> {
         Some("keep") => Ok(Errors::Keep),
         Some("forget") => Ok(Errors::Forget),
         _ => Err(Error::new_spanned(value, "`errors` is `keep` or `forget`")),
+    }
+}
+
+/// The value of `alias`, of which there is one.
+fn no_alias(value: Expr) -> Result<bool, Error> {
+    match word(&value).as_deref() {
+        Some("off") => Ok(false),
+        _ => Err(Error::new_spanned(
+            value,
+            "`alias` is `off`, or left out: then a retry is recognised before its arguments are decoded",
+        )),
     }
 }
 

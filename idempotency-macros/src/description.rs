@@ -74,6 +74,13 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
     let cycles = or(&options.cycles, quote!(0));
     let describe = describe(options, method, core);
     let compare = compare(options, method, core);
+    let recognise = match (&options.scope, &options.key) {
+        _ if !options.has_alias => quote!(Never),
+        // What is shared by whom is in the arguments, or is not the caller's alone.
+        (Scope::Global | Scope::Expression(_), _) => quote!(Never),
+        (Scope::Caller, Some(Key::Args)) => quote!(ByIdentity),
+        (Scope::Caller, _) => quote!(ByAlias),
+    };
     let site = site();
     let is_candid = method.update.decode_with.is_none();
     let decode = match &method.update.decode_with {
@@ -123,15 +130,18 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
                 anonymous: #anonymous,
                 errors: #core::Errors::#errors,
                 is_candid: #is_candid,
+                recognise: #core::Recognise::#recognise,
                 decode: #decode,
                 describe: #describe,
                 compare: #compare,
                 encode: #encode,
                 is_error: |__idempotent_reply| {
+                    #[allow(unused_imports)]
                     use #core::PlainReply as _;
                     (&#core::ReplyType::<#reply>::NEW).is_error(__idempotent_reply)
                 },
                 refuse: |__idempotent_error| {
+                    #[allow(unused_imports)]
                     use #core::PlainReply as _;
                     (&#core::ReplyType::<#reply>::NEW).refuse(__idempotent_error)
                 },

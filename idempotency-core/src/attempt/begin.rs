@@ -62,12 +62,17 @@ pub(super) fn begin<A, R>(
     }
     let (caller, now) = (runtime.caller(), runtime.time());
     let bytes = runtime.argument();
+    let argument = Argument::of_call(&bytes, endpoint.name, &caller);
+    if let Some(name) = endpoint.early_name(&argument, &caller)
+        && let Ok(Some(ended)) = store.with(|store| store.ended(&name))
+    {
+        return Begun::Answer(endpoint.replay(store, ended.reply));
+    }
     let args = match (endpoint.decode)(&bytes) {
         Ok(args) => args,
         Err(error) => return Begun::Answer(Err(malformed(endpoint.name, &error))),
     };
     let description = (endpoint.describe)(&args);
-    let argument = Argument::new(&bytes);
     let has_quota = store.with(|store| store.policy().quota.is_some());
     let identified = match identify(endpoint, &description, &argument, &caller, has_quota) {
         Ok(Some(identified)) => identified,

@@ -4,11 +4,13 @@ use crate::codec::Encoded;
 use crate::{
     error::IdempotencyError,
     identity::{
-        Argument, Compared, Key, LaneKey, LazyFingerprint, RequestKey, Scope, TimedKey, Untimed,
+        Argument, Compared, EarlyName, Identity, Key, LaneKey, LazyFingerprint, RequestKey, Scope,
+        TimedKey, Untimed,
     },
     sequence::MOST_IN_FLIGHT,
     time::Timestamp,
 };
+use candid::Principal;
 use std::marker::PhantomData;
 
 /// An idempotent method, as its attribute describes it. `A` is the tuple of its arguments, `R` its reply.
@@ -26,6 +28,8 @@ pub struct Endpoint<A, R> {
     pub errors: Errors,
     /// Whether the argument is candid: it is, unless `decode_with` decodes it.
     pub is_candid: bool,
+    /// How a retry is known before its argument is decoded.
+    pub recognise: Recognise,
     /// Decodes the argument.
     pub decode: fn(&[u8]) -> Result<A, candid::Error>,
     /// Evaluates the attribute's expressions.
@@ -169,6 +173,17 @@ pub enum Compare<A> {
     Nothing,
 }
 
+/// How a retry is known before its argument is decoded. In a scope that callers share it is not: what the scope is shows only then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recognise {
+    /// It is not: `alias = off`, or a scope that is shared.
+    Never,
+    /// By its [alias](Argument::alias).
+    ByAlias,
+    /// By its identity: `key = args`.
+    ByIdentity,
+}
+
 /// `errors`: whether an `Err` is remembered as a reply like any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errors {
@@ -180,6 +195,32 @@ pub enum Errors {
 }
 
 impl<A, R> Endpoint<A, R> {
+    /// Whether the caller may not send keys.
+    pub(super) fn refuses(&self, caller: &Principal) -> bool {
+        *caller == Principal::anonymous() && !self.anonymous
+    }
+
+    /// The name by which a call that has ended is recognised before its argument is decoded. Whatever else there is to be said of a call is
+    /// said once it is decoded.
+    pub(super) fn early_name(
+        &self,
+        argument: &Argument<'_>,
+        caller: &Principal,
+    ) -> Option<EarlyName> {
+        if self.refuses(caller) {
+            return None;
+        }
+        match self.recognise {
+            Recognise::Never => None,
+            Recognise::ByAlias => argument.alias().map(EarlyName::Alias),
+            Recognise::ByIdentity => {
+                let key = RequestKey::of_argument(argument);
+                let identity = Identity::new(self.name, &Scope::Caller, caller, &key).ok()?;
+                Some(EarlyName::Identity(identity))
+            }
+        }
+    }
+
     /// What a retry of this call must have in common with it.
     pub(super) fn fingerprint<'a>(
         &self,
@@ -196,6 +237,7 @@ impl<A, R> Endpoint<A, R> {
             created_at, scope, ..
         } = description;
         LazyFingerprint::new(argument, compared, *created_at, scope)
+            .with_alias(self.recognise == Recognise::ByAlias)
     }
 
     /// The reply's bytes and whether it is an `Err`; or the text of a trap.
@@ -311,6 +353,7 @@ mod tests {
         anonymous: false,
         errors: Errors::Keep,
         is_candid: true,
+        recognise: Recognise::Never,
         decode: codec::decode,
         describe: |_| unreachable!("the test describes the call"),
         compare: Compare::Expression(|args| Compared::chosen(&args.0)),

@@ -144,7 +144,10 @@ fn take_over<A: ArgumentEncoder, R, S, I>(
         return Err(nameless(ImportProblem::ArgumentsNotCandid));
     }
     let bytes = encode_args_ref(&arguments).map_err(|error| nameless(not_encodable(&error)))?;
-    let argument = Argument::new(&bytes);
+    let argument = match is_whole {
+        true => Argument::of_call(&bytes, endpoint.name, &call.caller),
+        false => Argument::new(&bytes),
+    };
     let description = (endpoint.describe)(&arguments);
     // The store knows whether it counts what a scope takes.
     let has_quota = true;

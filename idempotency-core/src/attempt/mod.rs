@@ -72,8 +72,8 @@ pub use attribute::Attribute;
 pub use candid::candid_method;
 pub use durable::{call_durable, go_on};
 pub use endpoint::{
-    Compare, CreatedAt, Description, Endpoint, Errors, MaxInFlight, Number, PlainReply, ReplyType,
-    RequestId, max_in_flight,
+    Compare, CreatedAt, Description, Endpoint, Errors, MaxInFlight, Number, PlainReply, Recognise,
+    ReplyType, RequestId, max_in_flight,
 };
 pub use handle::{
     Handle, Identifies, InScope, Keyed, KeyedByArguments, KnownLane, KnownScope, Numbered,

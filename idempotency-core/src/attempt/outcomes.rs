@@ -15,6 +15,7 @@ use crate::{
     time::Timestamp,
 };
 use candid::Principal;
+use serde_bytes::ByteBuf;
 
 /// An endpoint that can be asked about its requests.
 pub trait Ask {
@@ -44,6 +45,19 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
         argument: &[u8],
         now: Timestamp,
     ) -> Result<Outcome, IdempotencyError> {
+        let recognised = self.endpoint.early_name(
+            &Argument::of_call(argument, self.endpoint.name, caller),
+            caller,
+        );
+        if let Some(name) = recognised
+            && let Some(ended) = self.store.ended(&name)?
+        {
+            return Ok(Outcome::Done {
+                reply: self.again(ended.reply)?,
+                executed_at: ended.since,
+                guaranteed_until: ended.until,
+            });
+        }
         let read = Read::new(&self.endpoint, caller, argument)?;
         let Identified {
             identity, sequence, ..
@@ -52,10 +66,7 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
         let (mut outcome, stored) = self.store.outcome((identity, *sequence), created_at, now)?;
         read.is_of(&self.endpoint, stored)?;
         if let Outcome::Done { reply, .. } = &mut outcome {
-            let again = self.endpoint.replayed(std::mem::take(reply).into_vec());
-            *reply = again
-                .map_err(|text| IdempotencyError::undecodable(&text))?
-                .into();
+            *reply = self.again(std::mem::take(reply).into_vec())?;
         }
         Ok(outcome)
     }
@@ -72,6 +83,16 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
     }
 }
 
+impl<A, R, S, I> Attribute<A, R, S, I> {
+    /// What a retry is answered with.
+    fn again(&self, reply: Vec<u8>) -> Result<ByteBuf, IdempotencyError> {
+        let again = self.endpoint.replayed(reply);
+        again
+            .map(ByteBuf::from)
+            .map_err(|text| IdempotencyError::undecodable(&text))
+    }
+}
+
 /// A call that somebody asks about, as its endpoint reads it.
 struct Read<'a, A> {
     args: A,
@@ -83,13 +104,13 @@ struct Read<'a, A> {
 impl<'a, A> Read<'a, A> {
     fn new<R>(
         endpoint: &Endpoint<A, R>,
-        caller: &Principal,
+        caller: &'a Principal,
         argument: &'a [u8],
     ) -> Result<Self, IdempotencyError> {
         let args = (endpoint.decode)(argument)
             .map_err(|error| IdempotencyError::undecodable(&format!("{error:#}")))?;
         let description = (endpoint.describe)(&args);
-        let argument = Argument::new(argument);
+        let argument = Argument::of_call(argument, endpoint.name, caller);
         let has_quota = false;
         let identified = identify(endpoint, &description, &argument, caller, has_quota)?
             .ok_or(IdempotencyError::MissingKey)?;

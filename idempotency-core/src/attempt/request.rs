@@ -25,10 +25,9 @@ pub(super) fn identify<A, R>(
     caller: &Principal,
     has_quota: bool,
 ) -> Result<Option<Identified>, IdempotencyError> {
-    let is_nobody = *caller == Principal::anonymous() && !endpoint.anonymous;
     let id = match &description.id {
         None if !endpoint.required => return Ok(None),
-        _ if is_nobody => return Err(IdempotencyError::AnonymousRefused),
+        _ if endpoint.refuses(caller) => return Err(IdempotencyError::AnonymousRefused),
         None => return Err(IdempotencyError::MissingKey),
         Some(id) => id,
     };

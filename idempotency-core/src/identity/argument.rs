@@ -1,16 +1,29 @@
 //! A call's argument.
 
 use super::{
-    encoding::{ARGUMENT_BYTES, ARGUMENT_VALUES},
+    encoding::{ALIAS, ARGUMENT_BYTES, ARGUMENT_VALUES, put_sized},
+    fingerprint::Digest,
     values,
 };
+use candid::Principal;
 use std::cell::OnceCell;
 
 /// A call's argument as it was sent.
 #[derive(Debug)]
 pub struct Argument<'a> {
     bytes: &'a [u8],
-    hashed: OnceCell<Vec<u8>>,
+    /// The endpoint's name, and who calls it.
+    call: Option<(&'a str, &'a Principal)>,
+    written: OnceCell<Written>,
+    alias: OnceCell<Digest>,
+}
+
+/// What is hashed.
+#[derive(Debug)]
+struct Written {
+    bytes: Vec<u8>,
+    /// Where the argument begins: before it stands what else is in the alias.
+    argument_at: usize,
 }
 
 impl<'a> Argument<'a> {
@@ -18,21 +31,48 @@ impl<'a> Argument<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
-            hashed: OnceCell::new(),
+            call: None,
+            written: OnceCell::new(),
+            alias: OnceCell::new(),
+        }
+    }
+
+    /// As [`new`](Self::new), of a call of an endpoint: it has an [`alias`](Self::alias).
+    pub fn of_call(bytes: &'a [u8], endpoint: &'a str, caller: &'a Principal) -> Self {
+        Self {
+            call: Some((endpoint, caller)),
+            ..Self::new(bytes)
         }
     }
 
     /// What stands for it in hashes, made when it is first needed.
     pub(super) fn hashed(&self) -> &[u8] {
-        self.hashed.get_or_init(|| {
-            let mut hashed = Vec::with_capacity(self.bytes.len().max(USUAL_ARGUMENT_BYTES));
-            hashed.push(ARGUMENT_VALUES);
-            if values::write(self.bytes, &mut hashed).is_none() {
-                hashed.clear();
-                hashed.push(ARGUMENT_BYTES);
-                hashed.extend_from_slice(self.bytes);
+        let written = self.written();
+        &written.bytes[written.argument_at..]
+    }
+
+    /// A hash of endpoint, caller and values: it is known before the argument is decoded. `None` if it is not of a call.
+    pub(crate) fn alias(&self) -> Option<Digest> {
+        let alias = || Digest::blake3(&self.written().bytes);
+        self.call.map(|_| *self.alias.get_or_init(alias))
+    }
+
+    fn written(&self) -> &Written {
+        self.written.get_or_init(|| {
+            let mut bytes = Vec::with_capacity(self.bytes.len().max(USUAL_ARGUMENT_BYTES));
+            if let Some((endpoint, caller)) = self.call {
+                bytes.push(ALIAS);
+                put_sized(&mut bytes, endpoint.as_bytes());
+                put_sized(&mut bytes, caller.as_slice());
             }
-            hashed
+            let argument_at = bytes.len();
+            bytes.push(ARGUMENT_VALUES);
+            if values::write(self.bytes, &mut bytes).is_none() {
+                bytes.truncate(argument_at);
+                bytes.push(ARGUMENT_BYTES);
+                bytes.extend_from_slice(self.bytes);
+            }
+            Written { bytes, argument_at }
         })
     }
 }

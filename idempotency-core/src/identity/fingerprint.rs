@@ -24,14 +24,30 @@ impl Digest {
                 hasher.write(hashed);
                 hasher.finish128().as_bytes()
             }
-            Scope::Global | Scope::Of(_) => {
-                let mut digest = [0; 16];
-                digest.copy_from_slice(&blake3::hash(hashed).as_bytes()[..16]);
-                digest
-            }
+            Scope::Global | Scope::Of(_) => return Self::blake3(hashed),
         };
-        let (first, second) = halves(digest);
+        Self::of_hash(digest)
+    }
+
+    /// 16 bytes of BLAKE3.
+    pub(super) fn blake3(hashed: &[u8]) -> Self {
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&blake3::hash(hashed).as_bytes()[..16]);
+        Self::of_hash(digest)
+    }
+
+    fn of_hash(hash: [u8; 16]) -> Self {
+        let (first, second) = halves(hash);
         Self(NonZeroU64::new(first).unwrap_or(NonZeroU64::MIN), second)
+    }
+
+    /// As the name of a row: its place in the index, and all of it.
+    pub(crate) fn name(self) -> [u8; 24] {
+        let bytes = self.bytes();
+        let mut name = [0; 24];
+        name[..8].copy_from_slice(&bytes[..8]);
+        name[8..].copy_from_slice(&bytes);
+        name
     }
 
     /// As [`bytes`](Self::bytes) gives it; `None` of zeros.
@@ -65,11 +81,42 @@ fn halves(bytes: [u8; 16]) -> (u64, u64) {
     (both as u64, (both >> 64) as u64)
 }
 
-/// What is kept of a request to know its retries by. One without any digest was made with `fingerprint = off`.
+/// What is kept of a request to know its retries by. One without any digest that is compared was made with `fingerprint = off`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint {
     pub(crate) argument: Option<Digest>,
+    pub(crate) argument_is: ArgumentIs,
     pub(crate) chosen: Option<Digest>,
+}
+
+/// What the digest of an argument is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ArgumentIs {
+    /// Of the argument alone.
+    #[default]
+    Itself,
+    /// The request's alias: the argument, by whom it was sent, and to which endpoint.
+    Alias,
+    /// The request's alias, which is not compared with that of a request of the same identity.
+    AliasOnly,
+}
+
+impl Fingerprint {
+    /// The name by which the request is found before its argument is decoded.
+    pub(crate) fn alias(&self) -> Option<Digest> {
+        match self.argument_is {
+            ArgumentIs::Itself => None,
+            ArgumentIs::Alias | ArgumentIs::AliasOnly => self.argument,
+        }
+    }
+
+    /// What another argument is compared with.
+    fn compared(&self) -> Option<Digest> {
+        match self.argument_is {
+            ArgumentIs::Itself | ArgumentIs::Alias => self.argument,
+            ArgumentIs::AliasOnly => None,
+        }
+    }
 }
 
 /// What a retry must have in common with the original, as the endpoint says now.
@@ -102,7 +149,9 @@ pub trait Fingerprinted {
 impl Fingerprinted for Fingerprint {
     fn matches(&self, stored: &Fingerprint) -> bool {
         let are_equal = |one: Option<Digest>, other| one.is_some() && one == other;
-        are_equal(self.chosen, stored.chosen) || are_equal(self.argument, stored.argument)
+        are_equal(self.chosen, stored.chosen)
+            || self.argument_is == stored.argument_is
+                && are_equal(self.compared(), stored.compared())
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -120,6 +169,7 @@ pub struct LazyFingerprint<'a> {
     compared: Compared,
     created_at: Option<Timestamp>,
     scope: &'a Scope,
+    has_alias: bool,
 }
 
 impl<'a> LazyFingerprint<'a> {
@@ -135,11 +185,27 @@ impl<'a> LazyFingerprint<'a> {
             compared,
             created_at,
             scope,
+            has_alias: false,
         }
+    }
+
+    /// A request that is found by its argument, too, if that is [of a call](Argument::of_call).
+    #[must_use]
+    pub fn with_alias(mut self, has_alias: bool) -> Self {
+        self.has_alias = has_alias;
+        self
     }
 
     fn argument(&self) -> Digest {
         Digest::of_argument(self.argument, self.scope)
+    }
+
+    /// Whether the argument is that of which a digest is stored.
+    fn is_argument(&self, stored: &Fingerprint, digest: Digest) -> bool {
+        match stored.argument_is {
+            ArgumentIs::Itself => digest == self.argument(),
+            ArgumentIs::Alias | ArgumentIs::AliasOnly => Some(digest) == self.argument.alias(),
+        }
     }
 
     fn of_chosen(&self, chosen: &KeyWriter) -> Digest {
@@ -158,7 +224,7 @@ impl<'a> LazyFingerprint<'a> {
 impl Fingerprinted for LazyFingerprint<'_> {
     fn matches(&self, stored: &Fingerprint) -> bool {
         let is_off = matches!(self.compared, Compared::Nothing) && self.created_at.is_none();
-        match (stored.argument, stored.chosen) {
+        match (stored.compared(), stored.chosen) {
             _ if is_off => true,
             (None, None) => true,
             // Made with `fingerprint = off`, under which `created_at` alone counts.
@@ -166,19 +232,28 @@ impl Fingerprinted for LazyFingerprint<'_> {
                 self.created_at.is_none() || chosen == self.of_chosen(&KeyWriter::default())
             }
             (Some(argument), chosen) => {
-                (chosen.is_some() && chosen == self.chosen()) || argument == self.argument()
+                (chosen.is_some() && chosen == self.chosen()) || self.is_argument(stored, argument)
             }
         }
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        let argument = match self.compared {
-            Compared::Argument | Compared::Chosen(_) => Some(self.argument()),
-            Compared::Nothing => None,
-        };
+        let is_compared = !matches!(self.compared, Compared::Nothing);
+        let chosen = self.chosen();
+        if let Some(alias) = self.has_alias.then(|| self.argument.alias()).flatten() {
+            return Fingerprint {
+                argument: Some(alias),
+                argument_is: match is_compared {
+                    true => ArgumentIs::Alias,
+                    false => ArgumentIs::AliasOnly,
+                },
+                chosen,
+            };
+        }
         Fingerprint {
-            argument,
-            chosen: self.chosen(),
+            argument: is_compared.then(|| self.argument()),
+            argument_is: ArgumentIs::Itself,
+            chosen,
         }
     }
 }

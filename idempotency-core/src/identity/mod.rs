@@ -42,6 +42,7 @@
 //! argument   6, its values (`values.rs`); or 7 and its bytes, if it is not candid
 //! chosen     8, 1 or 0 for whether there is a created_at, 8 bytes of it, then each part of the expression
 //! step       9, 24 bytes of its request's identity, its name
+//! alias      10, length and bytes of the endpoint's name, length and bytes of the caller, then as an argument
 //! ```
 //!
 //! The first byte says what it is, and what precedes a field says where it ends, so no two different sequences of fields
@@ -58,6 +59,7 @@ mod timed_key;
 mod values;
 
 pub use argument::Argument;
+pub(crate) use fingerprint::ArgumentIs;
 pub use fingerprint::{Compared, Digest, Fingerprint, Fingerprinted, LazyFingerprint};
 pub use key::{Key, KeyWriter, MAX_KEY_BYTES};
 pub use request_key::{LaneKey, RequestKey};
@@ -76,6 +78,15 @@ use siphasher::sip::SipHasher13;
 /// The name under which a record is stored: 24 bytes of a BLAKE3 hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity(pub(crate) [u8; 24]);
+
+/// A name of a request that is known before its argument is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyName {
+    /// What [`Argument::alias`] says.
+    Alias(Digest),
+    /// All arguments are the key.
+    Identity(Identity),
+}
 
 /// A blob of 24 bytes.
 impl CandidType for Identity {

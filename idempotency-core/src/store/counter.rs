@@ -141,6 +141,10 @@ impl Family for Counters {
         }))
     }
 
+    fn has_alias(_: &[u8], _: &[u8; 16]) -> bool {
+        false
+    }
+
     fn blob(_: &[u8]) -> Option<(BlobPlace, usize)> {
         None
     }

@@ -68,6 +68,7 @@ pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::Attempt;
 pub(crate) use record::{Head, Pending, Record, ScopeDigest, State};
+pub use records::Ended;
 pub(crate) use records::Lookup;
 #[cfg(feature = "http")]
 pub(crate) use samples::Sample;

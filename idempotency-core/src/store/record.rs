@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      1  state: 1 pending, 3 done, 4 done with the reply dropped; +64: what a retry must have in common was chosen; +128: it
+//!      0      1  state: 1 pending, 3 done, 4 done with the reply dropped; +32: the digest of the argument is its alias; +16: an alias that
+//!                is no more than a name: nothing of the argument is compared; +64: what a retry must have in common was chosen; +128: it
 //!                began as pending, and has room for a body of 64 bytes, which its end overwrites. (2 was interrupted, which is now
 //!                a pending one that has no attempt; 5 is a row of a journal; other bits are for other kinds of rows)
 //!      1      3  length of the body
@@ -21,7 +22,7 @@
 
 use super::journal;
 use crate::{
-    identity::{Digest, Fingerprint, Identity},
+    identity::{ArgumentIs, Digest, Fingerprint, Identity},
     table::{BlobPlace, Damaged, Family, Kind, Row, RowBytes, TERMINATOR, field, tail},
     time::Timestamp,
 };
@@ -46,7 +47,11 @@ pub(super) const MOST_BYTES: usize = MOST_LENGTH;
 const HAS_CHOSEN: u8 = 64;
 /// In the first byte.
 const HAS_ROOM: u8 = 128;
-const FLAGS: u8 = HAS_CHOSEN | HAS_ROOM;
+/// In the first byte.
+const IS_ALIAS: u8 = 32;
+/// In the first byte.
+const IS_ALIAS_ONLY: u8 = IS_ALIAS | 16;
+const FLAGS: u8 = HAS_CHOSEN | HAS_ROOM | IS_ALIAS_ONLY;
 const DIGEST_BYTES: usize = 16;
 const PENDING_BYTES: usize = 24;
 /// Of a pending record of layout version 3 before it had feature 0.
@@ -160,7 +165,16 @@ impl Head {
         let length = (body.len() as u32) << 8;
         bytes[..4].copy_from_slice(&length.to_le_bytes());
         bytes[0] = state.number() | if has_room { HAS_ROOM } else { 0 };
-        let Fingerprint { argument, chosen } = self.fingerprint;
+        let Fingerprint {
+            argument,
+            argument_is,
+            chosen,
+        } = self.fingerprint;
+        bytes[0] |= match argument_is {
+            ArgumentIs::Itself => 0,
+            ArgumentIs::Alias => IS_ALIAS,
+            ArgumentIs::AliasOnly => IS_ALIAS_ONLY,
+        };
         bytes[4..12].copy_from_slice(&self.since.as_nanos().to_le_bytes());
         bytes[12..28].copy_from_slice(&argument.map_or([0; DIGEST_BYTES], Digest::bytes));
         bytes[28..FIXED_BYTES].copy_from_slice(&tail(self.identity.name()));
@@ -249,6 +263,14 @@ impl<'a> RecordBytes<'a> {
         self.0[0] & HAS_CHOSEN != 0
     }
 
+    fn argument_is(&self) -> ArgumentIs {
+        match self.0[0] & IS_ALIAS_ONLY {
+            IS_ALIAS => ArgumentIs::Alias,
+            IS_ALIAS_ONLY => ArgumentIs::AliasOnly,
+            _ => ArgumentIs::Itself,
+        }
+    }
+
     fn body_place(&self) -> usize {
         FIXED_BYTES + if self.has_chosen() { DIGEST_BYTES } else { 0 }
     }
@@ -300,7 +322,11 @@ impl<'a> RecordBytes<'a> {
             true => Digest::from_bytes(field(&mut body)),
             false => None,
         };
-        let fingerprint = Fingerprint { argument, chosen };
+        let fingerprint = Fingerprint {
+            argument,
+            argument_is: self.argument_is(),
+            chosen,
+        };
         let state = match (self.state(), self.reply_place()) {
             (1, None) if self.body_bytes() == PENDING_BYTES => {
                 let attempt = Attempt(u64::from_le_bytes(field(&mut body)));
@@ -408,6 +434,11 @@ impl Family for Requests {
             time: record.since(),
             tail: record.tail(),
         }))
+    }
+
+    #[inline]
+    fn has_alias(bytes: &[u8], alias: &[u8; 16]) -> bool {
+        RecordBytes(bytes).argument_is() != ArgumentIs::Itself && bytes[12..28] == *alias
     }
 
     fn blob(bytes: &[u8]) -> Option<(BlobPlace, usize)> {

@@ -10,16 +10,26 @@ use super::{
     ticket::Ticket,
 };
 use crate::{
-    identity::Identity,
+    identity::{EarlyName, Identity},
     policy::Policy,
     table::{Damaged, Family, Link, Occupied, Partitions, RowAt, Segments, Vacant, read_blob},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
 
+/// A request that has ended, and whose reply is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub(crate) reply: Vec<u8>,
+    /// When its execution began.
+    pub(crate) since: Timestamp,
+    /// The last instant for which it is kept.
+    pub(crate) until: Timestamp,
+}
+
 /// What became of the record of an attempt that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum End {
     /// It is in this partition.
     Recorded(u16),
     /// The attempt took longer than its window, and there was no room for another record.
@@ -67,6 +77,28 @@ impl<M: Memory> Contents<M> {
             |segments, place, bytes| record(requests, segments, place, bytes).map(Lookup::Known),
             vacant,
         )
+    }
+
+    /// A request that has ended, and whose reply is held.
+    pub(super) fn ended(&mut self, name: &EarlyName) -> Result<Option<Ended>, Damaged> {
+        let (table, requests) = (&mut self.table, &self.requests);
+        let ended = |segments: &Segments<M>, place: Occupied, bytes: &[u8]| {
+            let record = record(requests, segments, place, bytes)?;
+            let partition = requests.get(&segments.header, place.slot.partition);
+            let until = partition.ok_or(Damaged)?.until;
+            Ok(match record.state {
+                State::Done(reply) => Some(Ended {
+                    reply,
+                    since: record.since,
+                    until: Timestamp::from_nanos(until),
+                }),
+                State::Pending(_) | State::ReplyDropped => None,
+            })
+        };
+        match name {
+            EarlyName::Alias(alias) => table.find_alias(requests, &alias.name(), ended, |_| None),
+            EarlyName::Identity(identity) => table.find(requests, identity.name(), ended, |_| None),
+        }
     }
 
     /// The record of a request, and where it stands.
@@ -130,7 +162,7 @@ impl<M: Memory> Contents<M> {
         state: Option<State<&[u8]>>,
         now: Timestamp,
         policy: &Policy,
-    ) -> Result<Ended, Damaged> {
+    ) -> Result<End, Damaged> {
         let Some(row) = self.own(&ticket.head.identity, attempt)? else {
             return self.end_overdue(ticket, attempt, state, now, policy);
         };
@@ -141,7 +173,7 @@ impl<M: Memory> Contents<M> {
             }
             None => self.cut_off(attempt, now, policy)?,
         }
-        Ok(Ended::Recorded(row.partition))
+        Ok(End::Recorded(row.partition))
     }
 
     /// As [`end`](Self::end), of an attempt whose record has gone: it gets a new one, for another window, where there is room.
@@ -152,14 +184,14 @@ impl<M: Memory> Contents<M> {
         state: Option<State<&[u8]>>,
         now: Timestamp,
         policy: &Policy,
-    ) -> Result<Ended, Damaged> {
+    ) -> Result<End, Damaged> {
         let identity = &ticket.head.identity;
         let own = self
             .overdue
             .get(identity)
             .and_then(|record| record.pending());
         let Some(pending) = own.filter(|pending| pending.attempt == attempt) else {
-            return Ok(Ended::NotItsOwn);
+            return Ok(End::NotItsOwn);
         };
         self.overdue.remove(identity);
         let is_within_quota = match policy.quota.zip(ticket.scope()) {
@@ -174,7 +206,7 @@ impl<M: Memory> Contents<M> {
         let has_room = self.has_room(policy, self.reserved(policy), journal)
             && segments.has(segments_of_one(policy));
         if !is_within_quota || !has_room {
-            return Ok(Ended::Forgotten);
+            return Ok(End::Forgotten);
         }
         let again = Ticket {
             head: ticket.head,
@@ -192,7 +224,7 @@ impl<M: Memory> Contents<M> {
             };
             self.open_request(ticket, attempt, &origin, place, Phase::CutOff)?;
         }
-        Ok(Ended::Recorded(place.0))
+        Ok(End::Recorded(place.0))
     }
 
     /// The record of an attempt that is still its own.
@@ -216,12 +248,13 @@ impl<M: Memory> Contents<M> {
             return Ok(());
         };
         match record.state {
-            State::Done(_) | State::ReplyDropped => {
-                self.release_record(identity, occupied, Gone::Acknowledged);
-            }
-            State::Pending(_) => {}
+            State::Done(_) | State::ReplyDropped => self.release_record(
+                identity,
+                (occupied, &record.fingerprint),
+                Gone::Acknowledged,
+            ),
+            State::Pending(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// Forgets a request that did nothing, if its record is still the attempt's; whether it was.
@@ -233,9 +266,9 @@ impl<M: Memory> Contents<M> {
         if self.own(identity, attempt)?.is_none() {
             return Ok(false);
         }
-        let occupied = self.place(identity)?.ok_or(Damaged)?;
+        let (occupied, record) = self.find(identity)?.ok_or(Damaged)?;
         self.close_request(attempt)?;
-        self.release_record(identity, occupied, Gone::DidNothing);
+        self.release_record(identity, (occupied, &record.fingerprint), Gone::DidNothing)?;
         Ok(true)
     }
 

@@ -7,11 +7,15 @@ use super::{
     open::{Phase, Progress},
     origin::{ORIGIN_BYTES, Origin},
     record::{Attempt, Pending, State},
-    records::{Ended, Lookup},
+    records::{End, Ended, Lookup},
     ticket::Ticket,
 };
 use crate::{
-    error::IdempotencyError, identity::Identity, policy::Policy, table::Damaged, time::Timestamp,
+    error::IdempotencyError,
+    identity::{EarlyName, Identity},
+    policy::Policy,
+    table::Damaged,
+    time::Timestamp,
 };
 use ic_stable_structures::Memory;
 use std::time::Duration;
@@ -23,6 +27,11 @@ impl<M: Memory> Store<M> {
     /// What is known of a request.
     pub(crate) fn lookup(&self, identity: &Identity) -> Result<Lookup, Damaged> {
         self.inner()?.lookup(identity)
+    }
+
+    /// A request that has ended, and whose reply is held.
+    pub(crate) fn ended(&self, name: &EarlyName) -> Result<Option<Ended>, Damaged> {
+        self.inner()?.ended(name)
     }
 
     /// Requests created before this may have been executed and forgotten.
@@ -146,11 +155,11 @@ impl<M: Memory> Store<M> {
         let durable = inner.open.get(attempt).filter(|open| open.is_durable);
         let journal_bytes = durable.map_or(0, |open| open.journal_bytes);
         let ended = inner.end(ticket, attempt, Some(state), now, policy)?;
-        if ended == Ended::NotItsOwn {
+        if ended == End::NotItsOwn {
             return Ok(false);
         }
         inner.end_in_lane(ticket, now, policy)?;
-        if let Ended::Recorded(partition) = ended {
+        if let End::Recorded(partition) = ended {
             let reply_bytes = journal_bytes + reply.map_or(0, <[u8]>::len) as u64;
             inner.end_in_quota(ticket, counted_until, partition, reply_bytes, now, policy)?;
         }
@@ -167,10 +176,10 @@ impl<M: Memory> Store<M> {
         let mut inner = self.inner()?;
         let counted_until = inner.counted_until(attempt);
         let ended = inner.end(ticket, attempt, None, now, &self.policy)?;
-        if let Ended::Recorded(partition) = ended {
+        if let End::Recorded(partition) = ended {
             inner.end_in_quota(ticket, counted_until, partition, 0, now, &self.policy)?;
         }
-        Ok(ended != Ended::NotItsOwn)
+        Ok(ended != End::NotItsOwn)
     }
 
     /// The attempt did nothing and is forgotten, in the message in which it began; as [`complete`](Self::complete).

@@ -26,6 +26,9 @@ pub(super) fn partition_length(policy: &Policy) -> u64 {
         .max(1)
 }
 
+/// By how many names the index knows a request: its identity and its alias.
+const NAMES: u64 = 2;
+
 /// What of a segment is certain to be used before another is begun: the longest record or counter may not fit into the rest.
 const USED_BYTES: u64 = SEGMENT_BYTES - 256;
 
@@ -38,7 +41,7 @@ pub(super) fn segments_of_one(policy: &Policy) -> u64 {
 
 /// Segments that one request may take when it ends with a reply of so many bytes, or is moved with so many.
 pub(super) fn segments_of_end(bytes: u64) -> u64 {
-    bytes.div_ceil(USED_BYTES) + 1 + COUNTERS_OF_A_REQUEST + MOST_INDEX_SEGMENTS
+    bytes.div_ceil(USED_BYTES) + 1 + COUNTERS_OF_A_REQUEST + NAMES * MOST_INDEX_SEGMENTS
 }
 
 /// Segments that a request may take that begins and one that ends, and the ends of so many others: for replies, in so many
@@ -54,7 +57,7 @@ pub(super) fn segments_needed(
     let end = u64::from(policy.max_reply_bytes)
         + COUNTERS_OF_A_REQUEST * counter::MOST_BYTES as u64
         + RECORD_BYTES
-        + MOST_INDEX_BYTES;
+        + NAMES * MOST_INDEX_BYTES;
     let begun = others.min(partitions) + others.min(Counters::MOST_PARTITIONS.into());
     // Their rows take no more than they are charged with.
     let journals = durable * u64::from(policy.max_journal_bytes);
@@ -65,7 +68,7 @@ pub(super) fn segments_needed(
 pub(super) fn most_pages(policy: &Policy) -> u64 {
     let requests = policy.capacity.min(policy.capacity_bytes / RECORD_BYTES);
     let bytes = (policy.capacity_bytes)
-        .saturating_add(requests.saturating_mul(INDEX_BYTES_OF_A_ROW))
+        .saturating_add(requests.saturating_mul(NAMES * INDEX_BYTES_OF_A_ROW))
         .saturating_add(policy.max_counters.saturating_mul(MOST_COUNTER_BYTES))
         .saturating_add(match policy.certify {
             Some(_) => requests.saturating_mul(BYTES_IN_TREE),

@@ -10,12 +10,15 @@
 use super::{
     contents::Contents,
     forest::Gone,
-    record::{Attempt, Head, Pending, Record, State, Totals},
+    record::{Attempt, Head, Pending, Record, Requests, State, Totals},
 };
 use crate::table::{
     BlobPlace, Composed, Damaged, Link, MOST_DROPS, Occupied, Partition, RowAt, RowBytes,
 };
-use crate::{identity::Identity, time::Timestamp};
+use crate::{
+    identity::{Fingerprint, Identity},
+    time::Timestamp,
+};
 use ic_stable_structures::Memory;
 
 /// A record as it is written, with the reply that has no place in it.
@@ -71,7 +74,15 @@ impl<M: Memory> Contents<M> {
             length: writing.compose(bytes, &mut partition.own, at),
             must_write: false,
         };
+        let is_new = matches!(link, Link::Insert(_));
         let at = table.add(requests, number, name, row, link, compose)?;
+        if let (true, Some(alias)) = (is_new, head.fingerprint.alias()) {
+            let row = RowAt {
+                address: at,
+                partition: number,
+            };
+            table.add_alias::<Requests>(&alias.name(), row)?;
+        }
         self.reply_bytes += writing.blob_bytes();
         self.note_change(&head.identity, number, Gone::DidNothing);
         Ok(at)
@@ -127,13 +138,23 @@ impl<M: Memory> Contents<M> {
     }
 
     /// A request is forgotten before its time: it did nothing, or its client has the reply.
-    pub(super) fn release_record(&mut self, identity: &Identity, occupied: Occupied, why: Gone) {
+    pub(super) fn release_record(
+        &mut self,
+        identity: &Identity,
+        (occupied, fingerprint): (Occupied, &Fingerprint),
+        why: Gone,
+    ) -> Result<(), Damaged> {
         self.note_change(identity, occupied.slot.partition, why);
         self.released += 1;
         self.forgotten.released += 1;
         self.table.remove(&mut self.requests, occupied, |totals| {
             totals.released = totals.released.saturating_add(1);
         });
+        // Its identity's slot is free by now, if both have the same bits.
+        if let Some(alias) = fingerprint.alias() {
+            (self.table).remove_alias::<Requests>(&alias.name(), occupied.row())?;
+        }
+        Ok(())
     }
 
     /// Gives up the oldest partition. What of it is still running is remembered on the heap, until it ends: forgetting it would let

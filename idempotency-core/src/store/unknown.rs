@@ -132,7 +132,8 @@ impl<M: Memory> Contents<M> {
                 self.end_in_quota(&ticket, u64::MAX, partition, bytes, now, policy)?;
             }
             None => {
-                self.release_record(identity, occupied, Gone::DidNothing);
+                let row = (occupied, &ticket.head.fingerprint);
+                self.release_record(identity, row, Gone::DidNothing)?;
                 self.release_in_lane(&ticket, policy)?;
             }
         }

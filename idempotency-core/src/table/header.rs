@@ -31,6 +31,7 @@
 //! | must be refused | |
 //! |---|---|
 //! | bit 0 | there are cells and rows without names; and texts |
+//! | bit 1 | rows have aliases |
 //!
 //! | may be ignored | |
 //! |---|---|
@@ -55,7 +56,7 @@ const FOREST: u64 = 1;
 /// Of those that must be refused.
 const FEATURES_AT: u64 = 88;
 /// The features that others must refuse, and that this version knows: every memory has them that it has opened.
-const FEATURES: u64 = 1;
+const FEATURES: u64 = 3;
 
 /// Words that the layer above has in the header.
 pub(crate) const WORDS: usize = 5;

@@ -45,6 +45,9 @@ pub(crate) trait Family {
     /// [`Damaged`] if it is no row of this family.
     fn row(bytes: &[u8]) -> Result<Option<Row>, Damaged>;
 
+    /// Whether the row that is the whole of `bytes` has an alias, and it is this one.
+    fn has_alias(bytes: &[u8], alias: &[u8; 16]) -> bool;
+
     /// What lies outside of the row that is the whole of `bytes`, and how many bytes that has.
     fn blob(bytes: &[u8]) -> Option<(BlobPlace, usize)>;
 

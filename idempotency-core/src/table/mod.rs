@@ -9,7 +9,8 @@
 //! +------------+ +---------+ +-----------+-----------+-----------+
 //! ```
 //!
-//! - A *row* is some bytes with a name, a time and a kind (`kind.rs`); what is too long for it is a *blob* (`blobs.rs`).
+//! - A *row* is some bytes with a name, a time and a kind (`kind.rs`), and perhaps an *alias*, by which it is found, too; what is too long for
+//!   it is a *blob* (`blobs.rs`).
 //! - A *partition* (`partition.rs`) is a log of rows, in *chains* (`chain.rs`) of segments. When nothing in it is needed any more its segments
 //!   are given back: forgetting costs the same for one row and for a million. A *family* of partitions holds rows of one purpose.
 //! - The *index* (`index.rs`, `path.rs`, `bucket.rs`, `slot.rs`) is a trie over hash bits that leads from a name to its row.

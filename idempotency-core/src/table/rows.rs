@@ -3,10 +3,11 @@
 use super::{
     error::Damaged,
     index::{Index, Occupied, Place, Vacant},
-    kind::{Family, Name, tail},
+    kind::{Family, Name, Row, tail},
     layout::{ROW_BYTES, RowBytes, SEGMENT_BYTES},
     partition::{Partition, Partitions},
     segments::Segments,
+    slot::Slot,
 };
 use ic_stable_structures::Memory;
 
@@ -108,12 +109,45 @@ impl<M: Memory> Table<M> {
         occupied: impl FnOnce(&Segments<M>, Occupied, &[u8]) -> Result<T, Damaged>,
         vacant: impl FnOnce(Vacant) -> T,
     ) -> Result<T, Damaged> {
+        let tail = tail(name);
+        self.find_row(
+            partitions,
+            name,
+            |row, _| row.tail == tail,
+            occupied,
+            vacant,
+        )
+    }
+
+    /// As [`find`](Self::find), by a row's alias.
+    #[inline]
+    pub(crate) fn find_alias<F: Family, T>(
+        &mut self,
+        partitions: &Partitions<F>,
+        alias: &Name,
+        occupied: impl FnOnce(&Segments<M>, Occupied, &[u8]) -> Result<T, Damaged>,
+        vacant: impl FnOnce(Vacant) -> T,
+    ) -> Result<T, Damaged> {
+        let tail = tail(alias);
+        let has_alias = |_: &Row, bytes: &[u8]| F::has_alias(bytes, &tail);
+        self.find_row(partitions, alias, has_alias, occupied, vacant)
+    }
+
+    #[inline]
+    fn find_row<F: Family, T>(
+        &mut self,
+        partitions: &Partitions<F>,
+        name: &Name,
+        is_called: impl Fn(&Row, &[u8]) -> bool,
+        occupied: impl FnOnce(&Segments<M>, Occupied, &[u8]) -> Result<T, Damaged>,
+        vacant: impl FnOnce(Vacant) -> T,
+    ) -> Result<T, Damaged> {
         let Self {
             segments,
             index,
             scratch,
         } = self;
-        let (tail, mut length) = (tail(name), 0);
+        let mut length = 0;
         let place = index.find::<F, M>(segments, name, |slot| {
             // A row does not go beyond its segment, which may be the last.
             let room = (SEGMENT_BYTES - slot.address % SEGMENT_BYTES) as usize;
@@ -125,7 +159,8 @@ impl<M: Memory> Table<M> {
             };
             let partition = partitions.get(&segments.header, slot.partition);
             let oldest = partition.map_or(u64::MAX, |partition| partition.oldest);
-            if row.tail != tail || row.time < oldest || row.length > room || !row.is_named() {
+            let is_it = is_called(&row, &scratch[..length]);
+            if !is_it || row.time < oldest || row.length > room || !row.is_named() {
                 return Ok(false);
             }
             if length < row.length {
@@ -251,6 +286,26 @@ impl<M: Memory> Table<M> {
         let length = compose(&mut self.scratch);
         self.segments.check(at, length)?;
         self.segments.memory.write(at, &self.scratch[..length]);
+        Ok(())
+    }
+
+    /// Has an alias lead to a row, too.
+    pub(crate) fn add_alias<F: Family>(&mut self, alias: &Name, row: RowAt) -> Result<(), Damaged> {
+        let place = (alias, Vacant::SOMEWHERE);
+        (self.index).insert::<F, M>(&mut self.segments, place, row.address, row.partition)
+    }
+
+    /// Has an alias lead to a row no more; nothing happens if it did not.
+    pub(crate) fn remove_alias<F: Family>(
+        &mut self,
+        alias: &Name,
+        row: RowAt,
+    ) -> Result<(), Damaged> {
+        let is_it = |slot: Slot| Ok((slot.address, slot.partition) == (row.address, row.partition));
+        let (segments, index) = (&self.segments, &mut self.index);
+        if let Place::Occupied(occupied) = index.find::<F, M>(segments, alias, is_it)? {
+            index.remove(segments, occupied);
+        }
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use super::{ic::TestStore, native::Native};
 use crate::{
     attempt::{
         durable::{serve_durable, serve_going_on},
-        endpoint::{Compare, Description, Endpoint, Errors, RequestId},
+        endpoint::{Compare, Description, Endpoint, Errors, Recognise, RequestId},
         resolution::{Asks, Nobody, Resolution, Unknown},
         serve::{serve, serve_async},
     },
@@ -55,6 +55,7 @@ const fn endpoint(errors: Errors) -> Endpoint<(u64, Plan), Answer> {
         anonymous: false,
         errors,
         is_candid: true,
+        recognise: Recognise::Never,
         decode: codec::decode,
         describe: |(key, _)| Description {
             id: RequestId::of_key(key),

@@ -223,7 +223,7 @@ impl Drop for Ic {
 
 /// The way to the store of a heap.
 #[derive(Clone)]
-pub(in super::super) struct TestStore(Rc<Store<VectorMemory>>);
+pub(in super::super) struct TestStore(pub(super) Rc<Store<VectorMemory>>);
 
 impl TestStore {
     pub(in super::super) fn new(store: Store<VectorMemory>) -> Self {

@@ -12,6 +12,7 @@ mod endpoints;
 mod handles;
 mod imports;
 mod outcomes;
+mod recognised;
 mod resolution;
 
 pub(super) mod ic;

@@ -2,7 +2,7 @@
 //!
 //! `layouts/2.hex` and `3.hex` are the memories that layout versions 2 and 3 made of [`story`], and `layouts/story.txt` is what the store says
 //! of these. `layouts/3-open.hex` and `3-open.txt` are the same for version 3 with feature 0, and [`open_requests`] after it;
-//! `layouts/3-ahead.hex` is written by a header that is ahead in the units that it says are taken.
+//! `3-alias.hex` and `3-alias.txt` with feature 1, too, and [`aliased_requests`] after that.
 //! Whoever changes the layout changes [`TODAY`] and writes the new dump once, by hand:
 //!
 //! ```text
@@ -16,8 +16,8 @@ use super::{
 use crate::{
     admission::{self, Decision, Request, Ticket},
     identity::{
-        Argument, Compared, Fingerprint, Fingerprinted, Identity, LaneKey, LazyFingerprint,
-        RequestKey, Scope,
+        Argument, Compared, EarlyName, Fingerprint, Fingerprinted, Identity, LaneKey,
+        LazyFingerprint, RequestKey, Scope,
     },
     policy::Policy,
     sequence::Sequence,
@@ -36,7 +36,7 @@ const DUMPS: [[&str; 2]; 4] = [
 ];
 
 /// What this code writes.
-const TODAY: [&str; 2] = ["3-ahead.hex", "3-open.txt"];
+const TODAY: [&str; 2] = ["3-alias.hex", "3-alias.txt"];
 
 const HOUR: u64 = 3_600_000_000_000;
 const START: u64 = 1_700_000_000_000_000_000;
@@ -300,6 +300,43 @@ fn open_requests(memory: &TestMemory) {
     begin(&store, 746);
 }
 
+/// A request that is found by its argument, too. Its number tells what is compared.
+fn aliased(number: u64) -> Request {
+    let (bytes, caller) = (candid::encode_one(number).unwrap(), caller(number % 3));
+    let compared = match number {
+        _ if number.is_multiple_of(3) => Compared::chosen(&number),
+        _ if number.is_multiple_of(5) => Compared::Nothing,
+        _ => Compared::Argument,
+    };
+    let argument = Argument::of_call(&bytes, "pay", &caller);
+    let fingerprint = LazyFingerprint::new(&argument, compared, None, &Scope::Caller);
+    Request {
+        fingerprint: fingerprint.with_alias(true).fingerprint(),
+        ..request(number, None)
+    }
+}
+
+/// Requests that have aliases, in every state: after [`open_requests`], in a heap of their own.
+fn aliased_requests(memory: &TestMemory) {
+    let now = END - HOUR / 32;
+    let store = Store::open(memory.clone(), roomy(), at(now)).unwrap();
+    for number in 760..770 {
+        execute(
+            &store,
+            &aliased(number),
+            now,
+            &reply(number, 10 * (number - 755)),
+        );
+    }
+    let (ticket, attempt) = begin(&store, &aliased(770), now);
+    store
+        .complete(&ticket, attempt, Some(b"ended"), at(now))
+        .unwrap();
+    let (ticket, attempt) = begin(&store, &aliased(771), now);
+    store.release(&ticket, attempt).unwrap();
+    begin(&store, &aliased(772), now);
+}
+
 /// What a store says of all that the story is about.
 fn answers(store: &Store<TestMemory>) -> String {
     let mut text = String::new();
@@ -393,13 +430,21 @@ fn answer(text: &mut String, store: &Store<TestMemory>, name: &str, identity: &I
         digest(record.fingerprint.argument),
         digest(record.fingerprint.chosen),
     );
+    let alias = record
+        .fingerprint
+        .alias()
+        .map_or_else(String::new, |alias| {
+            let ended = store.ended(&EarlyName::Alias(alias)).unwrap();
+            let is = record.fingerprint.argument_is;
+            format!("; {is:?}: {:?}", ended.map(|ended| ended.reply.len()))
+        });
     let until = store
         .guaranteed_until(identity)
         .unwrap()
         .map(Timestamp::as_nanos);
     writeln!(
         text,
-        "{name}: {state}; since {}, until {until:?}; {argument:x?} {chosen:x?}",
+        "{name}: {state}; since {}, until {until:?}; {argument:x?} {chosen:x?}{alias}",
         record.since.as_nanos()
     )
     .unwrap();
@@ -518,6 +563,7 @@ fn the_story_is_still_told_alike() {
     let memory = TestMemory::new(u64::MAX);
     story(&memory);
     open_requests(&memory);
+    aliased_requests(&memory);
     let mut written = String::new();
     memory.edit(|bytes| written = dumped(bytes));
     let answers = answers(&opened(&memory));

@@ -8,6 +8,7 @@
 //!
 //! The same harness is fuzzed in `fuzz/`.
 
+mod aliases;
 mod cases;
 mod certify;
 mod damaged;

@@ -50,6 +50,10 @@ impl<const INDEX: usize> Family for Toy<INDEX> {
         }))
     }
 
+    fn has_alias(bytes: &[u8], alias: &[u8; 16]) -> bool {
+        bytes[12..28] == *alias
+    }
+
     fn blob(bytes: &[u8]) -> Option<(BlobPlace, usize)> {
         let length = u32::from_le_bytes(bytes[28..32].try_into().unwrap());
         let place = BlobPlace::from_bytes(bytes[32..40].try_into().unwrap());
