@@ -286,7 +286,8 @@ impl<'a> RecordBytes<'a> {
     }
 
     fn body_bytes(&self) -> usize {
-        u32::from_le_bytes([self.0[1], self.0[2], self.0[3], 0]) as usize
+        let mut rest = self.0;
+        (u32::from_le_bytes(field(&mut rest)) >> 8) as usize
     }
 
     /// Where a reply lies that is not in the record.
@@ -308,8 +309,8 @@ impl<'a> RecordBytes<'a> {
         Some(Identity(name))
     }
 
-    /// The record, with a reply that lies elsewhere as `read_reply` gives it.
-    #[inline]
+    /// The record, with a reply that lies elsewhere as `read_reply` gives it. Made where it stays: moving it costs as much as reading it.
+    #[inline(always)]
     pub(super) fn record(
         &self,
         read_reply: impl FnOnce(BlobPlace, usize) -> Result<State, Damaged>,
