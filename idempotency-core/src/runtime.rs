@@ -106,8 +106,12 @@ impl Runtime for Canister {
         ic_cdk::api::canister_self()
     }
 
+    /// As ic-cdk does, but for room on the heap: each call does this first.
     fn caller(&self) -> Principal {
-        ic_cdk::api::msg_caller()
+        let mut bytes = [0; Principal::MAX_LENGTH_IN_BYTES];
+        let bytes = &mut bytes[..ic0::msg_caller_size()];
+        ic0::msg_caller_copy(bytes, 0);
+        Principal::from_slice(bytes)
     }
 
     fn deadline(&self) -> u64 {

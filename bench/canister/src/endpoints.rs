@@ -24,6 +24,12 @@ fn pay_once(arg: TransferArg) -> ByteBuf {
     pay(arg)
 }
 
+#[idempotent(store = STORE, key = arg.memo, alias = off)]
+#[ic_cdk::update]
+fn pay_once_decoded(arg: TransferArg) -> ByteBuf {
+    pay(arg)
+}
+
 #[ic_cdk::update(encode_with = "encode")]
 fn pay_ever(arg: TransferArg) -> ByteBuf {
     pay(arg)
@@ -59,14 +65,6 @@ fn decoding(argument: Vec<u8>) -> u64 {
     let arg: (TransferArg,) = attempt::decode(&argument).expect("the argument decodes");
     black_box(arg);
     instructions() - before
-}
-
-/// Decodes the argument and replies with nothing, not even encoded.
-#[ic_cdk::update(decode_with = "bytes", manual_reply = true)]
-fn decode_only(argument: Vec<u8>) {
-    let arg: (TransferArg,) = attempt::decode(&argument).expect("the argument decodes");
-    black_box(arg);
-    ic_cdk::api::msg_reply([]);
 }
 
 fn encode(reply: ByteBuf) -> Vec<u8> {

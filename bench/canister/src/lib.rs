@@ -60,6 +60,7 @@ fn post_upgrade_instructions() -> u64 {
 fn run(work: Work) -> Measured {
     match work.who {
         Who::Store => ours::Ours::with(|it| contestant::measure(it, &work)),
+        Who::Aliased => ours::Ours::with_aliases(|it| contestant::measure(it, &work)),
         Who::Sequences => sequences::Sequences::with(|it| contestant::measure(it, &work)),
         Who::Certified => certified::Certified::with(|it| contestant::measure(it, &work)),
         Who::TwoBtrees => two_btrees::TwoBtrees::with(|it| contestant::measure(it, &work)),
@@ -71,7 +72,7 @@ fn run(work: Work) -> Measured {
 #[ic_cdk::query]
 fn room(who: Who) -> Room {
     let stable_pages = match who {
-        Who::Store => ours::Ours::with(|it| it.stable_pages()),
+        Who::Store | Who::Aliased => ours::Ours::with(|it| it.stable_pages()),
         Who::Sequences => sequences::Sequences::with(|it| it.stable_pages()),
         Who::Certified => certified::Certified::with(|it| it.stable_pages()),
         Who::TwoBtrees => two_btrees::TwoBtrees::with(|it| it.stable_pages()),

@@ -23,8 +23,8 @@ thread_local! {
 }
 
 pub(crate) struct Ours {
-    /// The same for all requests: their identities differ.
-    fingerprint: Fingerprint,
+    /// The same for all requests: their identities differ. `None` if they have aliases.
+    fingerprint: Option<Fingerprint>,
 }
 
 impl Ours {
@@ -36,7 +36,13 @@ impl Ours {
             &Scope::Caller,
         )
         .fingerprint();
-        work(&mut Self { fingerprint })
+        work(&mut Self {
+            fingerprint: Some(fingerprint),
+        })
+    }
+
+    pub(crate) fn with_aliases<T>(work: impl FnOnce(&mut Self) -> T) -> T {
+        work(&mut Self { fingerprint: None })
     }
 }
 
@@ -47,9 +53,16 @@ impl Contestant for Ours {
         let key = RequestKey::of(&number).expect("a number is a key");
         let identity = Identity::new("bench", &Scope::Caller, &Principal::anonymous(), &key)
             .expect("a number is a valid key");
+        let aliased = || {
+            let (bytes, caller) = (number.to_le_bytes(), Principal::anonymous());
+            let argument = Argument::of_call(&bytes, "bench", &caller);
+            LazyFingerprint::new(&argument, Compared::Argument, None, &Scope::Caller)
+                .with_alias(true)
+                .fingerprint()
+        };
         Request {
             identity,
-            fingerprint: self.fingerprint,
+            fingerprint: self.fingerprint.unwrap_or_else(aliased),
             created_at: None,
             sequence: None,
             scope: None,

@@ -20,6 +20,7 @@ const UNKNOWN: u64 = 1 << 40;
 fn name(who: Who) -> &'static str {
     match who {
         Who::Store => "store",
+        Who::Aliased => "aliased",
         Who::Sequences => "sequence",
         Who::Certified => "certified",
         Who::TwoBtrees => "two_btrees",

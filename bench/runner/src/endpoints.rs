@@ -8,8 +8,8 @@ use crate::{
     results::{Results, Samples, grouped},
     subject::{REPLY_BYTES, SAMPLES, Subject, charged, replica_at_epoch, time_of},
 };
-use bench_work::{Account, TransferArg, Who};
-use candid::{Nat, Principal};
+use bench_work::{Account, Who};
+use candid::{CandidType, Nat, Principal};
 use example_ledger::{
     errors::TransferError,
     init::{InitArgs, LedgerArg},
@@ -29,7 +29,7 @@ const ROOM_IN_LEDGER: u64 = 1_000;
 fn argument(number: u64) -> Vec<u8> {
     let mut memo = [3; 32];
     memo[..8].copy_from_slice(&number.to_le_bytes());
-    let argument = TransferArg {
+    let argument = bench_work::TransferArg {
         from_subaccount: None,
         to: Account {
             owner: Principal::from_slice(&[1; 29]),
@@ -58,14 +58,13 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
     let empty_call = || charged(&subject.canister, "empty", b"DIDL\0\0", |_| ()).1 as u64;
     // Candid forgets the types of arguments when it encodes a reply, which not every call makes it do. What comes after an
     // empty call finds them forgotten.
-    let fresh = |method: &str, number, reply_bytes: u32| {
+    let call = |method: &str, number| {
         empty_call();
         let ((), cycles) = charged(&subject.canister, method, &argument(number), |reply| {
-            assert_eq!(reply.len(), reply_bytes as usize);
+            assert_eq!(reply.len(), REPLY_BYTES as usize);
         });
         cycles as u64
     };
-    let call = |method: &str, number| fresh(method, number, REPLY_BYTES);
     let decoding = |number| {
         empty_call();
         charged(&subject.canister, "decoding", &argument(number), |reply| {
@@ -73,7 +72,7 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
         })
         .0
     };
-    let mut add = |benchmark, sample: &dyn Fn(u64) -> u64| {
+    let mut add = |benchmark: &str, sample: &dyn Fn(u64) -> u64| {
         let samples: Samples = (0..SAMPLES).map(sample).collect();
         results.add(benchmark, entries, samples.median(), samples.max(), None);
     };
@@ -82,19 +81,18 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
     add("framework/plain_call", &|number| {
         call("pay_plainly", number)
     });
-    add("framework/first_call", &|number| {
-        call("pay_once", number).saturating_sub(call("pay_ever", number))
-    });
-    add("framework/whole_first_call", &|number| {
-        call("pay_once", SAMPLES + number)
-    });
-    add("framework/replay", &|number| {
-        call("pay_once", number).saturating_sub(fresh("decode_only", number, 0))
-    });
-    add("framework/replay_and_call", &|number| {
-        call("pay_once", number).saturating_sub(decoding(number))
-    });
-    outcomes(entries, &subject, (empty_call, decoding), results);
+    for (once, decoded) in [("pay_once", ""), ("pay_once_decoded", "_decoded")] {
+        add(&format!("framework/first_call{decoded}"), &|number| {
+            call(once, number).saturating_sub(call("pay_ever", number))
+        });
+        add(&format!("framework/whole_first_call{decoded}"), &|number| {
+            call(once, SAMPLES + number)
+        });
+        add(&format!("framework/whole_replay{decoded}"), &|number| {
+            call(once, number)
+        });
+    }
+    outcomes(entries, &subject, empty_call, results);
     durable(entries, &subject, call, results);
 }
 
@@ -102,7 +100,7 @@ pub(crate) fn framework(entries: u64, results: &mut Results, progress: &Progress
 fn outcomes(
     entries: u64,
     subject: &Subject<'_>,
-    (empty_call, decoding): (impl Fn() -> u64, impl Fn(u64) -> u64),
+    empty_call: impl Fn() -> u64,
     results: &mut Results,
 ) {
     let question = |number| {
@@ -126,8 +124,7 @@ fn outcomes(
         empty_call();
         let count = |reply: &[u8]| candid::decode_one::<u64>(reply).expect("a number");
         let canister = &subject.canister;
-        let (told, _) = charged(canister, "outcomes_alone", &question(number), count);
-        told.saturating_sub(decoding(number))
+        charged(canister, "outcomes_alone", &question(number), count).0
     };
     let one: Samples = (0..SAMPLES).map(alone).collect();
     let call: Samples = (0..SAMPLES).map(whole).collect();
@@ -187,6 +184,18 @@ fn durable(
     }
 }
 
+/// An argument with a field that the method does not know.
+#[derive(CandidType)]
+struct Longer {
+    from_subaccount: Option<ByteBuf>,
+    to: ledger::Account,
+    amount: Nat,
+    fee: Option<Nat>,
+    memo: Option<ByteBuf>,
+    created_at_time: Option<u64>,
+    more: u8,
+}
+
 /// One transfer of the example ledger. Its store is filled by the bench canister, which takes the ledger's place for as
 /// long: a million transfers would take an hour.
 pub(crate) fn ledger(entries: u64, results: &mut Results, progress: &Progress) {
@@ -221,7 +230,7 @@ pub(crate) fn ledger(entries: u64, results: &mut Results, progress: &Progress) {
     (0..3).for_each(|_| replica.tick());
 
     let now = replica.get_time().as_nanos_since_unix_epoch();
-    let transfer = |number: u64, is_duplicate: bool| {
+    let transfer = |number: u64, is_duplicate: bool, is_longer: bool| {
         let mut memo = [3; 32];
         memo[..8].copy_from_slice(&number.to_le_bytes());
         let argument = ledger::TransferArg {
@@ -235,7 +244,19 @@ pub(crate) fn ledger(entries: u64, results: &mut Results, progress: &Progress) {
             memo: Some(ByteBuf::from(memo)),
             created_at_time: Some(now),
         };
-        let argument = candid::encode_one(argument).expect("the argument encodes");
+        let argument = match is_longer {
+            false => candid::encode_one(argument),
+            true => candid::encode_one(Longer {
+                from_subaccount: argument.from_subaccount,
+                to: argument.to,
+                amount: argument.amount,
+                fee: argument.fee,
+                memo: argument.memo,
+                created_at_time: argument.created_at_time,
+                more: 1,
+            }),
+        };
+        let argument = argument.expect("the argument encodes");
         let ((), cycles) = charged(&canister, "icrc1_transfer", &argument, |reply| {
             let answer = candid::decode_one::<Result<Nat, TransferError>>(reply)
                 .expect("a transfer is answered");
@@ -247,10 +268,13 @@ pub(crate) fn ledger(entries: u64, results: &mut Results, progress: &Progress) {
         });
         cycles as u64
     };
-    for (benchmark, is_duplicate) in [("ledger/icrc1_transfer", false), ("ledger/duplicate", true)]
-    {
+    for (benchmark, is_duplicate, is_longer) in [
+        ("ledger/icrc1_transfer", false, false),
+        ("ledger/duplicate", true, false),
+        ("ledger/duplicate_decoded", true, true),
+    ] {
         let samples: Samples = (0..SAMPLES)
-            .map(|number| transfer(number, is_duplicate))
+            .map(|number| transfer(number, is_duplicate, is_longer))
             .collect();
         results.add(benchmark, entries, samples.median(), samples.max(), None);
     }

@@ -16,6 +16,7 @@
 //! | `store/post_upgrade` | instructions of `install` in `post_upgrade` |
 //! | `store/…_after_idle_day` | inserts when all those requests have expired: the first, and any |
 //! | `store/timer` | cycles for each of them that the timer forgets |
+//! | `aliased/…` | the store with requests that have aliases, as those of the attribute do |
 //! | `certified/insert` | an insert into a store with a hash tree; the max is the first after all was hashed, which certifies that the tree is open |
 //! | `certified/hash_…` | hashing so many new requests at a time, for each of them: certifying the root included |
 //! | `certified/hash_bulk` | the same, some 2,000 at a time; its bytes are those of record, reply and tree |
@@ -29,15 +30,16 @@
 //! | `sequence/new_lane_bulk` | the first number of a lane, in bulk; its bytes are those of lane, record and reply |
 //! | `sequence/forget`, `forget_each` | forgetting what is idle or expired: a step, and for each lane that was forgotten |
 //! | `framework/first_call` | what the attribute adds, but for encoding: its charge, less that of an endpoint without the attribute that encodes its reply as the attribute does |
-//! | `framework/replay` | what a replay is charged, less a call that decodes the same argument and replies with nothing |
-//! | `framework/replay_and_call` | what a replay is charged, less `framework/decoding`: with what any call is charged |
+//! | `framework/whole_replay` | what a retry is charged |
+//! | `framework/…_decoded` | the same with `alias = off`: a retry is decoded before it is recognised |
 //! | `durable/pending` | what the attribute adds to an async method, less what it adds to a sync one |
 //! | `durable/step`, `call_step` | a step that awaits nothing; one that calls, beyond the call; the encoding of a `u64` included |
 //! | `durable/resume` | the first message of an attempt that finds 10 steps recorded, up to where it goes on |
-//! | `outcome/one` | saying what became of a call that was made, but for decoding its argument |
+//! | `outcome/one` | saying what became of a call that was made |
 //! | `outcome/call` | what the whole call of `idempotency_outcomes` is charged, as an update |
 //! | `ledger/icrc1_transfer` | what a transfer is charged |
 //! | `ledger/duplicate` | what the same transfer is charged when it comes again |
+//! | `ledger/duplicate_decoded` | the same, with a field that the ledger does not know: it is recognised when it is decoded |
 //!
 //! What a call is charged is without its fixed fees, and with 1,000 for each heap page that it dirties. The calls of
 //! `framework/…` come after an empty call each: candid forgets the types of arguments when it encodes a reply, and decoding
@@ -73,6 +75,8 @@ struct Arguments {
 struct Plan {
     store: &'static [u64],
     opponents: &'static [u64],
+    /// Requests with aliases.
+    aliased: &'static [u64],
     /// Requests without a reply, for the bytes that an id takes.
     id_only: &'static [u64],
     /// Requests in a hash tree.
@@ -86,6 +90,7 @@ struct Plan {
 const QUICK: Plan = Plan {
     store: &[1_000, 10_000, 100_000],
     opponents: &[1_000, 10_000, 100_000],
+    aliased: &[100_000],
     id_only: &[100_000],
     certified: &[1_000, 100_000],
     idle_day: 30_000,
@@ -95,6 +100,7 @@ const QUICK: Plan = Plan {
 const FULL: Plan = Plan {
     store: &[1_000, 10_000, 100_000, 1_000_000, 10_000_000],
     opponents: &[1_000, 10_000, 100_000, 1_000_000],
+    aliased: &[1_000_000, 10_000_000],
     id_only: &[1_000_000, 10_000_000],
     certified: &[1_000, 100_000, 1_000_000],
     idle_day: 3_000_000,
@@ -127,6 +133,7 @@ fn measure(plan: &Plan, progress: &Progress) -> Results {
     let mut results = Results::default();
     for (who, sizes) in [
         (Who::Store, plan.store),
+        (Who::Aliased, plan.aliased),
         (Who::TwoBtrees, plan.opponents),
         (Who::HeapPair, plan.opponents),
     ] {

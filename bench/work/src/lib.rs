@@ -24,6 +24,8 @@ pub const STORE_MEMORY: u8 = 10;
 pub enum Who {
     /// This library.
     Store,
+    /// This library, with requests that have aliases.
+    Aliased,
     /// Its sequence numbers: request `number` is number `number / LANES` in lane `number % LANES`.
     Sequences,
     /// This library, with a hash tree.

@@ -60,7 +60,7 @@ pub(super) fn begin<A, R>(
     if let Some(other) = store.with(|store| store.claim(endpoint.name, endpoint.method)) {
         return Begun::Answer(Err(shared_name(endpoint, other)));
     }
-    let (caller, now) = (runtime.caller(), runtime.time());
+    let caller = runtime.caller();
     let bytes = runtime.argument();
     let argument = Argument::of_call(&bytes, endpoint.name, &caller);
     if let Some(name) = endpoint.early_name(&argument, &caller)
@@ -68,6 +68,7 @@ pub(super) fn begin<A, R>(
     {
         return Begun::Answer(endpoint.replay(store, ended.reply));
     }
+    let now = runtime.time();
     let args = match (endpoint.decode)(&bytes) {
         Ok(args) => args,
         Err(error) => return Begun::Answer(Err(malformed(endpoint.name, &error))),

@@ -24,7 +24,7 @@ use candid::utils::{ArgumentEncoder, encode_args_ref};
 /// A retry of a call that was imported is answered as if the method had executed the call at `executed_at`. The module
 /// [`import`](mod@crate::import) says what happens to each call.
 ///
-/// - *Some in each message.* A call takes about 50,000 instructions, so 100,000 of them fit well into a message. The next import
+/// - *Some in each message.* A call takes about 60,000 instructions, so 100,000 of them fit well into a message. The next import
 ///   takes the calls after those that were [`taken`](crate::import::Imported::taken), until one says that it
 ///   [`is_complete`](crate::import::Imported::is_complete).
 /// - *To import a call again is safe.* The store knows it, and nothing changes.

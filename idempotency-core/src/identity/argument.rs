@@ -1,8 +1,8 @@
 //! A call's argument.
 
 use super::{
-    encoding::{ALIAS, ARGUMENT_BYTES, ARGUMENT_VALUES, put_sized},
-    fingerprint::Digest,
+    digest::Digest,
+    encoding::{ARGUMENT_BYTES, ARGUMENT_VALUES, put_sized},
     values,
 };
 use candid::Principal;
@@ -22,7 +22,7 @@ pub struct Argument<'a> {
 #[derive(Debug)]
 struct Written {
     bytes: Vec<u8>,
-    /// Where the argument begins: before it stands what else is in the alias.
+    /// Where the argument begins: before it stands the name of the endpoint.
     argument_at: usize,
 }
 
@@ -53,17 +53,22 @@ impl<'a> Argument<'a> {
 
     /// A hash of endpoint, caller and values: it is known before the argument is decoded. `None` if it is not of a call.
     pub(crate) fn alias(&self) -> Option<Digest> {
-        let alias = || Digest::blake3(&self.written().bytes);
-        self.call.map(|_| *self.alias.get_or_init(alias))
+        let (_, caller) = self.call?;
+        let alias = || {
+            let mut key = [0; blake3::KEY_LEN];
+            let caller = caller.as_slice();
+            key[0] = caller.len() as u8;
+            key[1..=caller.len()].copy_from_slice(caller);
+            Digest::of_blake3(blake3::keyed_hash(&key, &self.written().bytes))
+        };
+        Some(*self.alias.get_or_init(alias))
     }
 
     fn written(&self) -> &Written {
         self.written.get_or_init(|| {
             let mut bytes = Vec::with_capacity(self.bytes.len().max(USUAL_ARGUMENT_BYTES));
-            if let Some((endpoint, caller)) = self.call {
-                bytes.push(ALIAS);
+            if let Some((endpoint, _)) = self.call {
                 put_sized(&mut bytes, endpoint.as_bytes());
-                put_sized(&mut bytes, caller.as_slice());
             }
             let argument_at = bytes.len();
             bytes.push(ARGUMENT_VALUES);

@@ -10,7 +10,6 @@ pub(super) const ARGUMENT_VALUES: u8 = 6;
 pub(super) const ARGUMENT_BYTES: u8 = 7;
 pub(super) const CHOSEN: u8 = 8;
 pub(super) const STEP: u8 = 9;
-pub(super) const ALIAS: u8 = 10;
 
 /// A length in as few bytes as tell where it ends.
 pub(super) fn put_length(hashed: &mut Vec<u8>, length: usize) {

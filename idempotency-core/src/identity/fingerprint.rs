@@ -2,65 +2,14 @@
 
 use super::{
     argument::Argument,
+    digest::Digest,
     encoding::CHOSEN,
     key::{Key, KeyWriter},
     scope::Scope,
 };
 use crate::time::Timestamp;
-use siphasher::sip128::{Hasher128, SipHasher13};
-use std::{hash::Hasher, num::NonZeroU64};
-
-/// 16 bytes of a hash, the first eight of which are not all zeros. As two numbers it is compared and copied in no time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest(NonZeroU64, u64);
 
 impl Digest {
-    /// Whoever finds two arguments with one digest deceives all who share his scope, so there it is BLAKE3, of which that
-    /// takes 2^64 hashes. In a scope of his own he deceives himself: there it is SipHash, at a quarter of the cost.
-    fn of(hashed: &[u8], scope: &Scope) -> Self {
-        let digest = match scope {
-            Scope::Caller => {
-                let mut hasher = SipHasher13::new();
-                hasher.write(hashed);
-                hasher.finish128().as_bytes()
-            }
-            Scope::Global | Scope::Of(_) => return Self::blake3(hashed),
-        };
-        Self::of_hash(digest)
-    }
-
-    /// 16 bytes of BLAKE3.
-    pub(super) fn blake3(hashed: &[u8]) -> Self {
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&blake3::hash(hashed).as_bytes()[..16]);
-        Self::of_hash(digest)
-    }
-
-    fn of_hash(hash: [u8; 16]) -> Self {
-        let (first, second) = halves(hash);
-        Self(NonZeroU64::new(first).unwrap_or(NonZeroU64::MIN), second)
-    }
-
-    /// As the name of a row: its place in the index, and all of it.
-    pub(crate) fn name(self) -> [u8; 24] {
-        let bytes = self.bytes();
-        let mut name = [0; 24];
-        name[..8].copy_from_slice(&bytes[..8]);
-        name[8..].copy_from_slice(&bytes);
-        name
-    }
-
-    /// As [`bytes`](Self::bytes) gives it; `None` of zeros.
-    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
-        let (first, second) = halves(bytes);
-        NonZeroU64::new(first).map(|first| Self(first, second))
-    }
-
-    pub(crate) fn bytes(self) -> [u8; 16] {
-        let both = u128::from(self.1) << 64 | u128::from(self.0.get());
-        both.to_le_bytes()
-    }
-
     /// Of an argument as it was sent, by value.
     fn of_argument(argument: &Argument<'_>, scope: &Scope) -> Self {
         Self::of(argument.hashed(), scope)
@@ -74,11 +23,6 @@ impl Digest {
         hashed.extend_from_slice(chosen.written());
         Self::of(&hashed, scope)
     }
-}
-
-fn halves(bytes: [u8; 16]) -> (u64, u64) {
-    let both = u128::from_le_bytes(bytes);
-    (both as u64, (both >> 64) as u64)
 }
 
 /// What is kept of a request to know its retries by. One without any digest that is compared was made with `fingerprint = off`.
@@ -261,6 +205,7 @@ impl Fingerprinted for LazyFingerprint<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candid::Principal;
 
     const T: Option<Timestamp> = Some(Timestamp::from_nanos(5));
     const LATER: Option<Timestamp> = Some(Timestamp::from_nanos(6));
@@ -278,20 +223,25 @@ mod tests {
         endpoint: Endpoint,
         (first, second, created_at): (u8, u8, Option<Timestamp>),
         reads_created_at: bool,
+        has_alias: bool,
         check: impl FnOnce(&LazyFingerprint<'_>) -> T,
     ) -> T {
         let bytes = candid::encode_args((first, second, created_at)).unwrap();
-        let (argument, scope) = (Argument::new(&bytes), Scope::Caller);
+        let caller = Principal::anonymous();
+        let argument = Argument::of_call(&bytes, "pay", &caller);
+        let scope = Scope::Caller;
         let compared = match endpoint {
             Endpoint::Args => Compared::Argument,
             Endpoint::First => Compared::chosen(&first),
             Endpoint::Off => Compared::Nothing,
         };
         let created_at = created_at.filter(|_| reads_created_at);
-        check(&LazyFingerprint::new(
-            &argument, compared, created_at, &scope,
-        ))
+        let fingerprint = LazyFingerprint::new(&argument, compared, created_at, &scope);
+        check(&fingerprint.with_alias(has_alias))
     }
+
+    /// Of the call that is stored, and of the one that is compared with it.
+    const ALIASES: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
 
     const ENDPOINTS: [Endpoint; 3] = [Endpoint::Args, Endpoint::First, Endpoint::Off];
 
@@ -300,10 +250,16 @@ mod tests {
         for was in ENDPOINTS {
             for is in ENDPOINTS {
                 for (read, reads) in [(false, false), (false, true), (true, false), (true, true)] {
-                    let call = (1, 2, T);
-                    let stored = check(was, call, read, |it| it.fingerprint());
-                    let is_retry = check(is, call, reads, |it| it.matches(&stored));
-                    assert!(is_retry, "{was:?} {read} then {is:?} {reads}");
+                    for (had_alias, has_alias) in ALIASES {
+                        let call = (1, 2, T);
+                        let stored = check(was, call, read, had_alias, |it| it.fingerprint());
+                        assert_eq!(stored.alias().is_some(), had_alias);
+                        let is_retry = check(is, call, reads, has_alias, |it| it.matches(&stored));
+                        assert!(
+                            is_retry,
+                            "{was:?} {read} {had_alias} then {is:?} {reads} {has_alias}"
+                        );
+                    }
                 }
             }
         }
@@ -321,9 +277,11 @@ mod tests {
         ];
         for (other, are_retries) in others {
             for (endpoint, is_retry) in ENDPOINTS.into_iter().zip(are_retries) {
-                let stored = check(endpoint, original, true, |it| it.fingerprint());
-                let matches = check(endpoint, other, true, |it| it.matches(&stored));
-                assert_eq!(matches, is_retry, "{endpoint:?} {other:?}");
+                for (had_alias, has_alias) in ALIASES {
+                    let stored = check(endpoint, original, true, had_alias, |it| it.fingerprint());
+                    let matches = check(endpoint, other, true, has_alias, |it| it.matches(&stored));
+                    assert_eq!(matches, is_retry, "{endpoint:?} {other:?} {had_alias}");
+                }
             }
         }
     }

@@ -17,16 +17,20 @@
 //!   the attacker paid for, and not run. Fingerprints are 128 bits of BLAKE3 there: for a given argument it takes him 2^128
 //!   hashes to find another with its fingerprint, and 2^64 if he has a free hand in both arguments. With `fingerprint = off`,
 //!   or an expression that leaves fields out, what is left out is not compared: in a shared scope compare all that counts.
-//! - *In his own scope he makes fingerprints collide.* They are 128 bits of SipHash with a public key there, which guard against
-//!   mistakes and not against attacks: he deceives himself about a request of his own. A canister that calls for many users is
-//!   one caller: it must choose the keys itself, or give each user keys of his own, as two users with one key would be in each
-//!   other's way in any case. With `key = args` the arguments are in the identity, and need no fingerprint.
+//! - *In his own scope he makes fingerprints collide.* What is compared there is the alias, below; of endpoints that have none it is 128
+//!   bits of SipHash with a public key, which guard against mistakes and not against attacks: he deceives himself about a request of his
+//!   own. A canister that calls for many users is one caller: it must choose the keys itself, or give each user keys of his own, as two
+//!   users with one key would be in each other's way in any case. With `key = args` the arguments are in the identity, and need no fingerprint.
 //! - *He fills the store with requests of his own.* Capacity bounds the harm; see [`Policy`](crate::Policy).
 //! - *He grinds identities to make the store's index degenerate.* 34 equal bits make a path four nodes deep; from there on
 //!   each further collision costs him 2^34 hashes and a call, and a look-up of an identity with the same 34 bits a
 //!   twenty-fifth of a bucket, some 40 instructions.
 //! - *He sends an argument that is costly to read.* What is hashed is read once, in steps that its length bounds; where it
 //!   nests deeper than candid itself decodes, its bytes are hashed instead.
+//!
+//! - *He makes a call that passes for another before it is decoded.* The alias by which a retry is recognised holds the caller and the
+//!   endpoint, so it can only pass for one of his own. It is 128 bits of BLAKE3, all of which are compared: a canister that calls for many
+//!   users would have to be made to send two calls for which somebody has done 2^64 hashes.
 //!
 //! # What is hashed
 //!
@@ -42,14 +46,15 @@
 //! argument   6, its values (`values.rs`); or 7 and its bytes, if it is not candid
 //! chosen     8, 1 or 0 for whether there is a created_at, 8 bytes of it, then each part of the expression
 //! step       9, 24 bytes of its request's identity, its name
-//! alias      10, length and bytes of the endpoint's name, length and bytes of the caller, then as an argument
+//! alias      length and bytes of the endpoint's name, then as an argument; keyed with length and bytes of the caller, and zeros
 //! ```
 //!
-//! The first byte says what it is, and what precedes a field says where it ends, so no two different sequences of fields
+//! The first byte says what it is (an alias is told from all others by its key), and what precedes a field says where it ends, so no two different sequences of fields
 //! give the same bytes. A length takes one byte up to 254, and nine above (255, then eight bytes): BLAKE3 takes
 //! 64 bytes at a time, and a UUID as key, a name of 14 letters and a user's principal are just one such step.
 
 mod argument;
+mod digest;
 mod encoding;
 mod fingerprint;
 mod key;
@@ -59,8 +64,9 @@ mod timed_key;
 mod values;
 
 pub use argument::Argument;
+pub use digest::Digest;
 pub(crate) use fingerprint::ArgumentIs;
-pub use fingerprint::{Compared, Digest, Fingerprint, Fingerprinted, LazyFingerprint};
+pub use fingerprint::{Compared, Fingerprint, Fingerprinted, LazyFingerprint};
 pub use key::{Key, KeyWriter, MAX_KEY_BYTES};
 pub use request_key::{LaneKey, RequestKey};
 pub use scope::Scope;
@@ -305,6 +311,46 @@ mod tests {
         ];
         assert_eq!(hashes.iter().collect::<BTreeSet<_>>().len(), hashes.len());
         assert_eq!(hash(b""), hash(b"DIDL\0\0"));
+    }
+
+    #[test]
+    fn an_alias_is_of_endpoint_caller_and_values() {
+        let callers = [[1; 29], [2; 29]].map(|caller| Principal::from_slice(&caller));
+        let short = Principal::from_slice(&[1; 28]);
+        let alias = |bytes: &[u8], endpoint, caller| {
+            Argument::of_call(bytes, endpoint, caller).alias().unwrap()
+        };
+        let one = candid::encode_args((1u64, "a")).unwrap();
+        let is = alias(&one, "pay", &callers[0]);
+        let longer = candid::encode_args((1u64, "a", None::<u8>)).unwrap();
+        assert_eq!(alias(&longer, "pay", &callers[0]), is);
+        let others = [
+            alias(&one, "pay", &callers[1]),
+            alias(&one, "pay", &short),
+            alias(&one, "pa", &callers[0]),
+            alias(
+                &candid::encode_args((1u64, "b")).unwrap(),
+                "pay",
+                &callers[0],
+            ),
+            alias(
+                &candid::encode_args((1u64, "a", Some(1u8))).unwrap(),
+                "pay",
+                &callers[0],
+            ),
+            alias(b"DIDL", "pay", &callers[0]),
+            Digest::of_blake3(blake3::hash(Argument::new(&one).hashed())),
+        ];
+        let different: BTreeSet<_> = others.iter().chain([&is]).map(|it| it.bytes()).collect();
+        assert_eq!(different.len(), others.len() + 1);
+        assert!(Argument::new(&one).alias().is_none());
+        // As identities below, it must stay what it is.
+        let (key, hashed) = (
+            [&[29][..], &[1; 29], &[0, 0]].concat(),
+            [&[3][..], b"pay", Argument::new(&one).hashed()].concat(),
+        );
+        let hash = blake3::keyed_hash(key[..].try_into().unwrap(), &hashed);
+        assert_eq!(is.bytes(), hash.as_bytes()[..16]);
     }
 
     #[test]

@@ -389,15 +389,29 @@ impl<'a> Bytes<'a> {
     /// Unsigned LEB128 of up to 35 bits: longer than any id, and than any length that an argument can have.
     #[inline]
     fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for (place, byte) in self.0.iter().take(5).enumerate() {
-            number |= u64::from(byte & 0x7F) << (7 * place);
-            if byte & 0x80 == 0 {
-                self.0 = &self.0[place + 1..];
-                return Some(number);
-            }
+        const MORE: u64 = 0x80_8080_8080;
+        if let Some((byte @ ..0x80, rest)) = self.0.split_first() {
+            self.0 = rest;
+            return Some(u64::from(*byte));
         }
-        None
+        // Eight bytes at a time: the ids of fields have five.
+        let bytes = match self.0.first_chunk() {
+            Some(bytes) => u64::from_le_bytes(*bytes),
+            None => {
+                let mut bytes = [0x80; 8];
+                bytes[..self.0.len()].copy_from_slice(self.0);
+                u64::from_le_bytes(bytes)
+            }
+        };
+        let last = !bytes & MORE;
+        if last == 0 {
+            return None;
+        }
+        let bits = last.trailing_zeros() + 1;
+        self.0 = self.0.get((bits / 8) as usize..)?;
+        let bytes = bytes & ((1 << bits) - 1);
+        let digit = |place: u32| bytes >> place & (0x7F << (7 * place));
+        Some(digit(0) | digit(1) | digit(2) | digit(3) | digit(4))
     }
 
     #[inline]

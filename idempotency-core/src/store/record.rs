@@ -439,7 +439,8 @@ impl Family for Requests {
 
     #[inline]
     fn has_alias(bytes: &[u8], alias: &[u8; 16]) -> bool {
-        RecordBytes(bytes).argument_is() != ArgumentIs::Itself && bytes[12..28] == *alias
+        let mut argument = &bytes[12..];
+        bytes[0] & IS_ALIAS != 0 && field(&mut argument) == *alias
     }
 
     fn blob(bytes: &[u8]) -> Option<(BlobPlace, usize)> {

@@ -4,6 +4,36 @@ use super::Mutant;
 
 /// All of them, by the module that keeps the promise.
 pub(super) const ALL: &[Mutant] = &[
+    // Aliases: a retry that is recognised before it is decoded.
+    Mutant {
+        name: "alias/not-compared",
+        file: "store/record.rs",
+        text: "bytes[0] & IS_ALIAS != 0 && field(&mut argument) == *alias",
+        instead: "bytes[0] & IS_ALIAS != 0 && field(&mut argument) != [0; 16]",
+        harm: "a call is answered with the reply to another one whose hash begins alike",
+        tests: &[
+            "store::tests::aliases::each_leads_to_its_own_request_whatever_bits_it_shares_with_others",
+        ],
+    },
+    Mutant {
+        name: "alias/without-the-caller",
+        file: "identity/argument.rs",
+        text: "key[1..=caller.len()].copy_from_slice(caller);",
+        instead: "",
+        harm: "a call is answered with the reply to another caller",
+        tests: &[
+            "attempt::tests::recognised::",
+            "identity::tests::an_alias_is_of_endpoint_caller_and_values",
+        ],
+    },
+    Mutant {
+        name: "alias/outlives-its-request",
+        file: "store/transitions.rs",
+        text: "if let Some(alias) = fingerprint.alias() {",
+        instead: "if let Some(alias) = fingerprint.alias().filter(|_| false) {",
+        harm: "a request that did nothing, or whose reply was received, is found by its alias still",
+        tests: &["store::tests::aliases::"],
+    },
     // Attempts: whose request it is.
     Mutant {
         name: "attempt/not-checked-when-it-stops",
