@@ -134,11 +134,13 @@ fn judge_key<M: Memory, F: Fingerprinted>(
     request: &Request<F>,
     now: Timestamp,
 ) -> Result<Verdict, IdempotencyError> {
-    let place = match store.lookup(&request.identity)? {
-        Lookup::Known(record) => {
+    let place = match store.lookup(&request.identity) {
+        Ok(Lookup::Known(record)) => {
             return known(store, record, &request.fingerprint, now).map(Verdict::Again);
         }
-        Lookup::Unknown(place) => place,
+        Ok(Lookup::Unknown(place)) => place,
+        // With `?` the record would be moved once more.
+        Err(error) => return Err(error.into()),
     };
     in_window(store, request.created_at, now)?;
     let counters = match store.policy().quota.and(request.scope) {

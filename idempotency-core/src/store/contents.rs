@@ -185,6 +185,14 @@ impl<M: Memory> Contents<M> {
             + reserved
     }
 
+    /// Whether no partition has expired.
+    #[inline]
+    pub(super) fn has_all(&self, now: Timestamp) -> bool {
+        let now = now.as_nanos();
+        (self.requests.oldest()).is_none_or(|oldest| oldest.until >= now)
+            && (self.counters.oldest()).is_none_or(|oldest| oldest.until >= now)
+    }
+
     /// Makes sure of segments for one more request, so many journals that begin, and the end of all that have not ended; `false` if the
     /// memory can't grow that far.
     pub(super) fn reserve_segments(&self, policy: &Policy, journals: u64) -> bool {

@@ -216,7 +216,7 @@ impl Head {
         }
         let place = place.map(BlobPlace::bytes);
         let body = place.as_ref().map_or(body, <[u8; 8]>::as_slice);
-        bytes[end..end + body.len()].copy_from_slice(body);
+        copy_short(&mut bytes[end..end + body.len()], body);
         let end = end + body.len();
         // Up to three zeros of padding, and four that end the log.
         let length = if has_room {
@@ -229,6 +229,39 @@ impl Head {
             bytes[zeros..zeros + TERMINATOR].copy_from_slice(&[0; TERMINATOR]);
         }
         length
+    }
+}
+
+/// Copies what mostly has no more than 64 bytes, from one slice to another of the same length: in parts of a known size, as what copies any
+/// number of bytes costs a hundred instructions at the least.
+#[inline]
+fn copy_short(to: &mut [u8], from: &[u8]) {
+    let length = from.len();
+    if length > 64 {
+        to.copy_from_slice(from);
+    } else if length >= 32 {
+        copy_ends::<32>(to, from);
+    } else if length >= 16 {
+        copy_ends::<16>(to, from);
+    } else if length >= 8 {
+        copy_ends::<8>(to, from);
+    } else if length >= 4 {
+        copy_ends::<4>(to, from);
+    } else if length >= 2 {
+        copy_ends::<2>(to, from);
+    } else {
+        copy_ends::<1>(to, from);
+    }
+}
+
+/// Copies the first `N` bytes and the last, if there are as many: with twice as many or fewer that is all, some of them twice.
+#[inline]
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {
+        *to = *from;
+    }
+    if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk()) {
+        *to = *from;
     }
 }
 
@@ -283,7 +316,8 @@ impl<'a> RecordBytes<'a> {
     }
 
     fn body_bytes(&self) -> usize {
-        u32::from_le_bytes([self.0[1], self.0[2], self.0[3], 0]) as usize
+        let mut rest = self.0;
+        (u32::from_le_bytes(field(&mut rest)) >> 8) as usize
     }
 
     /// Where a reply lies that is not in the record.
@@ -305,8 +339,9 @@ impl<'a> RecordBytes<'a> {
         Some(Identity(name))
     }
 
-    /// The record, with a reply that lies elsewhere as `read_reply` gives it, if that is still held.
-    #[inline]
+    /// The record, with a reply that lies elsewhere as `read_reply` gives it, if that is still held. Made where it stays: moving it costs
+    /// as much as reading it.
+    #[inline(always)]
     pub(super) fn record(
         &self,
         read_reply: impl FnOnce(BlobPlace, usize) -> Result<Option<Vec<u8>>, Damaged>,

@@ -46,7 +46,7 @@ pub(crate) enum Lookup {
 }
 
 /// Reads a record, with a reply that lies outside of it if that is still held.
-#[inline]
+#[inline(always)]
 fn record<M: Memory>(
     requests: &Partitions<Requests>,
     segments: &Segments<M>,

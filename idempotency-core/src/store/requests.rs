@@ -73,10 +73,16 @@ impl<M: Memory> Store<M> {
         has_counters: bool,
         now: Timestamp,
     ) -> Result<(), IdempotencyError> {
-        let mut inner = self.inner()?;
-        evict(&mut inner, &self.policy, now, 1)?;
+        let (policy, mut inner) = (&self.policy, self.inner()?);
         let journal = if has_counters { ORIGIN_BYTES } else { 0 };
-        make_room(&mut inner, &self.policy, (0, journal), now)
+        // Mostly there is nothing to do, and one look says so.
+        if inner.has_all(now)
+            && inner.has_room(policy, inner.reserved(policy), journal)
+            && inner.reserve_segments(policy, 0)
+        {
+            return Ok(());
+        }
+        evict_and_make_room(&mut inner, policy, journal, now)
     }
 
     /// As [`make_room`](Self::make_room), for a request and its journal, too.
@@ -245,6 +251,19 @@ fn evict<M: Memory>(
         evicted += 1;
     }
     Ok(evicted)
+}
+
+/// As [`Store::make_room`], where something has expired or there is no room.
+#[cold]
+#[inline(never)]
+fn evict_and_make_room<M: Memory>(
+    inner: &mut Contents<M>,
+    policy: &Policy,
+    journal: u64,
+    now: Timestamp,
+) -> Result<(), IdempotencyError> {
+    evict(inner, policy, now, 1)?;
+    make_room(inner, policy, (0, journal), now)
 }
 
 /// Makes room for one more request, and so many journals of durable ones, with so many bytes of its journal.

@@ -9,6 +9,7 @@ use super::{
 use ic_stable_structures::Memory;
 
 pub(super) const SLOTS: usize = 25;
+pub(super) const FIVE: usize = 5;
 
 /// Where a bucket says how many bits of its node all its slots share.
 pub(super) const DEPTH_AT: usize = 250;
@@ -16,18 +17,27 @@ pub(super) const DEPTH_AT: usize = 250;
 /// Where it names the bucket that it goes on in.
 pub(super) const NEXT_AT: usize = 252;
 
-/// Whether any slot has this hash. Without a branch for each slot this takes a third.
-pub(super) fn has_hash(bucket: &Bucket, hash: u32) -> bool {
-    (0..SLOTS).fold(false, |found, index| {
-        found | (hash_at(bucket, index) == hash)
+/// A bit for each five slots: whether one of them has this hash. Without a branch for each slot this takes a third.
+pub(super) fn fives_with_hash(bucket: &Bucket, hash: u32) -> u32 {
+    (0..SLOTS / FIVE).fold(0, |fives, five| {
+        let has_hash = (0..FIVE).fold(false, |found, index| {
+            found | (hash_at(bucket, five * FIVE + index) == hash)
+        });
+        fives | u32::from(has_hash) << five
     })
 }
 
-/// How many slots were ever used, or fewer: they are used from the first on.
+/// How many slots were ever used, as far as their upper bits tell: they are used from the first on, so it takes five looks. A slot whose
+/// upper bits are all 0 may mislead it: whoever asks looks at the other places, too.
 fn used(bucket: &Bucket) -> usize {
-    (0..SLOTS).fold(0, |used, index| {
-        used + usize::from(high_word(bucket, index) != 0)
-    })
+    let mut used = 0;
+    for step in [16, 8, 4, 2, 1] {
+        let index = used + step - 1;
+        if index < SLOTS && high_word(bucket, index) != 0 {
+            used += step;
+        }
+    }
+    used
 }
 
 /// Puts a slot into a place that is free, one that was never used if there is one; `false` if there is none.

@@ -10,7 +10,7 @@
 //!     52      4  first free segment, 0 if none; each names the next
 //!     56      4  number of free segments
 //!     60      4  segment that the index takes nodes and buckets from, 0 if none
-//!     64      4  units of 64 bytes taken from it
+//!     64      4  units of 64 bytes taken from it, or a few more: the next multiple of 128
 //!     68    2×4  of each family of partitions: number of the oldest, and how many live
 //!     80      8  features that a version which does not know them may ignore
 //!     88      8  features that a version which does not know them must refuse
@@ -39,7 +39,9 @@
 
 use super::{
     error::OpenError,
-    layout::{FAMILIES, FIRST_SEGMENT, Live, MOST_PAGES, NUMBERS, UNITS_IN_SEGMENT, field},
+    layout::{
+        FAMILIES, FIRST_SEGMENT, Live, MOST_PAGES, NUMBERS, UNITS_AHEAD, UNITS_IN_SEGMENT, field,
+    },
 };
 use ic_stable_structures::Memory;
 
@@ -70,6 +72,7 @@ pub(crate) struct Header {
     pub(crate) free_head: u32,
     pub(crate) free_count: u32,
     pub(crate) index_segment: u32,
+    /// As many as this heap took, and the ones before it may have.
     pub(crate) index_units: u32,
     /// The live partitions of each family.
     pub(crate) live: [Live; FAMILIES],
@@ -179,7 +182,7 @@ impl Header {
             self.free_head,
             self.free_count,
             self.index_segment,
-            self.index_units,
+            self.index_units.next_multiple_of(UNITS_AHEAD),
         ];
         for (place, word) in bytes[48..68].chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());

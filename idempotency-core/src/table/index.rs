@@ -18,10 +18,10 @@
 //! equal that nodes go by, which takes 2^34 hashes for each slot, buckets are chained, 25 slots each.
 
 use super::{
-    bucket::{DEPTH_AT, NEXT_AT, Passed, SLOTS, has_hash, next_bucket, put},
+    bucket::{DEPTH_AT, FIVE, NEXT_AT, Passed, fives_with_hash, next_bucket, put},
     error::Damaged,
     kind::{Family, Name},
-    layout::{BUCKET_BYTES, Bucket, FAMILIES, Live, SEGMENT_BYTES, UNIT_BYTES, UNITS_IN_SEGMENT},
+    layout::{BUCKET_BYTES, Bucket, SEGMENT_BYTES, UNIT_BYTES, UNITS_AHEAD, UNITS_IN_SEGMENT},
     path::{Bits, LEVEL_BITS, LOWEST, Path, ROOT, shift},
     segments::{Segments, address},
     slot::{FREED, HASH_BITS, SLOT_BYTES, Slot, hash_at, leads_to},
@@ -30,6 +30,7 @@ use ic_stable_structures::Memory;
 use std::cell::Cell;
 
 const NODE_BYTES: usize = 128;
+const CHILD_BYTES: usize = 4;
 
 /// Nodes and buckets that one insert may take: one for each bit, and a last one.
 const MOST_BLOCKS: u64 = (HASH_BITS + LEVEL_BITS.len() as u32) as u64;
@@ -86,6 +87,16 @@ pub(crate) struct Occupied {
 pub(crate) enum Place {
     Occupied(Occupied),
     Vacant(Vacant),
+}
+
+/// What came of splitting a bucket.
+enum Splitting {
+    /// There was a place for the slot.
+    Done,
+    /// The bucket that the slot goes to is full, and can be split.
+    GoesOn,
+    /// No bits are left to split it by.
+    NoBits,
 }
 
 /// The index, with what of it is kept on the heap.
@@ -147,8 +158,11 @@ impl Index {
         let (mut at, mut bucket) = (path.bucket_at(), &self.content);
         let mut passed = Passed::new(at);
         while at != 0 {
-            if has_hash(bucket, bits.hash) {
-                for index in 0..SLOTS {
+            let mut fives = fives_with_hash(bucket, bits.hash);
+            while fives != 0 {
+                let first = fives.trailing_zeros() as usize * FIVE;
+                fives &= fives - 1;
+                for index in first..first + FIVE {
                     if hash_at(bucket, index) == bits.hash && leads_to::<F>(bucket, index, live) {
                         let slot = Slot::read(bucket, index);
                         if is_it(slot)? {
@@ -203,18 +217,32 @@ impl Index {
             self.read_bucket(segments, path.bucket)?;
         }
         self.has_changed();
+        if path.bucket == 0 {
+            return self.begin(segments, path, slot);
+        }
         let live = segments.header.live;
+        match put(segments, &live, path.bucket_at(), &self.content, slot) {
+            true => Ok(()),
+            false => self.insert_full(segments, path, bits, slot),
+        }
+    }
+
+    /// As [`insert`](Self::insert), where the bucket that was read last is full.
+    #[cold]
+    #[inline(never)]
+    fn insert_full<M: Memory>(
+        &mut self,
+        segments: &mut Segments<M>,
+        mut path: Path,
+        bits: Bits,
+        slot: Slot,
+    ) -> Result<(), Damaged> {
         for _ in 0..MOST_BLOCKS {
-            if path.bucket == 0 {
-                return self.begin(segments, path, slot);
+            match self.split(segments, &mut path, bits, slot)? {
+                Splitting::Done => return Ok(()),
+                Splitting::GoesOn => {}
+                Splitting::NoBits => return self.chain(segments, path, slot),
             }
-            if put(segments, &live, path.bucket_at(), &self.content, slot) {
-                return Ok(());
-            }
-            if !self.split(segments, path)? {
-                return self.chain(segments, path, &live, slot);
-            }
-            path = self.descend(segments, bits)?;
         }
         Err(Damaged)
     }
@@ -312,12 +340,15 @@ impl Index {
         Ok(())
     }
 
-    /// Splits a full bucket in two, putting a node above it first if its node has no bits left; `false` if none has.
+    /// Splits a full bucket in two and adds a slot to its half; or, if its node has no bits left, puts a node above it, by which it can be
+    /// split. `path` leads to where the slot goes then, and `content` is what lies there.
     fn split<M: Memory>(
         &mut self,
         segments: &mut Segments<M>,
-        path: Path,
-    ) -> Result<bool, Damaged> {
+        path: &mut Path,
+        name: Bits,
+        slot: Slot,
+    ) -> Result<Splitting, Damaged> {
         let (bucket, level) = (path.bucket_at(), usize::from(path.level));
         let (depth, bits) = (u32::from(self.content[DEPTH_AT]), LEVEL_BITS[level]);
         if depth > bits {
@@ -325,41 +356,58 @@ impl Index {
         }
         if depth == bits {
             if path.level == LOWEST {
-                return Ok(false);
+                return Ok(Splitting::NoBits);
             }
             let below = take_block(segments, NODE_BYTES)?;
-            let children = child_of(bucket, false).to_le_bytes().repeat(NODE_BYTES / 4);
-            segments.memory.write(below, &children);
+            let children = child_of(bucket, false);
+            self.write_children(segments, below, children, NODE_BYTES / CHILD_BYTES);
             segments.memory.write(bucket + DEPTH_AT as u64, &[0]);
+            self.content[DEPTH_AT] = 0;
             self.write_children(segments, path.child_at(), child_of(below, true), 1);
-            return Ok(true);
+            path.node = (below / UNIT_BYTES) as u32;
+            path.level += 1;
+            path.child = name.child(path.level);
+            return Ok(Splitting::GoesOn);
         }
         // The bit by which the slots part: the first of this level that they do not all share.
         let bit = 1 << (shift(path.level) + bits - depth - 1);
-        let mut halves = [[0; BUCKET_BYTES]; 2];
-        let mut filled = [0; 2];
-        for index in 0..SLOTS {
-            let half = usize::from(hash_at(&self.content, index) & bit != 0);
-            let (from, to) = (index * SLOT_BYTES, filled[half] * SLOT_BYTES);
-            let slot = &self.content[from..from + SLOT_BYTES];
-            halves[half][to..to + SLOT_BYTES].copy_from_slice(slot);
-            filled[half] += 1;
+        let (mut lower, mut upper) = ([0; BUCKET_BYTES], [0; BUCKET_BYTES]);
+        let mut lower_places = lower.as_chunks_mut::<SLOT_BYTES>().0.iter_mut();
+        let mut upper_places = upper.as_chunks_mut::<SLOT_BYTES>().0.iter_mut();
+        let mut place = |hash: u32| match hash & bit {
+            0 => lower_places.next(),
+            _ => upper_places.next(),
+        };
+        let slots = self.content.as_chunks::<SLOT_BYTES>().0;
+        for (index, slot) in slots.iter().enumerate() {
+            if let Some(place) = place(hash_at(&self.content, index)) {
+                *place = *slot;
+            }
         }
-        let upper = take_block(segments, BUCKET_BYTES)?;
-        for (bucket, mut half) in [bucket, upper].into_iter().zip(halves) {
-            half[DEPTH_AT] = depth as u8 + 1;
-            segments.memory.write(bucket, &half);
+        // None if all went to the same half.
+        let place = place(slot.hash).map(|place| *place = slot.bytes());
+        let above = take_block(segments, BUCKET_BYTES)?;
+        for (bucket, content) in [(bucket, &mut lower), (above, &mut upper)] {
+            content[DEPTH_AT] = depth as u8 + 1;
+            segments.memory.write(bucket, content);
         }
         // Of the children that share the bucket, which lie side by side, the upper half gets the new one.
         let sharing = 1 << (bits - depth);
         let first = usize::from(path.child) / sharing * sharing + sharing / 2;
         self.write_children(
             segments,
-            path.node_at() + 4 * first as u64,
-            child_of(upper, false),
+            path.node_at() + (CHILD_BYTES * first) as u64,
+            child_of(above, false),
             sharing / 2,
         );
-        Ok(true)
+        if place.is_some() {
+            return Ok(Splitting::Done);
+        }
+        if slot.hash & bit != 0 {
+            path.bucket = (above / UNIT_BYTES) as u32;
+        }
+        self.content[DEPTH_AT] = depth as u8 + 1;
+        Ok(Splitting::GoesOn)
     }
 
     /// Puts a slot into the buckets that go on from a full one that can't be split.
@@ -367,9 +415,9 @@ impl Index {
         &self,
         segments: &mut Segments<M>,
         path: Path,
-        live: &[Live; FAMILIES],
         slot: Slot,
     ) -> Result<(), Damaged> {
+        let live = segments.header.live;
         let (mut bucket, mut content) = (path.bucket_at(), self.content);
         let mut passed = Passed::new(bucket);
         loop {
@@ -385,7 +433,7 @@ impl Index {
             }
             bucket = next;
             content = segments.read(bucket)?;
-            if put(segments, live, bucket, &content, slot) {
+            if put(segments, &live, bucket, &content, slot) {
                 return Ok(());
             }
         }
@@ -399,11 +447,15 @@ impl Index {
         child: u32,
         count: usize,
     ) {
-        let children = child.to_le_bytes().repeat(count);
-        segments.memory.write(at, &children);
+        let child = child.to_le_bytes();
         if at < ROOT + SEGMENT_BYTES {
-            let at = (at - ROOT) as usize;
-            self.root[at..at + children.len()].copy_from_slice(&children);
+            let first = (at - ROOT) as usize;
+            let children = &mut self.root[first..first + CHILD_BYTES * count];
+            children.as_chunks_mut().0.fill(child);
+            segments.memory.write(at, children);
+        } else {
+            let children = [child; NODE_BYTES / CHILD_BYTES];
+            segments.memory.write(at, children[..count].as_flattened());
         }
     }
 }
@@ -422,6 +474,9 @@ fn take_block<M: Memory>(segments: &mut Segments<M>, bytes: usize) -> Result<u64
     }
     let taken = segments.header.index_units;
     segments.header.index_units += units;
-    segments.write_header();
+    // The header in memory is ahead: most blocks don't cost its page.
+    if segments.header.index_units > taken.next_multiple_of(UNITS_AHEAD) {
+        segments.write_header();
+    }
     Ok(address(segments.header.index_segment) + u64::from(taken) * UNIT_BYTES)
 }

@@ -13,6 +13,9 @@ pub(crate) const MOST_PAGES: u64 = 1 << 20;
 pub(super) const UNIT_BYTES: u64 = 64;
 pub(super) const UNITS_IN_SEGMENT: u32 = (SEGMENT_BYTES / UNIT_BYTES) as u32;
 
+/// The header says that units are taken from a segment so many at a time. A heap that goes leaves some that nothing uses: 8 KiB at most.
+pub(super) const UNITS_AHEAD: u32 = 128;
+
 pub(super) const BUCKET_BYTES: usize = 256;
 
 /// A bucket of the index.

@@ -14,6 +14,7 @@ use super::{
     version2,
 };
 use ic_stable_structures::Memory;
+use std::cell::Cell;
 
 /// A memory that is being opened. Nothing has been written to it.
 pub(crate) struct Opening<M: Memory> {
@@ -47,6 +48,7 @@ impl<M: Memory> Opening<M> {
             memory,
             header,
             may_grow,
+            seen: Cell::new(0),
         };
         if !segments.grow_to(pages(is_new)) {
             return Err(OpenError::OutOfMemory);

@@ -234,9 +234,16 @@ impl<F: Family> Partitions<F> {
 
     /// The number of the oldest that is kept until a time, or longer.
     pub(crate) fn kept_until(&self, header: &Header, until: u64) -> Option<u16> {
-        let position = self
-            .live
-            .partition_point(|partition| partition.until < until);
+        let newest = self.live.len().wrapping_sub(1);
+        let is_enough =
+            |position| (self.live.get(position)).is_some_and(|partition| partition.until >= until);
+        // Most is kept for as long as anything.
+        let position = match is_enough(newest) && !is_enough(newest.wrapping_sub(1)) {
+            true => newest,
+            false => self
+                .live
+                .partition_point(|partition| partition.until < until),
+        };
         (position < self.live.len()).then(|| header.live[F::INDEX].number(position))
     }
 

@@ -9,6 +9,7 @@ use super::{
     layout::{FIRST_SEGMENT, MOST_PAGES, SEGMENT_BYTES},
 };
 use ic_stable_structures::Memory;
+use std::cell::Cell;
 
 /// Bytes before the data of a segment in a chain: the next one's number, and 4 that are not used.
 pub(crate) const CHAIN_BYTES: u64 = 8;
@@ -21,6 +22,8 @@ pub(crate) struct Segments<M> {
     pub(crate) header: Header,
     /// Whether the memory is grown when pages are needed. If not, it was when the store was opened.
     pub(crate) may_grow: bool,
+    /// How many pages the memory had when it was last asked, which takes a MemoryManager longer. It never has fewer later.
+    pub(super) seen: Cell<u64>,
 }
 
 impl<M: Memory> Segments<M> {
@@ -58,25 +61,29 @@ impl<M: Memory> Segments<M> {
         missing == 0 || self.memory.grow(missing) >= 0
     }
 
-    /// Segments that can be taken without growing.
+    /// Segments that can be taken without growing, as far as was seen.
     fn unused(&self) -> u64 {
         let pages = u64::from(self.header.pages);
-        let fresh = self.memory.size().min(MOST_PAGES).saturating_sub(pages);
+        let fresh = self.seen.get().min(MOST_PAGES).saturating_sub(pages);
         fresh + u64::from(self.header.free_count)
     }
 
     /// Whether `segments` more can be taken without growing.
+    #[inline]
     pub(crate) fn has(&self, segments: u64) -> bool {
-        self.unused() >= segments
+        self.unused() >= segments || {
+            self.seen.set(self.memory.size());
+            self.unused() >= segments
+        }
     }
 
     /// Makes sure that `segments` more can be taken; `false` if the memory can't grow that far.
+    #[inline]
     pub(crate) fn reserve(&self, segments: u64) -> bool {
-        let unused = self.unused();
-        if unused >= segments {
+        if self.has(segments) {
             return true;
         }
-        let missing = segments - unused;
+        let missing = segments - self.unused();
         if !self.may_grow || self.memory.size() + missing + GROW_PAGES > MOST_PAGES {
             return false;
         }

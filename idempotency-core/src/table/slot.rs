@@ -81,7 +81,10 @@ pub(super) fn high_word(bucket: &Bucket, index: usize) -> u64 {
 }
 
 pub(super) fn hash_at(bucket: &Bucket, index: usize) -> u32 {
-    (high_word(bucket, index) >> 36) as u32
+    match bucket[index * SLOT_BYTES + 6..].first_chunk() {
+        Some(bytes) => u32::from_le_bytes(*bytes) >> 4,
+        None => 0,
+    }
 }
 
 fn partition_of(high: u64) -> u16 {

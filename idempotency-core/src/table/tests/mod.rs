@@ -9,7 +9,7 @@ use super::{
     BlobPlace, Composed, Damaged, Entry, FIRST_SEGMENT, Family, Kind, Link, Opening, Partition,
     Partitions, Row, RowBytes, TERMINATOR, Table, Vacant,
     kind::Name,
-    layout::{Live, NUMBERS},
+    layout::{Live, NUMBERS, UNITS_AHEAD},
     read_blob, tail,
 };
 use ic_stable_structures::DefaultMemoryImpl;
@@ -361,6 +361,9 @@ fn live_through(ops: &[[u8; 6]]) {
                 version2::downgrade(&memory, &before.0);
                 // It has no such word.
                 before.0.words[4] = 0;
+            } else {
+                // What the memory was told, so that no block is used twice.
+                before.0.index_units = before.0.index_units.next_multiple_of(UNITS_AHEAD);
             }
             (table, first.partitions, second.partitions) = open(&memory);
             let mut header = table.segments.header;
