@@ -148,8 +148,8 @@ impl<S, I> Handle<S, I> {
         S: KnownScope,
         I: Identifies<Q>,
     {
-        let (identity, _) = self.identify(request)?;
-        Ok(self.store.guaranteed_until(&identity)?)
+        let (identity, sequence) = self.identify(request)?;
+        Ok(self.store.guaranteed_until((&identity, sequence))?)
     }
 
     /// What became of a request, for whoever may ask in the name of its scope: an operator, say. Clients ask by what they sent, with

@@ -31,7 +31,7 @@
 //! | must be refused | |
 //! |---|---|
 //! | bit 0 | there are cells and rows without names; and texts |
-//! | bit 1 | rows have aliases |
+//! | bit 1 | rows have aliases; and a counter may say more: see `sequence/lane.rs` |
 //!
 //! | may be ignored | |
 //! |---|---|
