@@ -291,6 +291,22 @@ pub(super) const ALL: &[Mutant] = &[
         harm: "a request in the last instant of its window is refused",
         tests: &["store::tests::"],
     },
+    Mutant {
+        name: "store/the-record-in-a-lane-is-any-numbers",
+        file: "store/charges.rs",
+        text: "if number.is_some() && number == lane.counter.last() {",
+        instead: "if number.is_some() && lane.counter.last().is_some() {",
+        harm: "an old number is answered with the reply to another one",
+        tests: &["store::tests::lanes::in_lane::only_the_last_number_is_answered_from_its_lane"],
+    },
+    Mutant {
+        name: "store/a-lane-that-becomes-pipelined-forgets-its-last-reply",
+        file: "admission.rs",
+        text: "store.move_record_out(&sequence.lane, now)?;",
+        instead: "",
+        harm: "after an upgrade a client that waits for the reply to one number loses it by sending another",
+        tests: &["store::tests::lanes::in_lane::a_lane_that_becomes_pipelined_takes_no_reply_away"],
+    },
     // Recovery: what was accepted ends by itself.
     Mutant {
         name: "recovery/no-timer",
