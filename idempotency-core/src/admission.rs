@@ -289,13 +289,13 @@ fn count<M: Memory>(
         usage.counter.admit(&quota, store.policy())?;
         counters.usage = Some((scope, usage));
     }
-    let lane = counters.lane.as_ref();
-    let lane = lane.map(|(sequence, lane)| (sequence.lane, lane.is_new()));
-    let usage = counters.usage.as_ref();
-    let usage = usage.map(|(scope, usage)| (*scope, usage.is_new()));
-    let both = lane.iter().chain(&usage);
-    if both.clone().any(|(_, is_new)| *is_new) {
-        store.make_room_for_counters(both.map(|(identity, _)| *identity), now)?;
+    let (lane, usage) = (counters.lane.as_ref(), counters.usage.as_ref());
+    let has_new = lane.is_some_and(|(_, lane)| lane.is_new())
+        || usage.is_some_and(|(_, usage)| usage.is_new());
+    if has_new {
+        let lane = lane.map(|(sequence, _)| sequence.lane);
+        let both = lane.into_iter().chain(usage.map(|(scope, _)| *scope));
+        store.make_room_for_counters(both, now)?;
     }
     Ok(())
 }
