@@ -415,6 +415,14 @@ pub(super) const ALL: &[Mutant] = &[
         harm: "a tree that was switched on proves that earlier payments never ran",
         tests: &["certified::tests::store::a_tree_says_nothing_of_what_was_before_it"],
     },
+    Mutant {
+        name: "certified/what-lay-in-a-lane-before-the-tree-counts-as-absent",
+        file: "store/certify.rs",
+        text: "until.max(in_lanes.unwrap_or(0))",
+        instead: "until",
+        harm: "a tree that was switched on proves that the last number of a lane never ran",
+        tests: &["store::tests::lanes::in_lane::a_store_with_a_tree_has_a_record_for_each_number"],
+    },
     // Safe calls: exactly one outcome, and a true one.
     Mutant {
         name: "safe-call/too-old-is-taken-for-a-proof",
