@@ -5,8 +5,8 @@
 //! and one bit for each number that may be in flight. The replies are records like any other, found by lane and number; but that of
 //! a strict lane's last number may lie in the lane.
 //!
-//! - *Strict*, `max_in_flight = 1`: only the next number runs, and only after the one before has ended. **Who sends a number says by
-//!   that that it has the replies to all numbers before it**: the store may keep the reply to the last one only, and answers a retry of
+//! - *Strict*, `max_in_flight = 1`: only the next number runs, and only after the one before has ended. **A caller that sends a number
+//!   of a lane of its own says by that that it has the replies to all numbers before it**: the store may keep the reply to the last one only, and answers a retry of
 //!   an older one with [`SequenceTooOld`](IdempotencyError::SequenceTooOld). A client that does not wait for the reply before it sends
 //!   the next number needs a pipelined lane. A number whose outcome
 //!   is unknown holds up its lane. It stays [`OutcomeUnknown`](IdempotencyError::OutcomeUnknown), even when its record has
@@ -17,7 +17,7 @@
 //!
 //! # A record that lies in its lane
 //! To find a number the store must look its lane up. Where the record lies in the lane as well, that is all there is to do: one row is
-//! read, and written over by the next number. It is so in a strict lane, for a sync method whose reply takes up to 64 bytes of candid (48
+//! read, and written over by the next number. It is so in a strict lane of one caller (`scope = caller`), for a sync method whose reply takes up to 64 bytes of candid (48
 //! where `fingerprint = EXPR` chooses what is compared, or the request has a `created_at`), in a store that does not
 //! [certify](crate::Policy::certify). Any other request has a record of its own, for as long as the policy says, whatever numbers follow.
 //!
@@ -61,6 +61,8 @@ pub struct Sequence {
     pub max_in_flight: u16,
     /// The client has the replies to all numbers below this one, and will not send those requests again.
     pub first_incomplete: Option<u64>,
+    /// Whether several callers share the lane: then one of them, who sends a number, does not say that the others have their replies.
+    pub is_shared: bool,
 }
 
 /// The result of [`Store::free_lane`](crate::Store::free_lane).

@@ -32,6 +32,7 @@ impl Contestant for Sequences<'_> {
             number: number / LANES,
             max_in_flight: 1,
             first_incomplete: None,
+            is_shared: false,
         };
         Request {
             identity: Identity::of_number(&sequence.lane, sequence.number),

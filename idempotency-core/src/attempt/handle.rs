@@ -423,6 +423,7 @@ impl<I: KnownLane> Identifies<u64> for I {
             number: *number,
             max_in_flight: self.max_in_flight(),
             first_incomplete: None,
+            is_shared: !matches!(scope, Scope::Caller),
         };
         let identity = Identity::of_number(&sequence.lane, *number);
         Ok((identity, Some(sequence)))

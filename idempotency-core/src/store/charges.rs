@@ -169,7 +169,9 @@ impl<M: Memory> Contents<M> {
             Some(reply) => {
                 lane.pass(sequence.number, head.since);
                 // A tree is over records.
-                let may_hold = policy.certify.is_none() && lane.may_hold(sequence.number);
+                let may_hold = !sequence.is_shared
+                    && policy.certify.is_none()
+                    && lane.may_hold(sequence.number);
                 (may_hold.then(|| Last::new(head.fingerprint, reply))).flatten()
             }
         };

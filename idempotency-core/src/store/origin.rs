@@ -135,6 +135,7 @@ impl Ticket {
                 number,
                 max_in_flight: 1,
                 first_incomplete: None,
+                is_shared: false,
             };
             (sequence, Counted::unknown(Lane::new(0)))
         });

@@ -147,6 +147,13 @@ fn the_next_number_that_all_callers_share() {
     send(attribute, user(1), (0,), |(number,)| step_together(number));
     send(attribute, user(2), (1,), |(number,)| step_together(number));
     assert_eq!(endpoint!(step_together).next_number(), Ok(2));
+    let until = |number: u64| endpoint!(step_together).guaranteed_until(&number);
+    let both = [until(0), until(1)];
+    assert_eq!(
+        both,
+        [(); 2].map(|()| Ok(first_expiry())),
+        "the second caller does not take the reply of the first away"
+    );
 }
 
 #[test]
@@ -161,13 +168,7 @@ fn the_next_number_of_a_scope_of_the_users_own() {
         send(attribute, user(1), arguments, |(account, lane, number)| {
             step_of(account, lane, number)
         });
-        let (number, until) = next("main", lane);
-        assert_eq!(number, Ok(1));
-        let until = until.expect("it is sound");
-        assert!(
-            until.is_some_and(|until| until >= Timestamp::from_nanos(0).plus(WINDOW)),
-            "{until:?}"
-        );
+        assert_eq!(next("main", lane), (Ok(1), Ok(first_expiry())));
     }
     assert_eq!(next("main", Some(6)), (Ok(0), Ok(None)));
     assert_eq!(next("other", None), (Ok(0), Ok(None)));

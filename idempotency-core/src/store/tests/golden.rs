@@ -127,6 +127,7 @@ fn numbered(
         number,
         max_in_flight,
         first_incomplete,
+        is_shared: false,
     };
     Request {
         identity: Identity::of_number(&sequence.lane, number),

@@ -173,6 +173,7 @@ fn it_is_there_as_long_as_was_promised() {
         number: 0,
         max_in_flight: 1,
         first_incomplete: None,
+        is_shared: false,
     };
     let identity = Identity::of_number(&sequence.lane, 0);
     let until = |driver: &Driver| {

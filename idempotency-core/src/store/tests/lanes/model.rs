@@ -123,6 +123,7 @@ fn number_guaranteed_until(driver: &Driver, (lane, number): (LaneNumber, u64)) -
         number,
         max_in_flight: driver.config.window(lane),
         first_incomplete: None,
+        is_shared: false,
     };
     let identity = Identity::of_number(&sequence.lane, number);
     let until = driver.store.number_guaranteed_until(&identity, &sequence);
