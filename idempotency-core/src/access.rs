@@ -72,8 +72,11 @@ pub trait AnyStore {
     /// [`Store::free_lane`]
     fn free_lane(&'static self, lane: &Identity, number: u64) -> Result<FreedLane, Damaged>;
 
-    /// [`Store::guaranteed_until`]
-    fn guaranteed_until(&'static self, identity: &Identity) -> Result<Option<Timestamp>, Damaged>;
+    /// [`Store::guaranteed_until`], also of a number whose record lies in its lane.
+    fn guaranteed_until(
+        &'static self,
+        request: (&Identity, Option<Sequence>),
+    ) -> Result<Option<Timestamp>, Damaged>;
 
     /// [`Store::resolve`]
     fn resolve(
@@ -129,8 +132,14 @@ impl<M: Memory> AnyStore for LocalKey<Store<M>> {
         self.with(|store| store.free_lane(lane, number))
     }
 
-    fn guaranteed_until(&'static self, identity: &Identity) -> Result<Option<Timestamp>, Damaged> {
-        self.with(|store| store.guaranteed_until(identity))
+    fn guaranteed_until(
+        &'static self,
+        (identity, sequence): (&Identity, Option<Sequence>),
+    ) -> Result<Option<Timestamp>, Damaged> {
+        self.with(|store| match sequence {
+            Some(sequence) => store.number_guaranteed_until(identity, &sequence),
+            None => store.guaranteed_until(identity),
+        })
     }
 
     fn resolve(

@@ -111,8 +111,10 @@ pub fn foresee<M: Memory>(
     let lane = match sequence {
         None => None,
         Some(sequence) => {
-            let lane = lane(store, &sequence)?.counter;
-            if lane.stuck_since(sequence.number).is_some() {
+            let (mut lane, mut record) = (Counted::unknown(Lane::new(0)), None);
+            store.read_lane(&sequence, (&mut lane, &mut record))?;
+            let lane = lane.counter;
+            if record.is_some() || lane.stuck_since(sequence.number).is_some() {
                 return Ok(());
             }
             Some((lane, sequence.number))
@@ -145,7 +147,7 @@ fn judge_key<M: Memory, F: Fingerprinted>(
     in_window(store, request.created_at, now)?;
     let counters = match store.policy().quota.and(request.scope) {
         None => None,
-        Some(scope) => Some(counters(store, None, Some(scope), now)?),
+        Some(scope) => Some(count_scope(store, scope, now)?),
     };
     store.make_room(counters.is_some(), now)?;
     Ok(Verdict::New(place, counters))
@@ -157,34 +159,58 @@ fn judge_number<M: Memory, F: Fingerprinted>(
     sequence: Sequence,
     now: Timestamp,
 ) -> Result<Verdict, IdempotencyError> {
-    let lane = lane(store, &sequence)?;
-    // A number that its lane has not used has no record.
-    if lane.counter.has_used(sequence.number) {
-        if let Lookup::Known(record) = store.lookup(&request.identity)? {
-            return known(store, record, &request.fingerprint, now).map(Verdict::Again);
+    let mut counters = TicketCounters::none();
+    match admit_number(store, request, sequence, &mut counters, now) {
+        Ok(None) => Ok(Verdict::New(Vacant::SOMEWHERE, Some(counters))),
+        Ok(Some(reply)) => {
+            counters.spare();
+            Ok(Verdict::Again(reply))
         }
-        if let Some(since) = lane.counter.stuck_since(sequence.number) {
+        Err(error) => {
+            counters.spare();
+            Err(error)
+        }
+    }
+}
+
+/// The reply to a number that has one; otherwise it may run, and these are its counters.
+fn admit_number<M: Memory, F: Fingerprinted>(
+    store: &Store<M>,
+    request: &Request<F>,
+    sequence: Sequence,
+    counters: &mut TicketCounters,
+    now: Timestamp,
+) -> Result<Option<Reply>, IdempotencyError> {
+    let lane = counters
+        .lane
+        .insert((sequence, Counted::unknown(Lane::new(0))));
+    let (Sequence { number, .. }, lane) = (sequence, &mut lane.1);
+    let mut in_lane = None;
+    store.read_lane(&sequence, (lane, &mut in_lane))?;
+    // A number that its lane has not used has no record.
+    if lane.counter.has_used(number) {
+        if let Some(record) = in_lane {
+            return known(store, record, &request.fingerprint, now).map(Some);
+        }
+        if let Lookup::Known(record) = store.lookup(&request.identity)? {
+            return known(store, record, &request.fingerprint, now).map(Some);
+        }
+        if let Some(since) = lane.counter.stuck_since(number) {
             return Err(IdempotencyError::OutcomeUnknown { since });
         }
     }
     in_window(store, request.created_at, now)?;
-    lane.counter.admit(sequence.number)?;
+    lane.counter.admit(number)?;
+    // Where numbers don't wait for each other, one says nothing of the reply to another.
+    if !lane.counter.is_strict() && lane.counter.last().is_some() {
+        store.make_room(false, now)?;
+        store.move_record_out(&sequence.lane, now)?;
+        lane.counter.give_up_last();
+    }
     let scope = store.policy().quota.and(request.scope);
-    let counters = counters(store, Some((sequence, lane)), scope, now)?;
+    count(store, counters, scope, now)?;
     store.make_room(true, now)?;
-    Ok(Verdict::New(Vacant::SOMEWHERE, Some(counters)))
-}
-
-/// The lane of a number, as the endpoint wants it now.
-pub(crate) fn lane<M: Memory>(
-    store: &Store<M>,
-    sequence: &Sequence,
-) -> Result<Counted<Lane>, IdempotencyError> {
-    let Counted { counter, entry } = store.lane(&sequence.lane)?;
-    Ok(Counted {
-        counter: counter.with_max_in_flight(sequence.max_in_flight),
-        entry,
-    })
+    Ok(None)
 }
 
 /// The reply of a request that is known, or why it has none.
@@ -242,26 +268,36 @@ pub(crate) fn in_window<M: Memory>(
     Ok(())
 }
 
-/// The counters of a request, if it may be executed as far as its scope goes. There is room for them.
-pub(crate) fn counters<M: Memory>(
+/// The counters of a request without a number, as [`count`].
+pub(crate) fn count_scope<M: Memory>(
     store: &Store<M>,
-    lane: Option<(Sequence, Counted<Lane>)>,
-    scope: Option<Identity>,
+    scope: Identity,
     now: Timestamp,
 ) -> Result<Box<TicketCounters>, IdempotencyError> {
-    let mut counters = Box::new(TicketCounters { lane, usage: None });
+    let mut counters = TicketCounters::none();
+    count(store, &mut counters, Some(scope), now)?;
+    Ok(counters)
+}
+
+/// Counts a request, if it may be executed as far as its scope goes. There is room for its counters.
+fn count<M: Memory>(
+    store: &Store<M>,
+    counters: &mut TicketCounters,
+    scope: Option<Identity>,
+    now: Timestamp,
+) -> Result<(), IdempotencyError> {
     if let Some((quota, scope)) = store.policy().quota.zip(scope) {
         let usage = store.usage(&scope, now)?;
         usage.counter.admit(&quota, store.policy())?;
         counters.usage = Some((scope, usage));
     }
-    let lane = counters.lane.as_ref();
-    let lane = lane.map(|(sequence, lane)| (sequence.lane, lane.is_new()));
-    let usage = counters.usage.as_ref();
-    let usage = usage.map(|(scope, usage)| (*scope, usage.is_new()));
-    let both = lane.iter().chain(&usage);
-    if both.clone().any(|(_, is_new)| *is_new) {
-        store.make_room_for_counters(both.map(|(identity, _)| *identity), now)?;
+    let (lane, usage) = (counters.lane.as_ref(), counters.usage.as_ref());
+    let has_new = lane.is_some_and(|(_, lane)| lane.is_new())
+        || usage.is_some_and(|(_, usage)| usage.is_new());
+    if has_new {
+        let lane = lane.map(|(sequence, _)| sequence.lane);
+        let both = lane.into_iter().chain(usage.map(|(scope, _)| *scope));
+        store.make_room_for_counters(both, now)?;
     }
-    Ok(counters)
+    Ok(())
 }

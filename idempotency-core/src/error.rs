@@ -89,7 +89,7 @@ pub enum IdempotencyError {
         retry_after: Timestamp,
     },
     /// The sequence number can't be used any more (410): a request with this number ran and the canister no longer has its
-    /// reply, or the number was skipped.
+    /// reply, or the number was skipped. In a strict lane the canister need not have the reply to a number when a higher one has begun.
     SequenceTooOld {
         /// The number with which the lane goes on: the lowest one that no request has used, or in a strict lane the one whose
         /// request has not ended.

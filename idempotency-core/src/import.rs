@@ -254,7 +254,7 @@ pub(crate) fn take_over<M: Memory>(
     }
     let counters = match policy.quota.and(request.scope) {
         None => None,
-        Some(scope) => Some(admission::counters(store, None, Some(scope), now)?),
+        Some(scope) => Some(admission::count_scope(store, scope, now)?),
     };
     store.make_room(false, now)?;
     let ticket = Ticket {

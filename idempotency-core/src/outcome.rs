@@ -14,8 +14,8 @@ use crate::{
     admission,
     error::IdempotencyError,
     identity::{Fingerprint, Identity},
-    sequence::Sequence,
-    store::{Lookup, Pending, State, Store},
+    sequence::{Lane, Sequence},
+    store::{Counted, Lookup, Pending, State, Store},
     time::Timestamp,
 };
 use candid::CandidType;
@@ -41,7 +41,7 @@ pub enum Outcome {
         reply: ByteBuf,
         /// The time at which it began.
         executed_at: Timestamp,
-        /// The last instant at which the canister is certain to remember it.
+        /// The last instant at which the canister is certain to remember it; a number of a strict lane only while no higher one has begun.
         guaranteed_until: Timestamp,
     },
     /// It was executed, and the canister no longer has its reply.
@@ -113,18 +113,31 @@ pub(crate) fn outcome<M: Memory>(
     created_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(Outcome, Option<Known>), IdempotencyError> {
-    let record = match store.lookup(identity)? {
-        Lookup::Known(record) => record,
-        Lookup::Unknown(_) => {
-            return Ok((absent(store, sequence, created_at, now)?, None));
+    let mut in_lane = None;
+    let lane = match sequence {
+        Some(sequence) => {
+            let mut lane = Counted::unknown(Lane::new(0));
+            store.read_lane(&sequence, (&mut lane, &mut in_lane))?;
+            Some((sequence, lane.counter))
         }
+        None => None,
+    };
+    let record = match in_lane {
+        Some(record) => record,
+        None => match store.lookup(identity)? {
+            Lookup::Known(record) => record,
+            Lookup::Unknown(_) => return Ok((absent(store, lane, created_at, now), None)),
+        },
     };
     let known = Known {
         fingerprint: record.fingerprint,
         is_for_retries: matches!(&record.state, State::Done(reply) if reply.is_for_retries),
     };
     let executed_at = record.since;
-    let known_until = || store.guaranteed_until(identity);
+    let known_until = || match &sequence {
+        Some(sequence) => store.number_guaranteed_until(identity, sequence),
+        None => store.guaranteed_until(identity),
+    };
     let outcome = match record.state {
         State::Done(reply) => Outcome::Done {
             reply: ByteBuf::from(reply.bytes),
@@ -149,15 +162,14 @@ pub(crate) fn outcome<M: Memory>(
 /// What follows if there is no record.
 fn absent<M: Memory>(
     store: &Store<M>,
-    sequence: Option<Sequence>,
+    lane: Option<(Sequence, Lane)>,
     created_at: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Outcome, IdempotencyError> {
+) -> Outcome {
     let mut is_used = None;
-    if let Some(sequence) = sequence {
-        let lane = admission::lane(store, &sequence)?.counter;
+    if let Some((sequence, lane)) = lane {
         if let Some(since) = lane.stuck_since(sequence.number) {
-            return Ok(Outcome::Unknown { since, step: None });
+            return Outcome::Unknown { since, step: None };
         }
         is_used = Some(lane.has_used(sequence.number));
     }
@@ -173,5 +185,5 @@ fn absent<M: Memory>(
         (None, _) => Verdict::MayHaveRun,
     };
     let as_of = now;
-    Ok(Outcome::Absent { as_of, verdict })
+    Outcome::Absent { as_of, verdict }
 }

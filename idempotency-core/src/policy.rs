@@ -73,7 +73,8 @@ impl Policy {
     }
 
     /// The greatest number of requests that the store remembers at a time. When it is reached and none of them has expired,
-    /// new requests are refused with [`Full`](crate::IdempotencyError::Full); retries are still answered. Default: 1,000,000.
+    /// new requests are refused with [`Full`](crate::IdempotencyError::Full); retries are still answered. A record that lies [in its
+    /// lane](crate::sequence#a-record-that-lies-in-its-lane) does not count. Default: 1,000,000.
     #[must_use]
     pub const fn capacity(mut self, entries: u64) -> Self {
         self.capacity = entries;
@@ -133,7 +134,9 @@ impl Policy {
     ///
     /// A counter takes memory beyond [`capacity_bytes`](Self::capacity_bytes): that of a lane about 80 bytes and 1 byte for
     /// each 8 numbers of its `max_in_flight`, that of a scope about 180 bytes. It takes as much again in each quarter of
-    /// `counter_idle` in which it is used. Default: 1,000,000.
+    /// `counter_idle` in which it is used. The record of a strict lane's last number may lie [in the
+    /// lane](crate::sequence#a-record-that-lies-in-its-lane): the lane takes about 90 bytes and its reply then, of up to 64 bytes, and
+    /// 140 bytes more in a quarter in which a longer reply follows. Default: 1,000,000.
     #[must_use]
     pub const fn max_counters(mut self, counters: u64) -> Self {
         self.max_counters = counters;

@@ -7,7 +7,7 @@
 //! | request | counts as |
 //! |---|---|
 //! | running | one request, and room for the largest reply for as long as it is remembered |
-//! | ended with a reply | one request and its reply |
+//! | ended with a reply | one request and its reply, also where its record lies in its lane: what the next number takes its place from counts until then, too |
 //! | ended without one, interrupted, or cut off by an upgrade | one request |
 //! | released because it did nothing | one request: its record takes memory until its partition is forgotten, so a caller could fill the memory with such records |
 //!
@@ -17,7 +17,8 @@
 //! A request that runs on after its record has expired does not count. When it ends, the store remembers it for another window, and
 //! it counts again, if its scope is within its quota then.
 //!
-//! A scope is charged for more than the store holds in two cases. A request that counts again because it ran on may count twice
+//! A record that leaves its lane, as an upgrade made that a pipelined one, is not counted once more: it may be held for a little longer than it
+//! counts. A scope is charged for more than the store holds in two cases. A request that counts again because it ran on may count twice
 //! for up to 1/6 of the reach. And after an upgrade that changed the window there may be more ends than shares: then the two
 //! closest shares become one, which counts until the later end.
 
@@ -89,16 +90,17 @@ impl Usage {
         self
     }
 
-    /// Always of the same length, so that it can be overwritten where it lies.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(SHARES * SHARE_BYTES);
-        for share in &self.shares {
-            bytes.extend_from_slice(&share.end.to_le_bytes());
-            bytes.extend_from_slice(&share.entries.to_le_bytes());
-            bytes.extend_from_slice(&share.units.to_le_bytes());
+    /// As many as it always takes, so that it can be overwritten where it lies.
+    pub(crate) const BYTES: usize = SHARES * SHARE_BYTES;
+
+    /// Writes it to [`BYTES`](Self::BYTES), or more.
+    pub(crate) fn write(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+        for (place, share) in bytes.chunks_exact_mut(SHARE_BYTES).zip(&self.shares) {
+            place[..8].copy_from_slice(&share.end.to_le_bytes());
+            place[8..12].copy_from_slice(&share.entries.to_le_bytes());
+            place[12..].copy_from_slice(&share.units.to_le_bytes());
         }
-        bytes.resize(SHARES * SHARE_BYTES, 0);
-        bytes
     }
 
     /// The requests and the bytes of replies that it is charged for at a time, if nothing happens until then.

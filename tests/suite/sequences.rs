@@ -1,6 +1,8 @@
 //! Sequence numbers: which runs, which is answered from memory, and which is refused.
 
-use crate::common::{Answer, Failure, Fixture, Refusal, gap, ok, refused, used, with_canister};
+use crate::common::{
+    Answer, Failure, Fixture, HOUR, PARTITION, Refusal, gap, ok, refused, used, with_canister,
+};
 use integration_tests::user;
 
 fn stream(it: &Fixture<'_>, number: u64, first_incomplete: Option<u64>) -> Answer {
@@ -76,6 +78,41 @@ fn a_replay_is_the_first_reply_byte_for_byte() {
             assert_eq!(first, call(), "{endpoint}");
             assert_eq!(it.executions(endpoint), 1, "{endpoint}");
         }
+    });
+}
+
+/// Shows G1, G2 and G8.
+#[test]
+fn the_last_number_of_a_strict_lane_is_answered_from_the_lane() {
+    with_canister(|it| {
+        let call = |number: u64| {
+            let arg = candid::encode_one(number).expect("it encodes");
+            it.canister.update_raw(user(1), "count_in_order", arg)
+        };
+        let is_refused = |number: u64, why: &str| {
+            let reject = call(number).expect_err("it is refused");
+            assert!(reject.reject_message.contains(why), "{number}: {reject:?}");
+        };
+        for number in 0..4 {
+            is_refused(number + 1, "SequenceGap");
+            let first = call(number).expect("it runs");
+            assert_eq!(first, candid::encode_one(number + 1).expect("it encodes"));
+            assert_eq!(call(number).as_ref(), Ok(&first));
+            it.upgrade();
+            assert_eq!(call(number).as_ref(), Ok(&first));
+            for older in 0..number {
+                is_refused(older, "SequenceTooOld");
+            }
+        }
+        let stats = it.stats().lanes;
+        assert_eq!((stats.entries, stats.bytes), (0, 0));
+        it.wait(HOUR + PARTITION);
+        it.run_timers();
+        assert!(call(3).is_ok(), "as long as the lane is known");
+        assert!(call(4).is_ok());
+        is_refused(3, "SequenceTooOld");
+        assert_eq!(it.executions("count_in_order"), 5);
+        assert_eq!(it.next_sequence("count_in_order", 0), 5);
     });
 }
 

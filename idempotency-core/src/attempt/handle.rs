@@ -153,8 +153,8 @@ impl<S, I> Handle<S, I> {
         S: KnownScope,
         I: Identifies<Q>,
     {
-        let (identity, _) = self.identify(request)?;
-        Ok(self.store.guaranteed_until(&identity)?)
+        let (identity, sequence) = self.identify(request)?;
+        Ok(self.store.guaranteed_until((&identity, sequence))?)
     }
 
     /// What became of a request, for whoever may ask in the name of its scope: an operator, say. Clients ask by what they sent, with
@@ -431,6 +431,7 @@ impl<I: KnownLane> Identifies<u64> for I {
             number: *number,
             max_in_flight: self.max_in_flight(),
             first_incomplete: None,
+            is_shared: !matches!(scope, Scope::Caller),
         };
         let identity = Identity::of_number(&sequence.lane, *number);
         Ok((identity, Some(sequence)))

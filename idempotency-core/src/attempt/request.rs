@@ -3,7 +3,7 @@
 use super::endpoint::{Description, Endpoint, RequestId};
 use crate::{
     error::IdempotencyError,
-    identity::{Argument, Identity, RequestKey},
+    identity::{Argument, Identity, RequestKey, Scope},
     sequence::Sequence,
 };
 use candid::Principal;
@@ -50,6 +50,7 @@ pub(super) fn identify<A, R>(
                 number: *number,
                 max_in_flight: *max_in_flight,
                 first_incomplete: *first_incomplete,
+                is_shared: !matches!(scope, Scope::Caller),
             };
             (Identity::of_number(&sequence.lane, *number), Some(sequence))
         }

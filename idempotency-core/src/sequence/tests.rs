@@ -1,7 +1,11 @@
 //! A lane beside a plain set of the numbers that were used.
 
-use super::{Lane, MOST_IN_FLIGHT};
-use crate::{error::IdempotencyError, time::Timestamp};
+use super::{LONGEST_LAST, Lane, Last, MOST_IN_FLIGHT};
+use crate::{
+    error::IdempotencyError,
+    identity::{ArgumentIs, Digest, Fingerprint},
+    time::Timestamp,
+};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -85,6 +89,16 @@ impl Model {
     }
 }
 
+/// A lane as it is read again after it was written, to as few bytes as it takes.
+fn stored(lane: &Lane) -> Lane {
+    let mut bytes = vec![0xAA; lane.bytes(None)];
+    lane.write(None, &mut bytes);
+    let mut read = Lane::new(7);
+    assert_eq!(read.read(&bytes), Some(()));
+    assert_eq!(read.last(), None);
+    read
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     /// A number that far from the next one, and what comes of it if it may run.
@@ -150,7 +164,10 @@ fn check(floor: u64, max_in_flight: u16, ops: &[Op]) -> Result<(), TestCaseError
                 if admitted.is_err() {
                     continue;
                 }
-                lane.begin(number, Timestamp::from_nanos(now));
+                let at = Timestamp::from_nanos(now);
+                let mut passed = lane.clone();
+                passed.pass(number, at);
+                lane.begin(number, at);
                 model.begin(number, now);
                 prop_assert!(lane.unused_from() > number);
                 match fate {
@@ -162,6 +179,7 @@ fn check(floor: u64, max_in_flight: u16, ops: &[Op]) -> Result<(), TestCaseError
                     Fate::Ends => {
                         lane.end(number);
                         model.end(number);
+                        prop_assert_eq!(&lane, &passed);
                     }
                     Fate::EndsAnother => {
                         pending.push(number);
@@ -189,7 +207,7 @@ fn check(floor: u64, max_in_flight: u16, ops: &[Op]) -> Result<(), TestCaseError
                 model.first_incomplete += u64::from(expected.is_some());
                 prop_assert_eq!(lane.let_go(received), expected);
             }
-            Op::Store => lane = Lane::from_bytes(&lane.to_bytes()),
+            Op::Store => lane = stored(&lane),
         }
         prop_assert_eq!(lane.next(), model.next());
         for number in [model.first, model.first.saturating_add(1)] {
@@ -197,7 +215,7 @@ fn check(floor: u64, max_in_flight: u16, ops: &[Op]) -> Result<(), TestCaseError
             let since = stuck.map(|(_, since)| Timestamp::from_nanos(since));
             prop_assert_eq!(lane.stuck_since(number), since);
         }
-        prop_assert_eq!(&lane, &Lane::from_bytes(&lane.to_bytes()));
+        prop_assert_eq!(&lane, &stored(&lane));
         let unused_from = model
             .used
             .last()
@@ -292,4 +310,100 @@ fn a_strict_lane_waits_for_its_own_number() {
     assert_eq!(lane.admit(6), gap(5));
     lane.end(5);
     assert_eq!(lane.admit(6), Ok(()));
+}
+
+fn digest(byte: u8) -> Option<Digest> {
+    Digest::from_bytes([byte; 16])
+}
+
+/// A lane with the record of its last number.
+fn with_last(fingerprint: Fingerprint, reply: &[u8]) -> (Lane, Vec<u8>) {
+    let mut lane = Lane::new(41);
+    lane.pass(41, NOW);
+    assert!(lane.may_hold(41));
+    let last = Last::new(fingerprint, reply, true).expect("it is short enough");
+    let mut bytes = vec![0xAA; lane.bytes(Some(&last))];
+    lane.write(Some(&last), &mut bytes);
+    (lane, bytes)
+}
+
+#[test]
+fn a_record_in_a_lane_is_read_as_it_was_written() {
+    use ArgumentIs::{Alias, AliasOnly, Itself};
+    for (argument, argument_is) in [(1, Itself), (1, Alias), (1, AliasOnly), (0, Itself)] {
+        for chosen in [0, 2] {
+            let fingerprint = Fingerprint {
+                argument: digest(argument),
+                argument_is,
+                chosen: digest(chosen),
+            };
+            let most = if chosen == 0 { 64 } else { 48 };
+            assert_eq!(Last::new(fingerprint, &vec![7; most + 1], false), None);
+            for length in 0..=most {
+                let reply = vec![7; length];
+                let (lane, bytes) = with_last(fingerprint, &reply);
+                assert!(bytes.len() <= LONGEST_LAST && bytes.len().is_multiple_of(8));
+                // What stands after it is not a part of it.
+                for more in [0, 8, 100] {
+                    let bytes = [&bytes[..], &vec![0; more]].concat();
+                    let mut read = Lane::new(7);
+                    assert_eq!(read.read(&bytes), Some(()));
+                    assert_eq!((read.last(), read.last_since()), (Some(41), NOW));
+                    assert_eq!((read.next(), read.unused_from()), (42, 42));
+                    let expected = Last {
+                        fingerprint,
+                        reply: &reply,
+                        is_for_retries: true,
+                    };
+                    assert_eq!(read.read_last(&bytes), Some(expected));
+                    assert_eq!(lane.next(), read.next());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_number_that_begins_takes_the_record_of_the_one_before_with_it() {
+    let (_, bytes) = with_last(Fingerprint::default(), b"reply");
+    let mut lane = Lane::new(7);
+    assert_eq!(lane.read(&bytes), Some(()));
+    lane.set_max_in_flight(64);
+    assert_eq!(lane.last(), Some(41), "no number has begun");
+    lane.set_max_in_flight(1);
+    lane.begin(42, NOW);
+    assert_eq!((lane.last(), lane.read_last(&bytes)), (None, None));
+}
+
+#[test]
+fn a_lane_that_contradicts_itself_is_damaged() {
+    let (_, sound) = with_last(Fingerprint::default(), b"reply");
+    let with = |at: usize, byte: u8| {
+        let mut bytes = sound.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    let mut lane = Lane::new(7);
+    assert_eq!(lane.read(&with(0, 2)), None, "a pipelined lane has none");
+    let first = [&sound[..8], &[0; 8], &sound[16..]].concat();
+    assert_eq!(lane.read(&first), None, "nor has one that was never used");
+    for length in 0..32 {
+        assert_eq!(lane.read(&sound[..length]), None);
+    }
+    for bytes in [with(3, 255), sound[..40].to_vec(), sound[..48].to_vec()] {
+        assert_eq!(lane.read(&bytes), Some(()));
+        assert_eq!(lane.read_last(&bytes), None);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_lane_or_none(bytes in prop::collection::vec(any::<u8>(), 0..=160), number: u64) {
+        let mut lane = Lane::new(0);
+        if lane.read(&bytes).is_some() {
+            let _ = (lane.read_last(&bytes), lane.last(), lane.admit(number));
+            lane.set_max_in_flight(number as u16);
+            let _ = (lane.pass(number, NOW), lane.may_hold(number), lane.unused_from());
+        }
+    }
 }

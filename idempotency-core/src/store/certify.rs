@@ -71,7 +71,10 @@ impl<M: Memory> Contents<M> {
         certified.forest.give_back(&mut self.table.segments)?;
         certified.forest.incarnation = incarnation;
         let newest = self.requests.newest().map_or(0, |newest| newest.until);
-        certified.forest.words[UNCOVERED_UNTIL] = newest.max(self.forgotten_until.as_nanos());
+        // The records that lie in lanes are in none of these partitions.
+        let in_lanes = self.counters.iter().map(|it| it.own.counts_until).max();
+        let until = newest.max(self.forgotten_until.as_nanos());
+        certified.forest.words[UNCOVERED_UNTIL] = until.max(in_lanes.unwrap_or(0));
         certified.forest.write(&self.table.segments);
         self.table.segments.write_header();
         (certified.is_lost, certified.goal) = (false, None);

@@ -2,16 +2,16 @@
 
 use super::{
     contents::Contents,
-    counter::Kept,
+    counter::{self, Body, Kept},
     counters::Keeping,
-    record::Attempt,
+    record::{Attempt, Record, Reply, State},
     ticket::{Counted, Ticket},
 };
 use crate::{
     identity::Identity,
     policy::Policy,
     quota::Usage,
-    sequence::{Lane, Sequence},
+    sequence::{Lane, Last, Sequence},
     table::{Damaged, Entry},
     time::Timestamp,
 };
@@ -20,12 +20,62 @@ use ic_stable_structures::Memory;
 /// Replies that are let go when a request with `first_incomplete` is recorded: more than it adds.
 const LET_GO_AT_A_TIME: u32 = 2;
 
+/// What goes with a request that is recorded.
+pub(super) struct Charged {
+    /// The scope whose quota it counts against, and until when it is counted there, ns.
+    pub(super) charge: Option<(Identity, u64)>,
+    /// Its record lies in its lane, and is no other.
+    pub(super) is_in_lane: bool,
+}
+
 impl<M: Memory> Contents<M> {
     /// What is known of a lane; one that is not known begins at the floor.
     pub(super) fn lane(&mut self, identity: &Identity) -> Result<Counted<Lane>, Damaged> {
-        let floor = self.sequence_floor();
-        let entry = self.find_counter(identity, Lane::from_bytes)?;
-        Ok(Counted::of(entry, || Lane::new(floor)))
+        let mut lane = Counted::unknown(Lane::new(0));
+        self.read_lane(identity, None, (&mut lane, &mut None))?;
+        Ok(lane)
+    }
+
+    /// As [`lane`](Self::lane), with the record of this number if it lies in the lane. Both are read to where they stay: to move them would
+    /// cost as much as to read them.
+    pub(super) fn read_lane(
+        &mut self,
+        identity: &Identity,
+        number: Option<u64>,
+        (lane, record): (&mut Counted<Lane>, &mut Option<Record>),
+    ) -> Result<(), Damaged> {
+        let (table, counters) = (&mut self.table, &self.counters);
+        let vacant = table.find(
+            counters,
+            identity.name(),
+            |_, place, bytes| {
+                let (kept, body) = counter::read(bytes)?;
+                lane.counter.read(body).ok_or(Damaged)?;
+                lane.entry = Entry::Occupied(place, kept);
+                if number.is_some() && number == lane.counter.last() {
+                    let Last {
+                        fingerprint,
+                        reply,
+                        is_for_retries,
+                    } = lane.counter.read_last(body).ok_or(Damaged)?;
+                    *record = Some(Record {
+                        fingerprint,
+                        since: lane.counter.last_since(),
+                        state: State::Done(Reply {
+                            bytes: reply.to_vec(),
+                            is_for_retries,
+                        }),
+                    });
+                }
+                Ok(None)
+            },
+            Some,
+        )?;
+        if let Some(vacant) = vacant {
+            lane.counter = Lane::new(self.sequence_floor());
+            lane.entry = Entry::Vacant(vacant);
+        }
+        Ok(())
     }
 
     /// What a scope takes.
@@ -53,33 +103,47 @@ impl<M: Memory> Contents<M> {
         scope: &Identity,
         now: Timestamp,
     ) -> Result<Counted<Usage>, Damaged> {
-        let entry = self.find_counter(scope, |body| Usage::from_bytes(body, now))?;
+        let entry = self.find_counter(scope, |body| Some(Usage::from_bytes(body, now)))?;
         Ok(Counted::of(entry, || Usage::new(now)))
     }
 
-    /// Writes what goes with a request that is about to be recorded. The scope, and until when the request is counted there, ns.
+    /// Writes what goes with a request that is about to be recorded, with its reply if it has ended.
     pub(super) fn count(
         &mut self,
         ticket: &Ticket,
-        reply_bytes: u64,
-        has_ended: bool,
+        reply: Option<Reply<&[u8]>>,
         now: Timestamp,
         policy: &Policy,
-    ) -> Result<Option<(Identity, u64)>, Damaged> {
+    ) -> Result<Charged, Damaged> {
+        let mut charged = Charged {
+            charge: None,
+            is_in_lane: false,
+        };
         let Some(counters) = &ticket.counters else {
-            return Ok(None);
+            return Ok(charged);
         };
         if let Some((sequence, counted)) = &counters.lane {
-            self.begin_in_lane(sequence, counted, has_ended, now, policy)?;
+            charged.is_in_lane =
+                self.begin_in_lane(ticket, (sequence, counted), reply, now, policy)?;
         }
-        let Some((scope, Counted { counter, entry })) = &counters.usage else {
-            return Ok(None);
-        };
-        let partition = self.partition_for(ticket.expires_at, policy);
-        let mut usage = counter.clone();
-        let end = usage.add(self.until(partition).ok_or(Damaged)?, reply_bytes, policy);
-        self.keep_usage(scope, &usage, entry, now, policy)?;
-        Ok(Some((*scope, end)))
+        if let Some((scope, Counted { counter, entry })) = &counters.usage {
+            let until = match charged.is_in_lane {
+                true => ticket.expires_at,
+                false => {
+                    let partition = self.partition_for(ticket.expires_at, policy);
+                    self.until(partition).ok_or(Damaged)?
+                }
+            };
+            let mut usage = counter.clone();
+            let end = usage.add(
+                until,
+                reply.map_or(0, |reply| reply.bytes.len()) as u64,
+                policy,
+            );
+            self.keep_usage(scope, &usage, entry, now, policy)?;
+            charged.charge = Some((*scope, end));
+        }
+        Ok(charged)
     }
 
     /// Counts a request once more that is kept until a later time; until when it is counted, ns.
@@ -96,28 +160,43 @@ impl<M: Memory> Contents<M> {
         Ok(counted_until)
     }
 
+    /// Whether the request's record lies in the lane from now on.
     fn begin_in_lane(
         &mut self,
-        sequence: &Sequence,
-        Counted { counter, entry }: &Counted<Lane>,
-        has_ended: bool,
+        ticket: &Ticket,
+        (sequence, Counted { counter, entry }): (&Sequence, &Counted<Lane>),
+        reply: Option<Reply<&[u8]>>,
         now: Timestamp,
         policy: &Policy,
-    ) -> Result<(), Damaged> {
+    ) -> Result<bool, Damaged> {
+        let head = &ticket.head;
         let mut lane = counter.clone();
-        lane.begin(sequence.number, now);
-        if has_ended {
-            lane.end(sequence.number);
-        }
+        let last = match reply {
+            None => {
+                lane.begin(sequence.number, head.since);
+                None
+            }
+            Some(reply) => {
+                lane.pass(sequence.number, head.since);
+                // A tree is over records.
+                let may_hold = !sequence.is_shared
+                    && policy.certify.is_none()
+                    && lane.may_hold(sequence.number);
+                let last = || Last::new(head.fingerprint, reply.bytes, reply.is_for_retries);
+                may_hold.then(last).flatten()
+            }
+        };
         // Nobody has received a reply that is yet to be made.
         let received = (sequence.first_incomplete).map(|first| first.min(sequence.number));
         for _ in 0..LET_GO_AT_A_TIME {
             let number = received.and_then(|received| lane.let_go(received));
-            if let Some(number) = number {
+            // What lay in the lane has no other record.
+            if let Some(number) = number.filter(|number| counter.last() != Some(*number)) {
                 self.let_go(&Identity::of_number(&sequence.lane, number))?;
             }
         }
-        self.keep_lane(&sequence.lane, &lane, entry, now, policy)
+        self.keep_lane(&sequence.lane, (&lane, last), entry, now, policy)?;
+        Ok(last.is_some())
     }
 
     /// As [`count`](Self::count), when a request that has begun ends: its lane goes on.
@@ -151,11 +230,13 @@ impl<M: Memory> Contents<M> {
             return Ok(());
         };
         let mut found = self.lane(&sequence.lane)?;
-        if found.is_new() {
+        // A lane with the record of its last number does not wait for another.
+        if found.is_new() || found.counter.last().is_some() {
             return Ok(());
         }
         change(&mut found.counter, sequence.number);
-        self.keep_lane(&sequence.lane, &found.counter, &found.entry, now, policy)
+        let lane = (&found.counter, None);
+        self.keep_lane(&sequence.lane, lane, &found.entry, now, policy)
     }
 
     /// Until when an attempt that has not ended counts against a quota, ns. What runs on when its record has gone counts no
@@ -195,14 +276,14 @@ impl<M: Memory> Contents<M> {
     fn keep_lane(
         &mut self,
         identity: &Identity,
-        lane: &Lane,
+        (lane, last): (&Lane, Option<Last<'_>>),
         entry: &Entry<Kept>,
         now: Timestamp,
         policy: &Policy,
     ) -> Result<(), Damaged> {
         let keeping = Keeping {
             identity,
-            body: &lane.to_bytes(),
+            body: Body::Lane(lane, last),
             unused_from: lane.unused_from(),
             counts_until: now.as_nanos().saturating_add(policy.reach()),
         };
@@ -219,7 +300,7 @@ impl<M: Memory> Contents<M> {
     ) -> Result<(), Damaged> {
         let keeping = Keeping {
             identity: scope,
-            body: &usage.to_bytes(),
+            body: Body::Usage(usage),
             unused_from: 0,
             counts_until: usage.counts_until(),
         };

@@ -10,11 +10,14 @@
 //!      …      4  zeros, until the next counter overwrites them
 //! ```
 //!
-//! A counter is overwritten where it lies while its partition is the newest, and otherwise written anew in the newest: so the
-//! partitions are in the order of last use, and the idlest counters are forgotten by giving up the oldest partition.
+//! A counter is overwritten where it lies while its partition is the newest and its body is no longer than that, and otherwise written
+//! anew in the newest: so the partitions are in the order of last use, and the idlest counters are forgotten by giving up the oldest
+//! partition. The record of a strict lane's last number may lie in the lane's body: see `sequence/lane.rs`.
 
 use crate::{
     identity::Identity,
+    quota::Usage,
+    sequence::{LONGEST_LAST, Lane, Last},
     table::{BlobPlace, Damaged, Family, Kind, Row, RowBytes, TERMINATOR, field, tail},
     time::Timestamp,
 };
@@ -28,23 +31,69 @@ pub(super) const MOST_BODY_BYTES: usize = 160;
 /// Most bytes that a counter takes, the zeros after it included.
 pub(super) const MOST_BYTES: usize = FIXED_BYTES + MOST_BODY_BYTES + TERMINATOR;
 
+/// Most bytes that a counter takes in a partition: the largest one, or that of a lane whose last record was longer than the one before.
+pub(super) const MOST_BYTES_IN_PARTITION: u64 = {
+    let grown = 2 * (FIXED_BYTES + LONGEST_LAST);
+    if grown > MOST_BYTES {
+        grown as u64
+    } else {
+        MOST_BYTES as u64
+    }
+};
+
 const FIXED_BYTES: usize = 28;
 
 const MARK: u8 = 1;
 
-/// Puts a counter and the zeros after it together; its length without them. `body` is at most [`MOST_BODY_BYTES`] long.
+/// What a counter says.
+#[derive(Clone, Copy)]
+pub(super) enum Body<'a> {
+    /// Of a lane, and the record that lies in it.
+    Lane(&'a Lane, Option<Last<'a>>),
+    Usage(&'a Usage),
+}
+
+impl Body<'_> {
+    /// How many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Lane(lane, last) => lane.bytes(last.as_ref()),
+            Self::Usage(_) => Usage::BYTES,
+        }
+    }
+
+    /// How many it takes if it is longer than what stands there. A lane's records are of many lengths: so that it does not move for each, it
+    /// gets room for any.
+    pub(super) fn bytes_grown(&self) -> usize {
+        match self {
+            Self::Lane(_, Some(_)) => LONGEST_LAST,
+            Self::Lane(_, None) | Self::Usage(_) => self.bytes(),
+        }
+    }
+
+    fn write(&self, bytes: &mut [u8]) {
+        match self {
+            Self::Lane(lane, last) => lane.write(last.as_ref(), bytes),
+            Self::Usage(usage) => usage.write(bytes),
+        }
+    }
+}
+
+/// Puts a counter and the zeros after it together; its length without them. `body_bytes` is what the body takes or more, and at most
+/// [`MOST_BODY_BYTES`].
 pub(super) fn write(
     bytes: &mut RowBytes,
     identity: &Identity,
-    body: &[u8],
+    body: Body<'_>,
+    body_bytes: usize,
     last_use: Timestamp,
 ) -> usize {
-    let length = (body.len() as u32) << 8 | u32::from(MARK);
+    let length = (body_bytes as u32) << 8 | u32::from(MARK);
     bytes[..4].copy_from_slice(&length.to_le_bytes());
     bytes[4..12].copy_from_slice(&last_use.as_nanos().to_le_bytes());
     bytes[12..FIXED_BYTES].copy_from_slice(&tail(identity.name()));
-    let end = FIXED_BYTES + body.len();
-    bytes[FIXED_BYTES..end].copy_from_slice(body);
+    let end = FIXED_BYTES + body_bytes;
+    body.write(&mut bytes[FIXED_BYTES..end]);
     let length = end.next_multiple_of(4);
     for zeros in [end, length] {
         bytes[zeros..zeros + TERMINATOR].copy_from_slice(&[0; TERMINATOR]);

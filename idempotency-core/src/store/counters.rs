@@ -2,7 +2,7 @@
 
 use super::{
     contents::{Contents, SEQUENCE_FLOOR},
-    counter::{self, Bounds, COUNTERS_OF_A_REQUEST, Counters, Kept, MOST_BODY_BYTES},
+    counter::{self, Body, Bounds, COUNTERS_OF_A_REQUEST, Counters, Kept, MOST_BODY_BYTES},
 };
 use crate::{
     error::IdempotencyError,
@@ -25,7 +25,7 @@ const STEPS_IN_REACH: u64 = 32;
 /// A counter as it is to be kept.
 pub(super) struct Keeping<'a> {
     pub(super) identity: &'a Identity,
-    pub(super) body: &'a [u8],
+    pub(super) body: Body<'a>,
     /// Every number from this one on is unused in it.
     pub(super) unused_from: u64,
     /// Nothing counts in it after this time, ns.
@@ -33,11 +33,11 @@ pub(super) struct Keeping<'a> {
 }
 
 impl<M: Memory> Contents<M> {
-    /// A counter, and what `read` makes of its body.
+    /// A counter, and what `read` makes of its body: `None` if that contradicts itself.
     pub(super) fn find_counter<T>(
         &mut self,
         identity: &Identity,
-        read: impl FnOnce(&[u8]) -> T,
+        read: impl FnOnce(&[u8]) -> Option<T>,
     ) -> Result<Entry<(Kept, T)>, Damaged> {
         let (table, counters) = (&mut self.table, &self.counters);
         table.find(
@@ -45,14 +45,15 @@ impl<M: Memory> Contents<M> {
             identity.name(),
             |_, place, bytes| {
                 let (kept, body) = counter::read(bytes)?;
-                Ok(Entry::Occupied(place, (kept, read(body))))
+                let read = read(body).ok_or(Damaged)?;
+                Ok(Entry::Occupied(place, (kept, read)))
             },
             Entry::Vacant,
         )
     }
 
     fn counter_entry(&mut self, identity: &Identity) -> Result<Entry<Kept>, Damaged> {
-        let entry = self.find_counter(identity, |_| ())?;
+        let entry = self.find_counter(identity, |_| Some(()))?;
         Ok(entry.map(|(kept, ())| kept))
     }
 
@@ -70,14 +71,27 @@ impl<M: Memory> Contents<M> {
             unused_from,
             counts_until,
         } = keeping;
-        if body.len() > MOST_BODY_BYTES {
-            return Err(Damaged);
-        }
         let entry = match self.table.is_current(entry) {
             true => *entry,
             false => self.counter_entry(identity)?,
         };
         let number = self.counters_partition_for(now, policy);
+        let stands = match entry {
+            Entry::Occupied(occupied, kept) if occupied.slot.partition == number => {
+                Some(kept.body_bytes)
+            }
+            Entry::Occupied(..) | Entry::Vacant(_) => None,
+        };
+        let needed = body.bytes();
+        let fits = stands.is_some_and(|stands| stands >= needed);
+        let body_bytes = match stands {
+            None => needed,
+            Some(stands) if fits => stands,
+            Some(_) => body.bytes_grown(),
+        };
+        if body_bytes > MOST_BODY_BYTES {
+            return Err(Damaged);
+        }
         let compose = |bytes: &mut _, partition: &mut Partition<Bounds>, _| {
             let bounds = &mut partition.own;
             let mut must_write = bounds.unused_from < unused_from;
@@ -91,15 +105,13 @@ impl<M: Memory> Contents<M> {
                 must_write = true;
             }
             Composed {
-                length: counter::write(bytes, identity, body, now),
+                length: counter::write(bytes, identity, body, body_bytes, now),
                 must_write,
             }
         };
         let (table, counters) = (&mut self.table, &mut self.counters);
         let link = match entry {
-            Entry::Occupied(occupied, kept)
-                if occupied.slot.partition == number && kept.body_bytes == body.len() =>
-            {
+            Entry::Occupied(occupied, _) if fits => {
                 return table.overwrite(counters, occupied.row(), None, compose);
             }
             Entry::Occupied(occupied, _) => Link::Replace(occupied),
@@ -122,17 +134,17 @@ impl<M: Memory> Contents<M> {
         &mut self,
         identity: &Identity,
         entry: &Entry<Kept>,
-        body: &[u8],
+        body: Body<'_>,
     ) -> Result<(), Damaged> {
         let Entry::Occupied(occupied, kept) = *entry else {
             return Err(Damaged);
         };
-        if !self.table.is_current(entry) || body.len() != kept.body_bytes {
+        if !self.table.is_current(entry) || body.bytes() > kept.body_bytes {
             return Err(Damaged);
         }
         let (table, counters) = (&mut self.table, &mut self.counters);
         table.overwrite(counters, occupied.row(), None, |bytes, _, _| Composed {
-            length: counter::write(bytes, identity, body, kept.last_use),
+            length: counter::write(bytes, identity, body, kept.body_bytes, kept.last_use),
             must_write: false,
         })
     }

@@ -1,12 +1,21 @@
 //! Lanes of sequence numbers, and what scopes take.
 
-use super::{Store, open::Progress, record::State, records::Lookup, ticket::Counted};
+use super::{
+    Store,
+    contents::Contents,
+    counter::Body,
+    open::Progress,
+    record::{Head, Record, Reply, State},
+    records::Lookup,
+    ticket::Counted,
+};
 use crate::{
     error::IdempotencyError,
     identity::Identity,
+    policy::Policy,
     quota::Usage,
-    sequence::{FreedLane, Lane},
-    table::Damaged,
+    sequence::{FreedLane, Lane, Sequence},
+    table::{Damaged, Entry, Link, Vacant},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
@@ -15,6 +24,37 @@ impl<M: Memory> Store<M> {
     /// What is known of a lane; one that is not known begins at the floor.
     pub(crate) fn lane(&self, identity: &Identity) -> Result<Counted<Lane>, Damaged> {
         self.inner()?.lane(identity)
+    }
+
+    /// Reads the lane of a number, as its endpoint wants it now, and the number's record if it lies there and not elsewhere.
+    pub(crate) fn read_lane(
+        &self,
+        sequence: &Sequence,
+        (lane, record): (&mut Counted<Lane>, &mut Option<Record>),
+    ) -> Result<(), Damaged> {
+        let number = Some(sequence.number);
+        (self.inner()?).read_lane(&sequence.lane, number, (&mut *lane, record))?;
+        lane.counter.set_max_in_flight(sequence.max_in_flight);
+        Ok(())
+    }
+
+    /// Gives the record that lies in a lane a place of its own, as those have whose lane is not strict. There is room for it.
+    pub(crate) fn move_record_out(&self, lane: &Identity, now: Timestamp) -> Result<(), Damaged> {
+        self.inner()?.move_record_out(lane, now, &self.policy)
+    }
+
+    /// As [`guaranteed_until`](Self::guaranteed_until), of a number. If its record lies in its lane: as long as no other number begins.
+    pub(crate) fn number_guaranteed_until(
+        &self,
+        identity: &Identity,
+        sequence: &Sequence,
+    ) -> Result<Option<Timestamp>, Damaged> {
+        let mut inner = self.inner()?;
+        let lane = inner.lane(&sequence.lane)?;
+        match lane.counter.last() == Some(sequence.number) {
+            true => Ok(inner.lane_kept_until(&lane)),
+            false => inner.kept_until(identity),
+        }
     }
 
     /// What a scope takes.
@@ -60,7 +100,8 @@ impl<M: Memory> Store<M> {
             return Ok(FreedLane::Running { since });
         }
         known.end(number);
-        self.inner()?.amend(lane, &entry, &known.to_bytes())?;
+        let body = Body::Lane(&known, None);
+        self.inner()?.amend(lane, &entry, body)?;
         Ok(FreedLane::Freed { since })
     }
 
@@ -75,5 +116,53 @@ impl<M: Memory> Store<M> {
     ) -> Result<(), IdempotencyError> {
         let mut inner = self.inner()?;
         inner.make_room_for_counters(identities, now, &self.policy)
+    }
+}
+
+impl<M: Memory> Contents<M> {
+    /// The last instant at which what a lane says is certain to be known.
+    fn lane_kept_until(&self, lane: &Counted<Lane>) -> Option<Timestamp> {
+        let Entry::Occupied(occupied, _) = lane.entry else {
+            return None;
+        };
+        let partition = self.counters.get(self.header(), occupied.slot.partition);
+        partition.map(|partition| Timestamp::from_nanos(partition.own.counts_until))
+    }
+
+    fn move_record_out(
+        &mut self,
+        identity: &Identity,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<(), Damaged> {
+        let mut lane = self.lane(identity)?;
+        let last = lane.counter.last();
+        let mut record = None;
+        self.read_lane(identity, last, (&mut lane, &mut record))?;
+        let (Some(number), Some(record)) = (last, record) else {
+            return Ok(());
+        };
+        let kept_until = self.lane_kept_until(&lane).ok_or(Damaged)?;
+        lane.counter.give_up_last();
+        self.amend(identity, &lane.entry, Body::Lane(&lane.counter, None))?;
+        let State::Done(reply) = &record.state else {
+            return Err(Damaged);
+        };
+        let reply = Reply {
+            bytes: reply.bytes.as_slice(),
+            is_for_retries: reply.is_for_retries,
+        };
+        if kept_until < now {
+            return Ok(());
+        }
+        let head = Head {
+            identity: Identity::of_number(identity, number),
+            fingerprint: record.fingerprint,
+            since: record.since,
+        };
+        let partition = self.partition_for(kept_until, policy);
+        let place = Link::Insert(Vacant::SOMEWHERE);
+        self.add_record(&head, place, partition, State::Done(reply))?;
+        Ok(())
     }
 }

@@ -277,7 +277,9 @@ impl<M: Memory> Store<M> {
     }
 
     /// The last instant at which the store is certain to remember a request; `None` if it does not know the request. It is a
-    /// little later than the policy says, and with a [`Policy::retention`] the store may remember the request for longer.
+    /// little later than the policy says, and with a [`Policy::retention`] the store may remember the request for longer. The last
+    /// number of a strict lane may have its record in the lane, where only
+    /// [`Handle::guaranteed_until`](crate::attempt::Handle::guaranteed_until) finds it.
     ///
     /// # Errors
     /// [`Damaged`].

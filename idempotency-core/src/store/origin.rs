@@ -1,7 +1,6 @@
 //! Where a request comes from: the first entry of its journal, and what can be said of a request with that.
 
 use super::{
-    counter::Kept,
     journal,
     record::{Head, ScopeDigest},
     ticket::{Counted, Ticket, TicketCounters},
@@ -10,7 +9,7 @@ use crate::{
     identity::Identity,
     quota::Usage,
     sequence::{Lane, Sequence},
-    table::{Damaged, Entry, Vacant, field},
+    table::{Damaged, Vacant, field},
     time::Timestamp,
 };
 use candid::Principal;
@@ -130,20 +129,17 @@ impl Ticket {
         lane: Option<(Identity, u64)>,
         scope: Option<Identity>,
     ) -> Self {
-        fn unknown<T>(counter: T) -> Counted<T> {
-            let entry: Entry<Kept> = Entry::Vacant(Vacant::SOMEWHERE);
-            Counted { counter, entry }
-        }
         let lane = lane.map(|(lane, number)| {
             let sequence = Sequence {
                 lane,
                 number,
                 max_in_flight: 1,
                 first_incomplete: None,
+                is_shared: false,
             };
-            (sequence, unknown(Lane::new(0)))
+            (sequence, Counted::unknown(Lane::new(0)))
         });
-        let usage = scope.map(|scope| (scope, unknown(Usage::new(head.since))));
+        let usage = scope.map(|scope| (scope, Counted::unknown(Usage::new(head.since))));
         let has_counters = lane.is_some() || usage.is_some();
         Self {
             head,

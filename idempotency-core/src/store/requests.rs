@@ -101,7 +101,7 @@ impl<M: Memory> Store<M> {
     pub(crate) fn begin(&self, ticket: &Ticket, origin: &Origin<'_>) -> Result<Attempt, Damaged> {
         let mut inner = self.inner()?;
         let attempt = inner.next_attempt();
-        let charge = inner.count(ticket, 0, false, ticket.head.since, &self.policy)?;
+        let charged = inner.count(ticket, None, ticket.head.since, &self.policy)?;
         let scope = origin.scope;
         let pending = State::Pending(Pending { attempt, scope });
         let place = inner.insert(ticket, pending, &self.policy)?;
@@ -110,7 +110,7 @@ impl<M: Memory> Store<M> {
             partition: place.0,
             scope,
             has_started: false,
-            charge,
+            charge: charged.charge,
         };
         inner.running.insert(attempt.0, running);
         inner.open_request(ticket, attempt, origin, place, Phase::Running)?;
@@ -147,8 +147,10 @@ impl<M: Memory> Store<M> {
         now: Timestamp,
     ) -> Result<(), Damaged> {
         let mut inner = self.inner()?;
-        inner.count(ticket, reply.bytes.len() as u64, true, now, &self.policy)?;
-        inner.insert(ticket, State::Done(reply), &self.policy)?;
+        let charged = inner.count(ticket, Some(reply), now, &self.policy)?;
+        if !charged.is_in_lane {
+            inner.insert(ticket, State::Done(reply), &self.policy)?;
+        }
         #[cfg(feature = "http")]
         self.sample(&inner, now);
         Ok(())

@@ -99,5 +99,5 @@ const INDEX_BYTES_OF_A_ROW: u64 = 64;
 /// What a request takes of the tree, and of the queue for it when it begins and when it ends.
 const BYTES_IN_TREE: u64 = BYTES_OF_A_REQUEST + 2 * QUEUED_BYTES as u64;
 
-/// What a lane or a scope takes with the largest counter in each of five partitions: it is kept for four and the one begun.
-const MOST_COUNTER_BYTES: u64 = 5 * (counter::MOST_BYTES as u64 + INDEX_BYTES_OF_A_ROW);
+/// What a lane or a scope takes in each of five partitions: it is kept for four and the one begun.
+const MOST_COUNTER_BYTES: u64 = 5 * (counter::MOST_BYTES_IN_PARTITION + INDEX_BYTES_OF_A_ROW);

@@ -12,7 +12,8 @@ use std::{cell::Cell, collections::BTreeMap};
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The number of requests that the store holds, expired ones included until they are forgotten.
+    /// The number of requests that the store holds, expired ones included until they are forgotten. Without those whose records lie [in
+    /// their lanes](crate::sequence#a-record-that-lies-in-its-lane): at most one for each counter.
     pub entries: u64,
     /// The greatest number of requests that it may hold.
     pub capacity: u64,

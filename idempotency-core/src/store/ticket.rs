@@ -8,6 +8,7 @@ use crate::{
     table::{Entry, Vacant},
     time::Timestamp,
 };
+use std::cell::Cell;
 
 /// The right to execute a request, and what to record it under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +21,39 @@ pub struct Ticket {
     pub(crate) counters: Option<Box<TicketCounters>>,
 }
 
+thread_local! {
+    /// A box that no ticket has. To allocate one and to give it back would cost a numbered request a fifth of what it costs.
+    static SPARE: Cell<Option<Box<TicketCounters>>> = const { Cell::new(None) };
+}
+
+impl Drop for Ticket {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(counters) = self.counters.take() {
+            counters.spare();
+        }
+    }
+}
+
 /// The counters that a request changes, as they were when it was admitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TicketCounters {
     pub(crate) lane: Option<(Sequence, Counted<Lane>)>,
     pub(crate) usage: Option<(Identity, Counted<Usage>)>,
+}
+
+impl TicketCounters {
+    /// None, in a box that may have been used before.
+    pub(crate) fn none() -> Box<Self> {
+        let mut counters = SPARE.take().unwrap_or_default();
+        (counters.lane, counters.usage) = (None, None);
+        counters
+    }
+
+    /// The box is free.
+    pub(crate) fn spare(self: Box<Self>) {
+        SPARE.set(Some(self));
+    }
 }
 
 /// A counter, or what it would be if it were kept, and where it stands.
@@ -47,6 +76,12 @@ impl<T> Counted<T> {
                 entry: Entry::Vacant(vacant),
             },
         }
+    }
+
+    /// One of which nothing is known, nor where it stands.
+    pub(crate) fn unknown(counter: T) -> Self {
+        let entry = Entry::Vacant(Vacant::SOMEWHERE);
+        Self { counter, entry }
     }
 
     /// Whether it would be a new one.

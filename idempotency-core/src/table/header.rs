@@ -31,7 +31,7 @@
 //! | must be refused | |
 //! |---|---|
 //! | bit 0 | there are cells and rows without names; and texts |
-//! | bit 1 | rows have aliases; a record may hold the reply for retries |
+//! | bit 1 | rows have aliases; a record may hold the reply for retries; a counter may say more: see `sequence/lane.rs` |
 //!
 //! | may be ignored | |
 //! |---|---|

@@ -56,6 +56,13 @@ fn step_and_fail(number: u64, fails: bool) -> Answer {
     Ok(format!("{number}: done"))
 }
 
+/// Its reply is so short that its record lies in its lane.
+#[idempotent(store = LANES, sequence = number)]
+#[ic_cdk::update]
+fn count_in_order(number: u64) -> u64 {
+    ran("count_in_order")
+}
+
 /// The fingerprint leaves `first_incomplete` out: by the time of a retry more replies may have arrived.
 #[idempotent(store = LANES, sequence = number, max_in_flight = 64, first_incomplete = first_incomplete, fingerprint = text)]
 #[ic_cdk::update]
@@ -106,6 +113,7 @@ fn in_order(endpoint: &str) -> Handle<PerCaller, Numbered> {
         "step" => endpoint!(step),
         "step_dated" => endpoint!(step_dated),
         "step_and_fail" => endpoint!(step_and_fail),
+        "count_in_order" => endpoint!(count_in_order),
         "stream" => endpoint!(stream),
         "work_in_order" => endpoint!(asynchronous::work_in_order),
         "work_in_order_forgetfully" => endpoint!(asynchronous::work_in_order_forgetfully),

@@ -11,6 +11,8 @@ use super::types::{Answer, Failure, Plan, Refusal};
 
 /// How long the canister remembers.
 const WINDOW_NS: u64 = 3_600_000_000_000;
+/// What an answer says that is nothing but the number of the execution.
+pub(super) const COUNTED: &str = "counted";
 /// How many numbers of a pipelined lane may be under way.
 const IN_FLIGHT: u64 = 64;
 
@@ -18,6 +20,8 @@ const IN_FLIGHT: u64 = 64;
 pub(super) enum Kind {
     /// One number after the other, each in one message.
     Strict,
+    /// As well, with replies so short that the last one lies in the lane, and takes the place of the one before.
+    Brief,
     /// In any order within a window, each in one message.
     Pipelined,
     /// One number after the other, in several messages.
@@ -127,6 +131,7 @@ impl Lane {
     pub(super) fn endpoint(&self) -> &'static str {
         match self.kind {
             Kind::Strict => "step_in_lane",
+            Kind::Brief => "count_in_order",
             Kind::Pipelined => "stream",
             Kind::Async => "work_in_order",
         }
@@ -177,6 +182,7 @@ impl Lane {
         };
         let arg = match self.kind {
             Kind::Strict => encode_args((self.lane, number, text)),
+            Kind::Brief => encode_args((number,)),
             Kind::Pipelined => {
                 let received = (self.let_go..).find(|number| !self.is_done(*number));
                 // It may say less than it knows.
@@ -198,6 +204,7 @@ impl Lane {
         match self.kind {
             Kind::Async if self.fails(number) => "failed later".to_owned(),
             Kind::Async => "done".to_owned(),
+            Kind::Brief => COUNTED.to_owned(),
             Kind::Strict | Kind::Pipelined => {
                 format!("number {number} of lane {} of {}", self.lane, self.user)
             }
@@ -213,7 +220,7 @@ impl Lane {
         let has_ended = matches!(fate, Fate::Done(_));
         let least = match self.kind {
             Kind::Pipelined => number.saturating_sub(IN_FLIGHT - 1),
-            Kind::Strict | Kind::Async => number + u64::from(has_ended),
+            Kind::Strict | Kind::Brief | Kind::Async => number + u64::from(has_ended),
         };
         self.least = least.max(self.least);
         if self.kind == Kind::Pipelined {
@@ -246,7 +253,10 @@ impl Lane {
             }
             Err(Failure::Idempotency(refusal)) => refusal,
         };
-        let is_gone = self.since[&number] + WINDOW_NS < now || number < self.let_go;
+        let has_given_way = self.kind == Kind::Brief
+            && matches!(refusal, Refusal::SequenceTooOld { expected } if *expected > number + 1);
+        let is_gone =
+            self.since[&number] + WINDOW_NS < now || number < self.let_go || has_given_way;
         let range = certain.least..=self.most();
         if let Refusal::SequenceGap { expected } | Refusal::SequenceTooOld { expected } = refusal
             && !range.contains(expected)
@@ -266,7 +276,7 @@ impl Lane {
             Refusal::SequenceGap { expected } => {
                 let ahead = match self.kind {
                     Kind::Pipelined => IN_FLIGHT,
-                    Kind::Strict | Kind::Async => 1,
+                    Kind::Strict | Kind::Brief | Kind::Async => 1,
                 };
                 if number < expected + ahead {
                     return wrong("it is no gap");

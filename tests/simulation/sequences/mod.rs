@@ -1,4 +1,4 @@
-//! Requests by number, in lanes: sync and strict, sync and pipelined, async and strict.
+//! Requests by number, in lanes: sync and strict, with replies that lie in the lane and others; sync and pipelined; async and strict.
 
 mod lane;
 mod run;

@@ -9,8 +9,8 @@ use local_replica::errors::Reject;
 use local_replica::faults::{Fault, MessageFault, Plan};
 use local_replica::in_process::{CanisterInstallMode, Error, InProcess, MessageId};
 
-use super::lane::{Kind, Lane, Said, Sent};
-use super::types::{Answer, FreedLane};
+use super::lane::{COUNTED, Kind, Lane, Said, Sent};
+use super::types::{Answer, Failure as AnswerFailure, FreedLane, Refusal};
 use crate::calls::{Answered, answers, is_by_fault, unless_explained};
 use crate::seeds::{Counts, DELIVERIES, Failure};
 
@@ -72,6 +72,7 @@ impl Run {
         let mut lanes = vec![];
         for user in 1..=USERS {
             lanes.extend((0..LANES).map(|lane| Lane::new(Kind::Strict, user, lane)));
+            lanes.push(Lane::new(Kind::Brief, user, 0));
             lanes.push(Lane::new(Kind::Pipelined, user, 0));
             lanes.push(Lane::new(Kind::Async, user, 0));
         }
@@ -123,7 +124,7 @@ impl Run {
         }
         let ahead = match kind {
             Kind::Pipelined => 80,
-            Kind::Strict | Kind::Async => 4,
+            Kind::Strict | Kind::Brief | Kind::Async => 4,
         };
         let number = match self.random.u8(..8) {
             0 | 1 => least + self.random.u64(..ahead),
@@ -133,7 +134,7 @@ impl Run {
             4 => most,
             _ => least,
         };
-        let is_other = lane.is_done(number) && self.random.u8(..8) == 0;
+        let is_other = kind != Kind::Brief && lane.is_done(number) && self.random.u8(..8) == 0;
         self.send(at, number, is_other);
     }
 
@@ -191,15 +192,21 @@ impl Run {
     }
 
     fn hear(&mut self, sent: &Sent, answer: Answered) -> Result<(), String> {
-        let bytes = match answer {
-            Ok(bytes) => bytes,
-            Err(reject) => {
-                self.counts.count("rejected");
-                return self.explain(sent, &reject);
-            }
+        let is_brief = self.lanes[sent.lane].kind == Kind::Brief;
+        let answer = match answer {
+            Ok(bytes) if is_brief => candid::decode_one::<u64>(&bytes)
+                .map(|execution| Ok(format!("{execution}: {COUNTED}"))),
+            Ok(bytes) => candid::decode_one::<Answer>(&bytes),
+            Err(reject) => match Refusal::in_text(&reject.message).filter(|_| is_brief) {
+                Some(refusal) => Ok(Err(AnswerFailure::Idempotency(refusal))),
+                None => {
+                    self.counts.count("rejected");
+                    return self.explain(sent, &reject);
+                }
+            },
         };
-        let answer: Answer = candid::decode_one(&bytes)
-            .map_err(|error| format!("{sent:?} is told what nobody understands: {error}"))?;
+        let answer =
+            answer.map_err(|error| format!("{sent:?} is told what nobody understands: {error}"))?;
         let now = self.host.replica.time_ns;
         let is_cut_off = sent.upgrades < self.upgrades;
         let said = self.lanes[sent.lane].hear(sent, &answer, now, is_cut_off)?;
@@ -256,7 +263,7 @@ impl Run {
 
     /// The canister's own books: each number ran once, and its lane is behind it.
     fn audit(&mut self) -> Result<(), String> {
-        for kind in [Kind::Strict, Kind::Pipelined, Kind::Async] {
+        for kind in [Kind::Strict, Kind::Brief, Kind::Pipelined, Kind::Async] {
             let (mut next, mut answered) = (0, BTreeSet::<u64>::new());
             let mut lanes = 0;
             for at in 0..self.lanes.len() {
@@ -287,13 +294,14 @@ impl Run {
             }
             let endpoint = match kind {
                 Kind::Strict => "step_in_lane",
+                Kind::Brief => "count_in_order",
                 Kind::Pipelined => "stream",
                 Kind::Async => "work_in_order",
             };
             let (executions,) = self.query::<(u64,)>(user(1), "executions", (endpoint,))?;
             // How many numbers may have run beyond that with which the lane goes on.
             let beyond = match kind {
-                Kind::Strict => 0,
+                Kind::Strict | Kind::Brief => 0,
                 Kind::Pipelined => 63 * lanes,
                 Kind::Async => lanes,
             };

@@ -13,6 +13,26 @@ pub(super) enum Refusal {
     SequenceGap { expected: u64 },
 }
 
+impl Refusal {
+    /// Of a method whose reply has no place for it: it traps with the text.
+    pub(super) fn in_text(text: &str) -> Option<Self> {
+        let after = |words: &str| {
+            let (_, rest) = text.split_once(words)?;
+            let end = rest.find(|it: char| !it.is_ascii_digit());
+            rest[..end.unwrap_or(rest.len())].parse().ok()
+        };
+        if text.contains("SequenceTooOld: ") {
+            let expected = after("goes on at ")?;
+            Some(Self::SequenceTooOld { expected })
+        } else if text.contains("SequenceGap: ") {
+            let expected = after("send number ")?;
+            Some(Self::SequenceGap { expected })
+        } else {
+            None
+        }
+    }
+}
+
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq)]
 pub(super) enum Failure {
     Own(String),

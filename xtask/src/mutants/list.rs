@@ -310,6 +310,22 @@ pub(super) const ALL: &[Mutant] = &[
         harm: "a request in the last instant of its window is refused",
         tests: &["store::tests::"],
     },
+    Mutant {
+        name: "store/the-record-in-a-lane-is-any-numbers",
+        file: "store/charges.rs",
+        text: "if number.is_some() && number == lane.counter.last() {",
+        instead: "if number.is_some() && lane.counter.last().is_some() {",
+        harm: "an old number is answered with the reply to another one",
+        tests: &["store::tests::lanes::in_lane::only_the_last_number_is_answered_from_its_lane"],
+    },
+    Mutant {
+        name: "store/a-lane-that-becomes-pipelined-forgets-its-last-reply",
+        file: "admission.rs",
+        text: "store.move_record_out(&sequence.lane, now)?;",
+        instead: "",
+        harm: "after an upgrade a client that waits for the reply to one number loses it by sending another",
+        tests: &["store::tests::lanes::in_lane::a_lane_that_becomes_pipelined_takes_no_reply_away"],
+    },
     // Recovery: what was accepted ends by itself.
     Mutant {
         name: "recovery/no-timer",
@@ -417,6 +433,14 @@ pub(super) const ALL: &[Mutant] = &[
         instead: "newest.max(self.forgotten_until.as_nanos()) * 0",
         harm: "a tree that was switched on proves that earlier payments never ran",
         tests: &["certified::tests::store::a_tree_says_nothing_of_what_was_before_it"],
+    },
+    Mutant {
+        name: "certified/what-lay-in-a-lane-before-the-tree-counts-as-absent",
+        file: "store/certify.rs",
+        text: "until.max(in_lanes.unwrap_or(0))",
+        instead: "until",
+        harm: "a tree that was switched on proves that the last number of a lane never ran",
+        tests: &["store::tests::lanes::in_lane::a_store_with_a_tree_has_a_record_for_each_number"],
     },
     // Safe calls: exactly one outcome, and a true one.
     Mutant {

@@ -147,6 +147,13 @@ fn the_next_number_that_all_callers_share() {
     send(attribute, user(1), (0,), |(number,)| step_together(number));
     send(attribute, user(2), (1,), |(number,)| step_together(number));
     assert_eq!(endpoint!(step_together).next_number(), Ok(2));
+    let until = |number: u64| endpoint!(step_together).guaranteed_until(&number);
+    let both = [until(0), until(1)];
+    assert_eq!(
+        both,
+        [(); 2].map(|()| Ok(first_expiry())),
+        "the second caller does not take the reply of the first away"
+    );
 }
 
 #[test]
@@ -215,7 +222,9 @@ fn a_message_that_cannot_succeed_is_told_so_before_it_runs() {
     let endpoints: [&dyn Inspect; 2] = [&__idempotent_attribute_of_step_together, attribute];
     let inspect = |number| inspected(&first_message(attribute, user(1), (number,)), &endpoints);
     assert_eq!(inspect(0), Ok(()));
-    send(attribute, user(1), (0,), |(number,)| step(number));
+    for number in 0..2 {
+        send(attribute, user(1), (number,), |(number,)| step(number));
+    }
     STORE
         .with(|store| {
             store.evict(
@@ -226,9 +235,11 @@ fn a_message_that_cannot_succeed_is_told_so_before_it_runs() {
         .expect("it is sound");
     assert_eq!(
         inspect(0),
-        Err(IdempotencyError::SequenceTooOld { expected: 1 })
+        Err(IdempotencyError::SequenceTooOld { expected: 2 })
     );
-    assert_eq!(inspect(1), Ok(()));
+    for number in [1, 2] {
+        assert_eq!(inspect(number), Ok(()), "{number} is answered");
+    }
     let other = first_message(&__idempotent_attribute_of_pay, user(1), (None::<String>,));
     assert_eq!(
         inspected(&other, &endpoints),

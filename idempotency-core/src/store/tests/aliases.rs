@@ -165,6 +165,7 @@ fn one_whose_reply_the_client_has_is_forgotten() {
             number,
             max_in_flight: 4,
             first_incomplete,
+            is_shared: false,
         }),
         ..request(number)
     };

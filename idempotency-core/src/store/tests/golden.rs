@@ -21,7 +21,7 @@ use crate::{
     },
     policy::Policy,
     sequence::Sequence,
-    store::{Attempt, Lookup, Origin, Reply, Resolved, Settlement, State, Store},
+    store::{Attempt, Lookup, Origin, Record, Reply, Resolved, Settlement, State, Store},
     time::Timestamp,
 };
 use candid::Principal;
@@ -127,6 +127,7 @@ fn numbered(
         number,
         max_in_flight,
         first_incomplete,
+        is_shared: false,
     };
     Request {
         identity: Identity::of_number(&sequence.lane, number),
@@ -388,6 +389,9 @@ fn answers(store: &Store<TestMemory>) -> String {
     for (number, _) in LANES {
         let next = store.next_number(&lane(number)).unwrap();
         writeln!(text, "lane {number}: goes on with {next}").unwrap();
+        if let Some(record) = record_in_lane(store, number) {
+            writeln!(text, "lane {number}: {record:?}").unwrap();
+        }
         for sequence in 0..100 {
             let name = format!("lane {number}, number {sequence}");
             answer(
@@ -436,6 +440,16 @@ fn answers(store: &Store<TestMemory>) -> String {
         .unwrap();
     }
     text
+}
+
+/// The record that lies in a lane.
+fn record_in_lane(store: &Store<TestMemory>, number: u64) -> Option<Record> {
+    let identity = lane(number);
+    let mut lane = store.lane(&identity).unwrap();
+    let (last, mut record) = (lane.counter.last()?, None);
+    let mut inner = store.inner.borrow_mut();
+    (inner.read_lane(&identity, Some(last), (&mut lane, &mut record))).unwrap();
+    record
 }
 
 fn answer(text: &mut String, store: &Store<TestMemory>, name: &str, identity: &Identity) {

@@ -184,6 +184,7 @@ fn thousands_under_way_in_lanes_end_in_a_memory_that_can_not_grow() {
             number: 0,
             max_in_flight: MOST_IN_FLIGHT,
             first_incomplete: None,
+            is_shared: false,
         };
         Request {
             identity: Identity::of_number(&sequence.lane, 0),

@@ -305,6 +305,7 @@ fn in_lane(number: u64, max_in_flight: u16) -> Request {
         number,
         max_in_flight,
         first_incomplete: None,
+        is_shared: false,
     };
     Request {
         identity: Identity::of_number(&lane, number),

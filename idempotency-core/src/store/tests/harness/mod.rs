@@ -395,6 +395,7 @@ fn count_in<A: Attempts>(store: &Store<TestMemory>, key: u8, request: &mut Reque
         number,
         max_in_flight: [1, 3, 200][usize::from(key % 3)],
         first_incomplete: Some(next / 2),
+        is_shared: false,
     };
     request.identity = Identity::of_number(&lane, number);
     request.sequence = Some(sequence);

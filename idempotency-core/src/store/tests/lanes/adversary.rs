@@ -46,6 +46,7 @@ impl World {
             number: self.store.next_number(&lane).unwrap(),
             max_in_flight: 1,
             first_incomplete: None,
+            is_shared: false,
         };
         let now = Timestamp::from_nanos(self.minute * MINUTE);
         match admission::admit(&self.store, &request(caller, sequence, 0), now) {

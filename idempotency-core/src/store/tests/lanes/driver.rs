@@ -184,6 +184,7 @@ impl Driver {
             number,
             max_in_flight: self.config.window(lane),
             first_incomplete,
+            is_shared: false,
         };
         let request = request(caller_of(lane), sequence, args);
         let ticket = match admission::admit(&self.store, &request, self.now()) {

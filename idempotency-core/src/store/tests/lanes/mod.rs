@@ -11,6 +11,7 @@ mod charges;
 mod damaged;
 mod driver;
 mod floor;
+mod in_lane;
 mod model;
 mod ops;
 mod properties;

@@ -15,7 +15,7 @@ use crate::{
     identity::Identity,
     policy::Policy,
     quota::Usage,
-    sequence::FreedLane,
+    sequence::{FreedLane, Sequence},
     store::{Counted, Stats},
     time::Timestamp,
 };
@@ -24,6 +24,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
 };
+
+/// A longer reply does not lie in a lane. Arguments that are odd are compared by what was chosen of them, too.
+fn longest_in_lane(args: u8) -> usize {
+    if args.is_multiple_of(2) { 64 } else { 48 }
+}
 
 /// A floor may be so far above the highest number that was used.
 const MOST_ABOVE: u64 = 4_097;
@@ -57,6 +62,8 @@ struct Lane {
     used: BTreeSet<u64>,
     /// When the number that began last did so.
     begun: u64,
+    /// The number whose record lies in it.
+    last: Option<u64>,
     last_use: u64,
     /// It is known up to and including this time, and if lanes are evicted at least up to the other.
     kept_until: u64,
@@ -68,8 +75,10 @@ struct Outcome {
     args: u8,
     state: State,
     since: u64,
-    /// It is remembered up to and including this time.
+    /// It is remembered up to and including this time; if its record lies in its lane, for as long as no other number of a strict lane
+    /// begins, and at least as long as that.
     expires_at: u64,
+    is_in_lane: bool,
     /// If it counts against a quota: until when, and up to and including which time its record is held.
     counted_until: Option<u64>,
     held_until: u64,
@@ -108,6 +117,19 @@ fn guaranteed_until(driver: &Driver, key: (LaneNumber, u64)) -> Option<u64> {
     until.map(Timestamp::as_nanos)
 }
 
+fn number_guaranteed_until(driver: &Driver, (lane, number): (LaneNumber, u64)) -> Option<u64> {
+    let sequence = Sequence {
+        lane: lane_identity(lane),
+        number,
+        max_in_flight: driver.config.window(lane),
+        first_incomplete: None,
+        is_shared: false,
+    };
+    let identity = Identity::of_number(&sequence.lane, number);
+    let until = driver.store.number_guaranteed_until(&identity, &sequence);
+    until.unwrap().map(Timestamp::as_nanos)
+}
+
 impl Lane {
     fn new(floor: u64) -> Self {
         Self {
@@ -116,6 +138,7 @@ impl Lane {
             first_incomplete: floor,
             used: BTreeSet::new(),
             begun: 0,
+            last: None,
             last_use: 0,
             kept_until: 0,
             never_evicted_until: 0,
@@ -142,6 +165,13 @@ impl Lane {
         }
         lane.window = window;
         lane
+    }
+
+    /// Whether the record of this number, which has just ended, may lie in it.
+    fn may_hold(&self, number: u64) -> bool {
+        self.window == 1
+            && self.first == number + 1
+            && self.used.range(self.first..).next().is_none()
     }
 
     /// Whether it is strict, and waits for this number.
@@ -234,8 +264,9 @@ impl Model {
         if remembered.as_ref() == Some(&answer) {
             return Ok(());
         }
-        let may_be_gone = (self.outcomes.get(&key))
-            .is_none_or(|outcome| outcome.expires_at < self.now && !outcome.is_running());
+        let may_be_gone = (self.outcomes.get(&key)).is_none_or(|outcome| {
+            outcome.expires_at < self.now && !outcome.is_running() && !outcome.is_in_lane
+        });
         prop_assert!(
             may_be_gone,
             "{sent:?} was answered {answer:?}, not {remembered:?}"
@@ -330,15 +361,35 @@ impl Model {
             lane.first = lane.first_unused();
         }
         self.highest = self.highest.max(sent.number);
+        if let Some(last) = lane.last.take() {
+            let before = (sent.lane, last);
+            match lane.window {
+                // Who sends the next number has the reply to this one.
+                1 => drop(self.outcomes.remove(&before)),
+                _ => self.outcomes.get_mut(&before).unwrap().is_in_lane = false,
+            }
+        }
         let key = (sent.lane, sent.number);
         let expires_at = self.now + policy.window.as_nanos() as u64;
-        let held_until = held_until(driver, key, expires_at);
+        if sent.run != Run::Released {
+            lane.used.insert(sent.number);
+        }
+        if sent.run == Run::Sync {
+            lane.first = lane.first_unused();
+            if lane.may_hold(sent.number) && reply.len() <= longest_in_lane(sent.args) {
+                lane.last = Some(sent.number);
+            }
+        }
+        let is_in_lane = lane.last.is_some();
+        let held_until = match is_in_lane {
+            true => expires_at,
+            false => held_until(driver, key, expires_at),
+        };
         let charges = self.charges.entry(caller_of(sent.lane)).or_default();
         let counted_until = policy
             .quota
             .map(|_| charges.count(self.now, held_until, 1, reply.len() as u64, policy));
         if sent.run != Run::Released {
-            lane.used.insert(sent.number);
             self.executed.insert(key);
             let outcome = Outcome {
                 args: sent.args,
@@ -348,13 +399,11 @@ impl Model {
                 },
                 since: self.now,
                 expires_at,
+                is_in_lane,
                 counted_until,
                 held_until,
             };
             self.outcomes.insert(key, outcome);
-        }
-        if sent.run == Run::Sync {
-            lane.first = lane.first_unused();
         }
         for _ in 0..2 {
             if lane.first_incomplete < lane.first
@@ -399,7 +448,9 @@ impl Model {
                 return;
             }
         };
-        if let Some(lane) = self.lanes.get_mut(&number) {
+        if let Some(lane) = self.lanes.get_mut(&number)
+            && lane.last.is_none()
+        {
             lane.used_by(self.now, &self.config.policy);
             if lane.window > 1 || lane.first == sequence {
                 lane.first = lane.first_unused();
@@ -440,14 +491,32 @@ impl Model {
         prop_assert!(floor <= self.highest + MOST_ABOVE, "the floor has run off");
         for number in 0..LANES {
             let identity = lane_identity(number);
-            let is_known = !driver.store.lane(&identity).unwrap().is_new();
+            let found = driver.store.lane(&identity).unwrap();
+            let is_known = !found.is_new();
             let next = driver.store.next_number(&identity).unwrap();
-            let Some(lane) = self.lanes.get(&number) else {
+            let Some(lane) = self.lanes.get_mut(&number) else {
                 prop_assert!(!is_known && next == floor);
                 continue;
             };
             if is_known {
                 prop_assert_eq!(next, lane.expected());
+                let in_lane = found.counter.last();
+                if let Some(last) = lane.last.filter(|_| in_lane.is_none()) {
+                    // A request that was refused has made room for itself.
+                    prop_assert!(
+                        self.config.window(number) > 1,
+                        "lane {number}: {lane:?} {:?}",
+                        found
+                    );
+                    lane.last = None;
+                    self.outcomes.get_mut(&(number, last)).unwrap().is_in_lane = false;
+                }
+                prop_assert_eq!(in_lane, lane.last);
+                if let Some(last) = in_lane {
+                    let until = number_guaranteed_until(driver, (number, last));
+                    let promised = self.outcomes[&(number, last)].expires_at;
+                    prop_assert!(until.is_some_and(|until| until >= promised));
+                }
                 continue;
             }
             let may_be_evicted = policy.evicts_idle_counters
@@ -458,6 +527,10 @@ impl Model {
                 "lane {number} was forgotten at {}: {lane:?}",
                 self.now
             );
+            if let Some(last) = lane.last {
+                let gone = self.outcomes.remove(&(number, last));
+                prop_assert!(gone.is_some_and(|gone| gone.expires_at < self.now));
+            }
             self.lanes.remove(&number);
             self.forgotten += 1;
             let used = self.executed.range((number, 0)..=(number, u64::MAX));
