@@ -202,13 +202,16 @@ fn admit_number<M: Memory, F: Fingerprinted>(
     in_window(store, request.created_at, now)?;
     lane.counter.admit(number)?;
     // Where numbers don't wait for each other, one says nothing of the reply to another.
-    if !lane.counter.is_strict() && lane.counter.last().is_some() {
-        store.make_room(false, now)?;
-        store.move_record_out(&sequence.lane, now)?;
+    let holds_another = !lane.counter.is_strict() && lane.counter.last().is_some();
+    if holds_another {
         lane.counter.give_up_last();
     }
     let scope = store.policy().quota.and(request.scope);
     count(store, counters, scope, now)?;
+    if holds_another {
+        store.make_room(false, now)?;
+        store.move_record_out(&sequence.lane, now)?;
+    }
     store.make_room(true, now)?;
     Ok(None)
 }

@@ -313,6 +313,7 @@ fn a_store_with_a_tree_has_a_record_for_each_number() {
     let expires_at = driver.now + WINDOW;
     upgrade(&mut driver, policy().certify(Duration::ZERO), 1);
     assert_eq!(again(&mut driver, 0), replayed(&first));
+    driver.store.renew_tree(driver.now()).unwrap();
     let (_, watermark) = driver.store.whole_tree();
     let covered_after = watermark.covered_after.as_nanos();
     assert!(covered_after >= expires_at, "no proof that it is absent");
