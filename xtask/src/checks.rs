@@ -39,7 +39,7 @@ fn lints() -> [Step; 3] {
             cargo(&format!("clippy {selection} -- --deny warnings")),
         )
     };
-    let canisters = wasm::selection(&[&wasm::PACKAGES[..], &[wasm::BENCH_CANISTER]].concat());
+    let canisters = wasm::selection(&[&wasm::PACKAGES[..], &wasm::MEASURED].concat());
     [
         lint("lints", "--workspace --all-targets"),
         // In the profile in which the canisters were built, so that their procedural macros needn't be built once more.
