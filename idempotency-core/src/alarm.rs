@@ -1,12 +1,12 @@
 //! For what times timers are set.
 
 use crate::time::Timestamp;
-use std::{cell::RefCell, collections::BTreeSet, time::Duration};
+use std::{cell::RefCell, time::Duration};
 
-/// The times for which timers of this heap are set. A timer can't be moved, so a later one stays when an earlier one is set; when that has
-/// run, the later one need not be set again.
+/// The times for which timers of this heap are set, the first one last: each was before all others when it was set. A timer can't be
+/// moved, so a later one stays when an earlier one is set; when that has run, the later one need not be set again.
 #[derive(Default)]
-pub(crate) struct Alarm(RefCell<BTreeSet<Timestamp>>);
+pub(crate) struct Alarm(RefCell<Vec<Timestamp>>);
 
 /// A timer that is to be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,20 +22,20 @@ impl Alarm {
         let at = due.max(now);
         let mut times = self.0.borrow_mut();
         // The timer of a time that has passed has run and trapped; it does not run again.
-        while times.first().is_some_and(|first| *first < now) {
-            times.pop_first();
+        while times.last().is_some_and(|first| *first < now) {
+            times.pop();
         }
-        if times.first().is_some_and(|first| *first <= at) {
+        if times.last().is_some_and(|first| *first <= at) {
             return None;
         }
-        times.insert(at);
+        times.push(at);
         let delay = Duration::from_nanos(at.as_nanos() - now.as_nanos());
         Some(Due { at, delay })
     }
 
     /// The timer of this time runs.
     pub(crate) fn rings(&self, at: Timestamp) {
-        self.0.borrow_mut().remove(&at);
+        self.0.borrow_mut().retain(|time| *time != at);
     }
 }
 

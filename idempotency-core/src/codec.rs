@@ -3,9 +3,10 @@
 use candid::{
     CandidType, DecoderConfig, Deserialize,
     ser::ValueSerializer,
+    types::{Serializer, Type},
     utils::{ArgumentDecoder, ArgumentEncoder, decode_args_with_config, encode_args_ref},
 };
-use std::{any::TypeId, cell::RefCell, collections::BTreeMap};
+use std::{any::TypeId, cell::RefCell, collections::BTreeMap, marker::PhantomData};
 
 /// Candid bytes, or why there are none.
 pub(crate) type Encoded = Result<Vec<u8>, candid::Error>;
@@ -34,24 +35,46 @@ pub fn encode_one<R: CandidType + 'static>(reply: R) -> Encoded {
 }
 
 fn encode<R: CandidType + 'static>(reply: &R) -> Encoded {
+    let mut values = ValueSerializer::new();
+    reply.idl_serialize(&mut values)?;
+    let table = || candid::encode_one(OnlyType::<R>(PhantomData));
+    after_table(TypeId::of::<R>(), table, values.get_result())
+}
+
+/// The values after the table of their type. Apart from the type, so that a module has it once.
+fn after_table(id: TypeId, make: fn() -> Encoded, values: &[u8]) -> Encoded {
     thread_local! {
         static TABLES: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
     }
-    let mut values = ValueSerializer::new();
-    reply.idl_serialize(&mut values)?;
-    let values = values.get_result();
-    let known = TABLES.with_borrow(|tables| {
-        let table = tables.get(&TypeId::of::<R>())?;
-        Some([table, values].concat())
-    });
+    let known = TABLES.with_borrow(|tables| Some([tables.get(&id)?.as_slice(), values].concat()));
     if let Some(bytes) = known {
         return Ok(bytes);
     }
-    let bytes = candid::encode_one(reply)?;
-    if let Some(table) = bytes.strip_suffix(values) {
-        TABLES.with_borrow_mut(|tables| tables.insert(TypeId::of::<R>(), table.to_vec()));
-    }
+    let table = make()?;
+    let bytes = [&table, values].concat();
+    TABLES.with_borrow_mut(|tables| tables.insert(id, table));
     Ok(bytes)
+}
+
+/// Encodes to the table of a type alone.
+struct OnlyType<R>(PhantomData<R>);
+
+impl<R: CandidType> CandidType for OnlyType<R> {
+    fn ty() -> Type {
+        R::ty()
+    }
+
+    fn id() -> candid::types::TypeId {
+        R::id()
+    }
+
+    fn _ty() -> Type {
+        R::_ty()
+    }
+
+    fn idl_serialize<S: Serializer>(&self, _: S) -> Result<(), S::Error> {
+        Ok(())
+    }
 }
 
 /// Encodes a reply of several values.

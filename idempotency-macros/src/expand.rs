@@ -180,6 +180,8 @@ fn entry(options: &Options, method: &Method, core: &TokenStream) -> TokenStream 
     let exported_name = method.exported_name();
     let store = &options.store;
     let description = description_name(function);
+    // A constant of its own: with a reference into the description its store would stay in the module, and all that can be asked of it.
+    let endpoint = quote!(&const { #description.endpoint });
     let arguments: Vec<Ident> = (0..method.types.len())
         .map(|index| format_ident!("__idempotent_argument_{index}", span = site()))
         .collect();
@@ -195,16 +197,15 @@ fn entry(options: &Options, method: &Method, core: &TokenStream) -> TokenStream 
         }
     };
     if !method.is_async() {
-        let call = quote!(#core::call(&#store, &#description.endpoint, #run));
+        let call = quote!(#core::call(&#store, #endpoint, #run));
         return method_entry(quote!(), call);
     }
     if !options.durable {
-        let call =
-            quote!(#core::call_async(&#store, &#description.endpoint, #run, #on_unknown).await);
+        let call = quote!(#core::call_async(&#store, #endpoint, #run, #on_unknown).await);
         return method_entry(quote!(async), call);
     }
     let asks = options.on_unknown.is_some();
-    let call = quote!(#core::call_durable(&#store, &#description.endpoint, #asks).await);
+    let call = quote!(#core::call_durable(&#store, #endpoint, #asks).await);
     let called = method_entry(quote!(async), call);
     let go_on = format_ident!("__idempotent_go_on_{}", function.unraw());
     let name = options.name.as_ref().unwrap_or(&exported_name);
@@ -221,7 +222,7 @@ fn entry(options: &Options, method: &Method, core: &TokenStream) -> TokenStream 
         async fn #go_on() {
             let __idempotent_run =
                 |__idempotent_steps, (#(#arguments,)*)| #function(__idempotent_steps, #(#arguments),*);
-            #core::go_on(&#store, &#description.endpoint, __idempotent_run, #on_unknown).await
+            #core::go_on(&#store, #endpoint, __idempotent_run, #on_unknown).await
         }
     }
 }

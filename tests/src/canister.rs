@@ -27,6 +27,10 @@ pub const DURABLE_CANISTER: Wasm = Wasm("durable_canister");
 pub const CALLER: Wasm = Wasm("caller");
 /// What the benchmarks measure.
 pub const BENCH_CANISTER: Wasm = Wasm("bench_canister");
+/// A method with the attribute, which the benchmarks weigh.
+pub const GUARDED_CANISTER: Wasm = Wasm("guarded_canister");
+/// The same without it.
+pub const PLAIN_CANISTER: Wasm = Wasm("plain_canister");
 
 impl Wasm {
     /// The bytes of the module.

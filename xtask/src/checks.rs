@@ -39,7 +39,7 @@ fn lints() -> [Step; 3] {
             cargo(&format!("clippy {selection} -- --deny warnings")),
         )
     };
-    let canisters = wasm::selection(&[&wasm::PACKAGES[..], &[wasm::BENCH_CANISTER]].concat());
+    let canisters = wasm::selection(&[&wasm::PACKAGES[..], &wasm::MEASURED].concat());
     [
         lint("lints", "--workspace --all-targets"),
         // In the profile in which the canisters were built, so that their procedural macros needn't be built once more.
@@ -82,6 +82,7 @@ pub(crate) fn deny() -> Step {
 /// fetched before.
 fn package() -> Result<Ended, Failed> {
     let oldest = tools::install_oldest();
+    let directory = packages_directory()?;
     for (target, names) in [
         (Some(wasm::TARGET), &FOR_CANISTERS[..]),
         (None, &FOR_CLIENTS),
@@ -94,7 +95,7 @@ fn package() -> Result<Ended, Failed> {
             .current_dir(ROOT)
             .env("CARGO_PROFILE_DEV_DEBUG", "false")
             .args(["package", "--offline", "--allow-dirty", "--target-dir"])
-            .arg(packages_directory(names)?)
+            .arg(&directory)
             .args(target.iter().flat_map(|target| ["--target", target]))
             .args(names.iter().flat_map(|name| ["--package", name]));
         quietly(&mut package)?;
@@ -108,21 +109,29 @@ fn package() -> Result<Ended, Failed> {
     }
 }
 
-/// Where packages are built: another place for other contents. Cargo unpacks a package that another one depends on in its home,
-/// under the name of the target directory, and never again for the same version, whatever has changed in it. Nothing depends on the last.
-fn packages_directory(names: &[&str]) -> Result<PathBuf, Failed> {
+/// Where packages are built, all in one place, as those for canisters and for clients have the same procedural macros: a place with
+/// another name for other contents. Cargo unpacks a package that another one depends on in its home, under the name of the target
+/// directory, and never again for the same version, whatever has changed in it. Nothing depends on the last. What was built for
+/// earlier contents moves along: most of it is not ours.
+fn packages_directory() -> Result<PathBuf, Failed> {
     let mut hasher = DefaultHasher::new();
-    let (last, dependencies) = names.split_last().unwrap_or((&"", &[]));
+    let (_, dependencies) = FOR_CLIENTS.split_last().unwrap_or((&"", &[]));
     for name in dependencies {
         let package = Path::new(ROOT).join(name);
         hash_files(&package, &mut hasher)
             .map_err(|error| Failed(format!("{} can't be read: {error}", package.display())))?;
     }
-    let all = target_directory().join("packages").join(last);
+    let all = target_directory().join("packages");
     let one = all.join(format!("{:016x}", hasher.finish()));
-    if !one.exists() && all.exists() {
-        fs::remove_dir_all(&all)
-            .map_err(|error| Failed(format!("{} can't be removed: {error}", all.display())))?;
+    let make = || {
+        fs::create_dir_all(&all)?;
+        match fs::read_dir(&all)?.next() {
+            Some(earlier) => fs::rename(earlier?.path(), &one),
+            None => fs::create_dir(&one),
+        }
+    };
+    if !one.exists() {
+        make().map_err(|error| Failed(format!("{} can't be made: {error}", one.display())))?;
     }
     Ok(one)
 }

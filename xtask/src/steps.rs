@@ -27,8 +27,12 @@ enum Work {
     /// Runs a command and shows its output as it comes.
     Shown(Command),
     /// Calls a function.
-    Call(Box<dyn FnOnce() -> Result<Ended, Failed>>),
+    Call(Function),
+    /// Calls a function that says itself how far it is.
+    Told(Function),
 }
+
+type Function = Box<dyn FnOnce() -> Result<Ended, Failed>>;
 
 /// One step of a chore.
 pub(crate) struct Step {
@@ -50,6 +54,11 @@ impl Step {
     /// A function.
     pub(crate) fn call(what: &str, call: impl FnOnce() -> Result<Ended, Failed> + 'static) -> Self {
         Self::of(what, Work::Call(Box::new(call)))
+    }
+
+    /// A function that says itself how far it is.
+    pub(crate) fn told(what: &str, call: impl FnOnce() -> Result<Ended, Failed> + 'static) -> Self {
+        Self::of(what, Work::Told(Box::new(call)))
     }
 
     fn of(what: &str, work: Work) -> Self {
@@ -97,6 +106,10 @@ pub(crate) fn run(steps: Vec<Step>) -> Result<usize, Failed> {
                 watched(&title, || quietly(&mut command)).map(|()| Ended::Done)
             }
             Work::Call(call) => watched(&title, call),
+            Work::Told(call) => {
+                eprintln!("{title}");
+                call()
+            }
         };
         match ended? {
             Ended::Done => eprintln!("{title}: done in {:.1} s", begun.elapsed().as_secs_f32()),

@@ -24,9 +24,12 @@ pub(crate) const PACKAGES: [Package; 6] = [
 ];
 
 /// What the benchmarks run.
-pub(crate) const MEASURED: [Package; 2] = [LEDGER, BENCH_CANISTER];
-
-pub(crate) const BENCH_CANISTER: Package = ("bench-canister", "bench_canister");
+pub(crate) const MEASURED: [Package; 4] = [
+    LEDGER,
+    ("bench-canister", "bench_canister"),
+    ("guarded-canister", "guarded_canister"),
+    ("plain-canister", "plain_canister"),
+];
 
 /// Where the modules are put.
 fn directory() -> PathBuf {

@@ -40,6 +40,7 @@
 //! | `ledger/icrc1_transfer` | what a transfer is charged |
 //! | `ledger/duplicate` | what the same transfer is charged when it comes again |
 //! | `ledger/duplicate_decoded` | the same, with a field that the ledger does not know: it is recognised when it is decoded |
+//! | `wasm/added_gzipped` | bytes that the library adds to the gzipped module of a canister with one sync method, a MemoryManager included |
 //!
 //! What a call is charged is without its fixed fees, and with 1,000 for each heap page that it dirties. The calls of
 //! `framework/…` come after an empty call each: candid forgets the types of arguments when it encodes a reply, and decoding
@@ -52,6 +53,7 @@ mod endpoints;
 mod idle_day;
 mod plot;
 mod results;
+mod size;
 mod subject;
 mod targets;
 
@@ -117,7 +119,8 @@ fn main() -> Result<(), Failure> {
     } else {
         (FULL, "bench/results.csv")
     };
-    let results = measure(&plan, &Progress::new());
+    let mut results = measure(&plan, &Progress::new());
+    size::added(&mut results)?;
     println!("\n{}\n{}", results.ratios(), targets::table(&results));
     std::fs::write(workspace().join(file), results.csv())?;
     println!("written: {file}");

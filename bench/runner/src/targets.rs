@@ -14,7 +14,7 @@ struct Target {
     value: fn(&Results, &Row) -> Option<f64>,
 }
 
-const TARGETS: [Target; 24] = [
+const TARGETS: [Target; 25] = [
     target(
         "the next number of a lane",
         "sequence/accept",
@@ -153,6 +153,12 @@ const TARGETS: [Target; 24] = [
         "store/insert_bulk",
         3.0,
         worst_times_usual,
+    ),
+    target(
+        "gzipped bytes that the library adds to a module",
+        "wasm/added_gzipped",
+        60_000.0,
+        median,
     ),
 ];
 

@@ -96,9 +96,9 @@ pub(super) struct Open {
 
 impl Open {
     /// How it is found by its partition.
-    fn place(&self, number: u64) -> Option<(u16, bool, u64)> {
+    fn place(&self, number: u64) -> Option<(u64, u64)> {
         let is_found = self.is_durable || self.phase != Phase::Running;
-        is_found.then_some((self.partition, !self.is_durable, number))
+        is_found.then_some((group(self.partition, self.is_durable), number))
     }
 
     /// Whether room is kept for it though it does not run.
@@ -186,12 +186,18 @@ impl Open {
     }
 }
 
+/// Those in one partition that are durable, and after them those that are not. A number, so that there is one type of sets: each
+/// type is 7 KB of a canister's module.
+fn group(partition: u16, is_durable: bool) -> u64 {
+    u64::from(partition) << 1 | u64::from(!is_durable)
+}
+
 /// All requests that have begun and have not ended, by the number of the last attempt at each.
 #[derive(Default)]
 pub(super) struct OpenRequests {
     by_number: BTreeMap<u64, Open>,
-    /// Partition, whether it is not durable, and number of each that is durable or does not run: few, while all goes well.
-    by_partition: BTreeSet<(u16, bool, u64)>,
+    /// [`group`] and number of each that is durable or does not run: few, while all goes well.
+    by_partition: BTreeSet<(u64, u64)>,
     /// When those go on that do so by themselves, ns, and their numbers.
     due: BTreeSet<(u64, u64)>,
     /// How many are durable.
@@ -281,16 +287,16 @@ impl OpenRequests {
 
     /// Those with records in a partition, but for those that run and are not durable.
     pub(super) fn in_partition(&self, partition: u16) -> impl Iterator<Item = Attempt> {
-        let all = (partition, false, 0)..=(partition, true, u64::MAX);
+        let all = (group(partition, true), 0)..=(group(partition, false), u64::MAX);
         let all = self.by_partition.range(all);
-        all.map(|(_, _, number)| Attempt(*number))
+        all.map(|(_, number)| Attempt(*number))
     }
 
     /// Those of them that are durable.
     pub(super) fn durable_in(&self, partition: u16) -> impl Iterator<Item = Attempt> {
-        let durable = (partition, false, 0)..=(partition, false, u64::MAX);
-        let durable = self.by_partition.range(durable);
-        durable.map(|(_, _, number)| Attempt(*number))
+        let durable = group(partition, true);
+        let durable = self.by_partition.range((durable, 0)..=(durable, u64::MAX));
+        durable.map(|(_, number)| Attempt(*number))
     }
 
     /// Those that go on by now, the first one first.

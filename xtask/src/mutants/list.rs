@@ -372,7 +372,7 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "recovery/timers-become-more",
         file: "alarm.rs",
-        text: "self.0.borrow_mut().remove(&at);",
+        text: "self.0.borrow_mut().retain(|time| *time != at);",
         instead: "let _ = at; self.0.borrow_mut().clear();",
         harm: "each timer that runs sets another, while others are set: they become more and more",
         tests: &["attempt::tests::durable::g12_timers_do_not_become_more"],

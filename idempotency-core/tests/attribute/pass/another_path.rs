@@ -1,9 +1,8 @@
-
 //! The core under another path, functions that are inspected in other modules, and a closure for replays.
 #![deny(warnings)]
 
 mod deps {
-    pub use idempotency_core as once;
+    pub(crate) use idempotency_core as once;
 }
 
 use deps::once::{Policy, Store, Timestamp};
@@ -18,13 +17,13 @@ mod payments {
 
     #[idempotent(crate = deps::once, store = STORE, key = key, on_replay = |reply: u64| reply + 1)]
     #[ic_cdk::update]
-    pub fn pay(key: u64) -> u64 {
+    pub(crate) fn pay(key: u64) -> u64 {
         key
     }
 
     #[idempotent(crate = crate::deps::once, store = STORE, sequence = number, max_in_flight = super::WINDOW)]
     #[ic_cdk::update]
-    pub fn step(number: u64) -> (u64, u64) {
+    pub(crate) fn step(number: u64) -> (u64, u64) {
         (number, number)
     }
 
@@ -45,7 +44,11 @@ fn look_up(key: u64, _: deps::once::Unknown) -> deps::once::Resolution<u64> {
 fn settle(key: u64) {
     let done = deps::once::store::Settlement::NotExecuted;
     let caller = ic_cdk::api::msg_caller();
-    drop(deps::once::endpoint!(payments::order).of(caller).resolve(&key, &done));
+    drop(
+        deps::once::endpoint!(payments::order)
+            .of(caller)
+            .resolve(&key, &done),
+    );
 }
 
 /// The time is an argument, and so a reference. Who a caller is may decide the scope.

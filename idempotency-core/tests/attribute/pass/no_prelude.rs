@@ -1,4 +1,3 @@
-
 //! Without the standard prelude, and with names of ours taken.
 #![no_implicit_prelude]
 #![deny(warnings)]

@@ -1,10 +1,13 @@
 //! What the attribute emits raises no lint, however strict the crate.
 #![deny(warnings, unused, missing_docs)]
+#![allow(clippy::toplevel_ref_arg)] // a pattern like any other
 
 //! Every shape of method that the attribute takes.
 
 use ic_stable_structures::DefaultMemoryImpl;
-use idempotency_core::{IdempotencyError, Policy, Resolution, Steps, Store, Timestamp, Unknown, idempotent};
+use idempotency_core::{
+    IdempotencyError, Policy, Resolution, Steps, Store, Timestamp, Unknown, idempotent,
+};
 
 thread_local! {
     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
@@ -13,7 +16,7 @@ thread_local! {
 type Reply = Result<u64, Refused>;
 
 /// An error with a place for ours.
-#[derive(candid::CandidType)]
+#[derive(Debug, candid::CandidType)]
 pub struct Refused(String);
 
 impl From<IdempotencyError> for Refused {
@@ -189,7 +192,10 @@ fn main() {
     nothing(1);
     keyed(1);
     assert_eq!(aliased(1).ok(), Some(2));
-    assert_eq!(patterns((1, 2), String::new(), String::from("abc"), [9; 4]), (6, 9));
+    assert_eq!(
+        patterns((1, 2), String::new(), String::from("abc"), [9; 4]),
+        (6, 9)
+    );
     assert_eq!(sequence(3), (3, 3));
     assert_eq!(coded(1, 2), 3);
     drop(optional(None, 1));
