@@ -78,13 +78,7 @@ impl Row {
 /// The name of a row: a hash, whose first 36 bits are its place in the index.
 pub(crate) type Name = [u8; 24];
 
-/// The first 8 bytes.
-pub(crate) fn head(name: &Name) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *name;
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// The other 16 bytes, which a row holds.
+/// The last 16 bytes, which a row holds.
 pub(crate) fn tail(name: &Name) -> [u8; 16] {
     let mut tail = [0; 16];
     tail.copy_from_slice(&name[8..]);

@@ -1,13 +1,12 @@
 //! The ways through the trie: which bits of a name choose what.
 
 use super::{
-    kind::{Name, head},
+    kind::Name,
     layout::{SEGMENT_BYTES, UNIT_BYTES},
     slot::HASH_BITS,
 };
 
 pub(super) const ROOT: u64 = SEGMENT_BYTES;
-pub(super) const ROOT_BITS: u32 = 8;
 /// The root's nodes are wider: their children are on the heap.
 pub(super) const LEVEL_BITS: [u32; 5] = [6, 5, 5, 5, 5];
 pub(super) const LOWEST: u8 = LEVEL_BITS.len() as u8 - 1;
@@ -21,10 +20,11 @@ pub(super) struct Bits {
 
 impl Bits {
     pub(super) fn of(name: &Name) -> Self {
-        let first = head(name);
+        // Of a whole word the bytes would have to be turned round.
+        let [root, a, b, c, d, ..] = *name;
         Self {
-            root: (first >> (64 - ROOT_BITS)) as u32,
-            hash: (first >> (64 - ROOT_BITS - HASH_BITS)) as u32 & ((1 << HASH_BITS) - 1),
+            root: root.into(),
+            hash: u32::from_be_bytes([a, b, c, d]) >> (u32::BITS - HASH_BITS),
         }
     }
 
