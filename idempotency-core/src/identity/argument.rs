@@ -52,7 +52,7 @@ impl<'a> Argument<'a> {
     }
 
     /// A hash of endpoint, caller and values: it is known before the argument is decoded. `None` if it is not of a call.
-    pub(crate) fn alias(&self) -> Option<Digest> {
+    pub fn alias(&self) -> Option<Digest> {
         let (_, caller) = self.call?;
         let alias = || {
             let mut key = [0; blake3::KEY_LEN];
