@@ -61,6 +61,7 @@ mod key;
 mod request_key;
 mod scope;
 mod timed_key;
+mod types;
 mod values;
 
 pub use argument::Argument;

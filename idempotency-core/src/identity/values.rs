@@ -35,7 +35,10 @@
 //! func         21, length and bytes of the service, then of the method
 //! ```
 
-use super::encoding::put_length;
+use super::{
+    encoding::put_length,
+    types::{Bytes, Composite, Table, TypeRef, primitive, with_table},
+};
 
 /// How deep values may lie in each other. Candid's own decoder gives up at 512 within a Rust type.
 const MOST_DEPTH: u32 = 512;
@@ -48,8 +51,13 @@ pub(super) fn write(argument: &[u8], written: &mut Vec<u8>) -> Option<()> {
     if argument.is_empty() {
         return Some(());
     }
-    let mut rest = Bytes(argument.strip_prefix(b"DIDL")?);
-    let table = Table::read(&mut rest)?;
+    let typed = argument.strip_prefix(b"DIDL")?;
+    with_table(typed, |table, rest| write_values(table, rest, written))
+}
+
+/// Appends the values that `rest` holds, after their types.
+fn write_values(table: &Table, mut rest: Bytes<'_>, written: &mut Vec<u8>) -> Option<()> {
+    let visits = rest.0.len().saturating_mul(4) + FREE_VISITS;
     let count = rest.length()?;
     let mut types = Bytes(rest.0);
     for _ in 0..count {
@@ -57,7 +65,7 @@ pub(super) fn write(argument: &[u8], written: &mut Vec<u8>) -> Option<()> {
     }
     let mut writer = Writer {
         table,
-        visits: argument.len().saturating_mul(4) + FREE_VISITS,
+        visits,
         rest,
         written,
     };
@@ -92,109 +100,8 @@ mod tag {
     pub(super) const FUNC: u8 = 21;
 }
 
-/// Candid's number of a type: one of the table, or below zero a primitive one.
-type TypeRef = i32;
-
-mod primitive {
-    use super::TypeRef;
-    pub(super) const NULL: TypeRef = -1;
-    pub(super) const BOOL: TypeRef = -2;
-    pub(super) const NAT: TypeRef = -3;
-    pub(super) const INT: TypeRef = -4;
-    pub(super) const NAT8: TypeRef = -5;
-    pub(super) const NAT64: TypeRef = -8;
-    pub(super) const INT8: TypeRef = -9;
-    pub(super) const INT64: TypeRef = -12;
-    pub(super) const FLOAT32: TypeRef = -13;
-    pub(super) const FLOAT64: TypeRef = -14;
-    pub(super) const TEXT: TypeRef = -15;
-    pub(super) const RESERVED: TypeRef = -16;
-    pub(super) const OPT: TypeRef = -18;
-    pub(super) const VEC: TypeRef = -19;
-    pub(super) const RECORD: TypeRef = -20;
-    pub(super) const VARIANT: TypeRef = -21;
-    pub(super) const FUNC: TypeRef = -22;
-    pub(super) const SERVICE: TypeRef = -23;
-    pub(super) const PRINCIPAL: TypeRef = -24;
-}
-
-/// The types that an argument brings.
-struct Table {
-    types: Vec<Composite>,
-    /// Id and type of the fields of all records and the cases of all variants.
-    fields: Vec<(u32, TypeRef)>,
-}
-
-#[derive(Clone, Copy)]
-enum Composite {
-    Opt(TypeRef),
-    Vec(TypeRef),
-    /// Its fields: the first one's position, and how many.
-    Record(usize, usize),
-    /// Its cases, as the fields of a record.
-    Variant(usize, usize),
-    Func,
-    Service,
-    /// Of a later version of candid: no value of it can be read.
-    Future,
-}
-
-impl Table {
-    fn read(rest: &mut Bytes<'_>) -> Option<Self> {
-        let count = rest.length()?;
-        let mut table = Self {
-            types: Vec::with_capacity(count.min(32)),
-            fields: Vec::with_capacity(16),
-        };
-        for _ in 0..count {
-            let composite = match rest.type_ref()? {
-                primitive::OPT => Composite::Opt(rest.type_ref()?),
-                primitive::VEC => Composite::Vec(rest.type_ref()?),
-                primitive::RECORD => table.fields(rest, Composite::Record)?,
-                primitive::VARIANT => table.fields(rest, Composite::Variant)?,
-                primitive::FUNC => {
-                    // Arguments and results are types, annotations single bytes.
-                    for _ in 0..2 {
-                        for _ in 0..rest.length()? {
-                            rest.type_ref()?;
-                        }
-                    }
-                    rest.sized()?;
-                    Composite::Func
-                }
-                primitive::SERVICE => {
-                    for _ in 0..rest.length()? {
-                        rest.sized()?;
-                        rest.type_ref()?;
-                    }
-                    Composite::Service
-                }
-                _ => {
-                    rest.sized()?;
-                    Composite::Future
-                }
-            };
-            table.types.push(composite);
-        }
-        Some(table)
-    }
-
-    fn fields(
-        &mut self,
-        rest: &mut Bytes<'_>,
-        composite: fn(usize, usize) -> Composite,
-    ) -> Option<Composite> {
-        let (first, count) = (self.fields.len(), rest.length()?);
-        for _ in 0..count {
-            let id = u32::try_from(rest.number()?).ok()?;
-            self.fields.push((id, rest.type_ref()?));
-        }
-        Some(composite(first, count))
-    }
-}
-
 struct Writer<'a> {
-    table: Table,
+    table: &'a Table,
     /// How many more values may be looked at.
     visits: usize,
     rest: Bytes<'a>,
@@ -367,82 +274,6 @@ impl Writer<'_> {
             self.written.push(last);
         }
         Some(())
-    }
-}
-
-/// What is left to read.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    /// Unsigned LEB128 of up to 35 bits: longer than any id, and than any length that an argument can have.
-    #[inline]
-    fn number(&mut self) -> Option<u64> {
-        const MORE: u64 = 0x80_8080_8080;
-        if let Some((byte @ ..0x80, rest)) = self.0.split_first() {
-            self.0 = rest;
-            return Some(u64::from(*byte));
-        }
-        // Eight bytes at a time: the ids of fields have five.
-        let bytes = match self.0.first_chunk() {
-            Some(bytes) => u64::from_le_bytes(*bytes),
-            None => {
-                let mut bytes = [0x80; 8];
-                bytes[..self.0.len()].copy_from_slice(self.0);
-                u64::from_le_bytes(bytes)
-            }
-        };
-        let last = !bytes & MORE;
-        if last == 0 {
-            return None;
-        }
-        let bits = last.trailing_zeros() + 1;
-        self.0 = self.0.get((bits / 8) as usize..)?;
-        let bytes = bytes & ((1 << bits) - 1);
-        let digit = |place: u32| bytes >> place & (0x7F << (7 * place));
-        Some(digit(0) | digit(1) | digit(2) | digit(3) | digit(4))
-    }
-
-    #[inline]
-    fn length(&mut self) -> Option<usize> {
-        usize::try_from(self.number()?).ok()
-    }
-
-    /// Signed LEB128 of up to 35 bits. Nearly all are one byte.
-    #[inline]
-    fn type_ref(&mut self) -> Option<TypeRef> {
-        if let Some((byte @ ..0x80, rest)) = self.0.split_first() {
-            self.0 = rest;
-            return Some(TypeRef::from((byte << 1) as i8 >> 1));
-        }
-        let before = self.0.len();
-        let number = self.number()?;
-        let unused = 64 - 7 * (before - self.0.len());
-        TypeRef::try_from((number << unused) as i64 >> unused).ok()
-    }
-
-    fn sized(&mut self) -> Option<&'a [u8]> {
-        let length = self.length()?;
-        self.take(length)
-    }
-
-    /// Principals, and services with them, may be opaque references, which no IC message holds.
-    fn principal(&mut self) -> Option<&'a [u8]> {
-        match self.byte()? {
-            1 => self.sized(),
-            _ => None,
-        }
     }
 }
 
