@@ -102,7 +102,8 @@ pub struct Known {
     pub(crate) is_for_retries: bool,
 }
 
-/// What became of a request, with its reply as it was kept, and what else its record says if there is one. Costs a look-up or two; of a durable request that has not
+/// What became of a request, with its reply as it was kept, and what else its record says if there is one. Costs a look-up or two; of a
+/// durable request that has not
 /// ended the journal is read, too.
 ///
 /// # Errors

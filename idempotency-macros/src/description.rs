@@ -140,6 +140,7 @@ fn endpoint(options: &Options, method: &Method, core: &TokenStream) -> TokenStre
                 compare: #compare,
                 encode: #encode,
                 is_error: |__idempotent_reply| {
+                    // A `Result` has methods of its own, which win. Where a macro of the user's wrote the attribute, the lint says so.
                     #[allow(unused_imports)]
                     use #core::PlainReply as _;
                     (&#core::ReplyType::<#reply>::NEW).is_error(__idempotent_reply)

@@ -63,8 +63,9 @@ pub(super) fn begin<A, R>(
     let caller = runtime.caller();
     let bytes = runtime.argument();
     let argument = Argument::of_call(&bytes, endpoint.name, &caller);
-    if let Some(name) = endpoint.early_name(&argument, &caller)
-        && let Ok(Some(ended)) = store.with(|store| store.ended(&name))
+    let early = endpoint.early_name(&argument, &caller);
+    if let Some(name) = &early
+        && let Ok(Some(ended)) = store.with(|store| store.ended(name))
     {
         return Begun::Answer(endpoint.replay(store, ended.reply));
     }
@@ -75,7 +76,8 @@ pub(super) fn begin<A, R>(
     };
     let description = (endpoint.describe)(&args);
     let has_quota = store.with(|store| store.policy().quota.is_some());
-    let identified = match identify(endpoint, &description, &argument, &caller, has_quota) {
+    let known = (early, has_quota);
+    let identified = match identify(endpoint, &description, &argument, &caller, known) {
         Ok(Some(identified)) => identified,
         Ok(None) => return paid(runtime, store, endpoint, &caller, Begun::Unrecorded(args)),
         Err(error) => return Begun::Answer(endpoint.refusal(store, error)),

@@ -150,7 +150,13 @@ fn take_over<A: ArgumentEncoder, R, S, I>(
     let description = (endpoint.describe)(&arguments);
     // The store knows whether it counts what a scope takes.
     let has_quota = true;
-    let identified = identify(endpoint, &description, &argument, &call.caller, has_quota);
+    let identified = identify(
+        endpoint,
+        &description,
+        &argument,
+        &call.caller,
+        (None, has_quota),
+    );
     let identified = identified.and_then(|it| it.ok_or(IdempotencyError::MissingKey));
     let Identified {
         identity, scope, ..

@@ -52,7 +52,13 @@ impl<A, R, S, I> Inspect for Attribute<A, R, S, I> {
         let argument = Argument::new(argument);
         // Quotas are not looked at: what counts against them may have expired when the message runs.
         let has_quota = false;
-        let identified = identify(&self.endpoint, &description, &argument, caller, has_quota)?;
+        let identified = identify(
+            &self.endpoint,
+            &description,
+            &argument,
+            caller,
+            (None, has_quota),
+        )?;
         let Some(identified) = identified else {
             return Ok(());
         };

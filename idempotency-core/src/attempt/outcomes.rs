@@ -122,7 +122,7 @@ impl<'a, A> Read<'a, A> {
         let description = (endpoint.describe)(&args);
         let argument = Argument::of_call(argument, endpoint.name, caller);
         let has_quota = false;
-        let identified = identify(endpoint, &description, &argument, caller, has_quota)?
+        let identified = identify(endpoint, &description, &argument, caller, (None, has_quota))?
             .ok_or(IdempotencyError::MissingKey)?;
         Ok(Self {
             args,

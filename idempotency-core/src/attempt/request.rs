@@ -3,7 +3,7 @@
 use super::endpoint::{Description, Endpoint, RequestId};
 use crate::{
     error::IdempotencyError,
-    identity::{Argument, Identity, RequestKey, Scope},
+    identity::{Argument, EarlyName, Identity, RequestKey, Scope},
     sequence::Sequence,
 };
 use candid::Principal;
@@ -17,13 +17,14 @@ pub(super) struct Identified {
 
 /// Names a request; `None` if it has no key and needs none. Whoever names one must be told from others.
 ///
-/// `has_quota`: whether the store counts what a scope takes.
+/// `early`: by what name the store was asked before the argument was decoded, if it was. `has_quota`: whether the store counts what a scope
+/// takes.
 pub(super) fn identify<A, R>(
     endpoint: &Endpoint<A, R>,
     description: &Description,
     argument: &Argument<'_>,
     caller: &Principal,
-    has_quota: bool,
+    (early, has_quota): (Option<EarlyName>, bool),
 ) -> Result<Option<Identified>, IdempotencyError> {
     let id = match &description.id {
         None if !endpoint.required => return Ok(None),
@@ -34,10 +35,13 @@ pub(super) fn identify<A, R>(
     let scope = &description.scope;
     let (identity, sequence) = match id {
         RequestId::Key(key) => (Identity::new(endpoint.name, scope, caller, key)?, None),
-        RequestId::Arguments => {
-            let key = RequestKey::of_argument(argument);
-            (Identity::new(endpoint.name, scope, caller, &key)?, None)
-        }
+        RequestId::Arguments => match early {
+            Some(EarlyName::Identity(identity)) => (identity, None),
+            Some(EarlyName::Alias(_)) | None => {
+                let key = RequestKey::of_argument(argument);
+                (Identity::new(endpoint.name, scope, caller, &key)?, None)
+            }
+        },
         RequestId::Untimed => return Err(IdempotencyError::key_without_time()),
         RequestId::Number {
             number,
