@@ -21,6 +21,7 @@
 //! | calls to other canisters that end in what is known | [`safe_call`] |
 //! | counters of what happens | [`Stats`] |
 //! | metrics and the status page | `http`, with the feature of that name |
+//! | messages to servers outside the IC | `outbox`, with the feature of that name |
 //!
 //! Everything but `runtime` is plain Rust over [`ic_stable_structures::Memory`] and takes the time as an argument.
 #![forbid(unsafe_code)]
@@ -39,6 +40,8 @@ pub mod http;
 pub mod identity;
 pub mod import;
 pub mod outcome;
+#[cfg(feature = "outbox")]
+pub mod outbox;
 mod policy;
 mod quota;
 mod recovery;

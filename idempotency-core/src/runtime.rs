@@ -93,6 +93,22 @@ pub(crate) trait Runtime: Clone + 'static {
     }
 }
 
+/// What an outbox asks besides.
+#[cfg(feature = "outbox")]
+pub(crate) trait Egress: Runtime {
+    /// How often the canister was called or changed, as the IC counts it.
+    fn canister_version(&self) -> u64;
+
+    /// Cycles that the canister may spend.
+    fn liquid_cycles(&self) -> u128;
+
+    /// What an HTTPS outcall with a request of so many bytes costs that lets so many come back, in cycles.
+    fn cost_of_outcall(&self, request_bytes: u64, max_response_bytes: u64) -> u128;
+
+    /// Runs `task` in this message as soon as it has done what it does, and in the messages of what it awaits.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+}
+
 /// The runtime of a canister.
 #[derive(Clone, Copy)]
 pub(crate) struct Canister;
@@ -226,5 +242,24 @@ impl Runtime for Canister {
         });
         second.set(Some(timer));
         ic_cdk_timers::set_timer(delay, async move { run(&second) });
+    }
+}
+
+#[cfg(feature = "outbox")]
+impl Egress for Canister {
+    fn canister_version(&self) -> u64 {
+        ic_cdk::api::canister_version()
+    }
+
+    fn liquid_cycles(&self) -> u128 {
+        ic_cdk::api::canister_liquid_cycle_balance()
+    }
+
+    fn cost_of_outcall(&self, request_bytes: u64, max_response_bytes: u64) -> u128 {
+        ic_cdk::api::cost_http_request(request_bytes, max_response_bytes)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        ic_cdk::futures::spawn(task);
     }
 }

@@ -25,6 +25,8 @@ pub const TEST_CANISTER: Wasm = Wasm("test_canister");
 pub const DURABLE_CANISTER: Wasm = Wasm("durable_canister");
 /// The canister that makes safe calls.
 pub const CALLER: Wasm = Wasm("caller");
+/// The canister that sends what tests want through an outbox.
+pub const OUTBOX_CANISTER: Wasm = Wasm("outbox_canister");
 /// What the benchmarks measure.
 pub const BENCH_CANISTER: Wasm = Wasm("bench_canister");
 /// A method with the attribute, which the benchmarks weigh.

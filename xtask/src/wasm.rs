@@ -14,12 +14,13 @@ pub(crate) type Package = (&'static str, &'static str);
 const LEDGER: Package = ("example-ledger", "ledger");
 
 /// What the tests and the demo run.
-pub(crate) const PACKAGES: [Package; 6] = [
+pub(crate) const PACKAGES: [Package; 7] = [
     LEDGER,
     ("example-payout", "payout"),
     ("test-canister", "test_canister"),
     ("durable-canister", "durable_canister"),
     ("caller-canister", "caller"),
+    ("outbox-canister", "outbox_canister"),
     ("withdraw-canister", "withdraw_canister"),
 ];
 

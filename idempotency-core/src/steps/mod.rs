@@ -133,7 +133,7 @@
 //! ```text
 //! handle              what the method is given
 //! run                 one attempt: the method, then what undoes it
-//! step, sleep, call, compensation, policy
+//! step, sleep, call, send, compensation, policy
 //! progress            the order of what is recorded; by_name: what has none
 //! log, waiting        the journal and why it stopped; what is under way at once
 //! entry, name, reason, journal, recorded
@@ -152,6 +152,8 @@ mod progress;
 mod reason;
 mod recorded;
 mod run;
+#[cfg(feature = "outbox")]
+mod send;
 mod sleep;
 mod step;
 mod waiting;

@@ -27,6 +27,12 @@ impl StepName {
         Self(Cow::Owned(["undo ", &self.0].concat()))
     }
 
+    /// Of the end of the message that the step of this name sends.
+    #[cfg(feature = "outbox")]
+    pub(super) fn sent(&self) -> Self {
+        Self(Cow::Owned(["sent ", &self.0].concat()))
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

@@ -12,7 +12,7 @@ use crate::{
     identity::Identity,
     policy::Policy,
     table::{
-        Cells, Damaged, FIRST_SEGMENT, Family, Header, OpenError, Opening, Partitions,
+        Cells, Damaged, FIRST_SEGMENT, Family, Header, OpenError, Opening, Partitions, Purpose,
         SEGMENT_BYTES, Table, Texts, WORDS,
     },
     time::{Timestamp, nanos},
@@ -83,7 +83,7 @@ impl<M: Memory> Contents<M> {
             true => u64::from(FIRST_SEGMENT) + segments_needed(policy, (0, 0), 0),
             false => 0,
         };
-        let opening = Opening::read(memory, !policy.is_preallocated, most, pages)?;
+        let opening = Opening::read(memory, Purpose::Requests, !policy.is_preallocated, most, pages)?;
         let requests = opening.partitions::<Requests>()?;
         let counters = opening.partitions::<Counters>()?;
         let mut open = OpenRequests::default();
@@ -113,7 +113,10 @@ impl<M: Memory> Contents<M> {
             reply_bytes: totals().map(|totals| totals.reply_bytes).sum(),
             journal_bytes: totals().map(|totals| totals.journal_bytes()).sum(),
             texts: opening.texts()?,
-            table: opening.open(words, (&requests, &counters)),
+            table: opening.open(words, |segments| {
+                requests.write_all(segments);
+                counters.write_all(segments);
+            }),
             requests,
             counters,
             running: BTreeMap::new(),

@@ -23,6 +23,8 @@ pub enum OpenError {
         /// A bit for each of them.
         found: u64,
     },
+    /// The memory holds an outbox where a store is opened, or a store where an outbox is.
+    OtherPurpose,
     /// The memory begins like that of a store, and its header contradicts itself.
     Damaged,
     /// The memory could not grow to hold an empty store.
@@ -69,6 +71,10 @@ impl fmt::Display for OpenError {
             Self::UnknownFeatures { found } => write!(
                 f,
                 "the store has features {found:#x}, which this library does not know; deploy the version of the library that wrote the store, or a later one"
+            ),
+            Self::OtherPurpose => write!(
+                f,
+                "the memory holds an outbox where a store is opened, or a store where an outbox is; give each a MemoryId that nothing else uses"
             ),
             Self::Damaged => write!(
                 f,

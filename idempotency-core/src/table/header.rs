@@ -32,6 +32,7 @@
 //! |---|---|
 //! | bit 0 | there are cells and rows without names; and texts |
 //! | bit 1 | rows have aliases; a record may hold the reply for retries; a counter may say more: see `sequence/lane.rs` |
+//! | bit 2 | the rows are messages of an outbox, and no requests: see `outbox/message.rs` |
 //!
 //! | may be ignored | |
 //! |---|---|
@@ -55,8 +56,37 @@ const EXTRAS_AT: u64 = 80;
 const FOREST: u64 = 1;
 /// Of those that must be refused.
 const FEATURES_AT: u64 = 88;
-/// The features that others must refuse, and that this version knows: every memory has them that it has opened.
-const FEATURES: u64 = 3;
+/// There are cells, rows without names, and texts.
+const CELLS: u64 = 1;
+/// Rows have aliases, and so on.
+const ALIASES: u64 = 2;
+/// The rows are messages.
+const MESSAGES: u64 = 4;
+
+/// What the rows of a memory are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Requests, and their counters.
+    Requests,
+    /// Messages of an outbox.
+    #[cfg_attr(not(feature = "outbox"), expect(dead_code, reason = "a memory of messages is recognised in any case"))]
+    Messages,
+}
+
+impl Purpose {
+    /// The features that others must refuse, and that this version knows: every memory has them that it has opened.
+    const fn features(self) -> u64 {
+        match self {
+            Self::Requests => CELLS | ALIASES,
+            Self::Messages => CELLS | MESSAGES,
+        }
+    }
+
+    /// Whether a memory with these features is for another purpose.
+    const fn is_other(self, found: u64) -> bool {
+        (self.features() ^ found) & MESSAGES != 0
+    }
+}
 
 /// Words that the layer above has in the header.
 pub(crate) const WORDS: usize = 5;
@@ -104,7 +134,7 @@ impl Header {
     }
 
     /// Which layout a memory has.
-    pub(super) fn version(memory: &impl Memory) -> Result<Version, OpenError> {
+    pub(super) fn version(memory: &impl Memory, purpose: Purpose) -> Result<Version, OpenError> {
         if memory.size() == 0 {
             return Ok(Version::None);
         }
@@ -115,6 +145,7 @@ impl Header {
         }
         match found[7] {
             VERSION => Ok(Version::Today),
+            2 if purpose == Purpose::Messages => Err(OpenError::OtherPurpose),
             2 => Ok(Version::Two),
             found => Err(OpenError::UnknownVersion {
                 found,
@@ -124,11 +155,14 @@ impl Header {
     }
 
     /// The header of a memory that has today's layout.
-    pub(super) fn read(memory: &impl Memory) -> Result<Self, OpenError> {
+    pub(super) fn read(memory: &impl Memory, purpose: Purpose) -> Result<Self, OpenError> {
         let mut features = [0; 8];
         memory.read(FEATURES_AT, &mut features);
         let found = u64::from_le_bytes(features);
-        if found & !FEATURES != 0 {
+        if purpose.is_other(found) {
+            return Err(OpenError::OtherPurpose);
+        }
+        if found & !purpose.features() != 0 {
             return Err(OpenError::UnknownFeatures { found });
         }
         let (mut bytes, mut last) = ([0; BYTES], [0; 8]);
@@ -208,8 +242,8 @@ impl Header {
 
     /// Writes what changes only when a memory is opened: the last word, and which features it has that must be refused. The others stay
     /// as they are.
-    pub(super) fn write_once(&self, memory: &impl Memory) {
-        memory.write(FEATURES_AT, &FEATURES.to_le_bytes());
+    pub(super) fn write_once(&self, memory: &impl Memory, purpose: Purpose) {
+        memory.write(FEATURES_AT, &purpose.features().to_le_bytes());
         memory.write(LAST_WORD_AT, &self.words[WORDS - 1].to_le_bytes());
     }
 }

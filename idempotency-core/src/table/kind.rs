@@ -10,6 +10,10 @@ impl Kind {
     /// What is kept of a request.
     pub(crate) const REQUEST: Self = Self(0);
 
+    /// A message of an outbox.
+    #[cfg(feature = "outbox")]
+    pub(crate) const MESSAGE: Self = Self(1);
+
     /// What is kept of a lane or a quota.
     pub(crate) const COUNTER: Self = Self(4);
 

@@ -53,7 +53,7 @@ mod version2;
 pub(crate) use blobs::{BlobPlace, MOST_DROPS, read as read_blob};
 pub(crate) use cells::{CellBytes, Cells};
 pub use error::{Damaged, OpenError};
-pub(crate) use header::{Header, WORDS};
+pub(crate) use header::{Header, Purpose, WORDS};
 pub(crate) use index::{
     MOST_BYTES as MOST_INDEX_BYTES, MOST_SEGMENTS as MOST_INDEX_SEGMENTS, Occupied, Vacant,
 };

@@ -3,7 +3,7 @@
 use super::{
     cells::{CellBytes, Cells},
     error::{Damaged, OpenError},
-    header::{Header, Version, WORDS},
+    header::{Header, Purpose, Version, WORDS},
     kind::Family,
     layout::FAMILIES,
     nodes::Forest,
@@ -20,6 +20,7 @@ use std::cell::Cell;
 pub(crate) struct Opening<M: Memory> {
     segments: Segments<M>,
     found: Version,
+    purpose: Purpose,
 }
 
 impl<M: Memory> Opening<M> {
@@ -30,15 +31,16 @@ impl<M: Memory> Opening<M> {
     /// [`OpenError`]; the memory is unchanged but for its size.
     pub(crate) fn read(
         memory: M,
+        purpose: Purpose,
         may_grow: bool,
         most_partitions: [u16; FAMILIES],
         pages: impl FnOnce(bool) -> u64,
     ) -> Result<Self, OpenError> {
-        let found = Header::version(&memory)?;
+        let found = Header::version(&memory, purpose)?;
         let header = match found {
             Version::None => Header::new(),
             Version::Two => version2::header(&memory),
-            Version::Today => Header::read(&memory)?,
+            Version::Today => Header::read(&memory, purpose)?,
         };
         let is_new = found == Version::None;
         if !is_new && !header.is_plausible(memory.size(), most_partitions) {
@@ -53,7 +55,11 @@ impl<M: Memory> Opening<M> {
         if !segments.grow_to(pages(is_new)) {
             return Err(OpenError::OutOfMemory);
         }
-        Ok(Self { segments, found })
+        Ok(Self {
+            segments,
+            found,
+            purpose,
+        })
     }
 
     /// Its header, as the heap before has left it.
@@ -64,6 +70,12 @@ impl<M: Memory> Opening<M> {
     /// The partitions of a family.
     pub(crate) fn partitions<F: Family>(&self) -> Result<Partitions<F>, Damaged> {
         Partitions::open(&self.segments, self.found)
+    }
+
+    /// The bytes of a row that lies at an address.
+    #[cfg(feature = "outbox")]
+    pub(crate) fn row<const N: usize>(&self, at: u64) -> Result<[u8; N], Damaged> {
+        self.segments.read(at)
     }
 
     /// The cells. `in_use` is shown each one that is in use.
@@ -93,18 +105,18 @@ impl<M: Memory> Opening<M> {
         Ok(Some((forest, is_kept)))
     }
 
-    /// Opens it for a new heap, with these words of the layer above. The partitions are those that were read from it.
-    pub(crate) fn open<A: Family, B: Family>(
+    /// Opens it for a new heap, with these words of the layer above. `rewrite` writes the partitions that were read from it anew, where their
+    /// layout is an older one.
+    pub(crate) fn open(
         mut self,
         words: [u64; WORDS],
-        families: (&Partitions<A>, &Partitions<B>),
+        rewrite: impl FnOnce(&Segments<M>),
     ) -> Table<M> {
-        let Self { segments, found } = &mut self;
+        let segments = &mut self.segments;
         segments.header.words = words;
-        segments.header.write_once(&segments.memory);
-        if *found != Version::Today {
-            families.0.write_all(segments);
-            families.1.write_all(segments);
+        segments.header.write_once(&segments.memory, self.purpose);
+        if self.found == Version::Two {
+            rewrite(segments);
         }
         segments.header.incarnation += 1;
         segments.write_header();

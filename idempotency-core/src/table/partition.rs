@@ -278,7 +278,7 @@ impl<F: Family> Partitions<F> {
     }
 
     /// Writes all of them.
-    pub(super) fn write_all<M: Memory>(&self, segments: &Segments<M>) {
+    pub(crate) fn write_all<M: Memory>(&self, segments: &Segments<M>) {
         let live = segments.header.live[F::INDEX];
         for position in 0..self.live.len() {
             self.write(segments, live.number(position));

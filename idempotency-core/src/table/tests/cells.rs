@@ -1,7 +1,7 @@
 //! Cells and texts, across reopening, beside a plain model; and in a memory that something else has written to.
 
 use super::{
-    super::{Cells, Damaged, Opening, Texts, segments::address},
+    super::{Cells, Damaged, Opening, Purpose, Texts, segments::address},
     M, open as open_table,
 };
 use ic_stable_structures::Memory;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 type Found = BTreeMap<u32, [u8; 32]>;
 
 fn opening(memory: &M) -> Opening<M> {
-    Opening::read(memory.clone(), true, [8, 16], |_| 2).unwrap()
+    Opening::read(memory.clone(), Purpose::Requests, true, [8, 16], |_| 2).unwrap()
 }
 
 /// The cells as another heap finds them, and those in use.

@@ -7,7 +7,7 @@ mod version2;
 
 use super::{
     BlobPlace, Composed, Damaged, Entry, FIRST_SEGMENT, Family, Kind, Link, Opening, Partition,
-    Partitions, Row, RowBytes, TERMINATOR, Table, Vacant,
+    Partitions, Purpose, Row, RowBytes, TERMINATOR, Table, Vacant,
     kind::Name,
     layout::{Live, NUMBERS, UNITS_AHEAD},
     read_blob, tail,
@@ -317,14 +317,17 @@ impl<const INDEX: usize> Side<INDEX> {
 fn open(memory: &M) -> (Table<M>, Partitions<Toy<0>>, Partitions<Toy<1>>) {
     let most = [Toy::<0>::MOST_PARTITIONS, Toy::<1>::MOST_PARTITIONS];
     let pages = |is_new| if is_new { FIRST_SEGMENT.into() } else { 0 };
-    let opening = Opening::read(memory.clone(), true, most, pages).unwrap();
+    let opening = Opening::read(memory.clone(), Purpose::Requests, true, most, pages).unwrap();
     let first = opening.partitions();
     let (first, second) = (first.unwrap(), opening.partitions().unwrap());
     let words = match opening.header().incarnation {
         0 => [1, 2, 3, 4, 5],
         _ => opening.header().words,
     };
-    let table = opening.open(words, (&first, &second));
+    let table = opening.open(words, |segments| {
+        first.write_all(segments);
+        second.write_all(segments);
+    });
     (table, first, second)
 }
 

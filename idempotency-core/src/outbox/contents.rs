@@ -1,0 +1,625 @@
+//! What an outbox holds: its memory, and on the heap what of it has not ended.
+
+use super::{
+    message::{Bytes, Flags, Message, Messages, State, name},
+    outcome::{MessageId, Outcome},
+    policy::Policy,
+    schedule::{Place, Schedule},
+};
+use crate::{
+    table::{
+        Cells, Composed, Damaged, FIRST_SEGMENT, Family, Header, Link, MOST_INDEX_SEGMENTS,
+        OpenError, Opening, Partitions, Purpose, RowAt, SEGMENT_BYTES, Table, Vacant, field,
+        read_blob,
+    },
+    time::{Timestamp, nanos},
+};
+use ic_stable_structures::Memory;
+use std::{collections::BTreeMap, time::Duration};
+
+/// An outcall whose answer was lost in a trap is given up after so long.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(300);
+
+/// An outcall that an upgrade cut off is not under way any more after so long: the IC gives each up after a minute.
+const CUT_OFF_AFTER: Duration = Duration::from_secs(90);
+
+/// Nothing that lies outside of a row is longer.
+const MOST_BLOB_BYTES: u32 = 8 << 20;
+
+/// So many messages are brought out of a partition that is forgotten, at a time.
+const MOST_MOVED: usize = 8;
+
+/// Of what lies in a chain, in a segment.
+const USED_BYTES: u64 = SEGMENT_BYTES - 8;
+
+/// A message with a cell of its own: it has not ended, or nobody was told, or it is a dead letter.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) message: Message,
+    at: RowAt,
+    cell: u32,
+}
+
+/// What the messages of one scope that have not ended take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+/// Why there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    Full,
+    Quota,
+}
+
+/// All that an outbox holds.
+pub(super) struct Contents<M: Memory> {
+    table: Table<M>,
+    messages: Partitions<Messages>,
+    cells: Cells,
+    pub(super) open: BTreeMap<u64, Box<Open>>,
+    scopes: BTreeMap<u64, Taken>,
+    pub(super) schedule: Schedule,
+    /// What has not ended.
+    pub(super) waiting: Taken,
+    /// Room that is kept for outcomes.
+    outcome_room: u64,
+    pub(super) bytes: u64,
+}
+
+/// When and as which the outbox was made: no other one was made like this.
+pub(super) type Birth = [u64; 3];
+
+impl<M: Memory> Contents<M> {
+    /// What `memory` holds, or an empty outbox if it was never used.
+    pub(super) fn open(memory: M, birth: Birth) -> Result<Self, OpenError> {
+        let pages = |is_new| match is_new {
+            true => u64::from(FIRST_SEGMENT) + 4,
+            false => 0,
+        };
+        let most = [Messages::MOST_PARTITIONS, 0];
+        let opening = Opening::read(memory, Purpose::Messages, true, most, pages)?;
+        let messages = opening.partitions::<Messages>()?;
+        let mut open = BTreeMap::new();
+        let cells = opening.cells(|cell, bytes| {
+            let mut rest = bytes.as_slice();
+            let number = u64::from_le_bytes(field(&mut rest));
+            let address = u64::from_le_bytes(field(&mut rest));
+            let partition = u16::from_le_bytes(field(&mut rest));
+            let is_known = messages.get(opening.header(), partition).is_some();
+            let message = Message::read(&opening.row::<{ super::message::MESSAGE_BYTES }>(address)?)?;
+            let at = RowAt { address, partition };
+            let found = Open { message, at, cell };
+            if !is_known || found.message.id.as_u64() != number || open.insert(number, Box::new(found)).is_some() {
+                return Err(Damaged);
+            }
+            Ok(())
+        })?;
+        if (open.last_key_value()).is_some_and(|(number, _)| *number >= cells.next_number()) {
+            return Err(Damaged.into());
+        }
+        let bytes = messages.iter().map(|partition| partition.own.bytes);
+        let bytes = bytes.fold(0, u64::saturating_add);
+        if bytes > u64::from(opening.header().pages) * SEGMENT_BYTES * 16 {
+            return Err(Damaged.into());
+        }
+        let mut words = opening.header().words;
+        if opening.header().incarnation == 0 {
+            words[..3].copy_from_slice(&birth);
+        }
+        let mut contents = Self {
+            table: opening.open(words, |_| ()),
+            messages,
+            cells,
+            open,
+            scopes: BTreeMap::new(),
+            schedule: Schedule::default(),
+            waiting: Taken::default(),
+            outcome_room: 0,
+            bytes,
+        };
+        contents.count_open();
+        Ok(contents)
+    }
+
+    /// Counts and schedules what was found open.
+    fn count_open(&mut self) {
+        let found: Vec<_> = self.open.values().map(|open| open.message.clone()).collect();
+        // These had their turn.
+        for message in found.iter().filter(|it| it.state == State::UnderWay) {
+            let began = message.due.as_nanos().saturating_sub(nanos(GIVEN_UP_AFTER));
+            let until = Timestamp::from_nanos(began).plus(CUT_OFF_AFTER);
+            self.count(message, true);
+            self.schedule.cut_off(place(message), until);
+        }
+        for message in &found {
+            match message.state {
+                State::Waiting => {
+                    self.count(message, true);
+                    self.schedule.wait(place(message), message.due);
+                }
+                State::Ended if !message.flags.is_told => {
+                    self.schedule.tell(message.id.as_u64(), message.due);
+                }
+                State::Ended | State::UnderWay => {}
+            }
+        }
+    }
+
+    fn header(&self) -> &Header {
+        &self.table.segments.header
+    }
+
+    pub(super) fn birth(&self) -> Birth {
+        let [a, b, c, ..] = self.header().words;
+        [a, b, c]
+    }
+
+    /// Whether another outbox has opened the memory since.
+    pub(super) fn is_superseded(&self) -> bool {
+        Header::read_incarnation(&self.table.segments.memory) != self.header().incarnation
+    }
+
+    /// How many messages it holds.
+    pub(super) fn held(&self) -> u64 {
+        self.messages.rows
+    }
+
+    fn count(&mut self, message: &Message, is_more: bool) {
+        let charge = message.charge();
+        let change = |taken: &mut Taken| match is_more {
+            true => {
+                taken.messages += 1;
+                taken.bytes += charge;
+            }
+            false => {
+                taken.messages = taken.messages.saturating_sub(1);
+                taken.bytes = taken.bytes.saturating_sub(charge);
+            }
+        };
+        change(&mut self.waiting);
+        let room = u64::from(message.outcome_room);
+        self.outcome_room = match is_more {
+            true => self.outcome_room + room,
+            false => self.outcome_room.saturating_sub(room),
+        };
+        if message.scope != 0 {
+            let taken = self.scopes.entry(message.scope).or_default();
+            change(taken);
+            if taken.messages == 0 {
+                self.scopes.remove(&message.scope);
+            }
+        }
+    }
+
+    /// Makes room for a message that will be charged with so many bytes, of which `blob` lie outside of its row.
+    pub(super) fn make_room(
+        &mut self,
+        (scope, charge): (u64, u64),
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<Result<(), NoRoom>, Damaged> {
+        if let (Some(quota), true) = (policy.quota, scope != 0) {
+            let taken = self.scopes.get(&scope).copied().unwrap_or_default();
+            if taken.messages >= quota.messages || taken.bytes + charge > quota.bytes {
+                return Ok(Err(NoRoom::Quota));
+            }
+        }
+        let has_expired = |messages: &Partitions<Messages>| {
+            (messages.oldest()).is_some_and(|oldest| oldest.until < now.as_nanos())
+        };
+        if has_expired(&self.messages) {
+            self.forget_oldest(now, policy)?;
+        }
+        loop {
+            let is_full = self.messages.rows >= policy.capacity
+                || self.bytes.saturating_add(charge) > policy.capacity_bytes;
+            if !is_full {
+                break;
+            }
+            // Something must have ended.
+            if self.messages.rows <= self.open.len() as u64 || !self.forget_oldest(now, policy)? {
+                return Ok(Err(NoRoom::Full));
+            }
+        }
+        let bytes = charge + self.outcome_room;
+        Ok(match self.reserve(bytes) {
+            true => Ok(()),
+            false => Err(NoRoom::Full),
+        })
+    }
+
+    /// Makes sure of segments for so many bytes; `false` if the memory can't grow that far.
+    fn reserve(&self, bytes: u64) -> bool {
+        // A row, a cell, and the ends of two chains, in each partition.
+        let begun = 2 * self.messages.len() as u64 + 4 + MOST_INDEX_SEGMENTS;
+        let needed = bytes.div_ceil(USED_BYTES) + begun;
+        self.table.segments.reserve(needed)
+    }
+
+    /// The partition for what is kept until a time: the first that lives as long, or else a new one.
+    fn partition_for(&mut self, until: Timestamp, policy: &Policy) -> u16 {
+        let until = until.as_nanos();
+        if let Some(number) = self.messages.kept_until(self.header(), until) {
+            return number;
+        }
+        let length = (nanos(policy.reach(policy.max_age)) / 32).max(1);
+        let until = until.div_ceil(length).saturating_mul(length);
+        self.messages.begin(&mut self.table.segments, until)
+    }
+
+    /// A number that no message had before.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.cells.number(&self.table.segments)
+    }
+
+    /// Adds a message, for which there is room. Where its request lies is found here.
+    pub(super) fn add(
+        &mut self,
+        mut message: Message,
+        request: &[u8],
+        until: Timestamp,
+        policy: &Policy,
+    ) -> Result<(), Damaged> {
+        let partition = self.partition_for(until, policy);
+        let charge = message.charge();
+        let (name, time) = (name(message.id), message.created_at.as_nanos());
+        let link = Link::Insert(Vacant::SOMEWHERE);
+        let (table, messages) = (&mut self.table, &mut self.messages);
+        let address = table.add(messages, partition, &name, (time, Some(request)), link, |bytes, partition, blob| {
+            message.request = Bytes {
+                address: blob.unwrap_or(0),
+                length: request.len() as u32,
+            };
+            partition.own.bytes += charge;
+            Composed {
+                length: message.write(bytes),
+                must_write: false,
+            }
+        })?;
+        self.bytes += charge;
+        let at = RowAt { address, partition };
+        let cell = self.cells.take(&mut self.table.segments)?;
+        self.write_cell(cell, message.id, at)?;
+        self.count(&message, true);
+        self.schedule.wait(place(&message), message.due);
+        let open = Open { message, at, cell };
+        self.open.insert(open.message.id.as_u64(), Box::new(open));
+        Ok(())
+    }
+
+    fn write_cell(&mut self, cell: u32, id: MessageId, at: RowAt) -> Result<(), Damaged> {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&id.as_u64().to_le_bytes());
+        bytes[8..16].copy_from_slice(&at.address.to_le_bytes());
+        bytes[16..18].copy_from_slice(&at.partition.to_le_bytes());
+        self.cells.write(&self.table.segments, cell, &bytes)
+    }
+
+    /// What is sent.
+    pub(super) fn request(&self, message: &Message) -> Result<Vec<u8>, Damaged> {
+        self.blob(message.request)
+    }
+
+    fn blob(&self, Bytes { address, length }: Bytes) -> Result<Vec<u8>, Damaged> {
+        self.table.segments.check(address, 1)?;
+        if length > MOST_BLOB_BYTES {
+            return Err(Damaged);
+        }
+        read_blob(&self.table.segments, address, length as usize)
+    }
+
+    /// How it ended.
+    pub(super) fn outcome(&self, message: &Message) -> Result<Option<Outcome>, Damaged> {
+        let Some(outcome) = message.outcome else {
+            return Ok(None);
+        };
+        Outcome::read(&self.blob(outcome)?).ok_or(Damaged).map(Some)
+    }
+
+    /// A message, if it is held.
+    pub(super) fn find(&mut self, id: MessageId) -> Result<Option<Message>, Damaged> {
+        if let Some(open) = self.open.get(&id.as_u64()) {
+            return Ok(Some(open.message.clone()));
+        }
+        self.table.find(
+            &self.messages,
+            &name(id),
+            |_, _, bytes| Message::read(bytes).map(Some),
+            |_| None,
+        )
+    }
+
+    /// Writes what has changed of a message that has not ended.
+    fn rewrite(&mut self, message: &Message) -> Result<(), Damaged> {
+        let open = self.open.get_mut(&message.id.as_u64()).ok_or(Damaged)?;
+        open.message.clone_from(message);
+        (self.table).rewrite(open.at.address, |bytes| message.write(bytes))
+    }
+
+    /// An attempt, or a question, is made: it is under way.
+    pub(super) fn send(&mut self, number: u64, now: Timestamp, policy: &Policy) -> Result<Message, Damaged> {
+        let mut message = self.open.get(&number).ok_or(Damaged)?.message.clone();
+        let was_due = message.due;
+        message.state = State::UnderWay;
+        message.due = now.plus(GIVEN_UP_AFTER);
+        let counter = match message.flags.is_asking {
+            true => &mut message.asked,
+            false => &mut message.attempts,
+        };
+        *counter = counter.saturating_add(1);
+        self.rewrite(&message)?;
+        self.schedule.send(place(&message), was_due, (now, message.due), policy);
+        Ok(message)
+    }
+
+    /// What is under way with these counts, if it is.
+    pub(super) fn under_way(&self, id: MessageId, attempts: u16, asked: u16) -> Option<Message> {
+        let message = &self.open.get(&id.as_u64())?.message;
+        let is_it = message.state == State::UnderWay
+            && (message.attempts, message.asked) == (attempts, asked);
+        is_it.then(|| message.clone())
+    }
+
+    /// What was under way is so no more: it has ended, or waits. `message` is what becomes of it.
+    pub(super) fn settle(
+        &mut self,
+        message: Message,
+        outcome: Option<Outcome>,
+        now: Timestamp,
+        is_told_of: bool,
+    ) -> Result<(), Damaged> {
+        let before = self.open.get(&message.id.as_u64()).ok_or(Damaged)?.message.clone();
+        if before.state == State::UnderWay {
+            self.schedule.answered(before.id.as_u64(), before.due);
+        }
+        match outcome {
+            None => {
+                self.rewrite(&message)?;
+                self.schedule.wait(place(&message), message.due);
+                Ok(())
+            }
+            Some(outcome) => self.end(&before, message.flags, outcome, now, is_told_of),
+        }
+    }
+
+    fn end(
+        &mut self,
+        before: &Message,
+        flags: Flags,
+        outcome: Outcome,
+        now: Timestamp,
+        is_told_of: bool,
+    ) -> Result<(), Damaged> {
+        self.schedule.leave(place(before), before.due);
+        self.count(before, false);
+        let mut message = before.clone();
+        message.state = State::Ended;
+        (message.due, message.last_attempt_by) = (now, now);
+        message.flags = Flags {
+            is_dead_letter: outcome.is_dead_letter(),
+            is_told: !is_told_of,
+            is_asking: false,
+            ..flags
+        };
+        let outcome = outcome.bytes_within(before.outcome_room as usize);
+        let open = self.open.get(&message.id.as_u64()).ok_or(Damaged)?;
+        let at = open.at;
+        let (table, messages) = (&mut self.table, &mut self.messages);
+        let (charged, mut charge) = (before.charge(), 0);
+        table.overwrite(messages, at, Some(&outcome), |bytes, partition, blob| {
+            message.outcome = Some(Bytes {
+                address: blob.unwrap_or(0),
+                length: outcome.len() as u32,
+            });
+            charge = message.charge();
+            let own = &mut partition.own.bytes;
+            *own = (*own + charge).saturating_sub(charged);
+            Composed {
+                length: message.write(bytes),
+                must_write: true,
+            }
+        })?;
+        self.bytes = (self.bytes + charge).saturating_sub(charged);
+        if is_told_of {
+            self.schedule.tell(message.id.as_u64(), now);
+        }
+        let may_close = message.flags.is_told && !message.flags.is_dead_letter;
+        let id = message.id;
+        self.open.get_mut(&id.as_u64()).ok_or(Damaged)?.message = message;
+        if may_close {
+            self.close(id)?;
+        }
+        Ok(())
+    }
+
+    /// Its end is told now, and if that fails, again at a time.
+    pub(super) fn begin_telling(&mut self, number: u64, again: Timestamp) -> Result<(), Damaged> {
+        let mut message = self.open.get(&number).ok_or(Damaged)?.message.clone();
+        self.schedule.told(number, message.due);
+        message.told = message.told.saturating_add(1);
+        message.due = again;
+        self.rewrite(&message)?;
+        self.schedule.tell(number, again);
+        Ok(())
+    }
+
+    /// Its end was told: whether it was to be.
+    pub(super) fn told(&mut self, id: MessageId) -> Result<bool, Damaged> {
+        let Some(open) = self.open.get(&id.as_u64()) else {
+            return Ok(false);
+        };
+        let mut message = open.message.clone();
+        if message.state != State::Ended || message.flags.is_told {
+            return Ok(false);
+        }
+        self.schedule.told(id.as_u64(), message.due);
+        message.flags.is_told = true;
+        self.rewrite(&message)?;
+        if !message.flags.is_dead_letter {
+            self.close(id)?;
+        }
+        Ok(true)
+    }
+
+    /// A dead letter is one no more; whether it was.
+    pub(super) fn dismiss(&mut self, id: MessageId) -> Result<bool, Damaged> {
+        let Some(open) = self.open.get(&id.as_u64()) else {
+            return Ok(false);
+        };
+        let mut message = open.message.clone();
+        if message.state != State::Ended || !message.flags.is_dead_letter {
+            return Ok(false);
+        }
+        message.flags.is_dead_letter = false;
+        self.rewrite(&message)?;
+        if message.flags.is_told {
+            self.close(id)?;
+        }
+        Ok(true)
+    }
+
+    /// A dead letter is sent once more, as if it were new: whether it was one.
+    pub(super) fn resend(&mut self, id: MessageId, last_attempt_by: Timestamp, now: Timestamp) -> Result<bool, Damaged> {
+        let Some(open) = self.open.get(&id.as_u64()) else {
+            return Ok(false);
+        };
+        let (before, at) = (open.message.clone(), open.at);
+        if before.state != State::Ended || !before.flags.is_dead_letter {
+            return Ok(false);
+        }
+        self.schedule.told(id.as_u64(), before.due);
+        let message = Message {
+            state: State::Waiting,
+            outcome: None,
+            due: now,
+            last_attempt_by,
+            attempts: 0,
+            asked: 0,
+            told: 0,
+            flags: Flags {
+                is_dead_letter: false,
+                is_told: false,
+                // A message that is in doubt asks first.
+                is_asking: before.flags.is_in_doubt && before.flags.has_verify,
+                ..before.flags
+            },
+            ..before
+        };
+        let (charged, charge) = (before.charge(), message.charge());
+        let (table, messages) = (&mut self.table, &mut self.messages);
+        table.overwrite(messages, at, None, |bytes, partition, _| {
+            let own = &mut partition.own.bytes;
+            *own = (*own + charge).saturating_sub(charged);
+            Composed {
+                length: message.write(bytes),
+                must_write: true,
+            }
+        })?;
+        self.bytes = (self.bytes + charge).saturating_sub(charged);
+        self.count(&message, true);
+        self.schedule.wait(place(&message), now);
+        self.open.get_mut(&id.as_u64()).ok_or(Damaged)?.message = message;
+        Ok(true)
+    }
+
+    fn close(&mut self, id: MessageId) -> Result<(), Damaged> {
+        match self.open.remove(&id.as_u64()) {
+            Some(open) => self.cells.free(&self.table.segments, open.cell),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets the oldest partition; whether that was possible. Of what it holds, all that has not ended, or was not told, is kept for longer; dead
+    /// letters that were told go.
+    fn forget_oldest(&mut self, now: Timestamp, policy: &Policy) -> Result<bool, Damaged> {
+        let Some(oldest) = self.messages.oldest() else {
+            return Ok(false);
+        };
+        let until = oldest.until;
+        let has_expired = until < now.as_nanos();
+        let number = self.messages.oldest_number(self.header());
+        let inside = self.open.values().filter(|open| open.at.partition == number);
+        // A dead letter that somebody was told of is kept for as long as was promised.
+        let goes = |message: &Message| {
+            has_expired && message.state == State::Ended && message.flags.is_told && message.told > 0
+        };
+        let (going, staying): (Vec<_>, Vec<_>) = inside
+            .map(|open| (open.message.id, goes(&open.message)))
+            .partition(|(_, goes)| *goes);
+        for (id, _) in going {
+            self.close(id)?;
+        }
+        let has_more = staying.len() > MOST_MOVED;
+        let length = nanos(policy.reach(policy.max_age)).max(1);
+        let until = now.plus(Duration::from_nanos(length)).as_nanos().max(until.saturating_add(1));
+        for (id, _) in staying.into_iter().take(MOST_MOVED) {
+            if !self.keep_on(id, Timestamp::from_nanos(until), policy)? {
+                return Ok(false);
+            }
+        }
+        if has_more {
+            return Ok(false);
+        }
+        let left = self.messages.oldest().map_or(0, |oldest| oldest.own.bytes);
+        self.table.forget_oldest(&mut self.messages);
+        self.table.segments.write_header();
+        self.bytes = self.bytes.saturating_sub(left);
+        Ok(true)
+    }
+
+    /// Brings a message to a partition that is kept until a time, or longer; whether there is room for it.
+    fn keep_on(&mut self, id: MessageId, until: Timestamp, policy: &Policy) -> Result<bool, Damaged> {
+        let open = self.open.get(&id.as_u64()).ok_or(Damaged)?;
+        let (mut message, cell, before) = (open.message.clone(), open.cell, open.at);
+        if !self.reserve(2 * message.charge() + self.outcome_room) {
+            return Ok(false);
+        }
+        let request = self.request(&message)?;
+        let outcome = message.outcome.map(|outcome| self.blob(outcome));
+        let outcome = outcome.transpose()?;
+        let partition = self.partition_for(until, policy);
+        let (name, charge) = (name(id), message.charge());
+        let occupied = self.table.find(&self.messages, &name, |_, place, _| Ok(Some(place)), |_| None)?;
+        let link = Link::Replace(occupied.ok_or(Damaged)?);
+        let time = message.created_at.as_nanos();
+        let (table, messages) = (&mut self.table, &mut self.messages);
+        let address = table.add(messages, partition, &name, (time, Some(&request)), link, |bytes, partition, blob| {
+            message.request.address = blob.unwrap_or(0);
+            partition.own.bytes += charge;
+            Composed {
+                length: message.write(bytes),
+                must_write: true,
+            }
+        })?;
+        let at = RowAt { address, partition };
+        if let Some(outcome) = outcome {
+            table.overwrite(messages, at, Some(&outcome), |bytes, _, blob| {
+                if let Some(outcome) = &mut message.outcome {
+                    outcome.address = blob.unwrap_or(0);
+                }
+                Composed {
+                    length: message.write(bytes),
+                    must_write: true,
+                }
+            })?;
+        }
+        if let Some(oldest) = messages.get_mut(&table.segments.header, before.partition) {
+            oldest.own.bytes = oldest.own.bytes.saturating_sub(charge);
+        }
+        self.write_cell(cell, id, at)?;
+        let open = self.open.get_mut(&id.as_u64()).ok_or(Damaged)?;
+        (open.message, open.at) = (message, at);
+        Ok(true)
+    }
+}
+
+pub(super) fn place(message: &Message) -> Place {
+    Place {
+        number: message.id.as_u64(),
+        lane: message.lane,
+        host: message.host,
+    }
+}

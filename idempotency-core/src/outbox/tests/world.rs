@@ -1,0 +1,431 @@
+//! The Internet Computer around one outbox, natively: time, timers, outcalls that tests answer, and upgrades.
+
+use super::super::{
+    Access, Ended, MessageId, Outbox, Overview, Policy, Request, Response, SendError, Status, Transform,
+    Verification, drive, send::send,
+};
+use crate::{
+    runtime::{Egress, Outgoing, Rejected, Runtime},
+    time::Timestamp,
+};
+use candid::Principal;
+use ic_management_canister_types::{HttpHeader, HttpMethod, HttpRequestArgs, HttpRequestResult};
+use ic_stable_structures::VectorMemory;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+const CANISTER: Principal = Principal::from_slice(&[0, 0, 0, 0, 0, 0, 0, 9, 1, 1]);
+
+type Answer = Result<Vec<u8>, Rejected>;
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// An outcall that waits for its answer.
+pub(super) struct Outcall {
+    pub(super) request: HttpRequestArgs,
+    pub(super) cycles: u128,
+    since: u64,
+    answer: Rc<RefCell<Option<Answer>>>,
+}
+
+impl Outcall {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let header = (self.request.headers.iter()).find(|header| header.name.eq_ignore_ascii_case(name));
+        header.map(|header| header.value.as_str())
+    }
+
+    pub(super) fn is_question(&self) -> bool {
+        self.request.method == HttpMethod::GET
+    }
+}
+
+#[derive(Default)]
+struct Heap {
+    timers: BTreeMap<(u64, u64), Box<dyn FnOnce()>>,
+    tasks: Vec<Task>,
+    outcalls: Vec<Outcall>,
+}
+
+/// What messages see of the IC. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Ic(Rc<Present>);
+
+struct Present {
+    now: Cell<u64>,
+    version: Cell<u64>,
+    cycles: Cell<u128>,
+    count: Cell<u64>,
+    heap: RefCell<Heap>,
+}
+
+impl Runtime for Ic {
+    fn time(&self) -> Timestamp {
+        Timestamp::from_nanos(self.0.now.get())
+    }
+
+    fn canister(&self) -> Principal {
+        CANISTER
+    }
+
+    fn call(&self, call: Outgoing) -> impl Future<Output = Answer> + 'static {
+        assert_eq!(
+            (call.callee, call.method.as_str()),
+            (Principal::management_canister(), "http_request")
+        );
+        let answer = Rc::new(RefCell::new(None));
+        self.0.heap.borrow_mut().outcalls.push(Outcall {
+            request: candid::decode_one(&call.argument).unwrap(),
+            cycles: call.cycles,
+            since: self.0.now.get(),
+            answer: Rc::clone(&answer),
+        });
+        std::future::poll_fn(move |_| match answer.borrow_mut().take() {
+            Some(answer) => Poll::Ready(answer),
+            None => Poll::Pending,
+        })
+    }
+
+    fn after(&self, delay: Duration, task: impl FnOnce() + 'static) {
+        let count = self.0.count.get();
+        self.0.count.set(count + 1);
+        let at = self.0.now.get() + delay.as_nanos() as u64;
+        (self.0.heap.borrow_mut().timers).insert((at, count), Box::new(task));
+    }
+
+    fn caller(&self) -> Principal {
+        unreachable!("an outbox has no caller")
+    }
+
+    fn deadline(&self) -> u64 {
+        unreachable!("an outbox has no caller")
+    }
+
+    fn instructions_of_call(&self) -> u64 {
+        unreachable!("an outbox counts none")
+    }
+
+    fn argument(&self) -> Vec<u8> {
+        unreachable!("an outbox has no caller")
+    }
+
+    fn method_name(&self) -> String {
+        unreachable!("an outbox has no caller")
+    }
+
+    fn cycles_available(&self) -> u128 {
+        unreachable!("an outbox has no caller")
+    }
+
+    fn accept_cycles(&self, _: u128) {
+        unreachable!("an outbox has no caller")
+    }
+
+    fn reply(&self, _: &[u8]) {
+        unreachable!("an outbox has no caller")
+    }
+
+    fn reject(&self, _: &str) {
+        unreachable!("an outbox has no caller")
+    }
+
+    fn trap(&self, text: &str) -> ! {
+        panic!("{text}")
+    }
+
+    fn certify(&self, _: &[u8; 32]) {
+        unreachable!("an outbox certifies nothing")
+    }
+
+    fn may_certify(&self) -> bool {
+        unreachable!("an outbox certifies nothing")
+    }
+
+    fn data_certificate(&self) -> Option<Vec<u8>> {
+        unreachable!("an outbox certifies nothing")
+    }
+
+    fn notify(&self, _: Outgoing) {
+        unreachable!("an outbox waits for answers")
+    }
+}
+
+impl Egress for Ic {
+    fn canister_version(&self) -> u64 {
+        self.0.version.get()
+    }
+
+    fn liquid_cycles(&self) -> u128 {
+        self.0.cycles.get()
+    }
+
+    fn cost_of_outcall(&self, request_bytes: u64, max_response_bytes: u64) -> u128 {
+        49_140_000 + 5_200 * u128::from(request_bytes) + 10_400 * u128::from(max_response_bytes)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.heap.borrow_mut().tasks.push(Box::pin(task));
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Handle(Rc<RefCell<Rc<Outbox<VectorMemory>>>>);
+
+impl Access for Handle {
+    type Memory = VectorMemory;
+
+    fn with<T>(&self, work: impl FnOnce(&Outbox<VectorMemory>) -> T) -> T {
+        let outbox = Rc::clone(&self.0.borrow());
+        work(&outbox)
+    }
+}
+
+thread_local! {
+    /// What was told.
+    static TOLD: RefCell<Vec<Ended>> = const { RefCell::new(vec![]) };
+}
+
+/// One outbox, and everything around it.
+pub(super) struct World {
+    pub(super) ic: Ic,
+    pub(super) memory: VectorMemory,
+    pub(super) outbox: Handle,
+    policy: Policy,
+    is_told: bool,
+}
+
+pub(super) const START: u64 = 1_700_000_000_000_000_000;
+
+fn outbox(memory: &VectorMemory, policy: Policy, ic: &Ic, is_told: bool) -> Outbox<VectorMemory> {
+    let outbox = Outbox::open(memory.clone(), policy, Transform::for_tests(), ic).unwrap();
+    // A server that was asked says so in the body.
+    let outbox = outbox.verify(|_, _, answer| match answer.body.as_slice() {
+        b"there" => Verification::Done,
+        b"not there" => Verification::NotDone,
+        _ => Verification::Unsure,
+    });
+    match is_told {
+        true => outbox.on_end(|ended| TOLD.with_borrow_mut(|told| told.push(ended.clone()))),
+        false => outbox,
+    }
+}
+
+impl World {
+    pub(super) fn new(policy: Policy, is_told: bool) -> Self {
+        TOLD.take();
+        let ic = Ic(Rc::new(Present {
+            now: Cell::new(START),
+            version: Cell::new(1),
+            cycles: Cell::new(100_000_000_000_000),
+            count: Cell::new(0),
+            heap: RefCell::default(),
+        }));
+        let memory = VectorMemory::default();
+        let outbox = outbox(&memory, policy, &ic, is_told);
+        Self {
+            outbox: Handle(Rc::new(RefCell::new(Rc::new(outbox)))),
+            ic,
+            memory,
+            policy,
+            is_told,
+        }
+    }
+
+    pub(super) fn send(&self, request: Request) -> Result<MessageId, SendError> {
+        send(&self.ic, &self.outbox, request)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.ic.time()
+    }
+
+    pub(super) fn set_cycles(&self, cycles: u128) {
+        self.ic.0.cycles.set(cycles);
+    }
+
+    /// Lets time pass, and timers run when they are due.
+    pub(super) fn pass(&self, time: Duration) {
+        let end = self.ic.0.now.get() + time.as_nanos() as u64;
+        loop {
+            let first = self.ic.0.heap.borrow().timers.keys().next().copied();
+            let oldest = self.ic.0.heap.borrow().outcalls.first().map(|it| it.since);
+            // The IC answers each outcall within a minute.
+            if let Some(timeout) = oldest.map(|since| since + 60_000_000_001)
+                && timeout <= first.map_or(end, |(at, _)| at.min(end))
+            {
+                self.ic.0.now.set(timeout.max(self.ic.0.now.get()));
+                self.answer(0, timed_out());
+                continue;
+            }
+            let Some((at, count)) = first.filter(|(at, _)| *at <= end) else {
+                break;
+            };
+            let now = self.ic.0.now.get().max(at);
+            self.ic.0.now.set(now);
+            let task = self.ic.0.heap.borrow_mut().timers.remove(&(at, count));
+            task.unwrap()();
+            self.poll();
+        }
+        self.ic.0.now.set(end);
+    }
+
+    /// Lets time pass until an outcall is made.
+    pub(super) fn pass_until_sent(&self) {
+        for _ in 0..10_000 {
+            if self.under_way() > 0 {
+                return;
+            }
+            self.pass(Duration::from_secs(1));
+        }
+        panic!("nothing is sent");
+    }
+
+    fn poll(&self) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut tasks = std::mem::take(&mut self.ic.0.heap.borrow_mut().tasks);
+        tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
+        self.ic.0.heap.borrow_mut().tasks.append(&mut tasks);
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.ic.0.heap.borrow().outcalls.len()
+    }
+
+    /// Looks at the outcalls that are under way.
+    pub(super) fn outcalls<T>(&self, look: impl Fn(&Outcall) -> T) -> Vec<T> {
+        let heap = self.ic.0.heap.borrow();
+        heap.outcalls.iter().map(look).collect()
+    }
+
+    /// Looks at one of the outcalls that are under way.
+    pub(super) fn with_outcall<T>(&self, index: usize, look: impl FnOnce(&Outcall) -> T) -> T {
+        look(&self.ic.0.heap.borrow().outcalls[index])
+    }
+
+    /// Answers one of the outcalls that are under way.
+    pub(super) fn answer(&self, index: usize, answer: Answer) {
+        let outcall = self.ic.0.heap.borrow_mut().outcalls.remove(index);
+        *outcall.answer.borrow_mut() = Some(answer);
+        self.poll();
+    }
+
+    /// Has no answer come, ever: as if the message that it came in had trapped.
+    pub(super) fn lose(&self, index: usize) {
+        self.ic.0.heap.borrow_mut().outcalls.remove(index);
+    }
+
+    /// How many timers are set.
+    pub(super) fn timers(&self) -> usize {
+        self.ic.0.heap.borrow().timers.len()
+    }
+
+    pub(super) fn overview(&self) -> Overview {
+        self.outbox.with(Outbox::overview).unwrap()
+    }
+
+    pub(super) fn held(&self) -> u64 {
+        self.overview().messages
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.overview().bytes
+    }
+
+    pub(super) fn dismiss(&self, id: MessageId) -> bool {
+        self.outbox.with(|outbox| outbox.contents()?.dismiss(id)).unwrap()
+    }
+
+    pub(super) fn resend(&self, id: MessageId) -> bool {
+        let now = self.now();
+        let is_sent = self.outbox.with(|outbox| outbox.resend(id, now)).unwrap();
+        drive::schedule(&self.ic, &self.outbox, now);
+        is_sent
+    }
+
+    /// The code has no function any more that reads what servers answer.
+    pub(super) fn without_verifier(&self) {
+        let outbox = Outbox::open(self.memory.clone(), self.policy, Transform::for_tests(), &self.ic);
+        *self.outbox.0.borrow_mut() = Rc::new(outbox.unwrap());
+    }
+
+    /// The code is installed anew. What is under way goes on, and nobody waits for it; those outcalls.
+    pub(super) fn upgrade(&mut self) -> Vec<Outcall> {
+        self.upgrade_to(self.policy, self.is_told)
+    }
+
+    pub(super) fn upgrade_to(&mut self, policy: Policy, is_told: bool) -> Vec<Outcall> {
+        (self.policy, self.is_told) = (policy, is_told);
+        let heap = self.ic.0.heap.take();
+        self.ic.0.version.set(self.ic.0.version.get() + 1);
+        let next = outbox(&self.memory, policy, &self.ic, is_told);
+        *self.outbox.0.borrow_mut() = Rc::new(next);
+        drive::schedule(&self.ic, &self.outbox, self.now());
+        heap.outcalls
+    }
+
+    pub(super) fn status(&self, id: MessageId) -> Option<Status> {
+        self.outbox.with(|outbox| outbox.status(id)).unwrap()
+    }
+
+    /// How a message ended.
+    pub(super) fn ended(&self, id: MessageId) -> Option<Ended> {
+        match self.status(id) {
+            Some(Status::Ended(ended)) => Some(ended),
+            _ => None,
+        }
+    }
+
+    pub(super) fn dead_letters(&self) -> Vec<MessageId> {
+        let letters = self.outbox.with(|outbox| outbox.dead_letters(None, 1_000));
+        letters.unwrap().into_iter().map(|ended| ended.id).collect()
+    }
+
+    /// What was told since this was last asked.
+    pub(super) fn told() -> Vec<Ended> {
+        TOLD.take()
+    }
+}
+
+/// An answer of a server.
+pub(super) fn answer(status: u16, body: &str) -> Answer {
+    with_header(status, body, None)
+}
+
+pub(super) fn with_header(status: u16, body: &str, header: Option<(&str, &str)>) -> Answer {
+    let response = HttpRequestResult {
+        status: status.into(),
+        headers: (header.into_iter())
+            .map(|(name, value)| HttpHeader {
+                name: name.to_owned(),
+                value: value.to_owned(),
+            })
+            .collect(),
+        body: body.as_bytes().to_vec(),
+    };
+    Ok(candid::encode_one(response).unwrap())
+}
+
+pub(super) fn rejected(code: u32, message: &str) -> Answer {
+    Err(Rejected {
+        code,
+        message: message.to_owned(),
+    })
+}
+
+pub(super) fn timed_out() -> Answer {
+    rejected(2, "Canister http request timed out")
+}
+
+/// What a server answered, as the message's end has it.
+pub(super) fn response(status: u16, body: &str) -> Response {
+    Response {
+        status,
+        headers: vec![],
+        body: body.as_bytes().to_vec(),
+    }
+}
