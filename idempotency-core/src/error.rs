@@ -62,6 +62,9 @@ macro_rules! documented_natively {
     };
 }
 
+#[cfg(feature = "outbox")]
+pub(crate) use documented_natively;
+
 documented_natively! {
 /// Why this call did not run the method. It has changed nothing in the canister. Times are in nanoseconds since the UNIX
 /// epoch; the numbers in parentheses are the HTTP status codes with the same meaning.

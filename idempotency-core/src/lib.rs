@@ -38,6 +38,8 @@ pub mod eviction;
 pub mod http;
 pub mod identity;
 pub mod import;
+#[cfg(feature = "outbox")]
+pub mod outbox;
 pub mod outcome;
 mod policy;
 mod quota;
