@@ -39,9 +39,9 @@ pub mod eviction;
 pub mod http;
 pub mod identity;
 pub mod import;
-pub mod outcome;
 #[cfg(feature = "outbox")]
 pub mod outbox;
+pub mod outcome;
 mod policy;
 mod quota;
 mod recovery;

@@ -39,10 +39,7 @@
 //! | 6 | any | perhaps: the caller no longer waited | uncertain, `TimedOut` | best-effort calls |
 //! | any | any other, such as `Failed to parse URL`, `Insufficient cycles` (of the pricing that follows the answer) | perhaps | uncertain, `Rejected` | |
 
-use super::{
-    outcome::Reason,
-    response::Response,
-};
+use super::{outcome::Reason, response::Response};
 use crate::{runtime::Rejected, time::Timestamp};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -145,9 +142,7 @@ fn of_reject(rejected: &Rejected) -> Verdict {
         SYS_TRANSIENT if begins(&["No consensus could be reached"]) => {
             Reason::NoConsensus { message: kept() }
         }
-        SYS_TRANSIENT if begins(&["Connecting to"]) => {
-            Reason::ConnectionFailed { message: kept() }
-        }
+        SYS_TRANSIENT if begins(&["Connecting to"]) => Reason::ConnectionFailed { message: kept() },
         SYS_FATAL if begins(&TOO_LARGE) => Reason::AnswerTooLarge { message: kept() },
         DESTINATION_INVALID | CANISTER_ERROR => Reason::TransformFailed { message: kept() },
         code => Reason::Rejected {

@@ -89,10 +89,14 @@ impl<M: Memory> Contents<M> {
             let address = u64::from_le_bytes(field(&mut rest));
             let partition = u16::from_le_bytes(field(&mut rest));
             let is_known = messages.get(opening.header(), partition).is_some();
-            let message = Message::read(&opening.row::<{ super::message::MESSAGE_BYTES }>(address)?)?;
+            let message =
+                Message::read(&opening.row::<{ super::message::MESSAGE_BYTES }>(address)?)?;
             let at = RowAt { address, partition };
             let found = Open { message, at, cell };
-            if !is_known || found.message.id.as_u64() != number || open.insert(number, Box::new(found)).is_some() {
+            if !is_known
+                || found.message.id.as_u64() != number
+                || open.insert(number, Box::new(found)).is_some()
+            {
                 return Err(Damaged);
             }
             Ok(())
@@ -126,7 +130,11 @@ impl<M: Memory> Contents<M> {
 
     /// Counts and schedules what was found open.
     fn count_open(&mut self) {
-        let found: Vec<_> = self.open.values().map(|open| open.message.clone()).collect();
+        let found: Vec<_> = self
+            .open
+            .values()
+            .map(|open| open.message.clone())
+            .collect();
         // These had their turn.
         for message in found.iter().filter(|it| it.state == State::UnderWay) {
             let began = message.due.as_nanos().saturating_sub(nanos(GIVEN_UP_AFTER));
@@ -268,17 +276,24 @@ impl<M: Memory> Contents<M> {
         let (name, time) = (name(message.id), message.created_at.as_nanos());
         let link = Link::Insert(Vacant::SOMEWHERE);
         let (table, messages) = (&mut self.table, &mut self.messages);
-        let address = table.add(messages, partition, &name, (time, Some(request)), link, |bytes, partition, blob| {
-            message.request = Bytes {
-                address: blob.unwrap_or(0),
-                length: request.len() as u32,
-            };
-            partition.own.bytes += charge;
-            Composed {
-                length: message.write(bytes),
-                must_write: false,
-            }
-        })?;
+        let address = table.add(
+            messages,
+            partition,
+            &name,
+            (time, Some(request)),
+            link,
+            |bytes, partition, blob| {
+                message.request = Bytes {
+                    address: blob.unwrap_or(0),
+                    length: request.len() as u32,
+                };
+                partition.own.bytes += charge;
+                Composed {
+                    length: message.write(bytes),
+                    must_write: false,
+                }
+            },
+        )?;
         self.bytes += charge;
         let at = RowAt { address, partition };
         let cell = self.cells.take(&mut self.table.segments)?;
@@ -340,7 +355,12 @@ impl<M: Memory> Contents<M> {
     }
 
     /// An attempt, or a question, is made: it is under way.
-    pub(super) fn send(&mut self, number: u64, now: Timestamp, policy: &Policy) -> Result<Message, Damaged> {
+    pub(super) fn send(
+        &mut self,
+        number: u64,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Result<Message, Damaged> {
         let mut message = self.open.get(&number).ok_or(Damaged)?.message.clone();
         let was_due = message.due;
         message.state = State::UnderWay;
@@ -351,7 +371,8 @@ impl<M: Memory> Contents<M> {
         };
         *counter = counter.saturating_add(1);
         self.rewrite(&message)?;
-        self.schedule.send(place(&message), was_due, (now, message.due), policy);
+        self.schedule
+            .send(place(&message), was_due, (now, message.due), policy);
         Ok(message)
     }
 
@@ -371,7 +392,12 @@ impl<M: Memory> Contents<M> {
         now: Timestamp,
         is_told_of: bool,
     ) -> Result<(), Damaged> {
-        let before = self.open.get(&message.id.as_u64()).ok_or(Damaged)?.message.clone();
+        let before = self
+            .open
+            .get(&message.id.as_u64())
+            .ok_or(Damaged)?
+            .message
+            .clone();
         if before.state == State::UnderWay {
             self.schedule.answered(before.id.as_u64(), before.due);
         }
@@ -482,7 +508,12 @@ impl<M: Memory> Contents<M> {
     }
 
     /// A dead letter is sent once more, as if it were new: whether it was one.
-    pub(super) fn resend(&mut self, id: MessageId, last_attempt_by: Timestamp, now: Timestamp) -> Result<bool, Damaged> {
+    pub(super) fn resend(
+        &mut self,
+        id: MessageId,
+        last_attempt_by: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, Damaged> {
         let Some(open) = self.open.get(&id.as_u64()) else {
             return Ok(false);
         };
@@ -541,10 +572,16 @@ impl<M: Memory> Contents<M> {
         let until = oldest.until;
         let has_expired = until < now.as_nanos();
         let number = self.messages.oldest_number(self.header());
-        let inside = self.open.values().filter(|open| open.at.partition == number);
+        let inside = self
+            .open
+            .values()
+            .filter(|open| open.at.partition == number);
         // A dead letter that somebody was told of is kept for as long as was promised.
         let goes = |message: &Message| {
-            has_expired && message.state == State::Ended && message.flags.is_told && message.told > 0
+            has_expired
+                && message.state == State::Ended
+                && message.flags.is_told
+                && message.told > 0
         };
         let (going, staying): (Vec<_>, Vec<_>) = inside
             .map(|open| (open.message.id, goes(&open.message)))
@@ -554,7 +591,10 @@ impl<M: Memory> Contents<M> {
         }
         let has_more = staying.len() > MOST_MOVED;
         let length = nanos(policy.reach(policy.max_age)).max(1);
-        let until = now.plus(Duration::from_nanos(length)).as_nanos().max(until.saturating_add(1));
+        let until = now
+            .plus(Duration::from_nanos(length))
+            .as_nanos()
+            .max(until.saturating_add(1));
         for (id, _) in staying.into_iter().take(MOST_MOVED) {
             if !self.keep_on(id, Timestamp::from_nanos(until), policy)? {
                 return Ok(false);
@@ -571,7 +611,12 @@ impl<M: Memory> Contents<M> {
     }
 
     /// Brings a message to a partition that is kept until a time, or longer; whether there is room for it.
-    fn keep_on(&mut self, id: MessageId, until: Timestamp, policy: &Policy) -> Result<bool, Damaged> {
+    fn keep_on(
+        &mut self,
+        id: MessageId,
+        until: Timestamp,
+        policy: &Policy,
+    ) -> Result<bool, Damaged> {
         let open = self.open.get(&id.as_u64()).ok_or(Damaged)?;
         let (mut message, cell, before) = (open.message.clone(), open.cell, open.at);
         if !self.reserve(2 * message.charge() + self.outcome_room) {
@@ -582,18 +627,30 @@ impl<M: Memory> Contents<M> {
         let outcome = outcome.transpose()?;
         let partition = self.partition_for(until, policy);
         let (name, charge) = (name(id), message.charge());
-        let occupied = self.table.find(&self.messages, &name, |_, place, _| Ok(Some(place)), |_| None)?;
+        let occupied = self.table.find(
+            &self.messages,
+            &name,
+            |_, place, _| Ok(Some(place)),
+            |_| None,
+        )?;
         let link = Link::Replace(occupied.ok_or(Damaged)?);
         let time = message.created_at.as_nanos();
         let (table, messages) = (&mut self.table, &mut self.messages);
-        let address = table.add(messages, partition, &name, (time, Some(&request)), link, |bytes, partition, blob| {
-            message.request.address = blob.unwrap_or(0);
-            partition.own.bytes += charge;
-            Composed {
-                length: message.write(bytes),
-                must_write: true,
-            }
-        })?;
+        let address = table.add(
+            messages,
+            partition,
+            &name,
+            (time, Some(&request)),
+            link,
+            |bytes, partition, blob| {
+                message.request.address = blob.unwrap_or(0);
+                partition.own.bytes += charge;
+                Composed {
+                    length: message.write(bytes),
+                    must_write: true,
+                }
+            },
+        )?;
         let at = RowAt { address, partition };
         if let Some(outcome) = outcome {
             table.overwrite(messages, at, Some(&outcome), |bytes, _, blob| {

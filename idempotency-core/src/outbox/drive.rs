@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     alarm::Due,
-    runtime::{Outgoing, Rejected, Egress},
+    runtime::{Egress, Outgoing, Rejected},
     table::Damaged,
     time::Timestamp,
 };
@@ -127,7 +127,13 @@ fn answered(
             answer,
             retry_after: None,
         },
-        (Verdict::Uncertain { reason, retry_after }, answer) => Failure {
+        (
+            Verdict::Uncertain {
+                reason,
+                retry_after,
+            },
+            answer,
+        ) => Failure {
             reason,
             answer,
             retry_after,
@@ -160,7 +166,9 @@ impl<M: Memory> Outbox<M> {
     /// The timer that must be set. From now on it counts as set.
     fn to_be_set(&self, now: Timestamp) -> Option<Due> {
         let contents = self.contents().ok()?;
-        let due = contents.schedule.due(self.rests_until.get(), &self.policy)?;
+        let due = contents
+            .schedule
+            .due(self.rests_until.get(), &self.policy)?;
         self.alarm.set(due, now)
     }
 
@@ -304,7 +312,10 @@ impl<M: Memory> Outbox<M> {
     }
 
     /// Who says what an answer means, and what its message is about; `None` if the question was given up.
-    fn verifier(&self, asked: Asked) -> Result<Option<(Option<super::Verifier>, Vec<u8>)>, Damaged> {
+    fn verifier(
+        &self,
+        asked: Asked,
+    ) -> Result<Option<(Option<super::Verifier>, Vec<u8>)>, Damaged> {
         let contents = self.contents()?;
         let Some(message) = contents.under_way(asked.id, asked.attempts, asked.asked) else {
             return Ok(None);

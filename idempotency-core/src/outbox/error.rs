@@ -144,7 +144,10 @@ impl fmt::Display for RequestError {
         match self {
             Self::NotHttps => write!(f, "NotHttps: the URL must begin with https://"),
             Self::UrlTooLong { length, max } => {
-                write!(f, "UrlTooLong: the URL is {length} bytes long, and at most {max} can be sent; put what is long into the body")
+                write!(
+                    f,
+                    "UrlTooLong: the URL is {length} bytes long, and at most {max} can be sent; put what is long into the body"
+                )
             }
             Self::UrlCharacter { at } => write!(
                 f,
@@ -154,16 +157,28 @@ impl fmt::Display for RequestError {
                 f,
                 "UserInfo: the URL has a name or a password before the host; send an Authorization header"
             ),
-            Self::Fragment => write!(f, "Fragment: no server sees what follows the # of a URL; leave it out"),
+            Self::Fragment => write!(
+                f,
+                "Fragment: no server sees what follows the # of a URL; leave it out"
+            ),
             Self::InvalidHost => write!(
                 f,
                 "InvalidHost: the URL's host is neither a domain name nor an IP address; write IPv4 addresses as four decimal numbers"
             ),
-            Self::InvalidPort => write!(f, "InvalidPort: the URL's port must be a number from 1 to 65535"),
+            Self::InvalidPort => write!(
+                f,
+                "InvalidPort: the URL's port must be a number from 1 to 65535"
+            ),
             Self::PrivateHost { host } => {
-                write!(f, "PrivateHost: {host} is in no public network; send to a server that all replicas can reach")
+                write!(
+                    f,
+                    "PrivateHost: {host} is in no public network; send to a server that all replicas can reach"
+                )
             }
-            Self::BodyNotAllowed => write!(f, "BodyNotAllowed: GET and HEAD have no body; leave it out, or send a POST"),
+            Self::BodyNotAllowed => write!(
+                f,
+                "BodyNotAllowed: GET and HEAD have no body; leave it out, or send a POST"
+            ),
             Self::NotReplicable => write!(
                 f,
                 "NotReplicable: the IC sends PUT and DELETE from one replica only; leave out `replicated(true)`"
@@ -217,12 +232,16 @@ impl fmt::Display for RequestError {
                 f,
                 "NoAttempt: max_attempts and max_age must leave room for one attempt"
             ),
-            Self::VerifyNotSafe => write!(f, "VerifyNotSafe: what verifies must be a GET or a HEAD"),
+            Self::VerifyNotSafe => {
+                write!(f, "VerifyNotSafe: what verifies must be a GET or a HEAD")
+            }
             Self::VerifyHasMore => write!(
                 f,
                 "VerifyHasMore: what verifies has no key, no `verify`, no lane, no scope, no `about` and no limits; they are the request's"
             ),
-            Self::InvalidVerify { error } => write!(f, "InvalidVerify: what verifies can't be sent: {error}"),
+            Self::InvalidVerify { error } => {
+                write!(f, "InvalidVerify: what verifies can't be sent: {error}")
+            }
         }
     }
 }

@@ -153,7 +153,9 @@ impl<M: Memory> Outbox<M> {
     /// Panics outside of a canister.
     pub fn new(memory: M, policy: Policy, transform: Transform) -> Self {
         if cfg!(not(target_family = "wasm")) {
-            panic!("idempotency: an outbox sends with the clock and the timers of a canister, and this is not one");
+            panic!(
+                "idempotency: an outbox sends with the clock and the timers of a canister, and this is not one"
+            );
         }
         Self::open(memory, policy, transform, &Canister)
             .unwrap_or_else(|error| panic!("idempotency: {error}"))

@@ -55,14 +55,17 @@ pub(super) fn after_attempt(
     message.state = State::Waiting;
     let flags = &mut message.flags;
     // A redirection may follow what was done, as 303 does.
-    flags.is_in_doubt |= (answer.as_ref()).is_some_and(|answer| (300..400).contains(&answer.status));
+    flags.is_in_doubt |=
+        (answer.as_ref()).is_some_and(|answer| (300..400).contains(&answer.status));
     let mut failure = Failure {
         reason: Reason::Refused,
         answer,
         retry_after: None,
     };
     match verdict {
-        Verdict::Acknowledged => return Some(Outcome::Acknowledged(failure.answer.unwrap_or_default())),
+        Verdict::Acknowledged => {
+            return Some(Outcome::Acknowledged(failure.answer.unwrap_or_default()));
+        }
         Verdict::Refused if !flags.is_in_doubt => {
             return Some(Outcome::Dead {
                 reason: failure.reason,

@@ -138,12 +138,8 @@ impl Outcall<'_> {
         let key = self.key_header(key).map_or(0, |(header, key)| {
             header.name.len() + header.value_length(key.len())
         });
-        let size = self.url.len()
-            + headers
-            + key
-            + self.body.len()
-            + transform.len()
-            + self.keep.length();
+        let size =
+            self.url.len() + headers + key + self.body.len() + transform.len() + self.keep.length();
         size as u64
     }
 

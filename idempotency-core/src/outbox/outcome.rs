@@ -201,7 +201,10 @@ impl fmt::Display for Reason {
             Self::Refused => write!(f, "the server refused the request"),
             Self::NotSent { message } => write!(f, "the request was not sent: {message}"),
             Self::TooFewCycles { message } => {
-                write!(f, "there were too few cycles to send the request: {message}")
+                write!(
+                    f,
+                    "there were too few cycles to send the request: {message}"
+                )
             }
             Self::TimedOut => write!(f, "there was no answer in time"),
             Self::ConnectionFailed { message } => write!(f, "the connection failed: {message}"),

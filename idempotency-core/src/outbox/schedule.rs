@@ -150,7 +150,9 @@ impl Schedule {
         let Some(lane) = self.lanes.get_mut(&place.lane) else {
             return;
         };
-        let is_first = lane.front().is_some_and(|first| first.place.number == place.number);
+        let is_first = lane
+            .front()
+            .is_some_and(|first| first.place.number == place.number);
         if !is_first {
             lane.retain(|waiting| waiting.place.number != place.number);
             return;

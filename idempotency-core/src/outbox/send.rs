@@ -56,7 +56,11 @@ pub trait Sends {
     ///
     /// # Errors
     /// [`Damaged`].
-    fn dead_letters(&'static self, after: Option<MessageId>, most: usize) -> Result<Vec<Ended>, Damaged>;
+    fn dead_letters(
+        &'static self,
+        after: Option<MessageId>,
+        most: usize,
+    ) -> Result<Vec<Ended>, Damaged>;
 
     /// Lets a dead letter go: whether it was one.
     ///
@@ -87,7 +91,11 @@ impl<M: Memory> Sends for LocalKey<Outbox<M>> {
         self.with(|outbox| outbox.status(id))
     }
 
-    fn dead_letters(&'static self, after: Option<MessageId>, most: usize) -> Result<Vec<Ended>, Damaged> {
+    fn dead_letters(
+        &'static self,
+        after: Option<MessageId>,
+        most: usize,
+    ) -> Result<Vec<Ended>, Damaged> {
         self.with(|outbox| outbox.dead_letters(after, most))
     }
 
@@ -126,7 +134,9 @@ impl<M: Memory> Outbox<M> {
             return Err(SendError::NoVerifier);
         }
         let max_age = checked.max_age.unwrap_or(self.policy.max_age);
-        let most_attempts = checked.max_attempts.unwrap_or(self.policy.max_attempts.into());
+        let most_attempts = checked
+            .max_attempts
+            .unwrap_or(self.policy.max_attempts.into());
         let mut message = Message {
             id: MessageId::from_u64(0),
             state: State::Waiting,
@@ -204,7 +214,9 @@ impl<M: Memory> Outbox<M> {
         let contents = self.contents()?;
         let first = after.map_or(0, |after| after.as_u64().saturating_add(1));
         let open = contents.open.range(first..).map(|(_, open)| &open.message);
-        let dead = open.filter(|message| message.flags.is_dead_letter).take(most);
+        let dead = open
+            .filter(|message| message.flags.is_dead_letter)
+            .take(most);
         dead.map(|message| self.ended(&contents, message)).collect()
     }
 
@@ -218,7 +230,10 @@ impl<M: Memory> Outbox<M> {
         let open = contents.open.values();
         Ok(Overview {
             waiting: contents.waiting.messages,
-            under_way: open.clone().filter(|it| it.message.state == State::UnderWay).count() as u64,
+            under_way: open
+                .clone()
+                .filter(|it| it.message.state == State::UnderWay)
+                .count() as u64,
             dead_letters: open.filter(|it| it.message.flags.is_dead_letter).count() as u64,
             messages: contents.held(),
             bytes: contents.bytes,

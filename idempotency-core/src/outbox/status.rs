@@ -1,9 +1,9 @@
 //! What an outbox says of its messages and of itself.
 
 use super::{
+    error::RequestError,
     message::{Message, State},
     outcome::{Ended, MessageId},
-    error::RequestError,
 };
 use crate::{table::Damaged, time::Timestamp};
 use candid::CandidType;

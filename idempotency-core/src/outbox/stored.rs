@@ -109,9 +109,9 @@ impl<'a> Stored<'a> {
 }
 
 fn length(outcall: &Outcall) -> usize {
-    let key = outcall.key.map_or(0, |key| {
-        key.name.len() + key.own.map_or(0, str::len)
-    });
+    let key = outcall
+        .key
+        .map_or(0, |key| key.name.len() + key.own.map_or(0, str::len));
     HEAD + outcall.url.len()
         + outcall.headers.bytes().len()
         + key
@@ -170,7 +170,12 @@ fn take(bytes: &[u8]) -> Option<(Outcall<'_>, &[u8])> {
         rest = others;
         Some(part)
     };
-    let (url, headers, name, own) = (part(short(6))?, part(short(8))?, part(short(10))?, part(short(12))?);
+    let (url, headers, name, own) = (
+        part(short(6))?,
+        part(short(8))?,
+        part(short(10))?,
+        part(short(12))?,
+    );
     let keep = part(short(14))?;
     let body = part(usize::try_from(long(16)).ok()?)?;
     let flags = head[1];

@@ -129,7 +129,9 @@ fn keep(response: HttpRequestResult, context: &[u8]) -> HttpRequestResult {
         if names[..index].contains(name) {
             continue;
         }
-        let has_name = headers.iter().filter(|it| it.name.eq_ignore_ascii_case(name));
+        let has_name = headers
+            .iter()
+            .filter(|it| it.name.eq_ignore_ascii_case(name));
         kept.extend(has_name.map(|it| HttpHeader {
             name: (*name).to_owned(),
             value: it.value.clone(),

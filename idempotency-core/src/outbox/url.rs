@@ -34,7 +34,9 @@ pub(super) fn host(url: &str) -> Result<u64, RequestError> {
         return Err(RequestError::NotHttps);
     }
     let rest = &bytes[HTTPS.len()..];
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
     let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
     if let Some(at) = characters::not_of_a_url(path) {
         let at = HTTPS.len() + authority.len() + at;
@@ -197,9 +199,8 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_private_v6(address: Ipv6Addr) -> bool {
-    let embedded = |high: u16, low: u16| {
-        is_private_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
-    };
+    let embedded =
+        |high: u16, low: u16| is_private_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match address.segments() {
         // Today's public addresses are all in 2000::/3, or translate an IPv4 address.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),

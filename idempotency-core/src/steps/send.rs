@@ -6,12 +6,7 @@ use crate::{
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
-use std::{
-    future::pending,
-    rc::Rc,
-    thread::LocalKey,
-    time::Duration,
-};
+use std::{future::pending, rc::Rc, thread::LocalKey, time::Duration};
 
 /// The message is looked at again after so long, or when its next attempt has had this time.
 const LOOKED_AT_AFTER: Duration = Duration::from_secs(3);

@@ -83,7 +83,13 @@ impl<M: Memory> Contents<M> {
             true => u64::from(FIRST_SEGMENT) + segments_needed(policy, (0, 0), 0),
             false => 0,
         };
-        let opening = Opening::read(memory, Purpose::Requests, !policy.is_preallocated, most, pages)?;
+        let opening = Opening::read(
+            memory,
+            Purpose::Requests,
+            !policy.is_preallocated,
+            most,
+            pages,
+        )?;
         let requests = opening.partitions::<Requests>()?;
         let counters = opening.partitions::<Counters>()?;
         let mut open = OpenRequests::default();

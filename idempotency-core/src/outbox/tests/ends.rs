@@ -23,14 +23,27 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn what_is_acknowledged_is_told_once() {
     let world = world();
     let id = world.send(post().about("mine")).unwrap();
-    assert_eq!(world.under_way(), 0, "nothing goes out in the message that sends it");
+    assert_eq!(
+        world.under_way(),
+        0,
+        "nothing goes out in the message that sends it"
+    );
     world.pass(Duration::ZERO);
     assert_eq!(world.under_way(), 1);
-    assert!(matches!(world.status(id), Some(Status::UnderWay { attempts: 1 })));
+    assert!(matches!(
+        world.status(id),
+        Some(Status::UnderWay { attempts: 1 })
+    ));
     world.answer(0, answer(201, "created"));
     let ended = world.ended(id).unwrap();
-    assert_eq!(ended.outcome, Outcome::Acknowledged(response(201, "created")));
-    assert_eq!((ended.about.as_slice(), ended.attempts), (b"mine".as_slice(), 1));
+    assert_eq!(
+        ended.outcome,
+        Outcome::Acknowledged(response(201, "created"))
+    );
+    assert_eq!(
+        (ended.about.as_slice(), ended.attempts),
+        (b"mine".as_slice(), 1)
+    );
     world.pass(SECOND);
     assert_eq!(World::told(), [ended]);
     world.pass(60 * MINUTE);
@@ -42,7 +55,9 @@ fn what_is_acknowledged_is_told_once() {
 fn all_attempts_have_one_key() {
     let mut world = world();
     let id = world.send(post()).unwrap();
-    world.send(Request::post("https://other.example/").body("x")).unwrap();
+    world
+        .send(Request::post("https://other.example/").body("x"))
+        .unwrap();
     let mut keys = vec![];
     for upgraded in [false, true, false] {
         world.pass_until_sent();
@@ -64,7 +79,13 @@ fn all_attempts_have_one_key() {
     }
     assert!(keys.len() >= 3, "{keys:?}");
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
-    assert!(matches!(world.status(id), Some(Status::Waiting { is_in_doubt: true, .. })));
+    assert!(matches!(
+        world.status(id),
+        Some(Status::Waiting {
+            is_in_doubt: true,
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -76,7 +97,12 @@ fn a_refusal_is_final() {
         world.answer(0, answer(status, "no"));
         world.pass(60 * MINUTE);
         let outcome = world.ended(id).unwrap().outcome;
-        let Outcome::Dead { reason, limit, answer } = outcome else {
+        let Outcome::Dead {
+            reason,
+            limit,
+            answer,
+        } = outcome
+        else {
             panic!("{status}: {outcome:?}")
         };
         assert_eq!((reason, limit), (Reason::Refused, None));
@@ -95,7 +121,16 @@ fn a_refusal_after_what_may_have_been_executed_proves_nothing() {
     world.pass(MINUTE);
     world.answer(0, answer(400, "duplicate"));
     let outcome = world.ended(id).unwrap().outcome;
-    assert!(matches!(outcome, Outcome::Unknown { reason: Reason::Refused, .. }), "{outcome:?}");
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Unknown {
+                reason: Reason::Refused,
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -105,12 +140,27 @@ fn a_redirection_may_follow_what_was_done() {
     world.pass(SECOND);
     world.answer(0, answer(303, ""));
     let outcome = world.ended(id).unwrap().outcome;
-    assert!(matches!(outcome, Outcome::Unknown { reason: Reason::Refused, .. }), "{outcome:?}");
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Unknown {
+                reason: Reason::Refused,
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
 }
 
 #[test]
 fn without_a_key_what_may_have_been_executed_is_not_repeated() {
-    for lost in [timed_out(), answer(500, ""), answer(429, ""), rejected(6, "unknown"), rejected(1, "Http body exceeds size limit of 1000 bytes.")] {
+    for lost in [
+        timed_out(),
+        answer(500, ""),
+        answer(429, ""),
+        rejected(6, "unknown"),
+        rejected(1, "Http body exceeds size limit of 1000 bytes."),
+    ] {
         let world = world();
         let id = world.send(post().without_idempotency_key()).unwrap();
         world.pass(SECOND);
@@ -119,7 +169,13 @@ fn without_a_key_what_may_have_been_executed_is_not_repeated() {
         assert_eq!(world.under_way(), 0);
         let outcome = world.ended(id).unwrap().outcome;
         assert!(
-            matches!(outcome, Outcome::Unknown { limit: Some(Limit::NotRepeatable), .. }),
+            matches!(
+                outcome,
+                Outcome::Unknown {
+                    limit: Some(Limit::NotRepeatable),
+                    ..
+                }
+            ),
             "{outcome:?}"
         );
         assert_eq!(world.dead_letters(), [id]);
@@ -148,11 +204,17 @@ fn get_and_head_are_repeated_without_a_key() {
         let world = world();
         let id = world.send(request).unwrap();
         world.pass(SECOND);
-        assert_eq!(world.outcalls(|outcall| outcall.header("Idempotency-Key").is_some()), [false]);
+        assert_eq!(
+            world.outcalls(|outcall| outcall.header("Idempotency-Key").is_some()),
+            [false]
+        );
         world.answer(0, answer(503, ""));
         world.pass(MINUTE);
         world.answer(0, answer(200, ""));
-        assert!(matches!(world.ended(id).unwrap().outcome, Outcome::Acknowledged(_)));
+        assert!(matches!(
+            world.ended(id).unwrap().outcome,
+            Outcome::Acknowledged(_)
+        ));
     }
 }
 
@@ -182,7 +244,9 @@ fn attempts_come_to_an_end() {
         let ended = world.ended(id).unwrap();
         assert_eq!(ended.attempts, 4);
         match ended.outcome {
-            Outcome::Unknown { limit, .. } if is_unknown => assert_eq!(limit, Some(Limit::Attempts)),
+            Outcome::Unknown { limit, .. } if is_unknown => {
+                assert_eq!(limit, Some(Limit::Attempts))
+            }
             Outcome::Dead { limit, .. } if !is_unknown => assert_eq!(limit, Some(Limit::Attempts)),
             other => panic!("{other:?}"),
         }
@@ -192,7 +256,9 @@ fn attempts_come_to_an_end() {
 #[test]
 fn time_comes_to_an_end() {
     let world = world();
-    let id = world.send(post().max_age(10 * MINUTE).max_attempts(1_000)).unwrap();
+    let id = world
+        .send(post().max_age(10 * MINUTE).max_attempts(1_000))
+        .unwrap();
     let mut attempts = 0;
     for _ in 0..1_200 {
         world.pass(SECOND);
@@ -203,7 +269,13 @@ fn time_comes_to_an_end() {
     }
     let ended = world.ended(id).unwrap();
     assert_eq!(ended.attempts, attempts);
-    assert!(matches!(ended.outcome, Outcome::Unknown { limit: Some(Limit::Age), .. }));
+    assert!(matches!(
+        ended.outcome,
+        Outcome::Unknown {
+            limit: Some(Limit::Age),
+            ..
+        }
+    ));
     // It does not wait for its last second when nothing would be done then.
     assert!(ended.ended_at < ended.created_at.plus(10 * MINUTE));
 }
@@ -225,7 +297,14 @@ fn what_waits_too_long_in_its_lane_was_not_sent() {
     let ended = world.ended(second).unwrap();
     assert_eq!(ended.attempts, 0);
     assert!(
-        matches!(ended.outcome, Outcome::Dead { reason: Reason::NotSent { .. }, limit: Some(Limit::Age), answer: None }),
+        matches!(
+            ended.outcome,
+            Outcome::Dead {
+                reason: Reason::NotSent { .. },
+                limit: Some(Limit::Age),
+                answer: None
+            }
+        ),
         "{:?}",
         ended.outcome
     );
@@ -251,7 +330,11 @@ mod verify {
         assert_eq!(world.outcalls(|it| it.is_question()), [true]);
         world.answer(0, answer(404, "not there"));
         world.pass(SECOND);
-        assert_eq!(world.outcalls(|it| it.is_question()), [false], "so it is sent again");
+        assert_eq!(
+            world.outcalls(|it| it.is_question()),
+            [false],
+            "so it is sent again"
+        );
         world.answer(0, answer(500, ""));
         world.pass(2 * MINUTE);
         assert_eq!(world.outcalls(|it| it.is_question()), [true]);
@@ -275,7 +358,16 @@ mod verify {
         }
         world.pass(60 * MINUTE);
         let outcome = world.ended(id).unwrap().outcome;
-        assert!(matches!(outcome, Outcome::Unknown { limit: Some(Limit::Attempts), .. }), "{outcome:?}");
+        assert!(
+            matches!(
+                outcome,
+                Outcome::Unknown {
+                    limit: Some(Limit::Attempts),
+                    ..
+                }
+            ),
+            "{outcome:?}"
+        );
     }
 
     #[test]
@@ -290,7 +382,16 @@ mod verify {
         world.pass(SECOND);
         world.answer(0, answer(400, "no"));
         let outcome = world.ended(id).unwrap().outcome;
-        assert!(matches!(outcome, Outcome::Dead { reason: Reason::Refused, .. }), "{outcome:?}");
+        assert!(
+            matches!(
+                outcome,
+                Outcome::Dead {
+                    reason: Reason::Refused,
+                    ..
+                }
+            ),
+            "{outcome:?}"
+        );
     }
 
     #[test]
@@ -305,7 +406,10 @@ mod verify {
         assert_eq!(world.outcalls(|it| it.is_question()), [true]);
         world.answer(0, answer(200, "there"));
         world.pass(SECOND);
-        assert!(matches!(world.ended(id).unwrap().outcome, Outcome::Acknowledged(_)));
+        assert!(matches!(
+            world.ended(id).unwrap().outcome,
+            Outcome::Acknowledged(_)
+        ));
     }
 
     #[test]
@@ -330,7 +434,16 @@ fn what_an_upgrade_cuts_off_may_have_been_executed() {
         assert_eq!(world.under_way(), usize::from(is_repeated));
         if !is_repeated {
             let outcome = world.ended(id).unwrap().outcome;
-            assert!(matches!(outcome, Outcome::Unknown { reason: Reason::Interrupted, .. }), "{outcome:?}");
+            assert!(
+                matches!(
+                    outcome,
+                    Outcome::Unknown {
+                        reason: Reason::Interrupted,
+                        ..
+                    }
+                ),
+                "{outcome:?}"
+            );
         }
     }
 }
@@ -368,13 +481,19 @@ fn a_dead_letter_is_kept_until_it_is_dismissed_or_sent_again() {
     }
     assert!(world.held() < 10, "what was acknowledged is forgotten");
     assert_eq!(world.dismiss(ids[0]), true);
-    assert_eq!((world.dismiss(ids[0]), world.resend(ids[0])), (false, false));
+    assert_eq!(
+        (world.dismiss(ids[0]), world.resend(ids[0])),
+        (false, false)
+    );
     assert_eq!(world.dead_letters(), [ids[1]]);
     assert_eq!(world.resend(ids[1]), true);
     assert_eq!(world.dead_letters(), []);
     world.pass(SECOND);
     world.answer(0, answer(200, "yes"));
-    assert_eq!(world.ended(ids[1]).unwrap().outcome, Outcome::Acknowledged(response(200, "yes")));
+    assert_eq!(
+        world.ended(ids[1]).unwrap().outcome,
+        Outcome::Acknowledged(response(200, "yes"))
+    );
     assert_eq!(world.resend(ids[1]), false);
 }
 
@@ -390,7 +509,13 @@ fn an_end_that_was_not_told_is_told_after_an_upgrade() {
     assert_eq!(World::told(), []);
     world.upgrade_to(Policy::new(), true);
     world.pass(60 * MINUTE);
-    assert_eq!(World::told().iter().map(|ended| ended.id).collect::<Vec<_>>(), [id]);
+    assert_eq!(
+        World::told()
+            .iter()
+            .map(|ended| ended.id)
+            .collect::<Vec<_>>(),
+        [id]
+    );
     world.upgrade();
     world.pass(60 * MINUTE);
     assert_eq!(World::told(), []);

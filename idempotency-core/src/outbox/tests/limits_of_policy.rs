@@ -11,13 +11,17 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn post(host: u32) -> Request {
-    Request::post(format!("https://host{host}.example/")).body("x").max_response_bytes(1_000)
+    Request::post(format!("https://host{host}.example/"))
+        .body("x")
+        .max_response_bytes(1_000)
 }
 
 #[test]
 fn so_many_at_a_time() {
     let world = World::new(Policy::new().in_flight(3), false);
-    let ids: Vec<_> = (0..10).map(|host| world.send(post(host)).unwrap()).collect();
+    let ids: Vec<_> = (0..10)
+        .map(|host| world.send(post(host)).unwrap())
+        .collect();
     for rest in (0..10).rev() {
         world.pass(SECOND);
         assert_eq!(world.under_way(), (rest + 1).min(3));
@@ -34,7 +38,9 @@ fn so_many_a_second_to_one_host() {
     let world = World::new(Policy::new().in_flight(100).per_host_per_second(2), false);
     for _ in 0..20 {
         // The same host, however it is written.
-        world.send(Request::post("https://HOST1.example/").body("x")).unwrap();
+        world
+            .send(Request::post("https://HOST1.example/").body("x"))
+            .unwrap();
         world.send(post(1)).unwrap();
         world.send(post(2)).unwrap();
     }
@@ -52,22 +58,37 @@ fn in_order_within_a_lane() {
     let mut world = World::new(Policy::new().per_host_per_second(1_000), false);
     let mut sent = vec![];
     for i in 0..30 {
-        let id = world.send(post(i % 3).lane(["a", "b"][i as usize % 2]).body(format!("{i}"))).unwrap();
+        let id = world
+            .send(
+                post(i % 3)
+                    .lane(["a", "b"][i as usize % 2])
+                    .body(format!("{i}")),
+            )
+            .unwrap();
         sent.push(id);
     }
     let mut order = [vec![], vec![]];
     for round in 0..200 {
         world.pass(20 * SECOND);
         assert!(world.under_way() <= 2);
-        let bodies = world.outcalls(|it| String::from_utf8(it.request.body.clone().unwrap()).unwrap());
+        let bodies =
+            world.outcalls(|it| String::from_utf8(it.request.body.clone().unwrap()).unwrap());
         for body in bodies {
             let i: usize = body.parse().unwrap();
             order[i % 2].push(i);
         }
         match round % 4 {
             0 => drop(world.upgrade()),
-            1 => while world.under_way() > 0 { world.answer(0, timed_out()) },
-            _ => while world.under_way() > 0 { world.answer(0, answer(200, "")) },
+            1 => {
+                while world.under_way() > 0 {
+                    world.answer(0, timed_out())
+                }
+            }
+            _ => {
+                while world.under_way() > 0 {
+                    world.answer(0, answer(200, ""))
+                }
+            }
         }
     }
     for lane in order {
@@ -96,7 +117,9 @@ fn a_full_outbox_takes_nothing_and_what_has_ended_makes_room() {
 
 #[test]
 fn bytes_are_limited() {
-    let one = Request::post("https://host1.example/").body(vec![7; 5_000]).max_response_bytes(1_000);
+    let one = Request::post("https://host1.example/")
+        .body(vec![7; 5_000])
+        .max_response_bytes(1_000);
     let world = World::new(Policy::new().capacity_bytes(30_000), false);
     let mut sent = 0;
     while world.send(one.clone()).is_ok() {
@@ -144,7 +167,11 @@ fn too_few_cycles_park_the_outbox() {
     world.pass(MINUTE);
     assert_eq!(world.under_way(), 1);
     assert_eq!(world.overview().parked, None);
-    assert_eq!(world.outcalls(|it| it.cycles < 100_000_000), [true], "not as for 2 MB");
+    assert_eq!(
+        world.outcalls(|it| it.cycles < 100_000_000),
+        [true],
+        "not as for 2 MB"
+    );
 }
 
 #[test]
@@ -172,9 +199,20 @@ fn a_policy_that_cannot_work_is_refused() {
     ];
     for policy in policies {
         let world = World::new(Policy::new(), false);
-        let opened = Outbox::open(world.memory.clone(), policy, Transform::for_tests(), &world.ic);
-        assert!(matches!(opened, Err(OpenError::InvalidPolicy(_))), "{policy:?}");
-        assert!(world.outbox.with(|outbox| outbox.overview()).is_ok(), "the memory is unchanged");
+        let opened = Outbox::open(
+            world.memory.clone(),
+            policy,
+            Transform::for_tests(),
+            &world.ic,
+        );
+        assert!(
+            matches!(opened, Err(OpenError::InvalidPolicy(_))),
+            "{policy:?}"
+        );
+        assert!(
+            world.outbox.with(|outbox| outbox.overview()).is_ok(),
+            "the memory is unchanged"
+        );
     }
 }
 
@@ -193,7 +231,12 @@ fn a_store_is_no_outbox_and_no_outbox_a_store() {
 #[test]
 fn of_two_outboxes_in_one_memory_the_later_one_answers() {
     let world = World::new(Policy::new(), false);
-    let later = Outbox::open(world.memory.clone(), Policy::new(), Transform::for_tests(), &world.ic);
+    let later = Outbox::open(
+        world.memory.clone(),
+        Policy::new(),
+        Transform::for_tests(),
+        &world.ic,
+    );
     assert_eq!(world.send(post(1)), Err(SendError::Damaged));
     assert!(later.unwrap().overview().is_ok());
 }

@@ -92,12 +92,19 @@ impl Servers {
     }
 
     /// The answer of the server to an outcall, after it has done what it does.
-    fn treat(&mut self, outcall: &Outcall, how: How, now: u64) -> Result<Vec<u8>, crate::runtime::Rejected> {
+    fn treat(
+        &mut self,
+        outcall: &Outcall,
+        how: How,
+        now: u64,
+    ) -> Result<Vec<u8>, crate::runtime::Rejected> {
         let message = number(outcall);
         if outcall.is_question() {
             let is_there = self.effects.contains_key(&message);
             return match how {
-                How::Good | How::Refused => answer(200, if is_there { "there" } else { "not there" }),
+                How::Good | How::Refused => {
+                    answer(200, if is_there { "there" } else { "not there" })
+                }
                 How::Busy => answer(200, "what?"),
                 How::Failed => answer(500, "there"),
                 How::NotSent => rejected(0, "full"),
@@ -175,7 +182,10 @@ fn now(world: &World) -> u64 {
 }
 
 fn check(events: Vec<Event>, is_told: bool) {
-    let policy = Policy::new().in_flight(4).per_host_per_second(3).max_attempts(6);
+    let policy = Policy::new()
+        .in_flight(4)
+        .per_host_per_second(3)
+        .max_attempts(6);
     let mut world = World::new(policy, is_told);
     let mut servers = Servers::default();
     let mut sent: BTreeMap<u64, (MessageId, Kind, u8)> = BTreeMap::new();
@@ -228,7 +238,9 @@ fn check(events: Vec<Event>, is_told: bool) {
                     if !outcall.is_question() {
                         let key = servers.note(&outcall);
                         if act {
-                            servers.late.push((now + 50_000_000_000, number(&outcall), key));
+                            servers
+                                .late
+                                .push((now + 50_000_000_000, number(&outcall), key));
                         }
                     }
                 }
@@ -281,11 +293,18 @@ fn check(events: Vec<Event>, is_told: bool) {
         assert_eq!(times, usize::from(is_told), "{message}");
     }
     let all: BTreeSet<_> = servers.keys_of.values().flatten().collect();
-    assert_eq!(all.len(), servers.keys_of.len(), "two messages have one key");
+    assert_eq!(
+        all.len(),
+        servers.keys_of.len(),
+        "two messages have one key"
+    );
     assert_eq!(world.dead_letters(), dead);
     for (lane, messages) in lanes {
         let in_order: Vec<_> = first.iter().filter(|it| messages.contains(it)).collect();
-        assert!(lane == 0 || in_order.is_sorted(), "lane {lane}: {in_order:?}");
+        assert!(
+            lane == 0 || in_order.is_sorted(),
+            "lane {lane}: {in_order:?}"
+        );
     }
     assert_eq!(world.timers(), 0, "nothing is to be done");
 }

@@ -1,8 +1,8 @@
 //! The Internet Computer around one outbox, natively: time, timers, outcalls that tests answer, and upgrades.
 
 use super::super::{
-    Access, Ended, MessageId, Outbox, Overview, Policy, Request, Response, SendError, Status, Transform,
-    Verification, drive, send::send,
+    Access, Ended, MessageId, Outbox, Overview, Policy, Request, Response, SendError, Status,
+    Transform, Verification, drive, send::send,
 };
 use crate::{
     runtime::{Egress, Outgoing, Rejected, Runtime},
@@ -36,7 +36,8 @@ pub(super) struct Outcall {
 
 impl Outcall {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        let header = (self.request.headers.iter()).find(|header| header.name.eq_ignore_ascii_case(name));
+        let header =
+            (self.request.headers.iter()).find(|header| header.name.eq_ignore_ascii_case(name));
         header.map(|header| header.value.as_str())
     }
 
@@ -337,7 +338,9 @@ impl World {
     }
 
     pub(super) fn dismiss(&self, id: MessageId) -> bool {
-        self.outbox.with(|outbox| outbox.contents()?.dismiss(id)).unwrap()
+        self.outbox
+            .with(|outbox| outbox.contents()?.dismiss(id))
+            .unwrap()
     }
 
     pub(super) fn resend(&self, id: MessageId) -> bool {
@@ -349,7 +352,12 @@ impl World {
 
     /// The code has no function any more that reads what servers answer.
     pub(super) fn without_verifier(&self) {
-        let outbox = Outbox::open(self.memory.clone(), self.policy, Transform::for_tests(), &self.ic);
+        let outbox = Outbox::open(
+            self.memory.clone(),
+            self.policy,
+            Transform::for_tests(),
+            &self.ic,
+        );
         *self.outbox.0.borrow_mut() = Rc::new(outbox.unwrap());
     }
 
