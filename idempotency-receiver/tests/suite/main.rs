@@ -1,0 +1,6 @@
+//! The receiver, in front of real axum routers.
+#![forbid(unsafe_code)]
+
+mod quorum;
+mod rules;
+mod world;
