@@ -139,7 +139,7 @@ impl Flights {
         let leader = Leader {
             flights: Arc::clone(self),
             id,
-            size,
+            size: Some(size),
             answer: sender,
             reached: Arc::clone(&flight.reached),
         };
@@ -207,7 +207,8 @@ impl Drop for Waiter {
 pub(crate) struct Leader {
     flights: Arc<Flights>,
     id: RequestId,
-    size: usize,
+    /// How much its body takes, as long as the request is under way.
+    size: Option<usize>,
     answer: watch::Sender<Option<Landed>>,
     reached: Arc<Notify>,
 }
@@ -247,12 +248,24 @@ impl Leader {
     pub(crate) fn tell(&self, landed: Landed) {
         self.answer.send_replace(Some(landed));
     }
+
+    /// Gives all who wait the answer. Who comes then, such as one of those again, is a new one.
+    pub(crate) fn land(mut self, landed: Landed) {
+        self.remove();
+        self.tell(landed);
+    }
+
+    fn remove(&mut self) {
+        if let Some(size) = self.size.take() {
+            let mut map = self.flights.map();
+            map.flights.remove(&self.id);
+            map.bytes -= size;
+        }
+    }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        let mut map = self.flights.map();
-        map.flights.remove(&self.id);
-        map.bytes -= self.size;
+        self.remove();
     }
 }

@@ -34,7 +34,7 @@ impl<B: Backend> Run<B> {
     /// Goes on to the end, whether anybody waits for it or not.
     pub(crate) async fn run(self, request: Request<Bytes>, handler: Handler) {
         match self.begin().await {
-            Err(landed) => self.leader.tell(landed),
+            Err(landed) => self.leader.land(landed),
             Ok(attempt) => {
                 let (settlement, answer) = self.execute(&attempt, request, handler).await;
                 self.settle(&attempt, settlement, answer).await;
@@ -159,21 +159,20 @@ impl<B: Backend> Run<B> {
 
     /// Records the outcome, then tells it. If it can't be recorded now, it is told all the same, as it is true, and recorded as soon as it
     /// can be; until then those who come get it from here.
-    async fn settle(&self, attempt: &Attempt, settlement: Settlement, answer: Answer) {
+    async fn settle(self, attempt: &Attempt, settlement: Settlement, answer: Answer) {
+        let told = |answer| Landed {
+            answer,
+            replayed: false,
+        };
         let mut pause = FIRST_PAUSE;
         loop {
             let now = (self.settings.clock)();
             let settled = self.backend.settle(attempt, settlement.clone(), now).await;
-            let recorded = settled.is_ok();
-            // What was recorded with the effect is the answer, whatever the handler has said since.
-            let answer = settled.ok().flatten().unwrap_or_else(|| answer.clone());
-            self.leader.tell(Landed {
-                answer,
-                replayed: false,
-            });
-            if recorded {
-                return;
+            if let Ok(recorded) = settled {
+                // What was recorded with the effect is the answer, whatever the handler has said since.
+                return self.leader.land(told(recorded.unwrap_or(answer)));
             }
+            self.leader.tell(told(answer.clone()));
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -69,13 +69,8 @@ impl MemoryBackend {
     }
 
     /// How many requests are remembered, those that have expired included as long as they are there.
-    pub fn len(&self) -> usize {
-        self.records().by_identity.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn remembered(&self) -> u64 {
+        self.records().by_identity.len() as u64
     }
 
     fn records(&self) -> MutexGuard<'_, Records> {

@@ -203,10 +203,10 @@ impl Any {
         ]
     }
 
-    pub(crate) async fn len(&self) -> u64 {
+    pub(crate) async fn remembered(&self) -> u64 {
         match self {
-            Self::Memory(backend) => backend.len() as u64,
-            Self::Sqlite(backend) => backend.len().await.expect("it can be read"),
+            Self::Memory(backend) => backend.remembered(),
+            Self::Sqlite(backend) => backend.remembered().await.expect("it can be read"),
         }
     }
 }

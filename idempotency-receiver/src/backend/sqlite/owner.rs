@@ -1,6 +1,9 @@
 //! Which process has begun what, and whether it is still there.
 
-use super::{BackendError, IN_FLIGHT, UNKNOWN, error, execute, millis};
+use super::{
+    BackendError, error, execute, millis,
+    records::{IN_FLIGHT, UNKNOWN},
+};
 use rusqlite::{Connection, Transaction, TransactionBehavior::Immediate, params};
 use std::{
     fs::{self, File, TryLockError},
@@ -19,8 +22,12 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// A new owner. What others have begun who are gone is unknown from now on.
-    pub(super) fn new(connection: &mut Connection, database: &Path) -> Result<Self, BackendError> {
+    /// A new owner. What others have begun who are gone is unknown from now on, and remembered until this time at least.
+    pub(super) fn new(
+        connection: &mut Connection,
+        database: &Path,
+        until: SystemTime,
+    ) -> Result<Self, BackendError> {
         // Others may come here by another way.
         let database = database.canonicalize().map_err(failed)?;
         let transaction = connection
@@ -52,10 +59,8 @@ impl Owner {
                 ids.collect::<rusqlite::Result<Vec<_>>>()
             })
             .map_err(error)?;
-        // Their records are kept for at least as long as they were to be when they began.
-        let now = millis(SystemTime::now());
         for other in others {
-            owner.reap(&transaction, other.cast_unsigned(), now)?;
+            owner.reap(&transaction, other.cast_unsigned(), millis(until))?;
         }
         transaction.commit().map_err(error)?;
         Ok(owner)

@@ -1,6 +1,6 @@
 //! Effect and record in one transaction.
 
-use super::{Attempt, BackendError, Shared, complete, error, millis};
+use super::{Attempt, BackendError, Shared, error, millis, records::complete};
 use crate::answer::Answer;
 use bytes::Bytes;
 use http::Response;
