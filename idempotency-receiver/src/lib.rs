@@ -1,4 +1,23 @@
-//! One effect per `Idempotency-Key`.
+//! One effect per `Idempotency-Key`, for HTTP servers: [`IdempotencyLayer`] around a service, with records in memory ([`MemoryBackend`]) or in a SQLite
+//! database (`SqliteBackend`, with the feature `sqlite`).
+//!
+//! ```
+//! use axum::{Router, routing::post};
+//! use idempotency_receiver::{IdempotencyLayer, Limits, MemoryBackend};
+//!
+//! let once = IdempotencyLayer::new(MemoryBackend::new(Limits::default()));
+//! let router: Router = Router::new().route("/orders", post(async || "ordered").layer(once));
+//! ```
+//!
+//! # What is where
+//! ```text
+//! layer ──► service ──► key, digest    a request's key, identity and fingerprint
+//!              ├──► flights, quorum    copies wait for each other
+//!              └──► run ──► backend    the first of them is looked up, executed, recorded
+//!                    └──► problem      what the layer answers itself
+//! ```
+#![cfg_attr(feature = "sqlite", doc = "")]
+#![cfg_attr(feature = "sqlite", doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
 
 mod answer;

@@ -160,3 +160,57 @@ impl Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_docs_explain_each() {
+        use Problem::{
+            AnswerNotKept, BodyBroken, BodyTooLarge, BodyTooSlow, Busy, Full, InProgress,
+            KeyReused, KeyTooLong, MalformedKey, MissingKey, NoScope, OutcomeUnknown, TooFewCopies,
+            Unavailable,
+        };
+        let docs = include_str!("../README.md");
+        let full = Full(Duration::from_secs(90));
+        for problem in [
+            AnswerNotKept,
+            BodyBroken,
+            BodyTooLarge,
+            BodyTooSlow,
+            Busy,
+            full,
+            InProgress,
+            KeyReused,
+            KeyTooLong,
+            MalformedKey,
+            MissingKey,
+            NoScope,
+            OutcomeUnknown,
+            TooFewCopies,
+            Unavailable,
+        ] {
+            let (name, status, ..) = problem.text();
+            let row = docs
+                .lines()
+                .find(|line| line.contains(&format!("`{name}`")))
+                .unwrap_or_default();
+            assert!(row.contains(status.as_str()), "{name}");
+            assert_eq!(
+                row.contains("Retry-After"),
+                problem.retry_after().is_some(),
+                "{name}"
+            );
+            let answer = problem.answer(DOCUMENTATION);
+            let body: serde_json::Value =
+                serde_json::from_slice(answer.body()).expect("it is JSON");
+            assert_eq!(body["status"], status.as_u16());
+            assert_eq!(
+                body["type"],
+                format!("https://docs.rs/idempotency-receiver#{name}")
+            );
+        }
+        assert_eq!(full.answer(DOCUMENTATION).headers()["retry-after"], "90");
+    }
+}

@@ -63,7 +63,7 @@ impl<B: Backend> Run<B> {
                 Phase::Gathering => return Err(self.problem(Problem::TooFewCopies)),
             }
         }
-        let deadline = Instant::now() + self.settings.wait;
+        let since = Instant::now();
         loop {
             match self.look(self.mode()).await? {
                 Begun::Acquired(attempt) => {
@@ -71,7 +71,7 @@ impl<B: Backend> Run<B> {
                     return Ok(attempt);
                 }
                 // In another process, or with another body.
-                Begun::InFlight if Instant::now() < deadline => sleep(LOOK_AGAIN).await,
+                Begun::InFlight if since.elapsed() < self.settings.wait => sleep(LOOK_AGAIN).await,
                 begun => return Err(self.landed(begun)),
             }
         }

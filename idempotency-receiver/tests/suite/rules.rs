@@ -425,3 +425,23 @@ async fn problems_say_where_to_read_on() {
         );
     }
 }
+
+#[test]
+fn the_table_in_the_docs_names_the_tests() {
+    let docs = include_str!("../../README.md");
+    let table = docs
+        .split("## ")
+        .find(|section| section.starts_with("The idempotency rules"))
+        .expect("there is a table");
+    let names: Vec<_> = table
+        .split('`')
+        .filter(|name| name.matches('_').count() > 2)
+        .collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        assert!(
+            include_str!("rules.rs").contains(&format!("fn {name}()")),
+            "{name}"
+        );
+    }
+}
