@@ -13,13 +13,14 @@ use std::{
     process::Command,
 };
 
-/// The crates that are published, for canisters and for clients of them: each after those that it depends on.
+/// The crates that are published, for canisters, for clients of them, and for servers that they call: each after those that it depends on.
 const FOR_CANISTERS: [&str; 2] = ["idempotency-macros", "idempotency-core"];
 const FOR_CLIENTS: [&str; 3] = [
     "idempotency-macros",
     "idempotency-core",
     "idempotency-agent",
 ];
+const FOR_SERVERS: [&str; 1] = ["idempotency-receiver"];
 
 /// The checks, and all tests.
 pub(crate) fn all() -> Vec<Step> {
@@ -86,6 +87,7 @@ fn package() -> Result<Ended, Failed> {
     for (target, names) in [
         (Some(wasm::TARGET), &FOR_CANISTERS[..]),
         (None, &FOR_CLIENTS),
+        (None, &FOR_SERVERS),
     ] {
         let mut package = match oldest {
             Ok(()) => tools::oldest("cargo"),
@@ -111,8 +113,8 @@ fn package() -> Result<Ended, Failed> {
 
 /// Where packages are built, all in one place, as those for canisters and for clients have the same procedural macros: a place with
 /// another name for other contents. Cargo unpacks a package that another one depends on in its home, under the name of the target
-/// directory, and never again for the same version, whatever has changed in it. Nothing depends on the last. What was built for
-/// earlier contents moves along: most of it is not ours.
+/// directory, and never again for the same version, whatever has changed in it. Nothing depends on the last, nor on what is for servers.
+/// What was built for earlier contents moves along: most of it is not ours.
 fn packages_directory() -> Result<PathBuf, Failed> {
     let mut hasher = DefaultHasher::new();
     let (_, dependencies) = FOR_CLIENTS.split_last().unwrap_or((&"", &[]));
