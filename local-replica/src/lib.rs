@@ -101,9 +101,9 @@
 //! # Left out
 //!
 //! Consensus, threshold keys, canister signatures and keys of other kinds than those above, sender info, `root_key_size`,
-//! gateways with HTTPS or for other replicas, verification and streaming of what canisters serve,
-//! system canisters, Bitcoin, state directories, snapshots, environment variables, `canister_info`, upgrades that keep the heap,
-//! flexible and pay-as-you-go outcalls, deleting subnets, subnets made for a chosen canister id. These are answered with an error that contains
+//! gateways with HTTPS or for other replicas, verification and streaming of what canisters serve, system canisters, Bitcoin, state
+//! directories, snapshots, environment variables, `canister_info`, upgrades that keep the heap, flexible and pay-as-you-go outcalls,
+//! deleting subnets, subnets made for a chosen canister id. These are answered with an error that contains
 //! `not supported by local-replica`. Metrics of subnets and API boundary nodes are absent from the state tree.
 #![forbid(unsafe_code)]
 
