@@ -38,6 +38,11 @@ impl Counter {
         seen.entry(key).or_default().push(Seen { from, headers });
         self.total.fetch_add(1, Ordering::Relaxed)
     }
+
+    fn seen(&self, key: &str) -> Vec<Seen> {
+        let seen = self.seen.lock().expect("no panic");
+        seen.get(key).cloned().unwrap_or_default()
+    }
 }
 
 /// A server on loopback.
@@ -49,6 +54,10 @@ struct Shop {
 
 impl Shop {
     fn open() -> Self {
+        Self::open_at(([127, 0, 0, 1], 0).into())
+    }
+
+    fn open_at(address: SocketAddr) -> Self {
         let counter = Counter::default();
         let orders = post(
             |State(it): State<Counter>, ConnectInfo(from), headers: HeaderMap, key: String| async move {
@@ -67,14 +76,23 @@ impl Shop {
                 tokio::time::sleep(Duration::from_secs(60)).await;
             },
         );
+        let together = post(
+            |State(it): State<Counter>, ConnectInfo(from), headers: HeaderMap, key: String| async move {
+                it.note(from, headers, key.clone());
+                while it.seen(&key).len() < 13 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            },
+        );
         let router = Router::new()
+            .route("/together", together)
             .route("/orders", orders)
             .route("/numbered", numbered)
             .route("/slow", slow)
             .route("/large", post(|| async { "x".repeat(2_001) }))
             .with_state(counter.clone());
         let runtime = Runtime::new().expect("a runtime");
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
+        let listener = runtime.block_on(tokio::net::TcpListener::bind(address));
         let listener = listener.expect("a port");
         let address = listener.local_addr().expect("an address");
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -87,8 +105,7 @@ impl Shop {
     }
 
     fn seen(&self, key: &str) -> Vec<Seen> {
-        let seen = self.counter.seen.lock().expect("no panic");
-        seen.get(key).cloned().unwrap_or_default()
+        self.counter.seen(key)
     }
 }
 
@@ -191,6 +208,15 @@ fn thirteen_nodes_with_addresses_of_their_own_make_a_replicated_outcall() {
         }
         assert_eq!(it.outside.report().sent, 13);
         assert_eq!(it.outside.report().delivered, 1);
+    });
+}
+
+/// A server may wait for all thirteen before it answers the first.
+#[test]
+fn nodes_make_an_outcall_at_the_same_time() {
+    with_world(1, Plan::default(), |mut it| {
+        let outcomes = it.ask_all("together", &numbered(40), true, true);
+        assert_eq!(outcomes, vec![Ok(String::new()); 40]);
     });
 }
 
@@ -381,6 +407,24 @@ fn no_connection_is_told_at_once() {
         );
         it.outside.set_server("shop.example", it.shop.address);
         assert!(it.ask("orders", "again", true, true).is_ok());
+    });
+}
+
+/// The nodes' connections to it are gone.
+#[test]
+fn server_may_be_started_again() {
+    with_world(1, Plan::default(), |mut it| {
+        let address = it.shop.address;
+        assert!(it.ask("orders", "before", true, true).is_ok());
+        it.shop = Shop::open();
+        let outcome = it.ask("orders", "meanwhile", true, true);
+        assert!(matches!(outcome, Err((2, _))), "{outcome:?}");
+        it.shop = Shop::open_at(address);
+        for key in numbered(5) {
+            let fine = Ok(format!("ordered {key}"));
+            assert_eq!(it.ask("orders", &key, true, true), fine);
+            assert_eq!(it.shop.seen(&key).len(), 13);
+        }
     });
 }
 

@@ -1,7 +1,7 @@
 //! HTTPS outcalls: never performed, but listed for the test to answer, for each node of the subnet.
 //!
-//! The arguments are checked as the management canister checks them ([`limits`]), every node's response goes through the
-//! transform function by itself ([`node`]), and then the nodes agree, or don't ([`consensus`]).
+//! The arguments are checked as the management canister checks them (`limits`), every node's response goes through the
+//! transform function by itself (`node`), and then the nodes agree, or don't (`consensus`).
 
 mod consensus;
 mod limits;

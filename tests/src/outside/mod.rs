@@ -42,6 +42,7 @@
 mod node;
 mod plan;
 mod report;
+mod sending;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug, Formatter};
@@ -55,22 +56,17 @@ use pocket_ic::common::rest::{
     CanisterHttpHeader, CanisterHttpReject, CanisterHttpReplication, CanisterHttpRequest,
     CanisterHttpResponse, MockCanisterHttpResponse,
 };
-use reqwest::Client;
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
 use self::node::Heard;
 use self::plan::{Fate, NodeFate};
 pub use self::plan::{Odds, Plan, Window};
 pub use self::report::Report;
+use self::sending::Nodes;
 
 /// The nodes of an application subnet.
 const NODES: usize = 13;
 /// How many of them may hear nothing.
 const TOLERATED: usize = (NODES - 1) / 3;
-/// Requests under way at a time: less than a process may have open files, server included.
-const AT_A_TIME: usize = 200;
 /// After this, an outcall without an answer has ended.
 const TIMEOUT: Duration = Duration::from_secs(61);
 
@@ -82,10 +78,7 @@ pub struct Outside {
     seed: u64,
     plan: Plan,
     servers: BTreeMap<String, SocketAddr>,
-    patience: Duration,
-    nodes: Vec<Client>,
-    permits: Arc<Semaphore>,
-    runtime: Runtime,
+    nodes: Nodes,
     /// Answers on their way, and the step in which they are there.
     under_way: BTreeMap<Id, (u64, MockCanisterHttpResponse)>,
     /// Outcalls that stay unanswered.
@@ -103,20 +96,12 @@ impl Outside {
         seed: u64,
         servers: impl IntoIterator<Item = (A, SocketAddr)>,
     ) -> Self {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
         let servers = servers.into_iter();
         Self {
             seed,
             plan: Plan::default(),
             servers: servers.map(|(name, at)| (name.into(), at)).collect(),
-            patience: Duration::from_secs(2),
-            nodes: (0..NODES).map(node::client).collect(),
-            permits: Arc::new(Semaphore::new(AT_A_TIME)),
-            runtime,
+            nodes: Nodes::new(),
             under_way: BTreeMap::new(),
             unanswered: BTreeSet::new(),
             report: Report::default(),
@@ -140,12 +125,17 @@ impl Outside {
 
     /// How long a node waits for an answer, in real time.
     pub fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience;
+        self.nodes.patience = patience;
     }
 
     /// What was sent, lost and delivered so far.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// Outcalls whose answers are delayed.
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
     }
 
     /// Outcalls that are pending and stay so until their minute is over.
@@ -238,73 +228,13 @@ impl Outside {
             );
             let server = self.servers.get(authority).copied();
             let outcall = Arc::new(outcall);
-            let answers = self.start(&outcall, &fate, server);
+            let answers = self.nodes.start(&outcall, &fate, server);
             sent.push((outcall, fate, answers));
         }
         for (outcall, fate, answers) in sent {
-            let heard = self.runtime.block_on(collect(answers));
+            let heard = self.nodes.finish(answers);
             self.sort_out(&outcall, &fate, heard);
         }
-    }
-
-    /// Starts the requests of all nodes at once.
-    fn start(
-        &mut self,
-        outcall: &Arc<CanisterHttpRequest>,
-        fate: &Fate,
-        server: Option<SocketAddr>,
-    ) -> Vec<Answer> {
-        let arriving = fate.nodes.iter().map(|fate| match fate {
-            NodeFate::Sent { times, .. } => *times,
-            _ => 0,
-        });
-        // All or none of an outcall: a server may wait for all of them.
-        let permits = self.permits.clone();
-        let number = u32::try_from(arriving.sum::<usize>()).expect("a few requests");
-        let permit = self.runtime.block_on(permits.acquire_many_owned(number));
-        let permit = Arc::new(permit.expect("the semaphore is never closed"));
-        let mut answers = Vec::with_capacity(fate.nodes.len());
-        for (index, fate_of_node) in fate.nodes.iter().enumerate() {
-            let not_sent = NodeFate::Sent {
-                times: 0,
-                answer_lost: false,
-            };
-            let answer = match (node::check(outcall), *fate_of_node, server) {
-                (Err(heard), ..) => Answer::at_once(not_sent, heard),
-                (Ok(()), NodeFate::Refused, _) => Answer::at_once(
-                    NodeFate::Refused,
-                    node::no_connection(&outcall.url, "Connection refused (os error 111)"),
-                ),
-                (Ok(()), NodeFate::RequestLost, _) => {
-                    Answer::at_once(NodeFate::RequestLost, Heard::Nothing)
-                }
-                (Ok(()), NodeFate::Sent { .. }, None) => {
-                    Answer::at_once(not_sent, node::no_connection(&outcall.url, "dns error"))
-                }
-                (Ok(()), NodeFate::Sent { times, .. }, Some(server)) => {
-                    self.report.sent += times as u64;
-                    self.report.duplicates += times as u64 - 1;
-                    let client = &self.nodes[(fate.first_node + index) % NODES];
-                    let patience = self.patience;
-                    let send = || {
-                        let (client, outcall) = (client.clone(), outcall.clone());
-                        let permit = permit.clone();
-                        self.runtime.spawn(async move {
-                            let heard = node::send(&client, server, &outcall, patience).await;
-                            drop(permit);
-                            heard
-                        })
-                    };
-                    Answer {
-                        fate: *fate_of_node,
-                        requests: (0..times).map(|_| send()).collect(),
-                        heard: Heard::Nothing,
-                    }
-                }
-            };
-            answers.push(answer);
-        }
-        answers
     }
 
     /// Makes the answer of an outcall from what its nodes have heard, if enough have.
@@ -351,6 +281,8 @@ impl Outside {
     /// Counts what became of a request, and loses the answer where the plan wants that.
     fn count(&mut self, fate: NodeFate, heard: Heard) -> Heard {
         let report = &mut self.report;
+        report.sent += fate.times() as u64;
+        report.duplicates += fate.times().saturating_sub(1) as u64;
         match (fate, &heard) {
             (NodeFate::Refused, _) => report.refused += 1,
             (NodeFate::RequestLost, _) => report.requests_lost += 1,
@@ -412,40 +344,6 @@ impl Drop for Outside {
 
 fn id(outcall: &CanisterHttpRequest) -> Id {
     (outcall.subnet_id, outcall.request_id)
-}
-
-/// What a node is going to say.
-struct Answer {
-    fate: NodeFate,
-    /// The same request, sent as often as it arrives.
-    requests: Vec<JoinHandle<Heard>>,
-    /// What it says where it sent none.
-    heard: Heard,
-}
-
-impl Answer {
-    fn at_once(fate: NodeFate, heard: Heard) -> Self {
-        let requests = Vec::new();
-        Self {
-            fate,
-            requests,
-            heard,
-        }
-    }
-}
-
-/// Waits for all requests of an outcall. Of several to the same, the first one's answer is heard.
-async fn collect(answers: Vec<Answer>) -> Vec<(NodeFate, Heard)> {
-    let mut heard = Vec::with_capacity(answers.len());
-    for answer in answers {
-        let mut first = None;
-        for request in answer.requests {
-            let this = request.await.expect("a request doesn't panic");
-            first.get_or_insert(this);
-        }
-        heard.push((answer.fate, first.unwrap_or(answer.heard)));
-    }
-    heard
 }
 
 /// Gives a node's reply headers of its own.

@@ -133,6 +133,20 @@ impl Odds {
 }
 
 impl NodeFate {
+    /// Of a request that is none for a node to make, or for a server that isn't there.
+    pub(super) const NOT_SENT: Self = Self::Sent {
+        times: 0,
+        answer_lost: false,
+    };
+
+    /// How often the request arrives.
+    pub(super) fn times(self) -> usize {
+        match self {
+            Self::Refused | Self::RequestLost => 0,
+            Self::Sent { times, .. } => times,
+        }
+    }
+
     /// Both happen: what keeps the server from seeing the request comes first.
     fn and(self, other: Self) -> Self {
         match (self, other) {
