@@ -17,7 +17,8 @@ const INGRESS_BYTE: u128 = 2_000;
 const ENVELOPE_BYTES: usize = 106;
 const CALL_BASE: u128 = 260_000;
 const CALL_BYTE: u128 = 1_000;
-const NODES: u128 = 13;
+/// What a subnet is priced as, and how many of its nodes make an outcall.
+pub const NODES: usize = 13;
 
 /// Instruction limits per kind of message.
 pub mod limit {
@@ -83,11 +84,12 @@ pub fn storage(bytes: u64, duration_ns: u128) -> u128 {
     byte_seconds.saturating_mul(GIB_SECOND) / (1 << 30)
 }
 
-/// The fee of an HTTPS outcall, taken from the cycles attached to it.
+/// The fee of an HTTPS outcall, taken from the cycles attached to it: the same whether all nodes make it or one.
 pub fn http_outcall(request_bytes: usize, max_response_bytes: u64) -> u128 {
+    let nodes = NODES as u128;
     (3_000_000
-        + 60_000 * NODES
+        + 60_000 * nodes
         + 400 * request_bytes as u128
         + 800 * u128::from(max_response_bytes))
-        * NODES
+        * nodes
 }

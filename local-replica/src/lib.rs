@@ -23,8 +23,10 @@
 //!   round; the next one is at the time that was set meanwhile, or a nanosecond later. Global timers fire once when due;
 //!   heartbeats run each round.
 //! * **The management canister** gets a canister's call in the next round, and its answer arrives in the one after that.
-//! * **HTTPS outcalls.** Pending after two rounds, and answered two rounds after the mocked response; transform functions
-//!   run; sixty-second timeout.
+//! * **HTTPS outcalls.** Arguments are checked, paid for and refunded as by the management canister. Pending after two rounds, and
+//!   answered two rounds after the mocked response, which is one for all 13 nodes or one for each. Every node's goes through the
+//!   transform function by itself, and nine equal results are the answer, rejects included; fewer are the IC's "No consensus could
+//!   be reached". The response of one node is the answer of a non-replicated outcall. Sixty-second timeout.
 //! * **Agents.** `/api/v2`, `/api/v3` and `/api/v4` below an instance and at its gateways, for the unmodified `ic-agent`, with its
 //!   verification of certificates and query signatures on. Requests are signed with Ed25519, ECDSA on secp256k1, or delegations to
 //!   such keys, or are anonymous; signatures, request ids, URLs and the ingress expiry (by the replica's clock, at most six minutes
@@ -55,6 +57,10 @@
 //! * A call beyond 500 unanswered ones to the same canister is rejected with `SysTransient` instead of failing in
 //!   `call_perform`.
 //! * `raw_rand` yields the same bytes in every run.
+//! * The node that makes a non-replicated outcall follows from the outcall's number, and the digests in the text of a failed
+//!   consensus are others than the IC's. A mocked response that has more bytes than the request allows, headers and body together,
+//!   becomes the reject of a node that doesn't download it; PocketIC leaves that to whoever mocks the response. URLs are not looked
+//!   at, so that an `http` one is pending, too.
 //! * Ingress messages that come through PocketIC's protocol never expire, and their results are kept for as long as the instance
 //!   lives. `read_state` doesn't know them.
 //! * Replies are never dropped for want of memory, but for a test that wants `done` (see [Hooks](#hooks)).
@@ -95,9 +101,9 @@
 //! # Left out
 //!
 //! Consensus, threshold keys, canister signatures and keys of other kinds than those above, sender info, `root_key_size`,
-//! gateways with HTTPS or for other replicas, verification and streaming of what canisters serve,
-//! system canisters, Bitcoin, state directories, snapshots, environment variables, `canister_info`, upgrades that keep the heap,
-//! flexible outcalls, deleting subnets, subnets made for a chosen canister id. These are answered with an error that contains
+//! gateways with HTTPS or for other replicas, verification and streaming of what canisters serve, system canisters, Bitcoin, state
+//! directories, snapshots, environment variables, `canister_info`, upgrades that keep the heap, flexible and pay-as-you-go outcalls,
+//! deleting subnets, subnets made for a chosen canister id. These are answered with an error that contains
 //! `not supported by local-replica`. Metrics of subnets and API boundary nodes are absent from the state tree.
 #![forbid(unsafe_code)]
 

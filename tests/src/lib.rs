@@ -15,6 +15,7 @@
 mod canister;
 pub mod conformance;
 mod faults;
+pub mod outside;
 mod replica;
 mod target;
 

@@ -20,6 +20,7 @@ mod inspection;
 mod ledger;
 mod ledger_refusals;
 mod many;
+mod outcalls;
 mod outcomes;
 mod payer;
 mod payout;

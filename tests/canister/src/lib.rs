@@ -11,6 +11,7 @@ mod doubled;
 mod effects;
 mod evolution;
 mod inspected;
+mod outcalls;
 mod payer;
 mod sequences;
 mod shares;
