@@ -213,7 +213,7 @@ impl<M: Memory> Outbox<M> {
             return Ok(None);
         }
         let mut contents = self.contents()?;
-        contents.schedule.forget_rests(now);
+        contents.schedule.forget_called(now);
         Ok(contents.schedule.next(now, &self.policy))
     }
 

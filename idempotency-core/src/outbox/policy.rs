@@ -124,11 +124,6 @@ impl Policy {
             .min(self.longest_backoff)
     }
 
-    /// The time between two outcalls to one host.
-    pub(super) fn pace(&self) -> Duration {
-        Duration::from_secs(1) / self.per_host_per_second.max(1)
-    }
-
     /// For how long a message is kept from the time at which it is sent.
     pub(super) fn reach(&self, max_age: Duration) -> Duration {
         max_age.saturating_add(self.retention)

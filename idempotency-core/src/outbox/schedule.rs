@@ -3,7 +3,10 @@
 
 use super::policy::Policy;
 use crate::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 /// A time, and what it is the time of.
 type Queue = BTreeSet<(Timestamp, u64)>;
@@ -25,8 +28,8 @@ pub(super) struct Schedule {
     ready: BTreeMap<u64, Queue>,
     /// Each host that has something ready, by the time at which it may be called.
     hosts: Queue,
-    /// Hosts that were called: not again before.
-    rests: BTreeMap<u64, Timestamp>,
+    /// Hosts that were called.
+    called: BTreeMap<u64, Called>,
     /// What is under way, by the time at which it is given up.
     under_way: Queue,
     /// What an earlier heap had under way, by the time at which it is certainly so no more: nobody waits for the answers.
@@ -34,6 +37,17 @@ pub(super) struct Schedule {
     /// Ends that are to be told.
     ends: Queue,
 }
+
+/// How often a host was called within a second.
+#[derive(Clone, Copy, Debug)]
+struct Called {
+    since: Timestamp,
+    times: u32,
+    /// Not again before.
+    rests_until: Timestamp,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
@@ -72,8 +86,8 @@ impl Schedule {
     /// The time at which a host may be called for what is ready.
     fn host_time(&self, host: u64) -> Option<Timestamp> {
         let (first, _) = self.ready.get(&host)?.first()?;
-        let rests_until = self.rests.get(&host).copied().unwrap_or_default();
-        Some((*first).max(rests_until))
+        let called = self.called.get(&host);
+        Some(called.map_or(*first, |called| called.rests_until.max(*first)))
     }
 
     fn host_changed(&mut self, host: u64, before: Option<Timestamp>) {
@@ -112,7 +126,19 @@ impl Schedule {
     ) {
         self.take(place, due);
         let before = self.host_time(place.host);
-        self.rests.insert(place.host, now.plus(policy.pace()));
+        let first = Called {
+            since: now,
+            times: 0,
+            rests_until: Timestamp::default(),
+        };
+        let called = self.called.entry(place.host).or_insert(first);
+        if called.since.plus(SECOND) <= now {
+            *called = first;
+        }
+        called.times += 1;
+        if called.times >= policy.per_host_per_second {
+            called.rests_until = called.since.plus(SECOND);
+        }
         self.host_changed(place.host, before);
         self.under_way.insert((until, place.number));
     }
@@ -207,11 +233,12 @@ impl Schedule {
         [send, end, overdue].into_iter().flatten().min()
     }
 
-    /// Forgets which hosts have rested. Where something is ready, the host's time was made with it.
-    pub(super) fn forget_rests(&mut self, now: Timestamp) {
+    /// Forgets which hosts were called more than a second ago. Where something is ready, the host's time was made with it.
+    pub(super) fn forget_called(&mut self, now: Timestamp) {
         let ready = &self.ready;
-        (self.rests).retain(|host, until| *until > now || ready.contains_key(host));
+        let is_recent = |called: &Called| called.since.plus(SECOND) > now;
+        (self.called).retain(|host, called| is_recent(called) || ready.contains_key(host));
     }
 }
 
-const NANOSECOND: std::time::Duration = std::time::Duration::from_nanos(1);
+const NANOSECOND: Duration = Duration::from_nanos(1);

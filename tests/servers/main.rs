@@ -1,0 +1,7 @@
+//! An outbox in a canister, whose messages go over loopback to servers of all kinds.
+
+mod ends;
+mod lossy;
+mod outbox;
+mod refusals;
+mod shop;
