@@ -60,7 +60,7 @@
 //! * The node that makes a non-replicated outcall follows from the outcall's number, and the digests in the text of a failed
 //!   consensus are others than the IC's. A mocked response that has more bytes than the request allows, headers and body together,
 //!   becomes the reject of a node that doesn't download it; PocketIC leaves that to whoever mocks the response. URLs are not looked
-//!   at, so that an `http` one is pending, too.
+//!   at, so that an `http` one is pending, too. A live instance makes no outcalls by itself; they wait to be answered.
 //! * Ingress messages that come through PocketIC's protocol never expire, and their results are kept for as long as the instance
 //!   lives. `read_state` doesn't know them.
 //! * Replies are never dropped for want of memory, but for a test that wants `done` (see [Hooks](#hooks)).

@@ -414,7 +414,10 @@ fn no_connection_is_told_at_once() {
 #[test]
 fn server_may_be_started_again() {
     with_world(1, Plan::default(), |mut it| {
+        // An address whose ports nobody else takes meanwhile.
+        it.shop = Shop::open_at(([127, 0, 0, 77], 0).into());
         let address = it.shop.address;
+        it.outside.set_server("shop.example", address);
         assert!(it.ask("orders", "before", true, true).is_ok());
         it.shop = Shop::open();
         let outcome = it.ask("orders", "meanwhile", true, true);

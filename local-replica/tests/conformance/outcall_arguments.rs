@@ -5,6 +5,7 @@ use ic_management_canister_types::{HttpHeader, HttpMethod, HttpRequestArgs};
 use pocket_ic::common::rest::CanisterHttpMethod;
 
 use crate::outcaller::{Outcaller, PLENTY, reply, told};
+use crate::world::USER;
 
 fn header(name: usize, value: usize) -> HttpHeader {
     HttpHeader {
@@ -203,6 +204,17 @@ fn too_few_cycles_are_refused_and_come_back() {
     let message = it.start(&args, fee);
     it.answer(vec![reply(&[], b"fine")]);
     assert_eq!(it.finish(message), (told(b"fine"), 0));
+}
+
+#[test]
+fn canister_can_ask_for_the_fee() {
+    let it = Outcaller::new();
+    for (request, response) in [(0_u64, 0_u64), (77, 1_000), (2_000_000, 2_000_000)] {
+        let arg = [request.to_le_bytes(), response.to_le_bytes()].concat();
+        let reply = it.pic.query_call(it.id, USER, "cost", arg).unwrap();
+        let cost = u128::from_le_bytes(reply.try_into().unwrap());
+        assert_eq!(cost, fee(request.into(), response.into()));
+    }
 }
 
 /// The largest response is paid for where there is no limit.

@@ -15,6 +15,7 @@
   (import "ic0" "call_data_append" (func $call_data_append (param i32 i32)))
   (import "ic0" "call_cycles_add128" (func $call_cycles_add (param i64 i64)))
   (import "ic0" "call_perform" (func $call_perform (result i32)))
+  (import "ic0" "cost_http_request" (func $cost (param i64 i64 i32)))
   (import "ic0" "trap" (func $trap (param i32 i32)))
   (memory (export "memory") 64)
   (table funcref (elem $on_reply $on_reject))
@@ -32,6 +33,11 @@
     (call $call_data_append (i32.const 65544) (i32.sub (call $arg_size) (i32.const 8)))
     (call $call_cycles_add (i64.const 0) (i64.load (i32.const 65536)))
     (if (call $call_perform) (then (call $trap (i32.const 1040) (i32.const 4)))))
+  ;; The argument: bytes of a request, and of a response (8 bytes each). Answers with what such an outcall costs (16 bytes).
+  (func (export "canister_query cost")
+    (call $read)
+    (call $cost (i64.load (i32.const 65536)) (i64.load (i32.const 65544)) (i32.const 16))
+    (call $append (i32.const 16) (i32.const 16)) (call $msg_reply))
   ;; Answers with the cycles that came back (16 bytes), 0 (4 bytes), and the reply.
   (func $on_reply (param i32)
     (call $refunded (i32.const 16))
