@@ -11,9 +11,6 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    #[cfg(test)]
-    pub(super) const ALL: [Self; 5] = [Self::Get, Self::Head, Self::Post, Self::Put, Self::Delete];
-
     pub(super) fn read(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Get),

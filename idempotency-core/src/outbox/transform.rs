@@ -101,7 +101,7 @@ fn keep(response: HttpRequestResult, context: &[u8]) -> HttpRequestResult {
             ..Default::default()
         };
     };
-    let is_success = status >= 200u16 && status < 300u16;
+    let is_success = matches!(u16::try_from(&status.0), Ok(200..=299));
     if is_success {
         match keep.pointer {
             _ if !keep.is_body_kept => body.clear(),
