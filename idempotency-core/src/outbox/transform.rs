@@ -55,19 +55,20 @@ impl Transform {
 /// ```
 ///
 /// It stands once in a canister, however many outboxes there are; `export_transform!(pub(crate) TRANSFORM)` lets other modules use the
-/// constant. The query is called `<idempotency> transform`, and is not in the canister's Candid interface.
+/// constant. The query is called `<idempotency outbox> transform`, a name that no durable method's own has, and is not in the canister's
+/// Candid interface.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __export_outbox_transform {
     ($visibility:vis $name:ident) => {
         /// The transform of the canister's outboxes.
         $visibility const $name: $crate::outbox::Transform = {
-            #[cfg_attr(target_family = "wasm", unsafe(export_name = "canister_query <idempotency> transform"))]
+            #[cfg_attr(target_family = "wasm", unsafe(export_name = "canister_query <idempotency outbox> transform"))]
             #[allow(dead_code)]
             extern "C" fn transform() {
                 $crate::outbox::answer_transform();
             }
-            $crate::outbox::Transform::__exported("<idempotency> transform")
+            $crate::outbox::Transform::__exported("<idempotency outbox> transform")
         };
     };
 }
