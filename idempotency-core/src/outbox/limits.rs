@@ -71,8 +71,16 @@ impl Headers {
     }
 
     /// That of the key, whose value is added to the request when it is sent.
-    pub(super) fn add_key(&mut self, name: &[u8], value: usize) -> Result<(), RequestError> {
+    pub(super) fn add_key(
+        &mut self,
+        name: &[u8],
+        value: usize,
+        is_ours: bool,
+    ) -> Result<(), RequestError> {
         self.count_one(name, value)?;
+        if is_ours {
+            return Ok(());
+        }
         if !characters::is_token(name) {
             return Err(RequestError::invalid_header(name));
         }
@@ -117,9 +125,23 @@ impl Headers {
 }
 
 fn is_reserved(name: &[u8]) -> bool {
-    RESERVED
-        .iter()
-        .any(|reserved| reserved.eq_ignore_ascii_case(name))
+    const LENGTHS: u32 = lengths();
+    // Most headers are of no such length.
+    name.len() < 32
+        && LENGTHS >> name.len() & 1 == 1
+        && RESERVED
+            .iter()
+            .any(|reserved| reserved.eq_ignore_ascii_case(name))
+}
+
+/// A bit for the length of each reserved name.
+const fn lengths() -> u32 {
+    let (mut lengths, mut index) = (0, 0);
+    while index < RESERVED.len() {
+        lengths |= 1 << RESERVED[index].len();
+        index += 1;
+    }
+    lengths
 }
 
 /// Whether a key of the user's own is one that all servers take: without quotes and backslashes, it is the same as a quoted string.

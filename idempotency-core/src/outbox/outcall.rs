@@ -44,7 +44,7 @@ impl KeyHeader<'_> {
     }
 }
 
-/// Names and values of headers, each after its length in two bytes.
+/// Names and values of headers, after the lengths of both in two bytes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Headers<'a>(&'a [u8]);
 
@@ -59,8 +59,7 @@ impl<'a> Headers<'a> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let (name, value);
-            (name, rest) = sized(rest)?;
-            (value, rest) = sized(rest)?;
+            (name, value, rest) = first(rest)?;
             std::str::from_utf8(name).ok()?;
             std::str::from_utf8(value).ok()?;
         }
@@ -78,10 +77,13 @@ impl<'a> Headers<'a> {
         else {
             return false;
         };
-        bytes.reserve(4 + name.len() + value.len());
-        bytes.extend_from_slice(&name_length.to_le_bytes());
+        if bytes.is_empty() {
+            // Most requests need no more than this.
+            bytes.reserve(ROOM);
+        }
+        let ([a, b], [c, d]) = (name_length.to_le_bytes(), value_length.to_le_bytes());
+        bytes.extend_from_slice(&[a, b, c, d]);
         bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(&value_length.to_le_bytes());
         bytes.extend_from_slice(value.as_bytes());
         true
     }
@@ -91,17 +93,21 @@ impl<'a> Headers<'a> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             let (name, value);
-            (name, rest) = sized(rest)?;
-            (value, rest) = sized(rest)?;
+            (name, value, rest) = first(rest)?;
             Some((name, value))
         })
     }
 }
 
-/// What has its length before it, and what follows.
-fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
+/// Room for headers, in bytes.
+const ROOM: usize = 256;
+
+/// Name and value of the first header, and the others.
+fn first(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (&[a, b, c, d], rest) = bytes.split_first_chunk()?;
+    let (name, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([a, b])))?;
+    let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([c, d])))?;
+    Some((name, value, rest))
 }
 
 /// The argument of `http_request`. Not the type of `ic-management-canister-types`: that has the body as a vector of numbers, which candid

@@ -371,7 +371,8 @@ impl Request {
             checked.add(name, value, key.map(|key| key.name.as_bytes()))?;
         }
         if let Some(key) = key {
-            checked.add_key(key.name.as_bytes(), key.value_length(LENGTH))?;
+            let is_ours = self.key_header.is_none();
+            checked.add_key(key.name.as_bytes(), key.value_length(LENGTH), is_ours)?;
         }
         checked.check(self.body.len())?;
         let max_response_bytes = match self.max_response_bytes {

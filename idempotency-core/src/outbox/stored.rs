@@ -18,8 +18,8 @@
 //! 20  …   these, in this order
 //! ```
 //!
-//! Numbers are little-endian. A header is the length of its name in two bytes, the name, and the same of its value; `keep.rs` says how
-//! it is written what is kept. A message waits over upgrades, so a version that writes another layout still reads this one.
+//! Numbers are little-endian. A header is the lengths of its name and of its value, in two bytes each, then these; `keep.rs` says how it
+//! is written what is kept. A message waits over upgrades, so a version that writes another layout still reads this one.
 
 use super::{
     keep::Keep,

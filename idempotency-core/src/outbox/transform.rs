@@ -61,19 +61,20 @@ impl Transform {
 /// ```
 ///
 /// It stands once in a canister, however many outboxes there are; `export_transform!(pub(crate) TRANSFORM)` lets other modules use the
-/// constant. The query is called `<idempotency> transform`, and is not in the canister's Candid interface.
+/// constant. The query is called `<idempotency outbox> transform`, a name that no durable method's own has, and is not in the canister's
+/// Candid interface.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __export_outbox_transform {
     ($visibility:vis $name:ident) => {
         /// The transform of the canister's outboxes.
         $visibility const $name: $crate::outbox::Transform = {
-            #[cfg_attr(target_family = "wasm", unsafe(export_name = "canister_query <idempotency> transform"))]
+            #[cfg_attr(target_family = "wasm", unsafe(export_name = "canister_query <idempotency outbox> transform"))]
             #[allow(dead_code)]
             extern "C" fn transform() {
                 $crate::outbox::answer_transform();
             }
-            $crate::outbox::Transform::__exported("<idempotency> transform")
+            $crate::outbox::Transform::__exported("<idempotency outbox> transform")
         };
     };
 }
@@ -107,7 +108,7 @@ fn keep(response: HttpRequestResult, context: &[u8]) -> HttpRequestResult {
             ..Default::default()
         };
     };
-    let is_success = status >= 200u16 && status < 300u16;
+    let is_success = matches!(u16::try_from(&status.0), Ok(200..=299));
     if is_success {
         match keep.pointer {
             _ if !keep.is_body_kept => body.clear(),

@@ -34,43 +34,33 @@ pub(super) fn host(url: &str) -> Result<u64, RequestError> {
         return Err(RequestError::NotHttps);
     }
     let rest = &bytes[HTTPS.len()..];
-    let end = rest
-        .iter()
-        .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
-    let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
+    let (host, port, path) = split(rest)?;
     if let Some(at) = characters::not_of_a_url(path) {
-        let at = HTTPS.len() + authority.len() + at;
+        let at = bytes.len() - path.len() + at;
         return Err(match bytes[at] {
             b'#' => RequestError::Fragment,
             _ => RequestError::UrlCharacter { at: at as u64 },
         });
     }
-    if authority.contains(&b'@') {
-        return Err(RequestError::UserInfo);
-    }
-    let (host, port) = split(authority)?;
-    let mut named = [0; MAX_HOST + 1 + 2];
-    let length = match host {
-        Host::Address(address) => {
-            if is_private(address) {
-                return Err(private(authority));
-            }
-            match address {
-                IpAddr::V4(address) => put(&mut named, &address.octets()),
-                IpAddr::V6(address) => put(&mut named, &address.octets()),
-            }
-        }
+    let mut named = [0; MAX_HOST + 2];
+    let name = match &host {
         Host::Name(name) => {
-            let length = put(&mut named, name);
-            named[..length].make_ascii_lowercase();
-            if is_private_name(&named[..length]) {
-                return Err(private(authority));
+            let lower = &mut named[..name.len()];
+            for (to, from) in lower.iter_mut().zip(*name) {
+                // In the name of a host it changes nothing but capital letters, and `_` into what no host has.
+                *to = from | 0x20;
             }
-            length
+            if is_private_name(lower) {
+                return Err(private(rest, path));
+            }
+            name.len()
         }
+        Host::Address(address) if is_private(*address) => return Err(private(rest, path)),
+        Host::Address(IpAddr::V4(address)) => put(&mut named, &address.octets()),
+        Host::Address(IpAddr::V6(address)) => put(&mut named, &address.octets()),
     };
-    named[length..length + 2].copy_from_slice(&port.to_be_bytes());
-    Ok(SipHasher13::new().hash(&named[..length + 2]))
+    named[name..name + 2].copy_from_slice(&port.to_be_bytes());
+    Ok(SipHasher13::new().hash(&named[..name + 2]))
 }
 
 enum Host<'a> {
@@ -84,78 +74,90 @@ fn put(named: &mut [u8], host: &[u8]) -> usize {
     host.len()
 }
 
-fn private(authority: &[u8]) -> RequestError {
+fn private(rest: &[u8], path: &[u8]) -> RequestError {
+    let authority = &rest[..rest.len() - path.len()];
     RequestError::PrivateHost {
         host: String::from_utf8_lossy(authority).into_owned(),
     }
 }
 
-/// Host and port.
-fn split(authority: &[u8]) -> Result<(Host<'_>, u16), RequestError> {
-    if let Some(bracketed) = authority.strip_prefix(b"[") {
-        let end = bracketed.iter().position(|byte| *byte == b']');
-        let (address, port) = bracketed.split_at(end.ok_or(RequestError::InvalidHost)?);
-        let address: Ipv6Addr = parse(address).ok_or(RequestError::InvalidHost)?;
-        return Ok((Host::Address(address.into()), self::port(&port[1..])?));
+/// Host, port and path, which are all that there is. The path is not checked.
+fn split(rest: &[u8]) -> Result<(Host<'_>, u16, &[u8]), RequestError> {
+    let (host, behind) = match rest.strip_prefix(b"[") {
+        Some(bracketed) => in_brackets(bracketed),
+        None => named(rest),
     }
-    let end = authority.iter().position(|byte| *byte == b':');
-    let (name, port) = authority.split_at(end.unwrap_or(authority.len()));
-    let name = name.strip_suffix(b".").unwrap_or(name);
-    let last = check_labels(name).ok_or(RequestError::InvalidHost)?;
-    let host = match is_number(last) {
-        true => Host::Address(
-            parse::<Ipv4Addr>(name)
-                .ok_or(RequestError::InvalidHost)?
-                .into(),
-        ),
+    .ok_or_else(|| not_a_host(rest, RequestError::InvalidHost))?;
+    match behind.first() {
+        None | Some(b'/' | b'?' | b'#') => Ok((host, HTTPS_PORT, behind)),
+        Some(b':') => {
+            let digits = behind[1..].iter().take_while(|byte| byte.is_ascii_digit());
+            let (port, path) = behind.split_at(1 + digits.count());
+            let port = parse(&port[1..]).filter(|port| *port > 0);
+            match (port, path.first()) {
+                (Some(port), None | Some(b'/' | b'?' | b'#')) => Ok((host, port, path)),
+                _ => Err(not_a_host(rest, RequestError::InvalidPort)),
+            }
+        }
+        Some(_) => Err(not_a_host(rest, RequestError::InvalidHost)),
+    }
+}
+
+/// What is wrong before the path: who has written a user may have meant another host than is read.
+fn not_a_host(rest: &[u8], error: RequestError) -> RequestError {
+    let mut authority = rest
+        .iter()
+        .take_while(|byte| !matches!(byte, b'/' | b'?' | b'#'));
+    match authority.any(|byte| *byte == b'@') {
+        true => RequestError::UserInfo,
+        false => error,
+    }
+}
+
+fn in_brackets(bracketed: &[u8]) -> Option<(Host<'_>, &[u8])> {
+    let end = bracketed.iter().position(|byte| *byte == b']')?;
+    let address: Ipv6Addr = parse(&bracketed[..end])?;
+    Some((Host::Address(address.into()), &bracketed[end + 1..]))
+}
+
+/// A name, or an IPv4 address.
+fn named(rest: &[u8]) -> Option<(Host<'_>, &[u8])> {
+    let mut label = 0;
+    let mut end = 0;
+    while let Some(byte) = rest.get(end)
+        && characters::is_of_a_host(*byte)
+    {
+        if *byte == b'.' {
+            // The root's dot is the last one.
+            let is_last = !rest
+                .get(end + 1)
+                .is_some_and(|next| characters::is_of_a_host(*next));
+            if is_last {
+                break;
+            }
+            check_label(&rest[label..end])?;
+            label = end + 1;
+        }
+        end += 1;
+    }
+    let (name, behind) = rest.split_at(end);
+    let last = &name[label..];
+    check_label(last)?;
+    let behind = behind.strip_prefix(b".").unwrap_or(behind);
+    // Readers take a host for an IPv4 address if the last label is like a number: `1`, `0x7f000001`. No top-level domain begins so.
+    let host = match last[0].is_ascii_digit() {
+        true => Host::Address(parse::<Ipv4Addr>(name)?.into()),
+        false if name.len() > MAX_HOST => return None,
         false => Host::Name(name),
     };
-    Ok((host, self::port(port)?))
+    Some((host, behind))
 }
 
-/// The last label of a name whose labels are all valid.
-fn check_labels(name: &[u8]) -> Option<&[u8]> {
-    if name.len() > MAX_HOST {
-        return None;
-    }
-    let mut start = 0;
-    for (at, byte) in name.iter().enumerate() {
-        match byte {
-            b'.' => {
-                check_label(&name[start..at])?;
-                start = at + 1;
-            }
-            _ if characters::is_of_a_label(*byte) => {}
-            _ => return None,
-        }
-    }
-    check_label(&name[start..])
-}
-
-fn check_label(label: &[u8]) -> Option<&[u8]> {
+fn check_label(label: &[u8]) -> Option<()> {
     let is_valid = (1..=MAX_LABEL).contains(&label.len())
         && label.first() != Some(&b'-')
         && label.last() != Some(&b'-');
-    is_valid.then_some(label)
-}
-
-/// Whether readers take a host for an IPv4 address whose last label this is: `1`, `0x7f000001`. No top-level domain begins with a digit.
-fn is_number(label: &[u8]) -> bool {
-    label.first().is_some_and(u8::is_ascii_digit)
-}
-
-/// What stands behind the host: nothing, or a colon and a number.
-fn port(rest: &[u8]) -> Result<u16, RequestError> {
-    let Some((colon, digits)) = rest.split_first() else {
-        return Ok(HTTPS_PORT);
-    };
-    // `parse` takes a sign.
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let port = match is_number && *colon == b':' {
-        true => parse(digits).filter(|port| *port > 0),
-        false => None,
-    };
-    port.ok_or(RequestError::InvalidPort)
+    is_valid.then_some(())
 }
 
 fn parse<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
@@ -165,12 +167,12 @@ fn parse<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
 /// Names that no public server has: RFC 6761 (`localhost`), RFC 6762 (`local`), RFC 8375 (`home.arpa`), and `internal`, which ICANN
 /// reserves for private networks.
 fn is_private_name(name: &[u8]) -> bool {
-    [&b"localhost"[..], b"local", b"internal", b"home.arpa"]
-        .iter()
-        .any(|private| match name.strip_suffix(*private) {
-            Some(before) => before.is_empty() || before.ends_with(b"."),
-            None => false,
-        })
+    let label = name.iter().rposition(|byte| *byte == b'.');
+    match &name[label.map_or(0, |dot| dot + 1)..] {
+        b"localhost" | b"local" | b"internal" => true,
+        b"arpa" => name == b"home.arpa" || name.ends_with(b".home.arpa"),
+        _ => false,
+    }
 }
 
 /// Addresses that the IANA's registries of special-purpose addresses do not call globally reachable, and multicast.
@@ -182,20 +184,20 @@ fn is_private(address: IpAddr) -> bool {
 }
 
 fn is_private_v4(address: Ipv4Addr) -> bool {
-    match address.octets() {
+    matches!(
+        address.octets(),
         [0 | 10 | 127, ..]
-        | [100, 64..=127, ..]
-        | [169, 254, ..]
-        | [172, 16..=31, ..]
-        | [192, 0, 0 | 2, _]
-        | [192, 88, 99, _]
-        | [192, 168, ..]
-        | [198, 18 | 19, ..]
-        | [198, 51, 100, _]
-        | [203, 0, 113, _]
-        | [224..=255, ..] => true,
-        _ => false,
-    }
+            | [100, 64..=127, ..]
+            | [169, 254, ..]
+            | [172, 16..=31, ..]
+            | [192, 0, 0 | 2, _]
+            | [192, 88, 99, _]
+            | [192, 168, ..]
+            | [198, 18 | 19, ..]
+            | [198, 51, 100, _]
+            | [203, 0, 113, _]
+            | [224..=255, ..]
+    )
 }
 
 fn is_private_v6(address: Ipv6Addr) -> bool {

@@ -15,7 +15,7 @@ use ic_management_canister_types::{HttpMethod, HttpRequestArgs};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-const TRANSFORM: &str = "<idempotency> transform";
+const TRANSFORM: &str = "<idempotency outbox> transform";
 
 fn canister() -> Principal {
     Principal::from_slice(&[0, 0, 0, 0, 0, 0, 0, 7, 1, 1])

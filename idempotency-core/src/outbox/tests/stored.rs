@@ -30,7 +30,7 @@ fn the_layout_stays_what_it_is() {
         &[1, 2, 0][..],
         &head(2, 1 | 2 | 4 | 8, 0x1_0203, [13, 7, 15, 3, 8], 2),
         b"https://a.b/c",
-        b"\x02\0Ab\x01\0c",
+        b"\x02\0\x01\0Abc",
         b"Idempotency-Key",
         b"own",
         b"\x01\x07\x02\0/d\x01e",

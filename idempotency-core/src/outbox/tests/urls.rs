@@ -185,7 +185,7 @@ fn what_else_is_wrong_is_said() {
     }
     assert_eq!(
         refused("https://[2606:4700::1]x/"),
-        RequestError::InvalidPort
+        RequestError::InvalidHost
     );
     for (url, at) in [
         ("https://a.b/ ", 12),

@@ -218,7 +218,7 @@ fn each_reject_has_its_verdict() {
         ),
         (
             5,
-            "Error from Canister aaaaa-aa: Canister has no query method '<idempotency> transform'.",
+            "Error from Canister aaaaa-aa: Canister has no query method '<idempotency outbox> transform'.",
             "uncertain: TransformFailed",
         ),
         (7, "", "uncertain: Rejected"),
