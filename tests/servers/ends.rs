@@ -40,13 +40,19 @@ fn thirteen_requests_are_one_order_and_one_acknowledgement() {
     });
     let mut sender = Sender::install(&replica, Settings::default(), outside);
     let id = sender.send_one(Spec::post(KEYED).replicated());
-    assert!(matches!(sender.status(id), Some(Status::Waiting { attempts: 0, .. })));
+    assert!(matches!(
+        sender.status(id),
+        Some(Status::Waiting { attempts: 0, .. })
+    ));
     sender.run();
     let ended = sender.ended(id);
     let Outcome::Acknowledged(answer) = &ended.outcome else {
         panic!("{ended:?}")
     };
-    assert_eq!((answer.status, answer.body.as_slice()), (200, b"ordered 7".as_slice()));
+    assert_eq!(
+        (answer.status, answer.body.as_slice()),
+        (200, b"ordered 7".as_slice())
+    );
     assert_eq!(sender.outside.report().sent, 13);
     assert_eq!(premises.keyed_orders().get(&7), Some(&1));
     assert_eq!(sender.told().get(&id.as_u64()), Some(&1));
@@ -61,8 +67,11 @@ fn a_lost_answer_is_asked_for_with_the_same_key() {
     let mut outside = outside(&shop);
     outside.set_plan(losing_answers());
     let mut sender = Sender::install(&replica, Settings::default(), outside);
-    let ids = [Spec::post(KEYED), Spec::post("https://shop.example/keyed/8").replicated()]
-        .map(|spec| sender.send_one(spec));
+    let ids = [
+        Spec::post(KEYED),
+        Spec::post("https://shop.example/keyed/8").replicated(),
+    ]
+    .map(|spec| sender.send_one(spec));
     for _ in 0..20 {
         sender.step();
     }
@@ -103,7 +112,14 @@ fn a_server_without_keys_is_asked_or_left_alone() {
     assert!(is_acknowledged(&sender.ended(asked)));
     let ended = sender.ended(neither);
     assert!(
-        matches!(ended.outcome, Outcome::Unknown { reason: Reason::TimedOut, limit: Some(Limit::NotRepeatable), .. }),
+        matches!(
+            ended.outcome,
+            Outcome::Unknown {
+                reason: Reason::TimedOut,
+                limit: Some(Limit::NotRepeatable),
+                ..
+            }
+        ),
         "{ended:?}"
     );
     let orders = premises.plain_orders();
@@ -143,7 +159,16 @@ fn a_function_that_always_traps_does_not_keep_others_waiting() {
     }
     assert!(is_acknowledged(&sender.ended(keyed)));
     let ended = sender.ended(asked);
-    assert!(matches!(ended.outcome, Outcome::Unknown { limit: Some(Limit::Age), .. }), "{ended:?}");
+    assert!(
+        matches!(
+            ended.outcome,
+            Outcome::Unknown {
+                limit: Some(Limit::Age),
+                ..
+            }
+        ),
+        "{ended:?}"
+    );
     shop.kill();
 }
 
@@ -169,7 +194,10 @@ fn a_durable_method_awaits_the_end_of_its_message() {
     for _ in 0..200 {
         sender.step();
     }
-    let retry = sender.canister.update::<Result<String, String>>(user(1), "order", args);
+    assert_eq!(format!("{:?}", sender.unknown()), "[]");
+    let retry = sender
+        .canister
+        .update::<Result<String, String>>(user(1), "order", args);
     assert_eq!(retry.expect("a reply"), Ok("ordered 7".to_owned()));
     assert_eq!(premises.keyed_orders().get(&7), Some(&1));
     assert_eq!(sender.overview().messages, 1, "it was sent once");
@@ -194,7 +222,10 @@ fn too_few_cycles_park_the_outbox_until_there_are_enough() {
     let parked = sender.overview().parked.expect("it is parked");
     assert_eq!(parked.message, id);
     assert!(parked.available < parked.needed && parked.needed > kept);
-    assert!(matches!(sender.status(id), Some(Status::Waiting { attempts: 0, .. })));
+    assert!(matches!(
+        sender.status(id),
+        Some(Status::Waiting { attempts: 0, .. })
+    ));
     replica.add_cycles(sender.canister.id(), kept * 2);
     sender.run();
     assert!(is_acknowledged(&sender.ended(id)));

@@ -3,7 +3,7 @@
 
 use crate::outbox::{Sender, Settings, Spec, is_acknowledged};
 use crate::shop::{Manners, Premises};
-use idempotency_core::outbox::{MessageId, Outcome};
+use idempotency_core::outbox::{MessageId, Outcome, Status};
 use integration_tests::outside::{Odds, Outside, Plan};
 use integration_tests::{replica, user};
 use serde_bytes::ByteBuf;
@@ -56,7 +56,7 @@ fn survive(messages: u64) {
     let premises = Premises::new(manners);
     let mut shop = premises.open();
     let mut outside = Outside::new(SEED, [("shop.example", shop.address)]);
-    outside.set_patience(Duration::from_millis(700));
+    outside.set_patience(Duration::from_millis(1_500));
     outside.set_plan(Plan {
         outcall: Odds {
             refused: 0.02,
@@ -68,7 +68,7 @@ fn survive(messages: u64) {
     });
     let replica = replica();
     let settings = Settings {
-        in_flight: Some(200),
+        in_flight: Some(64),
         per_host_per_second: Some(1_000),
         traps_when_told: Some(13),
         ..Settings::default()
@@ -79,7 +79,9 @@ fn survive(messages: u64) {
         let numbers = first..(first + 500).min(messages);
         let specs: Vec<_> = numbers.clone().map(spec).collect();
         // Undone as a whole: no message, and no work.
-        let trapped = sender.canister.update::<()>(user(1), "send_and_trap", (specs.clone(),));
+        let trapped = sender
+            .canister
+            .update::<()>(user(1), "send_and_trap", (specs.clone(),));
         assert!(trapped.is_err());
         for (number, id) in numbers.zip(sender.send(specs)) {
             sent.insert(number, id.expect("there is room"));
@@ -93,7 +95,13 @@ fn survive(messages: u64) {
         if sender.overview().waiting == 0 {
             break;
         }
-        assert!(round < 3_000, "stuck: {:?}", sender.overview());
+        if round > 3_000 {
+            let stuck = sent.values().map(|id| (*id, sender.status(*id)));
+            let stuck: Vec<_> = stuck
+                .filter(|(_, status)| !matches!(status, Some(Status::Ended(_))))
+                .collect();
+            panic!("stuck at {:?}: {stuck:?}", replica.get_time());
+        }
         sender.step();
         if round % 12 == 5 {
             sender.upgrade();
@@ -139,7 +147,10 @@ fn compare(sender: &Sender<'_>, premises: &Premises, sent: &BTreeMap<u64, Messag
                 "dead"
             }
             _ => {
-                assert!(effects <= 1, "{number} {kind:?}: {effects} effects, {end:?}");
+                assert!(
+                    effects <= 1,
+                    "{number} {kind:?}: {effects} effects, {end:?}"
+                );
                 "unknown"
             }
         };

@@ -2,6 +2,7 @@
 
 use candid::{CandidType, Deserialize};
 use idempotency_core::outbox::{Ended, MessageId, Outcome, Overview, SendError, Status};
+use idempotency_core::store::UnknownRequest;
 use integration_tests::outside::Outside;
 use integration_tests::{Canister, OUTBOX_CANISTER, user};
 use pocket_ic::PocketIc;
@@ -125,6 +126,11 @@ impl<'a> Sender<'a> {
 
     pub(crate) fn work(&self) -> u64 {
         self.query("work", ())
+    }
+
+    /// Durable requests that nobody goes on with.
+    pub(crate) fn unknown(&self) -> Vec<UnknownRequest> {
+        self.query("unknown", ())
     }
 
     pub(crate) fn status(&self, id: MessageId) -> Option<Status> {

@@ -98,8 +98,12 @@ impl Premises {
         let database = rusqlite::Connection::open(self.database()).expect("the database");
         let mut orders = (database.prepare("SELECT number, COUNT(*) FROM orders GROUP BY number"))
             .expect("the table");
-        let rows = orders.query_map((), |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)));
-        rows.expect("orders").map(|row| row.expect("an order")).collect()
+        let rows = orders.query_map((), |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+        });
+        rows.expect("orders")
+            .map(|row| row.expect("an order"))
+            .collect()
     }
 
     /// How often each order under `/plain` was placed.
@@ -180,7 +184,14 @@ async fn plain(State(shop): State<Shop>, Path(number): Path<u64>) -> Response {
 }
 
 async fn look(State(shop): State<Shop>, Path(number): Path<u64>) -> Response {
-    match shop.book.0.lock().expect("no panic").placed.contains_key(&number) {
+    match shop
+        .book
+        .0
+        .lock()
+        .expect("no panic")
+        .placed
+        .contains_key(&number)
+    {
         true => "there".into_response(),
         false => (StatusCode::NOT_FOUND, "not there").into_response(),
     }

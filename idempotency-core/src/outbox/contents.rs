@@ -1,7 +1,7 @@
 //! What an outbox holds: its memory, and on the heap what of it has not ended.
 
 use super::{
-    message::{Bytes, Flags, Message, Messages, State, name},
+    message::{Bytes, Message, Messages, State, name},
     outcome::{MessageId, Outcome},
     policy::Policy,
     schedule::{Place, Schedule},
@@ -9,8 +9,7 @@ use super::{
 use crate::{
     table::{
         Cells, Composed, Damaged, FIRST_SEGMENT, Family, Header, Link, MOST_INDEX_SEGMENTS,
-        OpenError, Opening, Partitions, Purpose, RowAt, SEGMENT_BYTES, Table, Vacant, field,
-        read_blob,
+        OpenError, Opening, Partitions, Purpose, RowAt, SEGMENT_BYTES, Table, field, read_blob,
     },
     time::{Timestamp, nanos},
 };
@@ -18,7 +17,7 @@ use ic_stable_structures::Memory;
 use std::{collections::BTreeMap, time::Duration};
 
 /// An outcall whose answer was lost in a trap is given up after so long.
-const GIVEN_UP_AFTER: Duration = Duration::from_secs(300);
+pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_secs(300);
 
 /// An outcall that an upgrade cut off is not under way any more after so long: the IC gives each up after a minute.
 const CUT_OFF_AFTER: Duration = Duration::from_secs(90);
@@ -26,8 +25,8 @@ const CUT_OFF_AFTER: Duration = Duration::from_secs(90);
 /// Nothing that lies outside of a row is longer.
 const MOST_BLOB_BYTES: u32 = 8 << 20;
 
-/// So many messages are brought out of a partition that is forgotten, at a time.
-const MOST_MOVED: usize = 8;
+/// Of a row to which no name leads yet.
+pub(super) const NO_NAME: [u8; 24] = [0; 24];
 
 /// Of what lies in a chain, in a segment.
 const USED_BYTES: u64 = SEGMENT_BYTES - 8;
@@ -36,8 +35,8 @@ const USED_BYTES: u64 = SEGMENT_BYTES - 8;
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) message: Message,
-    at: RowAt,
-    cell: u32,
+    pub(super) at: RowAt,
+    pub(super) cell: u32,
 }
 
 /// What the messages of one scope that have not ended take.
@@ -56,16 +55,16 @@ pub(super) enum NoRoom {
 
 /// All that an outbox holds.
 pub(super) struct Contents<M: Memory> {
-    table: Table<M>,
-    messages: Partitions<Messages>,
-    cells: Cells,
+    pub(super) table: Table<M>,
+    pub(super) messages: Partitions<Messages>,
+    pub(super) cells: Cells,
     pub(super) open: BTreeMap<u64, Box<Open>>,
     scopes: BTreeMap<u64, Taken>,
     pub(super) schedule: Schedule,
     /// What has not ended.
     pub(super) waiting: Taken,
     /// Room that is kept for outcomes.
-    outcome_room: u64,
+    pub(super) outcome_room: u64,
     pub(super) bytes: u64,
 }
 
@@ -156,7 +155,7 @@ impl<M: Memory> Contents<M> {
         }
     }
 
-    fn header(&self) -> &Header {
+    pub(super) fn header(&self) -> &Header {
         &self.table.segments.header
     }
 
@@ -175,7 +174,7 @@ impl<M: Memory> Contents<M> {
         self.messages.rows
     }
 
-    fn count(&mut self, message: &Message, is_more: bool) {
+    pub(super) fn count(&mut self, message: &Message, is_more: bool) {
         let charge = message.charge();
         let change = |taken: &mut Taken| match is_more {
             true => {
@@ -240,7 +239,7 @@ impl<M: Memory> Contents<M> {
     }
 
     /// Makes sure of segments for so many bytes; `false` if the memory can't grow that far.
-    fn reserve(&self, bytes: u64) -> bool {
+    pub(super) fn reserve(&self, bytes: u64) -> bool {
         // A row, a cell, and the ends of two chains, in each partition.
         let begun = 2 * self.messages.len() as u64 + 4 + MOST_INDEX_SEGMENTS;
         let needed = bytes.div_ceil(USED_BYTES) + begun;
@@ -248,7 +247,7 @@ impl<M: Memory> Contents<M> {
     }
 
     /// The partition for what is kept until a time: the first that lives as long, or else a new one.
-    fn partition_for(&mut self, until: Timestamp, policy: &Policy) -> u16 {
+    pub(super) fn partition_for(&mut self, until: Timestamp, policy: &Policy) -> u16 {
         let until = until.as_nanos();
         if let Some(number) = self.messages.kept_until(self.header(), until) {
             return number;
@@ -273,15 +272,14 @@ impl<M: Memory> Contents<M> {
     ) -> Result<(), Damaged> {
         let partition = self.partition_for(until, policy);
         let charge = message.charge();
-        let (name, time) = (name(message.id), message.created_at.as_nanos());
-        let link = Link::Insert(Vacant::SOMEWHERE);
+        let time = message.created_at.as_nanos();
         let (table, messages) = (&mut self.table, &mut self.messages);
         let address = table.add(
             messages,
             partition,
-            &name,
+            &NO_NAME,
             (time, Some(request)),
-            link,
+            Link::Later,
             |bytes, partition, blob| {
                 message.request = Bytes {
                     address: blob.unwrap_or(0),
@@ -305,7 +303,12 @@ impl<M: Memory> Contents<M> {
         Ok(())
     }
 
-    fn write_cell(&mut self, cell: u32, id: MessageId, at: RowAt) -> Result<(), Damaged> {
+    pub(super) fn write_cell(
+        &mut self,
+        cell: u32,
+        id: MessageId,
+        at: RowAt,
+    ) -> Result<(), Damaged> {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&id.as_u64().to_le_bytes());
         bytes[8..16].copy_from_slice(&at.address.to_le_bytes());
@@ -318,7 +321,7 @@ impl<M: Memory> Contents<M> {
         self.blob(message.request)
     }
 
-    fn blob(&self, Bytes { address, length }: Bytes) -> Result<Vec<u8>, Damaged> {
+    pub(super) fn blob(&self, Bytes { address, length }: Bytes) -> Result<Vec<u8>, Damaged> {
         self.table.segments.check(address, 1)?;
         if length > MOST_BLOB_BYTES {
             return Err(Damaged);
@@ -345,331 +348,6 @@ impl<M: Memory> Contents<M> {
             |_, _, bytes| Message::read(bytes).map(Some),
             |_| None,
         )
-    }
-
-    /// Writes what has changed of a message that has not ended.
-    fn rewrite(&mut self, message: &Message) -> Result<(), Damaged> {
-        let open = self.open.get_mut(&message.id.as_u64()).ok_or(Damaged)?;
-        open.message.clone_from(message);
-        (self.table).rewrite(open.at.address, |bytes| message.write(bytes))
-    }
-
-    /// An attempt, or a question, is made: it is under way.
-    pub(super) fn send(
-        &mut self,
-        number: u64,
-        now: Timestamp,
-        policy: &Policy,
-    ) -> Result<Message, Damaged> {
-        let mut message = self.open.get(&number).ok_or(Damaged)?.message.clone();
-        let was_due = message.due;
-        message.state = State::UnderWay;
-        message.due = now.plus(GIVEN_UP_AFTER);
-        let counter = match message.flags.is_asking {
-            true => &mut message.asked,
-            false => &mut message.attempts,
-        };
-        *counter = counter.saturating_add(1);
-        self.rewrite(&message)?;
-        self.schedule
-            .send(place(&message), was_due, (now, message.due), policy);
-        Ok(message)
-    }
-
-    /// What is under way with these counts, if it is.
-    pub(super) fn under_way(&self, id: MessageId, attempts: u16, asked: u16) -> Option<Message> {
-        let message = &self.open.get(&id.as_u64())?.message;
-        let is_it = message.state == State::UnderWay
-            && (message.attempts, message.asked) == (attempts, asked);
-        is_it.then(|| message.clone())
-    }
-
-    /// What was under way is so no more: it has ended, or waits. `message` is what becomes of it.
-    pub(super) fn settle(
-        &mut self,
-        message: Message,
-        outcome: Option<Outcome>,
-        now: Timestamp,
-        is_told_of: bool,
-    ) -> Result<(), Damaged> {
-        let before = self
-            .open
-            .get(&message.id.as_u64())
-            .ok_or(Damaged)?
-            .message
-            .clone();
-        if before.state == State::UnderWay {
-            self.schedule.answered(before.id.as_u64(), before.due);
-        }
-        match outcome {
-            None => {
-                self.rewrite(&message)?;
-                self.schedule.wait(place(&message), message.due);
-                Ok(())
-            }
-            Some(outcome) => self.end(&before, message.flags, outcome, now, is_told_of),
-        }
-    }
-
-    fn end(
-        &mut self,
-        before: &Message,
-        flags: Flags,
-        outcome: Outcome,
-        now: Timestamp,
-        is_told_of: bool,
-    ) -> Result<(), Damaged> {
-        self.schedule.leave(place(before), before.due);
-        self.count(before, false);
-        let mut message = before.clone();
-        message.state = State::Ended;
-        (message.due, message.last_attempt_by) = (now, now);
-        message.flags = Flags {
-            is_dead_letter: outcome.is_dead_letter(),
-            is_told: !is_told_of,
-            is_asking: false,
-            ..flags
-        };
-        let outcome = outcome.bytes_within(before.outcome_room as usize);
-        let open = self.open.get(&message.id.as_u64()).ok_or(Damaged)?;
-        let at = open.at;
-        let (table, messages) = (&mut self.table, &mut self.messages);
-        let (charged, mut charge) = (before.charge(), 0);
-        table.overwrite(messages, at, Some(&outcome), |bytes, partition, blob| {
-            message.outcome = Some(Bytes {
-                address: blob.unwrap_or(0),
-                length: outcome.len() as u32,
-            });
-            charge = message.charge();
-            let own = &mut partition.own.bytes;
-            *own = (*own + charge).saturating_sub(charged);
-            Composed {
-                length: message.write(bytes),
-                must_write: true,
-            }
-        })?;
-        self.bytes = (self.bytes + charge).saturating_sub(charged);
-        if is_told_of {
-            self.schedule.tell(message.id.as_u64(), now);
-        }
-        let may_close = message.flags.is_told && !message.flags.is_dead_letter;
-        let id = message.id;
-        self.open.get_mut(&id.as_u64()).ok_or(Damaged)?.message = message;
-        if may_close {
-            self.close(id)?;
-        }
-        Ok(())
-    }
-
-    /// Its end is told now, and if that fails, again at a time.
-    pub(super) fn begin_telling(&mut self, number: u64, again: Timestamp) -> Result<(), Damaged> {
-        let mut message = self.open.get(&number).ok_or(Damaged)?.message.clone();
-        self.schedule.told(number, message.due);
-        message.told = message.told.saturating_add(1);
-        message.due = again;
-        self.rewrite(&message)?;
-        self.schedule.tell(number, again);
-        Ok(())
-    }
-
-    /// Its end was told: whether it was to be.
-    pub(super) fn told(&mut self, id: MessageId) -> Result<bool, Damaged> {
-        let Some(open) = self.open.get(&id.as_u64()) else {
-            return Ok(false);
-        };
-        let mut message = open.message.clone();
-        if message.state != State::Ended || message.flags.is_told {
-            return Ok(false);
-        }
-        self.schedule.told(id.as_u64(), message.due);
-        message.flags.is_told = true;
-        self.rewrite(&message)?;
-        if !message.flags.is_dead_letter {
-            self.close(id)?;
-        }
-        Ok(true)
-    }
-
-    /// A dead letter is one no more; whether it was.
-    pub(super) fn dismiss(&mut self, id: MessageId) -> Result<bool, Damaged> {
-        let Some(open) = self.open.get(&id.as_u64()) else {
-            return Ok(false);
-        };
-        let mut message = open.message.clone();
-        if message.state != State::Ended || !message.flags.is_dead_letter {
-            return Ok(false);
-        }
-        message.flags.is_dead_letter = false;
-        self.rewrite(&message)?;
-        if message.flags.is_told {
-            self.close(id)?;
-        }
-        Ok(true)
-    }
-
-    /// A dead letter is sent once more, as if it were new: whether it was one.
-    pub(super) fn resend(
-        &mut self,
-        id: MessageId,
-        last_attempt_by: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool, Damaged> {
-        let Some(open) = self.open.get(&id.as_u64()) else {
-            return Ok(false);
-        };
-        let (before, at) = (open.message.clone(), open.at);
-        if before.state != State::Ended || !before.flags.is_dead_letter {
-            return Ok(false);
-        }
-        self.schedule.told(id.as_u64(), before.due);
-        let message = Message {
-            state: State::Waiting,
-            outcome: None,
-            due: now,
-            last_attempt_by,
-            attempts: 0,
-            asked: 0,
-            told: 0,
-            flags: Flags {
-                is_dead_letter: false,
-                is_told: false,
-                // A message that is in doubt asks first.
-                is_asking: before.flags.is_in_doubt && before.flags.has_verify,
-                ..before.flags
-            },
-            ..before
-        };
-        let (charged, charge) = (before.charge(), message.charge());
-        let (table, messages) = (&mut self.table, &mut self.messages);
-        table.overwrite(messages, at, None, |bytes, partition, _| {
-            let own = &mut partition.own.bytes;
-            *own = (*own + charge).saturating_sub(charged);
-            Composed {
-                length: message.write(bytes),
-                must_write: true,
-            }
-        })?;
-        self.bytes = (self.bytes + charge).saturating_sub(charged);
-        self.count(&message, true);
-        self.schedule.wait(place(&message), now);
-        self.open.get_mut(&id.as_u64()).ok_or(Damaged)?.message = message;
-        Ok(true)
-    }
-
-    fn close(&mut self, id: MessageId) -> Result<(), Damaged> {
-        match self.open.remove(&id.as_u64()) {
-            Some(open) => self.cells.free(&self.table.segments, open.cell),
-            None => Ok(()),
-        }
-    }
-
-    /// Forgets the oldest partition; whether that was possible. Of what it holds, all that has not ended, or was not told, is kept for longer; dead
-    /// letters that were told go.
-    fn forget_oldest(&mut self, now: Timestamp, policy: &Policy) -> Result<bool, Damaged> {
-        let Some(oldest) = self.messages.oldest() else {
-            return Ok(false);
-        };
-        let until = oldest.until;
-        let has_expired = until < now.as_nanos();
-        let number = self.messages.oldest_number(self.header());
-        let inside = self
-            .open
-            .values()
-            .filter(|open| open.at.partition == number);
-        // A dead letter that somebody was told of is kept for as long as was promised.
-        let goes = |message: &Message| {
-            has_expired
-                && message.state == State::Ended
-                && message.flags.is_told
-                && message.told > 0
-        };
-        let (going, staying): (Vec<_>, Vec<_>) = inside
-            .map(|open| (open.message.id, goes(&open.message)))
-            .partition(|(_, goes)| *goes);
-        for (id, _) in going {
-            self.close(id)?;
-        }
-        let has_more = staying.len() > MOST_MOVED;
-        let length = nanos(policy.reach(policy.max_age)).max(1);
-        let until = now
-            .plus(Duration::from_nanos(length))
-            .as_nanos()
-            .max(until.saturating_add(1));
-        for (id, _) in staying.into_iter().take(MOST_MOVED) {
-            if !self.keep_on(id, Timestamp::from_nanos(until), policy)? {
-                return Ok(false);
-            }
-        }
-        if has_more {
-            return Ok(false);
-        }
-        let left = self.messages.oldest().map_or(0, |oldest| oldest.own.bytes);
-        self.table.forget_oldest(&mut self.messages);
-        self.table.segments.write_header();
-        self.bytes = self.bytes.saturating_sub(left);
-        Ok(true)
-    }
-
-    /// Brings a message to a partition that is kept until a time, or longer; whether there is room for it.
-    fn keep_on(
-        &mut self,
-        id: MessageId,
-        until: Timestamp,
-        policy: &Policy,
-    ) -> Result<bool, Damaged> {
-        let open = self.open.get(&id.as_u64()).ok_or(Damaged)?;
-        let (mut message, cell, before) = (open.message.clone(), open.cell, open.at);
-        if !self.reserve(2 * message.charge() + self.outcome_room) {
-            return Ok(false);
-        }
-        let request = self.request(&message)?;
-        let outcome = message.outcome.map(|outcome| self.blob(outcome));
-        let outcome = outcome.transpose()?;
-        let partition = self.partition_for(until, policy);
-        let (name, charge) = (name(id), message.charge());
-        let occupied = self.table.find(
-            &self.messages,
-            &name,
-            |_, place, _| Ok(Some(place)),
-            |_| None,
-        )?;
-        let link = Link::Replace(occupied.ok_or(Damaged)?);
-        let time = message.created_at.as_nanos();
-        let (table, messages) = (&mut self.table, &mut self.messages);
-        let address = table.add(
-            messages,
-            partition,
-            &name,
-            (time, Some(&request)),
-            link,
-            |bytes, partition, blob| {
-                message.request.address = blob.unwrap_or(0);
-                partition.own.bytes += charge;
-                Composed {
-                    length: message.write(bytes),
-                    must_write: true,
-                }
-            },
-        )?;
-        let at = RowAt { address, partition };
-        if let Some(outcome) = outcome {
-            table.overwrite(messages, at, Some(&outcome), |bytes, _, blob| {
-                if let Some(outcome) = &mut message.outcome {
-                    outcome.address = blob.unwrap_or(0);
-                }
-                Composed {
-                    length: message.write(bytes),
-                    must_write: true,
-                }
-            })?;
-        }
-        if let Some(oldest) = messages.get_mut(&table.segments.header, before.partition) {
-            oldest.own.bytes = oldest.own.bytes.saturating_sub(charge);
-        }
-        self.write_cell(cell, id, at)?;
-        let open = self.open.get_mut(&id.as_u64()).ok_or(Damaged)?;
-        (open.message, open.at) = (message, at);
-        Ok(true)
     }
 }
 

@@ -55,6 +55,14 @@ pub(super) fn schedule(runtime: &impl Egress, outbox: &impl Access, now: Timesta
     }
 }
 
+/// As [`schedule`], at half the cost: if that timer's message traps, the next message that is sent sets another.
+pub(super) fn wake(runtime: &impl Egress, outbox: &impl Access, now: Timestamp) {
+    if let Some(Due { at, delay }) = outbox.with(|outbox| outbox.to_be_set(now)) {
+        let (later, its) = (runtime.clone(), outbox.clone());
+        runtime.after(delay, move || run(&later, &its, at));
+    }
+}
+
 /// The timer that was set for `at` runs. A damaged outbox refuses messages, and no timer is set for it again.
 fn run(runtime: &impl Egress, outbox: &impl Access, at: Timestamp) {
     let now = runtime.time();

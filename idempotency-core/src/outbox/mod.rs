@@ -66,7 +66,8 @@
 //! | what an answer proves | `answer` |
 //! | what follows from it | `next` |
 //! | whose turn it is | `schedule` |
-//! | what is kept, and for how long | `contents`, `message` |
+//! | what is kept, and for how long | `contents`, `message`, `keep_on` |
+//! | what becomes of a message | `transitions` |
 //! | timers and outcalls | `drive` |
 //!
 //! # Costs
@@ -81,6 +82,7 @@ mod drive;
 mod error;
 mod json;
 mod keep;
+mod keep_on;
 mod key;
 mod limits;
 mod message;
@@ -96,6 +98,7 @@ mod send;
 mod status;
 mod stored;
 mod transform;
+mod transitions;
 mod url;
 
 #[doc(inline)]

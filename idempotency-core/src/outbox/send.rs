@@ -123,7 +123,7 @@ pub(super) fn send(
 ) -> Result<MessageId, SendError> {
     let now = runtime.time();
     let id = outbox.with(|outbox| outbox.take(request, now))?;
-    drive::schedule(runtime, outbox, now);
+    drive::wake(runtime, outbox, now);
     Ok(id)
 }
 

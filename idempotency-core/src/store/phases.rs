@@ -226,8 +226,8 @@ impl<M: Memory> Contents<M> {
         until: Timestamp,
     ) -> Result<(), Damaged> {
         self.stop(attempt, |_, open| {
-            open.phase = Phase::Asleep;
-            open.until = until.as_nanos();
+            // It ended as it wanted to, and in no trap.
+            (open.phase, open.until, open.tries) = (Phase::Asleep, until.as_nanos(), 0);
             Ok(())
         })
     }

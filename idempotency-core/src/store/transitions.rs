@@ -81,7 +81,7 @@ impl<M: Memory> Contents<M> {
                 address: at,
                 partition: number,
             };
-            table.add_alias::<Requests>(&alias.name(), row)?;
+            table.link::<Requests>(&alias.name(), row)?;
         }
         self.reply_bytes += writing.blob_bytes();
         self.note_change(&head.identity, number, Gone::DidNothing);

@@ -57,6 +57,9 @@ pub(crate) enum Link {
     Insert(Vacant),
     /// It led to a row elsewhere, which counts no more.
     Replace(Occupied),
+    /// It leads nowhere yet: see [`Table::link`].
+    #[cfg(feature = "outbox")]
+    Later,
 }
 
 /// Where a row lies.
@@ -212,6 +215,8 @@ impl<M: Memory> Table<M> {
                         index.replace(segments, occupied, address, number);
                         Ok(())
                     }
+                    #[cfg(feature = "outbox")]
+                    Link::Later => Ok(()),
                 },
             )?;
             Ok(must_write)
@@ -289,9 +294,9 @@ impl<M: Memory> Table<M> {
         Ok(())
     }
 
-    /// Has an alias lead to a row, too.
-    pub(crate) fn add_alias<F: Family>(&mut self, alias: &Name, row: RowAt) -> Result<(), Damaged> {
-        let place = (alias, Vacant::SOMEWHERE);
+    /// Has a name lead to a row that was added without, or an alias to one, too.
+    pub(crate) fn link<F: Family>(&mut self, name: &Name, row: RowAt) -> Result<(), Damaged> {
+        let place = (name, Vacant::SOMEWHERE);
         (self.index).insert::<F, M>(&mut self.segments, place, row.address, row.partition)
     }
 
@@ -307,6 +312,17 @@ impl<M: Memory> Table<M> {
             index.remove(segments, occupied);
         }
         Ok(())
+    }
+
+    /// A row to which no name leads counts no more.
+    #[cfg(feature = "outbox")]
+    pub(crate) fn forget_unlinked<F: Family>(
+        &mut self,
+        partitions: &mut Partitions<F>,
+        number: u16,
+        note: impl FnOnce(&mut F::Own),
+    ) {
+        partitions.forget_row(&self.segments, number, note);
     }
 
     /// Forgets a row: its bytes go with its partition, to which `note` may be written.

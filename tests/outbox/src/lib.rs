@@ -11,6 +11,7 @@ use idempotency_core::{
         self, Ended, MessageId, Outbox, Outcome, Overview, Request, Response, SendError,
         Sends as _, Status, Verification,
     },
+    store::UnknownRequest,
 };
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
@@ -191,6 +192,12 @@ async fn order(steps: Steps, key: ByteBuf, spec: Spec) -> Result<String, String>
         Outcome::Acknowledged(answer) => Ok(String::from_utf8_lossy(&answer.body).into_owned()),
         other => Err(format!("{other:?}")),
     }
+}
+
+/// Durable requests that nobody goes on with.
+#[ic_cdk::query]
+fn unknown() -> Vec<UnknownRequest> {
+    STORE.with(|store| store.unknown(0, 10)).unwrap_or_default()
 }
 
 fn ended(message: &Ended) {

@@ -439,6 +439,32 @@ fn a_request_that_its_client_alone_tries_again_is_parked_in_the_end() {
     assert_eq!(store.go_on(attempt).unwrap(), None);
 }
 
+/// As one that waits for the end of a message: each of its attempts looks, records nothing, and goes to sleep.
+#[test]
+fn a_request_that_sleeps_again_and_again_is_not_parked() {
+    let memory = TestMemory::new(u64::MAX);
+    let store = open(&memory, policy(), START);
+    let mut attempt = begin(&store, &numbered(1), b"argument", START);
+    let mut now = START;
+    for _ in 0..3 * MOST_TRIES {
+        now += 60 * SECOND;
+        store.sleep(attempt, at(now)).unwrap();
+        let due = [(attempt, "pay".to_owned())];
+        assert_eq!(store.take_due(at(now), 9).unwrap(), due);
+        attempt = store.go_on(attempt).unwrap().unwrap();
+    }
+    assert_eq!(phase(&store, attempt), Some(Phase::Running));
+    // What traps is still counted.
+    for _ in 0..=MOST_TRIES {
+        store.cut_off(attempt, at(now)).unwrap();
+        now += 1_100 * SECOND;
+        if !store.take_due(at(now), 9).unwrap().is_empty() {
+            attempt = store.go_on(attempt).unwrap().unwrap();
+        }
+    }
+    assert_eq!(phase(&store, attempt), Some(Phase::Parked));
+}
+
 /// As where the message traps, each time, in which it would go on.
 #[test]
 fn a_request_that_never_comes_to_go_on_is_parked_in_the_end() {

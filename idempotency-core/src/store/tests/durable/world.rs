@@ -265,6 +265,7 @@ impl World {
                 self.store.sleep(attempt, at(now + nanos)).unwrap();
                 if runs {
                     begun.state = State::Asleep(now + nanos);
+                    begun.tries = 0;
                 }
             }
             Act::Park { bytes: length } => {
