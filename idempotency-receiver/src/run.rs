@@ -2,7 +2,7 @@
 
 use crate::{
     answer::Answer,
-    backend::{Attempt, Backend, Begun, Mode, Settlement},
+    backend::{Attempt, Backend, BackendError, Begun, Mode, Settlement},
     flights::{Landed, Leader, Phase},
     problem::Problem,
     settings::{OnUnknown, RequestKey, Resolution, Settings, Verdict},
@@ -22,6 +22,32 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// An attempt that is abandoned if this is dropped before it is settled.
+struct Unsettled<B: Backend> {
+    settings: Arc<Settings>,
+    backend: Arc<B>,
+    attempt: Attempt,
+    settled: bool,
+}
+
+impl<B: Backend> Unsettled<B> {
+    async fn settle(&mut self, settlement: Settlement) -> Result<Option<Answer>, BackendError> {
+        let now = (self.settings.clock)();
+        let recorded = self.backend.settle(&self.attempt, settlement, now).await?;
+        self.settled = true;
+        Ok(recorded)
+    }
+}
+
+impl<B: Backend> Drop for Unsettled<B> {
+    fn drop(&mut self) {
+        if !self.settled {
+            let now = (self.settings.clock)();
+            self.backend.abandon(&self.attempt, now);
+        }
+    }
+}
+
 /// A request on its way.
 pub(crate) struct Run<B> {
     pub(crate) settings: Arc<Settings>,
@@ -36,8 +62,14 @@ impl<B: Backend> Run<B> {
         match self.begin().await {
             Err(landed) => self.leader.land(landed),
             Ok(attempt) => {
-                let (settlement, answer) = self.execute(&attempt, request, handler).await;
-                self.settle(&attempt, settlement, answer).await;
+                let attempt = Unsettled {
+                    settings: Arc::clone(&self.settings),
+                    backend: Arc::clone(&self.backend),
+                    attempt,
+                    settled: false,
+                };
+                let (settlement, answer) = self.execute(&attempt.attempt, request, handler).await;
+                self.settle(attempt, settlement, answer).await;
             }
         }
     }
@@ -159,15 +191,14 @@ impl<B: Backend> Run<B> {
 
     /// Records the outcome, then tells it. If it can't be recorded now, it is told all the same, as it is true, and recorded as soon as it
     /// can be; until then those who come get it from here.
-    async fn settle(self, attempt: &Attempt, settlement: Settlement, answer: Answer) {
+    async fn settle(self, mut attempt: Unsettled<B>, settlement: Settlement, answer: Answer) {
         let told = |answer| Landed {
             answer,
             replayed: false,
         };
         let mut pause = FIRST_PAUSE;
         loop {
-            let now = (self.settings.clock)();
-            let settled = self.backend.settle(attempt, settlement.clone(), now).await;
+            let settled = attempt.settle(settlement.clone()).await;
             if let Ok(recorded) = settled {
                 // What was recorded with the effect is the answer, whatever the handler has said since.
                 return self.leader.land(told(recorded.unwrap_or(answer)));

@@ -201,7 +201,7 @@ async fn what_the_server_refuses_for_good_is_not_tried_again() {
 #[tokio::test]
 async fn at_most_once_a_mail_of_unknown_outcome_is_not_sent_again() {
     for behaviour in [Behaviour::CloseAfterMail, Behaviour::HangAfterMail] {
-        let world = World::new(|settings| settings.patience = Duration::from_millis(300)).await;
+        let world = World::new(|settings| settings.patience = Duration::from_secs(2)).await;
         world.sink.behave(behaviour);
         assert_eq!(world.post("k", LETTER).await.0, 502);
         world.sink.behave(Behaviour::Accept);

@@ -73,6 +73,29 @@ impl MemoryBackend {
         self.records().by_identity.len() as u64
     }
 
+    /// Ends an attempt, if it is in flight.
+    fn end(&self, attempt: &Attempt, settlement: Settlement, now: SystemTime) {
+        let mut records = self.records();
+        let Some(record) = records.of(attempt) else {
+            return;
+        };
+        let until = self.limits.until(now);
+        let state = match settlement {
+            Settlement::Done(answer) => State::Done { answer, until },
+            Settlement::Unknown => State::Unknown { until },
+            Settlement::NotExecuted => {
+                records.remove(attempt.id.identity);
+                return;
+            }
+        };
+        let record = Record {
+            fingerprint: record.fingerprint,
+            attempt: record.attempt,
+            state,
+        };
+        records.put(attempt.id.identity, record);
+    }
+
     fn records(&self) -> MutexGuard<'_, Records> {
         // Nothing below panics between two changes that belong together.
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
@@ -163,25 +186,11 @@ impl Backend for MemoryBackend {
         settlement: Settlement,
         now: SystemTime,
     ) -> Result<Option<Answer>, BackendError> {
-        let mut records = self.records();
-        let Some(record) = records.of(attempt) else {
-            return Ok(None);
-        };
-        let until = self.limits.until(now);
-        let state = match settlement {
-            Settlement::Done(answer) => State::Done { answer, until },
-            Settlement::Unknown => State::Unknown { until },
-            Settlement::NotExecuted => {
-                records.remove(attempt.id.identity);
-                return Ok(None);
-            }
-        };
-        let record = Record {
-            fingerprint: record.fingerprint,
-            attempt: record.attempt,
-            state,
-        };
-        records.put(attempt.id.identity, record);
+        self.end(attempt, settlement, now);
         Ok(None)
+    }
+
+    fn abandon(&self, attempt: &Attempt, now: SystemTime) {
+        self.end(attempt, Settlement::Unknown, now);
     }
 }

@@ -44,6 +44,10 @@ pub trait Backend: Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Option<Answer>, BackendError>> + Send;
 
+    /// Says that nobody will settle an attempt, as its task was dropped, with its runtime for instance: its outcome is unknown as soon as
+    /// that can be recorded. Called from `drop`, so it must not block; it is no error if the attempt isn't in flight.
+    fn abandon(&self, attempt: &Attempt, now: SystemTime);
+
     /// Gives the handler what it may need, such as a transaction, as extensions of its request.
     fn prepare(&self, attempt: &Attempt, now: SystemTime, extensions: &mut Extensions) {
         let _ = (attempt, now, extensions);

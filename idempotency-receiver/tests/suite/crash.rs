@@ -258,6 +258,33 @@ async fn a_handler_that_panics_leaves_the_outcome_unknown() {
     }
 }
 
+#[test]
+fn a_handler_whose_task_is_dropped_leaves_the_outcome_unknown() {
+    let directory = directory();
+    for backend in Any::both(&directory, Limits::default()) {
+        let world = World::new();
+        process(async || {
+            let router = world.router(world.layer(backend.clone()));
+            tokio::spawn(async move { post(&router, "k", "hold").await });
+            world.reach(1).await;
+        });
+        // The runtime is gone, the backend is not.
+        process(async || {
+            let router = world.router(world.layer(backend.clone()));
+            for _ in 0..2 {
+                assert_eq!(
+                    post(&router, "k", "hold").await.problem(),
+                    "outcome-unknown"
+                );
+            }
+            world.release(1);
+            let router = world.router(world.layer(backend.clone()).on_unknown(OnUnknown::Repeat));
+            assert_eq!(post(&router, "k", "hold").await.status, 201);
+        });
+        assert_eq!(world.effects().len(), 2);
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_says_nothing_certain_is_not_remembered_and_not_repeated() {
     for body in ["status 500", "status 502", "status 504", "status 408"] {

@@ -177,6 +177,10 @@ impl Backend for Fails {
         fail(&self.settle)?;
         self.backend.settle(attempt, settlement, now).await
     }
+
+    fn abandon(&self, attempt: &Attempt, now: SystemTime) {
+        self.backend.abandon(attempt, now);
+    }
 }
 
 fn fails(begin: usize, settle: usize) -> Fails {

@@ -55,9 +55,14 @@ impl World {
 
     /// Waits until so many requests were executed, or are held.
     pub(crate) async fn reach(&self, effects: usize) {
-        while self.effects().len() < effects {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let reached = async {
+            while self.effects().len() < effects {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), reached)
+            .await
+            .expect("it gets there");
     }
 
     /// Lets requests end that are held.
@@ -242,6 +247,13 @@ impl Backend for Any {
         match self {
             Self::Memory(backend) => backend.settle(attempt, settlement, now).await,
             Self::Sqlite(backend) => backend.settle(attempt, settlement, now).await,
+        }
+    }
+
+    fn abandon(&self, attempt: &Attempt, now: SystemTime) {
+        match self {
+            Self::Memory(backend) => backend.abandon(attempt, now),
+            Self::Sqlite(backend) => backend.abandon(attempt, now),
         }
     }
 

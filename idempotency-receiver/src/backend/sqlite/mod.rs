@@ -17,7 +17,7 @@ use owner::Owner;
 use rusqlite::{Connection, ErrorCode};
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::Mutex, task::spawn_blocking};
@@ -39,6 +39,8 @@ struct Shared {
     connection: Arc<Mutex<Connection>>,
     owner: Owner,
     limits: Limits,
+    /// Attempts that nobody settles any more; the next request does.
+    abandoned: std::sync::Mutex<Vec<Attempt>>,
 }
 
 impl SqliteBackend {
@@ -58,6 +60,7 @@ impl SqliteBackend {
             connection: Arc::new(Mutex::new(connection)),
             owner,
             limits,
+            abandoned: std::sync::Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -117,6 +120,12 @@ impl SqliteBackend {
 }
 
 impl Shared {
+    fn abandoned(&self) -> MutexGuard<'_, Vec<Attempt>> {
+        self.abandoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Does something with the connection, when it is free, on a thread where it may block. It is done also if nobody waits for it any more.
     async fn with<T: Send + 'static, E: From<BackendError> + Send + 'static>(
         self: &Arc<Self>,
@@ -186,6 +195,10 @@ impl Backend for SqliteBackend {
             records::settle(connection, shared, &attempt, &settlement, now)
         };
         self.shared.with(work).await
+    }
+
+    fn abandon(&self, attempt: &Attempt, _now: SystemTime) {
+        self.shared.abandoned().push(attempt.clone());
     }
 
     fn prepare(&self, attempt: &Attempt, now: SystemTime, extensions: &mut Extensions) {

@@ -94,6 +94,7 @@ pub(super) fn begin(
     now: SystemTime,
 ) -> Result<Begun, BackendError> {
     let owner = &shared.owner;
+    settle_abandoned(connection, shared, now)?;
     let (now, until) = (millis(now), millis(shared.limits.until(now)));
     // Most requests that are known need no write.
     match decide(find(connection, id.identity)?, id, mode, now)? {
@@ -144,8 +145,28 @@ pub(super) fn begin(
             }
         }
     };
-    transaction.commit().map_err(error)?;
+    if let Err(failed) = transaction.commit() {
+        // It may have been committed all the same; nobody will execute it.
+        if let Begun::Acquired(attempt) = begun {
+            shared.abandoned().push(attempt);
+        }
+        return Err(error(failed));
+    }
     Ok(begun)
+}
+
+fn settle_abandoned(
+    connection: &mut Connection,
+    shared: &Shared,
+    now: SystemTime,
+) -> Result<(), BackendError> {
+    let next = || shared.abandoned().last().cloned();
+    while let Some(attempt) = next() {
+        settle(connection, shared, &attempt, &Settlement::Unknown, now)?;
+        // Others may have come meanwhile.
+        shared.abandoned().retain(|other| *other != attempt);
+    }
+    Ok(())
 }
 
 fn evict(connection: &Connection, now: i64) -> Result<(), BackendError> {
