@@ -7,7 +7,7 @@ use super::{
     answer::{Verdict, judge, read},
     key::idempotency_key,
     message::{Message, State},
-    next::{Failure, Verification, after_attempt, after_question, too_old},
+    next::{Failure, Verification, after_attempt, after_question, too_old, unreadable},
     outcome::{Ended, MessageId, Reason},
     response::Response,
     status::Parked,
@@ -243,19 +243,23 @@ impl<M: Memory> Outbox<M> {
             return Ok(None);
         }
         let request = contents.request(&message)?;
-        let stored = Stored::read(&request).ok_or(Damaged)?;
-        let transform = self.transform.name();
-        let (outcall, key) = match message.flags.is_asking {
-            true => (stored.verify().ok_or(Damaged)?, None),
-            false => {
-                let key = idempotency_key(
-                    runtime.canister(),
-                    contents.birth(),
-                    (message.id, message.created_at),
-                );
-                (stored.outcall(), Some(key))
-            }
+        let stored = Stored::read(&request);
+        let outcall = stored
+            .as_ref()
+            .and_then(|stored| match message.flags.is_asking {
+                true => stored.verify(),
+                false => Some(stored.outcall()),
+            });
+        let Some(outcall) = outcall else {
+            let outcome = unreadable(&message);
+            contents.settle(message, Some(outcome), now, self.on_end.is_some())?;
+            return Ok(None);
         };
+        let transform = self.transform.name();
+        let key = (!message.flags.is_asking).then(|| {
+            let message = (message.id, message.created_at);
+            idempotency_key(runtime.canister(), contents.birth(), message)
+        });
         let size = outcall.size(transform, key.as_deref());
         let cycles = runtime.cost_of_outcall(size, outcall.max_response_bytes());
         let needed = cycles

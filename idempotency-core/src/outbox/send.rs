@@ -195,14 +195,14 @@ impl<M: Memory> Outbox<M> {
         message: &Message,
     ) -> Result<Ended, Damaged> {
         let request = contents.request(message)?;
-        let stored = Stored::read(&request).ok_or(Damaged)?;
+        let about = Stored::read(&request).map(|stored| stored.about().to_vec());
         Ok(Ended {
             id: message.id,
             outcome: contents.outcome(message)?.ok_or(Damaged)?,
             attempts: message.attempts.into(),
             created_at: message.created_at,
             ended_at: message.last_attempt_by,
-            about: stored.about().to_vec(),
+            about: about.unwrap_or_default(),
         })
     }
 

@@ -6,6 +6,7 @@ use super::super::{
 };
 use crate::{
     runtime::{Egress, Outgoing, Rejected, Runtime},
+    table::{Damaged, OpenError},
     time::Timestamp,
 };
 use candid::Principal;
@@ -202,39 +203,66 @@ pub(super) struct World {
 
 pub(super) const START: u64 = 1_700_000_000_000_000_000;
 
-fn outbox(memory: &VectorMemory, policy: Policy, ic: &Ic, is_told: bool) -> Outbox<VectorMemory> {
-    let outbox = Outbox::open(memory.clone(), policy, Transform::for_tests(), ic).unwrap();
+fn outbox(
+    memory: &VectorMemory,
+    policy: Policy,
+    ic: &Ic,
+    is_told: bool,
+) -> Result<Outbox<VectorMemory>, OpenError> {
+    let outbox = Outbox::open(memory.clone(), policy, Transform::for_tests(), ic)?;
     // A server that was asked says so in the body.
     let outbox = outbox.verify(|_, _, answer| match answer.body.as_slice() {
         b"there" => Verification::Done,
         b"not there" => Verification::NotDone,
         _ => Verification::Unsure,
     });
-    match is_told {
+    Ok(match is_told {
         true => outbox.on_end(|ended| TOLD.with_borrow_mut(|told| told.push(ended.clone()))),
         false => outbox,
-    }
+    })
 }
 
 impl World {
     pub(super) fn new(policy: Policy, is_told: bool) -> Self {
+        Self::over(VectorMemory::default(), policy, is_told, START).expect("an empty memory")
+    }
+
+    /// Around a memory that was found.
+    pub(super) fn of(bytes: Vec<u8>, policy: Policy, now: Timestamp) -> Self {
+        Self::try_of(bytes, policy, now).expect("an outbox")
+    }
+
+    /// As [`of`](Self::of), if it is an outbox.
+    pub(super) fn try_of(bytes: Vec<u8>, policy: Policy, now: Timestamp) -> Option<Self> {
+        let memory = VectorMemory::default();
+        *memory.borrow_mut() = bytes;
+        let world = Self::over(memory, policy, true, now.as_nanos()).ok()?;
+        drive::schedule(&world.ic, &world.outbox, now);
+        Some(world)
+    }
+
+    fn over(
+        memory: VectorMemory,
+        policy: Policy,
+        is_told: bool,
+        now: u64,
+    ) -> Result<Self, OpenError> {
         TOLD.take();
         let ic = Ic(Rc::new(Present {
-            now: Cell::new(START),
+            now: Cell::new(now),
             version: Cell::new(1),
             cycles: Cell::new(100_000_000_000_000),
             count: Cell::new(0),
             heap: RefCell::default(),
         }));
-        let memory = VectorMemory::default();
-        let outbox = outbox(&memory, policy, &ic, is_told);
-        Self {
+        let outbox = outbox(&memory, policy, &ic, is_told)?;
+        Ok(Self {
             outbox: Handle(Rc::new(RefCell::new(Rc::new(outbox)))),
             ic,
             memory,
             policy,
             is_told,
-        }
+        })
     }
 
     pub(super) fn send(&self, request: Request) -> Result<MessageId, SendError> {
@@ -370,10 +398,23 @@ impl World {
         (self.policy, self.is_told) = (policy, is_told);
         let heap = self.ic.0.heap.take();
         self.ic.0.version.set(self.ic.0.version.get() + 1);
-        let next = outbox(&self.memory, policy, &self.ic, is_told);
+        let next = outbox(&self.memory, policy, &self.ic, is_told).expect("an outbox");
         *self.outbox.0.borrow_mut() = Rc::new(next);
         drive::schedule(&self.ic, &self.outbox, self.now());
         heap.outcalls
+    }
+
+    pub(super) fn try_status(&self, id: MessageId) -> Result<Option<Status>, Damaged> {
+        self.outbox.with(|outbox| outbox.status(id))
+    }
+
+    pub(super) fn try_overview(&self) -> Result<Overview, Damaged> {
+        self.outbox.with(Outbox::overview)
+    }
+
+    pub(super) fn try_dead_letters(&self) -> Result<usize, Damaged> {
+        let letters = self.outbox.with(|outbox| outbox.dead_letters(None, 1_000));
+        letters.map(|letters| letters.len())
     }
 
     pub(super) fn status(&self, id: MessageId) -> Option<Status> {
