@@ -5,7 +5,7 @@
 use super::{
     Access, Outbox,
     answer::{Verdict, judge, read},
-    key::idempotency_key,
+    key::{idempotency_key, ticket},
     message::{Message, State},
     next::{Failure, Verification, after_attempt, after_question, too_old, unreadable},
     outcome::{Ended, MessageId, Reason},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     alarm::Due,
-    runtime::{Egress, Outgoing, Rejected},
+    runtime::{Answer, Egress, Outgoing},
     table::Damaged,
     time::Timestamp,
 };
@@ -35,6 +35,7 @@ const MOST_AT_A_TIME: usize = 64;
 /// An outcall that is to be made.
 struct Outcall {
     message: Message,
+    ticket: u32,
     call: Outgoing,
 }
 
@@ -45,6 +46,17 @@ struct Asked {
     attempts: u16,
     asked: u16,
     is_question: bool,
+}
+
+impl Asked {
+    fn of(message: &Message) -> Self {
+        Self {
+            id: message.id,
+            attempts: message.attempts,
+            asked: message.asked,
+            is_question: message.flags.is_asking,
+        }
+    }
 }
 
 /// Sets the timer for what is due next, unless it is set for that time or an earlier one.
@@ -85,17 +97,9 @@ fn work(runtime: &impl Egress, outbox: &impl Access, now: Timestamp) -> Result<(
         let Some(outcall) = outbox.with(|outbox| outbox.prepare(number, runtime, now))? else {
             continue;
         };
-        let asked = Asked {
-            id: outcall.message.id,
-            attempts: outcall.message.attempts,
-            asked: outcall.message.asked,
-            is_question: outcall.message.flags.is_asking,
-        };
-        let (its_runtime, its_outbox) = (runtime.clone(), outbox.clone());
-        runtime.spawn(async move {
-            let answer = its_runtime.call(outcall.call).await;
-            answered(&its_runtime, &its_outbox, asked, answer);
-        });
+        if let Err(rejected) = runtime.outcall(&outcall.call, outcall.ticket) {
+            settle(runtime, outbox, Asked::of(&outcall.message), Err(rejected));
+        }
     }
     Ok(())
 }
@@ -110,12 +114,25 @@ fn tell(runtime: &impl Egress, outbox: &impl Access, id: MessageId) {
     schedule(runtime, outbox, runtime.time());
 }
 
-fn answered(
+/// The answer to an outcall that had this ticket comes. It is taken if that is one of this outbox's that is still under way, whichever heap has
+/// made it; whether it is.
+pub(super) fn answered(
     runtime: &impl Egress,
     outbox: &impl Access,
-    asked: Asked,
-    answer: Result<Vec<u8>, Rejected>,
-) {
+    ticket: u32,
+    answer: &mut Option<Answer>,
+) -> bool {
+    let message = outbox.with(|outbox| outbox.contents().ok()?.with_ticket(ticket));
+    let Some(message) = message else {
+        return false;
+    };
+    if let Some(answer) = answer.take() {
+        settle(runtime, outbox, Asked::of(&message), answer);
+    }
+    true
+}
+
+fn settle(runtime: &impl Egress, outbox: &impl Access, asked: Asked, answer: Answer) {
     let now = runtime.time();
     let answer = read(answer);
     let verdict = judge(&answer, now);
@@ -190,12 +207,7 @@ impl<M: Memory> Outbox<M> {
                 Some(open) => open.message.clone(),
                 None => return Err(Damaged),
             };
-            let asked = Asked {
-                id: message.id,
-                attempts: message.attempts,
-                asked: message.asked,
-                is_question: message.flags.is_asking,
-            };
+            let asked = Asked::of(&message);
             let reason = Reason::Interrupted;
             if asked.is_question {
                 let failure = Failure {
@@ -281,6 +293,7 @@ impl<M: Memory> Outbox<M> {
         let argument = outcall.argument(runtime.canister(), transform, key.as_deref());
         let message = contents.send(number, now, &self.policy)?;
         Ok(Some(Outcall {
+            ticket: ticket(contents.birth(), &message),
             message,
             call: Outgoing {
                 callee: Principal::management_canister(),

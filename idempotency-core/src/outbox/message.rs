@@ -227,16 +227,19 @@ impl Message {
 
 /// The name by which a message is found. Numbers are not chosen by anybody, so it need not be hard to find two that come close.
 pub(super) fn name(id: MessageId) -> [u8; 24] {
-    // The finaliser of SplitMix64: each bit of the number changes half of the bits.
-    let mut mixed = id.as_u64().wrapping_add(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^= mixed >> 31;
     let mut name = [0; 24];
-    name[..8].copy_from_slice(&mixed.to_le_bytes());
+    name[..8].copy_from_slice(&mix(id.as_u64()).to_le_bytes());
     name[8..16].copy_from_slice(&id.as_u64().to_le_bytes());
     name[16..].copy_from_slice(&(!id.as_u64()).to_le_bytes());
     name
+}
+
+/// As SplitMix64 does: each bit of the number changes half of the bits.
+pub(super) fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
 }
 
 /// Messages, and what is kept with each partition of them.

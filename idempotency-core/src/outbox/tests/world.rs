@@ -5,7 +5,7 @@ use super::super::{
     Transform, Verification, drive, send::send,
 };
 use crate::{
-    runtime::{Egress, Outgoing, Rejected, Runtime},
+    runtime::{Answer, Egress, Outgoing, Rejected, Runtime},
     table::{Damaged, OpenError},
     time::Timestamp,
 };
@@ -16,23 +16,18 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     future::Future,
-    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 const CANISTER: Principal = Principal::from_slice(&[0, 0, 0, 0, 0, 0, 0, 9, 1, 1]);
-
-type Answer = Result<Vec<u8>, Rejected>;
-type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// An outcall that waits for its answer.
 pub(super) struct Outcall {
     pub(super) request: HttpRequestArgs,
     pub(super) cycles: u128,
     since: u64,
-    answer: Rc<RefCell<Option<Answer>>>,
+    ticket: u32,
 }
 
 impl Outcall {
@@ -50,7 +45,6 @@ impl Outcall {
 #[derive(Default)]
 struct Heap {
     timers: BTreeMap<(u64, u64), Box<dyn FnOnce()>>,
-    tasks: Vec<Task>,
     outcalls: Vec<Outcall>,
 }
 
@@ -75,22 +69,8 @@ impl Runtime for Ic {
         CANISTER
     }
 
-    fn call(&self, call: Outgoing) -> impl Future<Output = Answer> + 'static {
-        assert_eq!(
-            (call.callee, call.method.as_str()),
-            (Principal::management_canister(), "http_request")
-        );
-        let answer = Rc::new(RefCell::new(None));
-        self.0.heap.borrow_mut().outcalls.push(Outcall {
-            request: candid::decode_one(&call.argument).unwrap(),
-            cycles: call.cycles,
-            since: self.0.now.get(),
-            answer: Rc::clone(&answer),
-        });
-        std::future::poll_fn(move |_| match answer.borrow_mut().take() {
-            Some(answer) => Poll::Ready(answer),
-            None => Poll::Pending,
-        })
+    fn call(&self, _: Outgoing) -> impl Future<Output = Answer> + 'static {
+        std::future::pending()
     }
 
     fn after(&self, delay: Duration, task: impl FnOnce() + 'static) {
@@ -170,8 +150,20 @@ impl Egress for Ic {
         49_140_000 + 5_200 * u128::from(request_bytes) + 10_400 * u128::from(max_response_bytes)
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.0.heap.borrow_mut().tasks.push(Box::pin(task));
+    fn on_answer(&self, _: fn(u32, Answer)) {}
+
+    fn outcall(&self, call: &Outgoing, ticket: u32) -> Result<(), Rejected> {
+        assert_eq!(
+            (call.callee, call.method.as_str()),
+            (Principal::management_canister(), "http_request")
+        );
+        self.0.heap.borrow_mut().outcalls.push(Outcall {
+            request: candid::decode_one(&call.argument).unwrap(),
+            cycles: call.cycles,
+            since: self.0.now.get(),
+            ticket,
+        });
+        Ok(())
     }
 }
 
@@ -298,7 +290,6 @@ impl World {
             self.ic.0.now.set(now);
             let task = self.ic.0.heap.borrow_mut().timers.remove(&(at, count));
             task.unwrap()();
-            self.poll();
         }
         self.ic.0.now.set(end);
     }
@@ -312,13 +303,6 @@ impl World {
             self.pass(Duration::from_secs(1));
         }
         panic!("nothing is sent");
-    }
-
-    fn poll(&self) {
-        let mut context = Context::from_waker(Waker::noop());
-        let mut tasks = std::mem::take(&mut self.ic.0.heap.borrow_mut().tasks);
-        tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
-        self.ic.0.heap.borrow_mut().tasks.append(&mut tasks);
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -339,8 +323,7 @@ impl World {
     /// Answers one of the outcalls that are under way.
     pub(super) fn answer(&self, index: usize, answer: Answer) {
         let outcall = self.ic.0.heap.borrow_mut().outcalls.remove(index);
-        *outcall.answer.borrow_mut() = Some(answer);
-        self.poll();
+        drive::answered(&self.ic, &self.outbox, outcall.ticket, &mut Some(answer));
     }
 
     /// Has no answer come, ever: as if the message that it came in had trapped.
@@ -389,9 +372,15 @@ impl World {
         *self.outbox.0.borrow_mut() = Rc::new(outbox.unwrap());
     }
 
-    /// The code is installed anew. What is under way goes on, and nobody waits for it; those outcalls.
+    /// The code is installed anew, and the answers to what is under way never come; those outcalls.
     pub(super) fn upgrade(&mut self) -> Vec<Outcall> {
         self.upgrade_to(self.policy, self.is_told)
+    }
+
+    /// The code is installed anew. What is under way goes on.
+    pub(super) fn upgrade_in_flight(&mut self) {
+        let outcalls = self.upgrade();
+        self.ic.0.heap.borrow_mut().outcalls.extend(outcalls);
     }
 
     pub(super) fn upgrade_to(&mut self, policy: Policy, is_told: bool) -> Vec<Outcall> {
