@@ -58,6 +58,11 @@ impl Asked {
         }
     }
 }
+/// Who says what an answer means, if anybody does, and what its message is about.
+type Reading = (Option<super::Verifier>, Vec<u8>);
+
+/// Who is told of an end, and what.
+type Telling = (fn(&Ended), Ended);
 
 /// Sets the timer for what is due next, unless it is set for that time or an earlier one.
 pub(super) fn schedule(runtime: &impl Egress, outbox: &impl Access, now: Timestamp) {
@@ -337,10 +342,7 @@ impl<M: Memory> Outbox<M> {
     }
 
     /// Who says what an answer means, and what its message is about; `None` if the question was given up.
-    fn verifier(
-        &self,
-        asked: Asked,
-    ) -> Result<Option<(Option<super::Verifier>, Vec<u8>)>, Damaged> {
+    fn verifier(&self, asked: Asked) -> Result<Option<Reading>, Damaged> {
         let contents = self.contents()?;
         let Some(message) = contents.under_way(asked.id, asked.attempts, asked.asked) else {
             return Ok(None);
@@ -375,7 +377,7 @@ impl<M: Memory> Outbox<M> {
     }
 
     /// An end that is to be told, and whom; from now on it counts as told.
-    fn take_end(&self, id: MessageId) -> Result<Option<(fn(&Ended), Ended)>, Damaged> {
+    fn take_end(&self, id: MessageId) -> Result<Option<Telling>, Damaged> {
         let mut contents = self.contents()?;
         let message = match contents.open.get(&id.as_u64()) {
             Some(open) => open.message.clone(),
