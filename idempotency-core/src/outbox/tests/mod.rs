@@ -3,6 +3,7 @@
 mod arbitrary;
 mod ends;
 mod extracts;
+mod late;
 mod limits_of_policy;
 mod model;
 mod outcalls;
