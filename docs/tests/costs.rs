@@ -40,6 +40,7 @@ impl<'a> Results<'a> {
         let row = self.find(source.benchmark, entries)?;
         match source.value {
             "median" => Some(row.median),
+            "max" => Some(row.max),
             "max / median" => Some(row.max / row.median),
             "bytes" => row.bytes_per_entry,
             "MB of 8.64 million" => Some(row.bytes_per_entry? * 8.64),

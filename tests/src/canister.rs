@@ -35,6 +35,10 @@ pub const BENCH_CANISTER: Wasm = Wasm("bench_canister");
 pub const GUARDED_CANISTER: Wasm = Wasm("guarded_canister");
 /// The same without it.
 pub const PLAIN_CANISTER: Wasm = Wasm("plain_canister");
+/// What the benchmarks measure of the outbox.
+pub const BENCH_OUTBOX: Wasm = Wasm("bench_outbox");
+/// The method with the attribute, which sends a message, too.
+pub const SENDING_CANISTER: Wasm = Wasm("sending_canister");
 
 impl Wasm {
     /// The bytes of the module.

@@ -40,7 +40,12 @@ fn lints() -> [Step; 3] {
             cargo(&format!("clippy {selection} -- --deny warnings")),
         )
     };
-    let canisters = wasm::selection(&[&wasm::PACKAGES[..], &wasm::MEASURED].concat());
+    let canisters = [
+        &wasm::PACKAGES[..],
+        &wasm::MEASURED,
+        &wasm::MEASURED_OUTBOXES,
+    ];
+    let canisters = wasm::selection(&canisters.concat());
     [
         lint("lints", "--workspace --all-targets"),
         // In the profile in which the canisters were built, so that their procedural macros needn't be built once more.

@@ -68,7 +68,10 @@ fn run(chore: Chore) -> Result<(), Failed> {
         Chore::Demo => after(&wasm::PACKAGES, demo())?,
         Chore::Test { name: None } => after(&wasm::PACKAGES, checks::all())?,
         Chore::Test { name: Some(name) } => after(&wasm::PACKAGES, tests::named(name))?,
-        Chore::Bench { quick } => after(&wasm::MEASURED, bench(quick))?,
+        Chore::Bench { quick } => {
+            let with_outboxes = after(&wasm::MEASURED_OUTBOXES, bench(quick))?;
+            after(&wasm::MEASURED, with_outboxes)?
+        }
         Chore::Docs => docs::steps(),
         Chore::Mutants { names } => return mutants::run(&names),
         Chore::Deny => return steps::run_strictly(vec![checks::deny()]),

@@ -1,9 +1,11 @@
-//! Breaks the library on purpose, one place at a time, in a copy, and has its tests find each breakage.
+//! Breaks the libraries on purpose, one place at a time, in a copy, and has their tests find each breakage.
 //!
 //! The breakages are chosen by hand: each is the absence of something that a promise depends on. Where a tool that makes mutations by
 //! itself, as cargo-mutants does, tells of lines that no test looks at, this tells whether the promises are tested.
 
 mod list;
+mod outbox;
+mod receiver;
 
 use crate::{
     steps::{Failed, ROOT, cargo, output},
@@ -21,11 +23,33 @@ use std::{
 /// Tests that take longer hang. Those that are named in the list take seconds.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// A package, and how it can be broken.
+struct Package {
+    /// Its name, and that of its directory.
+    name: &'static str,
+    /// Which of its tests are run, as cargo is told it: they are one program.
+    tests: &'static str,
+    breakages: &'static [&'static [Mutant]],
+}
+
+const PACKAGES: [Package; 2] = [
+    Package {
+        name: "idempotency-core",
+        tests: "--features outbox --lib",
+        breakages: &[list::ALL, outbox::ALL],
+    },
+    Package {
+        name: "idempotency-receiver",
+        tests: "--features sqlite --test suite",
+        breakages: &[receiver::ALL],
+    },
+];
+
 /// A breakage.
 struct Mutant {
     /// What is broken.
     name: &'static str,
-    /// Where: a file below `idempotency-core/src`.
+    /// Where: a file below the package's `src`.
     file: &'static str,
     /// What is there, once.
     text: &'static str,
@@ -33,7 +57,7 @@ struct Mutant {
     instead: &'static str,
     /// What would happen to users if nobody noticed.
     harm: &'static str,
-    /// Parts of names of the library's own tests. Of each, one test at least must fail.
+    /// Parts of names of the package's tests. Of each, one test at least must fail.
     tests: &'static [&'static str],
 }
 
@@ -54,40 +78,23 @@ enum Verdict {
 /// If one was not found, or could not be made.
 pub(crate) fn run(names: &[String]) -> Result<(), Failed> {
     let is_named = |mutant: &Mutant| names.iter().any(|name| mutant.name.contains(name));
-    let chosen = |mutant: &&Mutant| names.is_empty() || is_named(mutant);
-    let mutants: Vec<_> = list::ALL.iter().filter(chosen).collect();
-    if mutants.is_empty() {
+    let is_chosen = |mutant: &&Mutant| names.is_empty() || is_named(mutant);
+    let chosen = PACKAGES.each_ref().map(|package| {
+        let mutants: Vec<_> = package.mutants().filter(is_chosen).collect();
+        (package, mutants)
+    });
+    let all: usize = chosen.iter().map(|(_, mutants)| mutants.len()).sum();
+    if all == 0 {
         let names = names.join("` or `");
         return Err(Failed(format!("no breakage has `{names}` in its name")));
     }
     let begun = Instant::now();
     let copy = Copy::make()?;
     eprintln!("the tests are built in {} ...", copy.sources.display());
-    copy.check_unbroken(&mutants)?;
-    println!("without a breakage: all tests pass, after {}", time(begun));
-
     let mut missed = vec![];
-    for mutant in &mutants {
-        let begun = Instant::now();
-        let (found, by) = match copy.broken(mutant)? {
-            Err(Failed(why)) => (false, format!("not built: {why}")),
-            Ok(Verdict::Hung) => (false, format!("not ended after {LONGEST:?}")),
-            Ok(Verdict::Crashed(status)) => (false, format!("not ended as tests do: {status}")),
-            Ok(Verdict::Failed(tests)) => (mutant.is_found_by(&tests), some_of(&tests)),
-        };
-        let verdict = if found { "found" } else { "NOT FOUND" };
-        println!("{verdict:9}  {:60}  {:>6}  {by}", mutant.name, time(begun));
-        if !found {
-            let Mutant {
-                name, harm, tests, ..
-            } = mutant;
-            missed.push(format!(
-                "{name}: {harm}; it should be found by {}",
-                tests.join(" and ")
-            ));
-        }
+    for (package, mutants) in chosen.iter().filter(|(_, mutants)| !mutants.is_empty()) {
+        missed.extend(copy.missed(package, mutants)?);
     }
-    let all = mutants.len();
     match missed.is_empty() {
         true => {
             println!("each of {all} breakages was found, in {}", time(begun));
@@ -131,9 +138,15 @@ impl Mutant {
         let is_found = |part: &&str| failed.iter().any(|test| test.contains(part));
         self.tests.iter().all(is_found)
     }
+}
 
-    fn path(&self, root: &Path) -> PathBuf {
-        root.join("idempotency-core/src").join(self.file)
+impl Package {
+    fn mutants(&self) -> impl Iterator<Item = &'static Mutant> {
+        self.breakages.iter().copied().flatten()
+    }
+
+    fn path(&self, root: &Path, mutant: &Mutant) -> PathBuf {
+        root.join(self.name).join("src").join(mutant.file)
     }
 }
 
@@ -158,11 +171,45 @@ impl Copy {
         Ok(copy)
     }
 
-    /// Builds the library's own tests. Where the program is.
-    fn build(&self) -> Result<PathBuf, Failed> {
-        let mut build = cargo(
-            "test --package idempotency-core --lib --no-run --message-format json-render-diagnostics",
+    /// Makes breakages of a package, and prints which tests found each. What to say of those that none did.
+    fn missed(&self, package: &Package, mutants: &[&Mutant]) -> Result<Vec<String>, Failed> {
+        let begun = Instant::now();
+        self.check_unbroken(package, mutants)?;
+        let name = package.name;
+        println!(
+            "{name} without a breakage: all tests pass, after {}",
+            time(begun)
         );
+        let mut missed = vec![];
+        for mutant in mutants {
+            let begun = Instant::now();
+            let (found, by) = match self.broken(package, mutant)? {
+                Err(Failed(why)) => (false, format!("not built: {why}")),
+                Ok(Verdict::Hung) => (false, format!("not ended after {LONGEST:?}")),
+                Ok(Verdict::Crashed(status)) => (false, format!("not ended as tests do: {status}")),
+                Ok(Verdict::Failed(tests)) => (mutant.is_found_by(&tests), some_of(&tests)),
+            };
+            let verdict = if found { "found" } else { "NOT FOUND" };
+            println!("{verdict:9}  {:60}  {:>6}  {by}", mutant.name, time(begun));
+            if !found {
+                let Mutant {
+                    name, harm, tests, ..
+                } = mutant;
+                missed.push(format!(
+                    "{name}: {harm}; it should be found by {}",
+                    tests.join(" and ")
+                ));
+            }
+        }
+        Ok(missed)
+    }
+
+    /// Builds a package's tests. Where the program is.
+    fn build(&self, package: &Package) -> Result<PathBuf, Failed> {
+        let Package { name, tests, .. } = package;
+        let mut build = cargo(&format!(
+            "test --package {name} {tests} --no-run --message-format json-render-diagnostics"
+        ));
         build.current_dir(&self.sources);
         build.env("CARGO_TARGET_DIR", &self.target);
         let messages = output(&mut build)?;
@@ -175,15 +222,15 @@ impl Copy {
     }
 
     /// Whether the tests are there that are to find the breakages, and pass.
-    fn check_unbroken(&self, mutants: &[&Mutant]) -> Result<(), Failed> {
-        let program = self.build()?;
+    fn check_unbroken(&self, package: &Package, mutants: &[&Mutant]) -> Result<(), Failed> {
+        let program = self.build(package)?;
         let tests: Vec<_> = mutants.iter().flat_map(|it| it.tests).copied().collect();
         let mut list = Command::new(&program);
         let list = output(list.args(["--list", "--format", "terse"]))?;
         if let Some(missing) = tests.iter().find(|part| !list.contains(**part)) {
             return Err(Failed(format!("there is no test `{missing}`")));
         }
-        match self.run(&program, &tests)? {
+        match self.run(package, &program, &tests)? {
             Verdict::Failed(failed) if failed.is_empty() => Ok(()),
             verdict => Err(Failed(format!(
                 "the tests fail without any breakage: {verdict:?}"
@@ -192,23 +239,27 @@ impl Copy {
     }
 
     /// What the tests say of a breakage; an error if it does not compile.
-    fn broken(&self, mutant: &Mutant) -> Result<Result<Verdict, Failed>, Failed> {
-        let path = mutant.path(&self.sources);
+    fn broken(
+        &self,
+        package: &Package,
+        mutant: &Mutant,
+    ) -> Result<Result<Verdict, Failed>, Failed> {
+        let path = package.path(&self.sources, mutant);
         let content = fs::read_to_string(&path).map_err(not_copied)?;
         fs::write(&path, mutant.applied(&content)?).map_err(not_copied)?;
-        let verdict = match self.build() {
-            Ok(program) => Ok(self.run(&program, mutant.tests)?),
+        let verdict = match self.build(package) {
+            Ok(program) => Ok(self.run(package, &program, mutant.tests)?),
             Err(failed) => Err(failed),
         };
         fs::write(&path, content).map_err(not_copied)?;
         Ok(verdict)
     }
 
-    fn run(&self, program: &Path, tests: &[&str]) -> Result<Verdict, Failed> {
+    fn run(&self, package: &Package, program: &Path, tests: &[&str]) -> Result<Verdict, Failed> {
         let mut command = Command::new(program);
         command
             .args(tests)
-            .current_dir(self.sources.join("idempotency-core"));
+            .current_dir(self.sources.join(package.name));
         verdict(&mut command, &self.target.join("output"), LONGEST)
     }
 }
@@ -276,16 +327,19 @@ mod tests {
     /// So that the list does not rot: a change of the library that moves such a place changes the list, too.
     #[test]
     fn each_breakage_can_be_made() {
-        for mutant in list::ALL {
-            let content = fs::read_to_string(mutant.path(Path::new(ROOT)))
-                .unwrap_or_else(|error| panic!("{}: {error}", mutant.file));
-            let broken = mutant
-                .applied(&content)
-                .unwrap_or_else(|Failed(why)| panic!("{why}"));
-            assert_ne!(broken, content, "{}", mutant.name);
-            assert!(!mutant.tests.is_empty(), "{}", mutant.name);
-            let same_name = list::ALL.iter().filter(|other| other.name == mutant.name);
-            assert_eq!(same_name.count(), 1, "{}", mutant.name);
+        let all = || PACKAGES.iter().flat_map(Package::mutants);
+        for package in &PACKAGES {
+            for mutant in package.mutants() {
+                let content = fs::read_to_string(package.path(Path::new(ROOT), mutant))
+                    .unwrap_or_else(|error| panic!("{}: {error}", mutant.file));
+                let broken = mutant
+                    .applied(&content)
+                    .unwrap_or_else(|Failed(why)| panic!("{why}"));
+                assert_ne!(broken, content, "{}", mutant.name);
+                assert!(!mutant.tests.is_empty(), "{}", mutant.name);
+                let same_name = all().filter(|other| other.name == mutant.name);
+                assert_eq!(same_name.count(), 1, "{}", mutant.name);
+            }
         }
     }
 

@@ -33,6 +33,12 @@ pub(crate) const MEASURED: [Package; 4] = [
     ("plain-canister", "plain_canister"),
 ];
 
+/// What the benchmarks run, with outboxes. Cargo unites the features of what it builds at once, and those above are measured without.
+pub(crate) const MEASURED_OUTBOXES: [Package; 2] = [
+    ("bench-outbox", "bench_outbox"),
+    ("sending-canister", "sending_canister"),
+];
+
 /// Where the modules are put.
 fn directory() -> PathBuf {
     target_directory().join("canisters")

@@ -40,6 +40,10 @@
 //! | `ledger/icrc1_transfer` | what a transfer is charged |
 //! | `ledger/duplicate` | what the same transfer is charged when it comes again |
 //! | `ledger/duplicate_decoded` | the same, with a field that the ledger does not know: it is recognised when it is decoded |
+//! | `outbox/send` | taking a message with a header and a body of 100 bytes, in a message of its own, where so many have ended; the max is the first, which sets the timer |
+//! | `outbox/send_byte` | a byte of the body beyond those, rounded up |
+//! | `outbox/attempt`, `end` | what the outbox adds to an outcall that a timer makes by hand with its argument ready, and to its answer, which is thrown away |
+//! | `wasm/outbox_added_gzipped` | bytes that an outbox adds to the gzipped module of a canister with the library |
 //! | `wasm/added_gzipped` | bytes that the library adds to the gzipped module of a canister with one sync method, a MemoryManager included |
 //!
 //! What a call is charged is without its fixed fees, and with 1,000 for each heap page that it dirties. The calls of
@@ -51,6 +55,7 @@ mod certified;
 mod contest;
 mod endpoints;
 mod idle_day;
+mod outbox;
 mod plot;
 mod results;
 mod size;
@@ -83,6 +88,8 @@ struct Plan {
     id_only: &'static [u64],
     /// Requests in a hash tree.
     certified: &'static [u64],
+    /// Messages that have ended and lie in an outbox.
+    outbox: &'static [u64],
     /// Requests that all expire on an idle day.
     idle_day: u64,
     /// Requests that are known when the endpoints are measured, and lanes when sequence numbers are.
@@ -95,6 +102,7 @@ const QUICK: Plan = Plan {
     aliased: &[100_000],
     id_only: &[100_000],
     certified: &[1_000, 100_000],
+    outbox: &[1_000],
     idle_day: 30_000,
     endpoints: 100_000,
 };
@@ -105,6 +113,7 @@ const FULL: Plan = Plan {
     aliased: &[1_000_000, 10_000_000],
     id_only: &[1_000_000, 10_000_000],
     certified: &[1_000, 100_000, 1_000_000],
+    outbox: &[1_000, 100_000],
     idle_day: 3_000_000,
     endpoints: 1_000_000,
 };
@@ -150,6 +159,9 @@ fn measure(plan: &Plan, progress: &Progress) -> Results {
     }
     for &entries in plan.certified {
         certified::run(entries, &mut results, progress);
+    }
+    for &ended in plan.outbox {
+        outbox::run(ended, &mut results, progress);
     }
     idle_day::run(plan.idle_day, &mut results, progress);
     endpoints::framework(plan.endpoints, &mut results, progress);

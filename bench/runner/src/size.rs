@@ -2,13 +2,23 @@
 
 use crate::{Failure, results::Results};
 use flate2::{Compression, write::GzEncoder};
-use integration_tests::{GUARDED_CANISTER, PLAIN_CANISTER, Wasm};
+use integration_tests::{GUARDED_CANISTER, PLAIN_CANISTER, SENDING_CANISTER, Wasm};
 use std::io::Write;
 
-/// Of the same method with the attribute and without it. It does not depend on what the replica does, and holds no requests.
+/// Of the same method with the attribute and without it, and with an outbox besides. It does not depend on what the replica does, and
+/// holds no requests.
 pub(crate) fn added(results: &mut Results) -> Result<(), Failure> {
-    let added = gzipped(GUARDED_CANISTER)?.saturating_sub(gzipped(PLAIN_CANISTER)?);
-    results.add("wasm/added_gzipped", 0, added, added, None);
+    for (benchmark, with, without) in [
+        ("wasm/added_gzipped", GUARDED_CANISTER, PLAIN_CANISTER),
+        (
+            "wasm/outbox_added_gzipped",
+            SENDING_CANISTER,
+            GUARDED_CANISTER,
+        ),
+    ] {
+        let added = gzipped(with)?.saturating_sub(gzipped(without)?);
+        results.add(benchmark, 0, added, added, None);
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ struct Target {
     value: fn(&Results, &Row) -> Option<f64>,
 }
 
-const TARGETS: [Target; 25] = [
+const TARGETS: [Target; 27] = [
     target(
         "the next number of a lane",
         "sequence/accept",
@@ -154,6 +154,13 @@ const TARGETS: [Target; 25] = [
         3.0,
         worst_times_usual,
     ),
+    target(
+        "taking a message into an outbox",
+        "outbox/send",
+        15_000.0,
+        median,
+    ),
+    target("a byte of a message", "outbox/send_byte", 3.0, median),
     target(
         "gzipped bytes that the library adds to a module",
         "wasm/added_gzipped",

@@ -76,6 +76,7 @@
 //! is set.
 
 mod answer;
+mod any_bytes;
 mod characters;
 mod contents;
 mod drive;
@@ -103,6 +104,8 @@ mod url;
 
 #[doc(inline)]
 pub use crate::__export_outbox_transform as export_transform;
+#[doc(hidden)]
+pub use any_bytes::__reads_any_bytes;
 pub use error::RequestError;
 pub use next::Verification;
 pub use outcome::{Ended, Limit, MessageId, Outcome, Reason};

@@ -96,7 +96,7 @@ pub(super) fn transformed(argument: &[u8]) -> Vec<u8> {
     candid::encode_one(Kept::of(&kept)).unwrap_or_default()
 }
 
-fn keep(response: HttpRequestResult, context: &[u8]) -> HttpRequestResult {
+pub(super) fn keep(response: HttpRequestResult, context: &[u8]) -> HttpRequestResult {
     let HttpRequestResult {
         status,
         headers,

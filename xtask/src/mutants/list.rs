@@ -1,4 +1,4 @@
-//! The breakages: one place each at which a promise of the library hangs.
+//! The breakages of the store: one place each at which a promise of the library hangs.
 
 use super::Mutant;
 

@@ -6,6 +6,7 @@ mod damaged;
 mod ends;
 mod extracts;
 mod golden;
+mod late;
 mod limits_of_policy;
 mod model;
 mod outcalls;

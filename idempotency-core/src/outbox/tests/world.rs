@@ -326,9 +326,14 @@ impl World {
         drive::answered(&self.ic, &self.outbox, outcall.ticket, &mut Some(answer));
     }
 
-    /// Has no answer come, ever: as if the message that it came in had trapped.
-    pub(super) fn lose(&self, index: usize) {
-        self.ic.0.heap.borrow_mut().outcalls.remove(index);
+    /// Has no answer come, ever: as if the message that it came in had trapped. Or else it comes [late](Self::answer_late).
+    pub(super) fn lose(&self, index: usize) -> Outcall {
+        self.ic.0.heap.borrow_mut().outcalls.remove(index)
+    }
+
+    /// Answers an outcall that was lost.
+    pub(super) fn answer_late(&self, outcall: Outcall, answer: Answer) {
+        drive::answered(&self.ic, &self.outbox, outcall.ticket, &mut Some(answer));
     }
 
     /// How many timers are set.
