@@ -25,6 +25,7 @@ pages! {
     policy: "policy.md"
     safe_calls: "safe-calls.md"
     sequence_numbers: "sequence-numbers.md"
+    servers: "servers.md"
     testing: "testing.md"
     upgrades: "upgrades.md"
 }

@@ -105,8 +105,14 @@ pub(crate) trait Egress: Runtime {
     /// What an HTTPS outcall with a request of so many bytes costs that lets so many come back, in cycles.
     fn cost_of_outcall(&self, request_bytes: u64, max_response_bytes: u64) -> u128;
 
-    /// Runs `task` in this message as soon as it has done what it does, and in the messages of what it awaits.
-    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+    /// Who is given the answers to outcalls of this heap and of those before it: by their tickets.
+    fn on_answer(&self, deliver: fn(u32, Answer));
+
+    /// Makes an outcall, and does not wait for its answer.
+    ///
+    /// # Errors
+    /// [`Rejected`] with code 0: it was not sent.
+    fn outcall(&self, call: &Outgoing, ticket: u32) -> Result<(), Rejected>;
 }
 
 /// The runtime of a canister.
@@ -259,7 +265,61 @@ impl Egress for Canister {
         ic_cdk::api::cost_http_request(request_bytes, max_response_bytes)
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        ic_cdk::futures::spawn(task);
+    fn on_answer(&self, deliver: fn(u32, Answer)) {
+        ON_ANSWER.set(Some(deliver));
+    }
+
+    /// ic-cdk would have the IC remember a call by the address of what waits for its answer. Outcalls take up to a minute, so upgrades come
+    /// between, and such an answer would be written to an address of the next heap. A ticket is no address: whichever heap it comes to
+    /// looks it up.
+    #[expect(unsafe_code, reason = "ic-cdk has no call with a ticket")]
+    fn outcall(&self, call: &Outgoing, ticket: u32) -> Result<(), Rejected> {
+        // SAFETY: `answered` is safe to be called by the IC with any number, in this heap and in any other one of this module.
+        unsafe {
+            ic0::call_new(
+                call.callee.as_slice(),
+                &call.method,
+                answered,
+                ticket as usize,
+                answered,
+                ticket as usize,
+            );
+        }
+        ic0::call_data_append(&call.argument);
+        if call.cycles > 0 {
+            ic0::call_cycles_add128(call.cycles);
+        }
+        match ic0::call_perform() {
+            0 => Ok(()),
+            error => Err(Rejected {
+                code: 0,
+                message: format!("the call could not be made: {error}"),
+            }),
+        }
+    }
+}
+
+/// The answer to a call: a reply, or why there is none.
+#[cfg(feature = "outbox")]
+pub(crate) type Answer = Result<Vec<u8>, Rejected>;
+
+#[cfg(feature = "outbox")]
+thread_local! {
+    static ON_ANSWER: std::cell::Cell<Option<fn(u32, Answer)>> = const { std::cell::Cell::new(None) };
+}
+
+/// What the IC calls with the answer to an outcall.
+#[cfg(feature = "outbox")]
+extern "C" fn answered(ticket: usize) {
+    let answer = match ic0::msg_reject_code() {
+        0 => Ok(ic_cdk::api::msg_arg_data()),
+        code => Err(Rejected {
+            code,
+            message: ic_cdk::api::msg_reject_msg(),
+        }),
+    };
+    // A heap that has opened no outbox yet can't take it. It is given up in time, as if it had been lost.
+    if let (Some(deliver), Ok(ticket)) = (ON_ANSWER.get(), u32::try_from(ticket)) {
+        deliver(ticket, answer);
     }
 }

@@ -13,8 +13,8 @@ use http_body_util::Full;
 /// What was answered: status, headers and body.
 ///
 /// Recorded are all headers but those that belong to one connection or one moment (`Connection`, `Keep-Alive`, `TE`, `Trailer`,
-/// `Transfer-Encoding`, `Upgrade`, `Proxy-Authenticate`, `Content-Length`, which follows from the body, and `Date`), and but `Set-Cookie`,
-/// which must not get to others. Whoever asks gets what is recorded, the first one, too.
+/// `Transfer-Encoding`, `Upgrade`, `Proxy-Authenticate`, `Content-Length`, which follows from the body, and `Date`), and but
+/// `Set-Cookie`, which must not get to others. Whoever asks gets what is recorded, the first one, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub(crate) status: StatusCode,
@@ -94,7 +94,8 @@ impl Answer {
         lines
     }
 
-    /// An answer from what was stored of it; `None` if that is not what [`encoded_headers`](Self::encoded_headers) gave, or no status.
+    /// An answer from what was stored of it; `None` if that is not what [`encoded_headers`](Self::encoded_headers) gave, or no
+    /// status.
     pub fn decoded(status: u16, headers: &[u8], body: Bytes) -> Option<Self> {
         let mut decoded = HeaderMap::new();
         for line in headers.split_inclusive(|byte| *byte == b'\n') {

@@ -9,7 +9,8 @@ pub enum KeySyntax {
     /// As the draft says: a string of RFC 8941, `"8e03978e-40d5"`, with its quotes.
     #[default]
     Strict,
-    /// Also without quotes, as clients of Stripe and others send it: visible ASCII. A bare `abc` and a quoted `"abc"` are the same key.
+    /// Also without quotes, as clients of Stripe and others send it: visible ASCII. A bare `abc` and a quoted `"abc"` are the
+    /// same key.
     Lenient,
 }
 

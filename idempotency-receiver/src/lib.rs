@@ -1,5 +1,5 @@
-//! One effect per `Idempotency-Key`, for HTTP servers: [`IdempotencyLayer`] around a service, with records in memory ([`MemoryBackend`]) or in a SQLite
-//! database (`SqliteBackend`, with the feature `sqlite`).
+//! One effect per `Idempotency-Key`, for HTTP servers: [`IdempotencyLayer`] around a service, with records in memory
+//! ([`MemoryBackend`]) or in a SQLite database (`SqliteBackend`, with the feature `sqlite`).
 //!
 //! ```
 //! use axum::{Router, routing::post};

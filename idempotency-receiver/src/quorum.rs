@@ -5,17 +5,17 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 /// Executes a request once `needed` copies of it have arrived within some time, with the same key and the same body.
 ///
-/// A single replica of a subnet can send whatever it likes. If more copies are needed than there may be faulty replicas, 5 of 13 for
-/// instance, then no effect is what faulty replicas alone have asked for. That needs an answer to "who sent it?", [`from`](Self::from);
-/// without one each request counts, and whoever sends it often enough has it executed.
+/// A single replica of a subnet can send whatever it likes. If more copies are needed than there may be faulty replicas, 5 of 13
+/// for instance, then no effect is what faulty replicas alone have asked for. That needs an answer to "who sent it?",
+/// [`from`](Self::from); without one each request counts, and whoever sends it often enough has it executed.
 ///
 /// Copies that come before wait, and all get the same answer. Those that have waited for
-/// [`IdempotencyLayer::wait`](crate::IdempotencyLayer::wait) are told 503 with `Retry-After`, and count on. It is 503 and not 409 since nothing
-/// is being done, and not 425 since the request came neither early nor in a TLS handshake: 503 is what clients and proxies take for
-/// "not processed, send it again".
+/// [`IdempotencyLayer::wait`](crate::IdempotencyLayer::wait) are told 503 with `Retry-After`, and count on. It is 503 and not 409
+/// since nothing is being done, and not 425 since the request came neither early nor in a TLS handshake: 503 is what clients and
+/// proxies take for "not processed, send it again".
 ///
-/// Copies are counted in the memory of one process. Behind a load balancer send those with the same key to the same one. After a restart they
-/// are counted anew, which does no harm as nothing was executed.
+/// Copies are counted in the memory of one process. Behind a load balancer send those with the same key to the same one. After a
+/// restart they are counted anew, which does no harm as nothing was executed.
 #[derive(Clone)]
 pub struct Quorum {
     pub(crate) needed: usize,
@@ -36,7 +36,8 @@ impl Quorum {
         }
     }
 
-    /// Copies count only once for each sender, such as the address that a request comes from. Those of whom this says `None` count as one.
+    /// Copies count only once for each sender, such as the address that a request comes from. Those of whom this says `None`
+    /// count as one.
     ///
     /// ```
     /// # use std::{net::SocketAddr, time::Duration};
@@ -69,8 +70,9 @@ impl fmt::Debug for Quorum {
     }
 }
 
-/// Whom a request comes from, by `X-Forwarded-For`, if it came through this many proxies of yours, each of which appends the address that it was
-/// called from. What stands before was written by others, who can write anything. `None` if fewer addresses stand there, or no address.
+/// Whom a request comes from, by `X-Forwarded-For`, if it came through this many proxies of yours, each of which appends the
+/// address that it was called from. What stands before was written by others, who can write anything. `None` if fewer addresses
+/// stand there, or no address.
 ///
 /// Only for servers that can't be reached but through these proxies: else a sender makes up as many senders as it likes.
 pub fn forwarded_for(parts: &Parts, proxies: usize) -> Option<String> {

@@ -189,8 +189,8 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    /// Records the outcome, then tells it. If it can't be recorded now, it is told all the same, as it is true, and recorded as soon as it
-    /// can be; until then those who come get it from here.
+    /// Records the outcome, then tells it. If it can't be recorded now, it is told all the same, as it is true, and recorded as
+    /// soon as it can be; until then those who come get it from here.
     async fn settle(self, mut attempt: Unsettled<B>, settlement: Settlement, answer: Answer) {
         let told = |answer| Landed {
             answer,

@@ -31,8 +31,8 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What a status says: `NotExecuted` for 425, 429 and 503, by which a server says that it didn't process the request; `Unknown` for 408,
-    /// with which layers for timeouts cut handlers off, and all other 5xx; `Executed` for the rest.
+    /// What a status says: `NotExecuted` for 425, 429 and 503, by which a server says that it didn't process the request;
+    /// `Unknown` for 408, with which layers for timeouts cut handlers off, and all other 5xx; `Executed` for the rest.
     pub fn of_status(status: StatusCode) -> Self {
         match status.as_u16() {
             425 | 429 | 503 => Self::NotExecuted,
@@ -42,8 +42,8 @@ impl Verdict {
     }
 }
 
-/// What happens to a request when it isn't known whether an earlier attempt has executed it: the process was killed, the handler panicked, or
-/// its answer was a [`Verdict::Unknown`].
+/// What happens to a request when it isn't known whether an earlier attempt has executed it: the process was killed, the handler
+/// panicked, or its answer was a [`Verdict::Unknown`].
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum OnUnknown {
@@ -52,9 +52,10 @@ pub enum OnUnknown {
     Refuse,
     /// The function that [`ask`](Self::ask) was given finds out.
     Ask(Resolver),
-    /// It is executed again. **At least once**; and **exactly once** where all that the handler does is done in the transaction that it
-    /// is handed ([`Transactional`](https://docs.rs/idempotency-receiver/latest/idempotency_receiver/struct.Transactional.html)), as an attempt
-    /// that has not been recorded has done nothing then.
+    /// It is executed again. **At least once**; and **exactly once** where all that the handler does is done in the transaction
+    /// that it is handed
+    /// ([`Transactional`](https://docs.rs/idempotency-receiver/latest/idempotency_receiver/struct.Transactional.html)), as an
+    /// attempt that has not been recorded has done nothing then.
     Repeat,
 }
 
@@ -66,8 +67,8 @@ type Resolver = Arc<
 >;
 
 impl OnUnknown {
-    /// Asks this function, which is given the request that has come again, and looks whether the effect is there. No other attempt runs
-    /// meanwhile. If it panics, the outcome stays unknown.
+    /// Asks this function, which is given the request that has come again, and looks whether the effect is there. No other
+    /// attempt runs meanwhile. If it panics, the outcome stays unknown.
     pub fn ask<F>(
         resolver: impl Fn(Request<Bytes>, RequestKey) -> F + Send + Sync + 'static,
     ) -> Self
@@ -107,8 +108,8 @@ pub enum Resolution {
 pub struct RequestKey {
     /// The key, as the client gave it, without quotes.
     pub key: String,
-    /// A digest of scope, method, path and key: the same in each attempt, and unlike that of any other request. It makes a good name for
-    /// what the handler does elsewhere: a key for the next server, a `Message-ID`.
+    /// A digest of scope, method, path and key: the same in each attempt, and unlike that of any other request. It makes a good
+    /// name for what the handler does elsewhere: a key for the next server, a `Message-ID`.
     pub identity: Digest,
     /// How many attempts there were, this one included: more than 1 where the outcome of an earlier one is unknown.
     pub attempt: u64,

@@ -2,6 +2,7 @@
 
 mod ends;
 mod lossy;
+mod mail;
 mod outbox;
 mod refusals;
 mod shop;

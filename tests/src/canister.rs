@@ -17,6 +17,8 @@ pub struct Wasm(&'static str);
 
 /// The example ledger.
 pub const LEDGER: Wasm = Wasm("ledger");
+/// The canister that sends mail through a gateway.
+pub const MAIL: Wasm = Wasm("mail");
 /// The canister that pays out through a ledger.
 pub const PAYOUT: Wasm = Wasm("payout");
 /// The canister with an endpoint for each case the tests need.

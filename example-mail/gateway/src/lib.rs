@@ -1,7 +1,8 @@
 //! Sends mail for canisters, each once.
 //!
-//! A canister can't speak SMTP. It POSTs `{"to": "…", "subject": "…", "body": "…"}` to `/send`, with an `Idempotency-Key`, and the gateway
-//! hands a mail to an SMTP server. Copies of the request, such as the 13 of a replicated outcall, send nothing and get the same answer:
+//! A canister can't speak SMTP. It POSTs `{"to": "…", "subject": "…", "body": "…"}` to `/send`, with an `Idempotency-Key`, and
+//! the gateway hands a mail to an SMTP server. Copies of the request, such as the 13 of a replicated outcall, send nothing and
+//! get the same answer:
 //!
 //! | what happened | answer | a copy |
 //! |---|---|---|
@@ -11,13 +12,14 @@
 //! | the connection broke after the mail was sent | 502: nobody knows | see below |
 //!
 //! # How often
-//! "The server took it" and the record of that are in two places, so there is a moment when the gateway can be killed, or the connection can break, and
-//! nobody knows whether the mail was sent. [`Policy`] says what happens to the next copy then. Either way each copy of a mail has the same
-//! `Message-ID`, which is made from the key: mail systems that look for duplicates find them by it.
+//! "The server took it" and the record of that are in two places, so there is a moment when the gateway can be killed, or the
+//! connection can break, and nobody knows whether the mail was sent. [`Policy`] says what happens to the next copy then. Either
+//! way each copy of a mail has the same `Message-ID`, which is made from the key: mail systems that look for duplicates find them
+//! by it.
 //!
 //! # Who may send
-//! Whoever has the token. All replicas of a subnet have it, too, so a single one that is not honest can send mail; with [`Settings::quorum`] it
-//! takes several.
+//! Whoever has the token. All replicas of a subnet have it, too, so a single one that is not honest can send mail; with
+//! [`Settings::quorum`] it takes several.
 #![forbid(unsafe_code)]
 
 mod send;
@@ -63,7 +65,8 @@ pub struct Settings {
     pub policy: Policy,
     /// How many senders must send a request, and within which time, before it is executed. At the beginning: one.
     pub quorum: Option<(usize, Duration)>,
-    /// How many proxies of yours stand before the gateway; each adds to `X-Forwarded-For`. Matters for the quorum. At the beginning: none.
+    /// How many proxies of yours stand before the gateway; each adds to `X-Forwarded-For`. Matters for the quorum. At the
+    /// beginning: none.
     pub proxies: usize,
     /// How long the SMTP server has for an answer. At the beginning: 10 seconds.
     pub patience: Duration,
@@ -84,7 +87,8 @@ impl Settings {
     }
 }
 
-/// The gateway, with records there. Serve it with `into_make_service_with_connect_info::<SocketAddr>()` if there is a quorum and no proxy.
+/// The gateway, with records there. Serve it with `into_make_service_with_connect_info::<SocketAddr>()` if there is a quorum and
+/// no proxy.
 pub fn router(settings: Settings, backend: SqliteBackend) -> Router {
     let mut layer = IdempotencyLayer::new(backend).on_unknown(match settings.policy {
         Policy::AtMostOnce => OnUnknown::Refuse,

@@ -22,9 +22,6 @@ pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_secs(300);
 /// An outcall that an upgrade cut off is not under way any more after so long: the IC gives each up after a minute.
 const CUT_OFF_AFTER: Duration = Duration::from_secs(90);
 
-/// Nothing that lies outside of a row is longer.
-const MOST_BLOB_BYTES: u32 = 8 << 20;
-
 /// Of a row to which no name leads yet.
 pub(super) const NO_NAME: [u8; 24] = [0; 24];
 
@@ -323,9 +320,6 @@ impl<M: Memory> Contents<M> {
 
     pub(super) fn blob(&self, Bytes { address, length }: Bytes) -> Result<Vec<u8>, Damaged> {
         self.table.segments.check(address, 1)?;
-        if length > MOST_BLOB_BYTES {
-            return Err(Damaged);
-        }
         read_blob(&self.table.segments, address, length as usize)
     }
 

@@ -5,9 +5,9 @@
 use super::{
     Access, Outbox,
     answer::{Verdict, judge, read},
-    key::idempotency_key,
+    key::{idempotency_key, ticket},
     message::{Message, State},
-    next::{Failure, Verification, after_attempt, after_question, too_old},
+    next::{Failure, Verification, after_attempt, after_question, too_old, unreadable},
     outcome::{Ended, MessageId, Reason},
     response::Response,
     status::Parked,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     alarm::Due,
-    runtime::{Egress, Outgoing, Rejected},
+    runtime::{Answer, Egress, Outgoing},
     table::Damaged,
     time::Timestamp,
 };
@@ -35,6 +35,7 @@ const MOST_AT_A_TIME: usize = 64;
 /// An outcall that is to be made.
 struct Outcall {
     message: Message,
+    ticket: u32,
     call: Outgoing,
 }
 
@@ -46,6 +47,22 @@ struct Asked {
     asked: u16,
     is_question: bool,
 }
+
+impl Asked {
+    fn of(message: &Message) -> Self {
+        Self {
+            id: message.id,
+            attempts: message.attempts,
+            asked: message.asked,
+            is_question: message.flags.is_asking,
+        }
+    }
+}
+/// Who says what an answer means, if anybody does, and what its message is about.
+type Reading = (Option<super::Verifier>, Vec<u8>);
+
+/// Who is told of an end, and what.
+type Telling = (fn(&Ended), Ended);
 
 /// Sets the timer for what is due next, unless it is set for that time or an earlier one.
 pub(super) fn schedule(runtime: &impl Egress, outbox: &impl Access, now: Timestamp) {
@@ -85,17 +102,9 @@ fn work(runtime: &impl Egress, outbox: &impl Access, now: Timestamp) -> Result<(
         let Some(outcall) = outbox.with(|outbox| outbox.prepare(number, runtime, now))? else {
             continue;
         };
-        let asked = Asked {
-            id: outcall.message.id,
-            attempts: outcall.message.attempts,
-            asked: outcall.message.asked,
-            is_question: outcall.message.flags.is_asking,
-        };
-        let (its_runtime, its_outbox) = (runtime.clone(), outbox.clone());
-        runtime.spawn(async move {
-            let answer = its_runtime.call(outcall.call).await;
-            answered(&its_runtime, &its_outbox, asked, answer);
-        });
+        if let Err(rejected) = runtime.outcall(&outcall.call, outcall.ticket) {
+            settle(runtime, outbox, Asked::of(&outcall.message), Err(rejected));
+        }
     }
     Ok(())
 }
@@ -110,12 +119,25 @@ fn tell(runtime: &impl Egress, outbox: &impl Access, id: MessageId) {
     schedule(runtime, outbox, runtime.time());
 }
 
-fn answered(
+/// The answer to an outcall that had this ticket comes. It is taken if that is one of this outbox's that is still under way, whichever heap has
+/// made it; whether it is.
+pub(super) fn answered(
     runtime: &impl Egress,
     outbox: &impl Access,
-    asked: Asked,
-    answer: Result<Vec<u8>, Rejected>,
-) {
+    ticket: u32,
+    answer: &mut Option<Answer>,
+) -> bool {
+    let message = outbox.with(|outbox| outbox.contents().ok()?.with_ticket(ticket));
+    let Some(message) = message else {
+        return false;
+    };
+    if let Some(answer) = answer.take() {
+        settle(runtime, outbox, Asked::of(&message), answer);
+    }
+    true
+}
+
+fn settle(runtime: &impl Egress, outbox: &impl Access, asked: Asked, answer: Answer) {
     let now = runtime.time();
     let answer = read(answer);
     let verdict = judge(&answer, now);
@@ -190,12 +212,7 @@ impl<M: Memory> Outbox<M> {
                 Some(open) => open.message.clone(),
                 None => return Err(Damaged),
             };
-            let asked = Asked {
-                id: message.id,
-                attempts: message.attempts,
-                asked: message.asked,
-                is_question: message.flags.is_asking,
-            };
+            let asked = Asked::of(&message);
             let reason = Reason::Interrupted;
             if asked.is_question {
                 let failure = Failure {
@@ -243,19 +260,23 @@ impl<M: Memory> Outbox<M> {
             return Ok(None);
         }
         let request = contents.request(&message)?;
-        let stored = Stored::read(&request).ok_or(Damaged)?;
-        let transform = self.transform.name();
-        let (outcall, key) = match message.flags.is_asking {
-            true => (stored.verify().ok_or(Damaged)?, None),
-            false => {
-                let key = idempotency_key(
-                    runtime.canister(),
-                    contents.birth(),
-                    (message.id, message.created_at),
-                );
-                (stored.outcall(), Some(key))
-            }
+        let stored = Stored::read(&request);
+        let outcall = stored
+            .as_ref()
+            .and_then(|stored| match message.flags.is_asking {
+                true => stored.verify(),
+                false => Some(stored.outcall()),
+            });
+        let Some(outcall) = outcall else {
+            let outcome = unreadable(&message);
+            contents.settle(message, Some(outcome), now, self.on_end.is_some())?;
+            return Ok(None);
         };
+        let transform = self.transform.name();
+        let key = (!message.flags.is_asking).then(|| {
+            let message = (message.id, message.created_at);
+            idempotency_key(runtime.canister(), contents.birth(), message)
+        });
         let size = outcall.size(transform, key.as_deref());
         let cycles = runtime.cost_of_outcall(size, outcall.max_response_bytes());
         let needed = cycles
@@ -277,6 +298,7 @@ impl<M: Memory> Outbox<M> {
         let argument = outcall.argument(runtime.canister(), transform, key.as_deref());
         let message = contents.send(number, now, &self.policy)?;
         Ok(Some(Outcall {
+            ticket: ticket(contents.birth(), &message),
             message,
             call: Outgoing {
                 callee: Principal::management_canister(),
@@ -320,10 +342,7 @@ impl<M: Memory> Outbox<M> {
     }
 
     /// Who says what an answer means, and what its message is about; `None` if the question was given up.
-    fn verifier(
-        &self,
-        asked: Asked,
-    ) -> Result<Option<(Option<super::Verifier>, Vec<u8>)>, Damaged> {
+    fn verifier(&self, asked: Asked) -> Result<Option<Reading>, Damaged> {
         let contents = self.contents()?;
         let Some(message) = contents.under_way(asked.id, asked.attempts, asked.asked) else {
             return Ok(None);
@@ -358,7 +377,7 @@ impl<M: Memory> Outbox<M> {
     }
 
     /// An end that is to be told, and whom; from now on it counts as told.
-    fn take_end(&self, id: MessageId) -> Result<Option<(fn(&Ended), Ended)>, Damaged> {
+    fn take_end(&self, id: MessageId) -> Result<Option<Telling>, Damaged> {
         let mut contents = self.contents()?;
         let message = match contents.open.get(&id.as_u64()) {
             Some(open) => open.message.clone(),

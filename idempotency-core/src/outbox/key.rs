@@ -1,6 +1,9 @@
 //! What is derived of a message's identity: the key by which the server recognises it, and the numbers for lane and scope.
 
-use super::outcome::MessageId;
+use super::{
+    message::{Message, mix},
+    outcome::MessageId,
+};
 use crate::time::Timestamp;
 use candid::Principal;
 use uuid::Builder;
@@ -41,6 +44,14 @@ pub(crate) fn idempotency_key(
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.as_bytes()[..16]);
     Builder::from_random_bytes(bytes).into_uuid().to_string()
+}
+
+/// By what the answer to an outcall is found: of those that are under way at a time, each has another.
+pub(super) fn ticket(birth: [u64; 3], message: &Message) -> u32 {
+    let counts = u64::from(message.attempts) << 16 | u64::from(message.asked);
+    let words = [birth[0], birth[1], birth[2], message.id.as_u64(), counts];
+    let mixed = words.into_iter().fold(0, |mixed, word| mix(mixed ^ word));
+    mixed as u32
 }
 
 /// 8 bytes of BLAKE3, never all zeros.

@@ -33,6 +33,9 @@ use std::time::Duration;
 
 pub(super) const MESSAGE_BYTES: usize = 108;
 
+/// Nothing that belongs to a message is longer: the IC sends and takes 2 MB.
+const MOST_BYTES: u32 = 4 << 20;
+
 /// How far a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -191,7 +194,13 @@ impl Message {
         let settled_after = Duration::from_millis(u32::from_le_bytes(field(rest)).into());
         let [most_attempts, asked, told] = [(); 3].map(|()| u16::from_le_bytes(field(rest)));
         let outcome = (outcome.length > 0).then_some(outcome);
-        if (state == State::Ended) != outcome.is_some() {
+        let lengths = [
+            request.length,
+            outcome.map_or(0, |it| it.length),
+            outcome_room,
+        ];
+        if (state == State::Ended) != outcome.is_some() || lengths.iter().any(|it| *it > MOST_BYTES)
+        {
             return Err(Damaged);
         }
         Ok(Self {
@@ -218,16 +227,19 @@ impl Message {
 
 /// The name by which a message is found. Numbers are not chosen by anybody, so it need not be hard to find two that come close.
 pub(super) fn name(id: MessageId) -> [u8; 24] {
-    // The finaliser of SplitMix64: each bit of the number changes half of the bits.
-    let mut mixed = id.as_u64().wrapping_add(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^= mixed >> 31;
     let mut name = [0; 24];
-    name[..8].copy_from_slice(&mixed.to_le_bytes());
+    name[..8].copy_from_slice(&mix(id.as_u64()).to_le_bytes());
     name[8..16].copy_from_slice(&id.as_u64().to_le_bytes());
     name[16..].copy_from_slice(&(!id.as_u64()).to_le_bytes());
     name
+}
+
+/// As SplitMix64 does: each bit of the number changes half of the bits.
+pub(super) fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
 }
 
 /// Messages, and what is kept with each partition of them.
@@ -303,7 +315,7 @@ mod tests {
     fn message() -> impl Strategy<Value = Message> {
         let words = any::<[u64; 6]>();
         let small = any::<([u16; 4], [u32; 2])>();
-        let blobs = (0..1u64 << 36, 1..=u32::MAX, 0..1u64 << 36, 1..=u32::MAX);
+        let blobs = (0..1u64 << 36, 1..=MOST_BYTES, 0..1u64 << 36, 1..=MOST_BYTES);
         (words, small, blobs, 0..64u8, 0..3u8).prop_map(|(words, small, blobs, flags, state)| {
             let ([attempts, most_attempts, asked, told], [room, millis]) = small;
             let [id, created_at, due, lane, host, scope] = words;
@@ -327,7 +339,7 @@ mod tests {
                     address: blobs.2,
                     length: blobs.3,
                 }),
-                outcome_room: room,
+                outcome_room: room % MOST_BYTES,
                 settled_after: Duration::from_millis(millis.into()),
                 most_attempts,
                 asked,

@@ -143,6 +143,8 @@ pub struct Outbox<M: Memory> {
     /// The time for which the timer of this heap is set.
     alarm: Alarm,
     parked: RefCell<Option<Parked>>,
+    /// Answers to its outcalls come to it.
+    is_enlisted: Cell<bool>,
     /// Nothing is sent before.
     rests_until: Cell<Timestamp>,
 }
@@ -182,6 +184,7 @@ impl<M: Memory> Outbox<M> {
             verify: None,
             alarm: Alarm::default(),
             parked: RefCell::default(),
+            is_enlisted: Cell::default(),
             rests_until: Cell::default(),
         })
     }

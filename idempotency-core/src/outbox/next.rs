@@ -158,6 +158,23 @@ pub(super) fn too_old(message: &Message) -> Outcome {
     end(message, failure, Limit::Age)
 }
 
+/// The end of a message that can't be sent.
+pub(super) fn unreadable(message: &Message) -> Outcome {
+    let (reason, limit, answer) = (Reason::Unreadable, None, None);
+    match message.flags.is_in_doubt {
+        true => Outcome::Unknown {
+            reason,
+            limit,
+            answer,
+        },
+        false => Outcome::Dead {
+            reason,
+            limit,
+            answer,
+        },
+    }
+}
+
 fn again(message: &mut Message, failure: Failure, at: Timestamp) -> Option<Outcome> {
     if message.attempts >= message.most_attempts {
         return Some(end(message, failure, Limit::Attempts));

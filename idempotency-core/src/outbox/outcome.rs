@@ -110,6 +110,8 @@ pub enum Reason {
     NotThere,
     /// What verifies did not show whether the effect is there.
     NotVerified,
+    /// What was to be sent can't be read: another version wrote it, or something else has written to the outbox's memory.
+    Unreadable,
     /// Another reject of the IC.
     Rejected {
         /// The IC's reject code.
@@ -220,6 +222,7 @@ impl fmt::Display for Reason {
             Self::Interrupted => write!(f, "the canister was interrupted before the answer came"),
             Self::NotThere => write!(f, "the effect is not there"),
             Self::NotVerified => write!(f, "it could not be verified whether the effect is there"),
+            Self::Unreadable => write!(f, "what was to be sent can't be read"),
             Self::Rejected { code, message } => write!(f, "reject code {code}: {message}"),
         }
     }

@@ -220,6 +220,12 @@ impl Schedule {
         (*until < now).then_some(*number)
     }
 
+    /// What is under way, this heap's and others'.
+    pub(super) fn all_under_way(&self) -> impl Iterator<Item = u64> {
+        let all = self.under_way.iter().chain(&self.cut_off);
+        all.map(|(_, number)| *number)
+    }
+
     /// When there is something to do next; `rests_until` is when messages may be sent again.
     pub(super) fn due(&self, rests_until: Timestamp, policy: &Policy) -> Option<Timestamp> {
         let may_send = self.under_way.len() < policy.in_flight as usize;

@@ -11,12 +11,12 @@ use super::{
     stored::Stored,
 };
 use crate::{
-    runtime::{Canister, Egress, Runtime as _},
+    runtime::{Answer, Canister, Egress, Runtime as _},
     table::Damaged,
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
-use std::thread::LocalKey;
+use std::{cell::RefCell, thread::LocalKey};
 
 /// What an outcome takes besides the answer's headers and body, at the most.
 const OUTCOME_BYTES: u32 = 1_024;
@@ -28,7 +28,28 @@ const OUTCOME_BYTES: u32 = 1_024;
 /// # Panics
 /// As [`Outbox::new`].
 pub fn install<M: Memory>(outbox: &'static LocalKey<Outbox<M>>) {
+    enlist(outbox);
     drive::schedule(&Canister, &outbox, Canister.time());
+}
+
+type Taker = Box<dyn Fn(u32, &mut Option<Answer>) -> bool>;
+
+thread_local! {
+    /// The outboxes of this heap: each takes the answers that are its own.
+    static TAKERS: RefCell<Vec<Taker>> = const { RefCell::new(vec![]) };
+}
+
+/// Has answers to an outbox's outcalls come to it.
+fn enlist<M: Memory>(outbox: &'static LocalKey<Outbox<M>>) {
+    if outbox.with(|outbox| outbox.is_enlisted.replace(true)) {
+        return;
+    }
+    let take = move |ticket, answer: &mut _| drive::answered(&Canister, &outbox, ticket, answer);
+    TAKERS.with_borrow_mut(|takers| takers.push(Box::new(take)));
+    Canister.on_answer(|ticket, answer| {
+        let mut answer = Some(answer);
+        TAKERS.with_borrow(|takers| takers.iter().any(|take| take(ticket, &mut answer)));
+    });
 }
 
 /// What is done with an outbox through the thread-local variable that holds it: `OUTBOX.send(request)`.
@@ -84,6 +105,7 @@ pub trait Sends {
 
 impl<M: Memory> Sends for LocalKey<Outbox<M>> {
     fn send(&'static self, request: Request) -> Result<MessageId, SendError> {
+        enlist(self);
         send(&Canister, &self, request)
     }
 
@@ -195,14 +217,14 @@ impl<M: Memory> Outbox<M> {
         message: &Message,
     ) -> Result<Ended, Damaged> {
         let request = contents.request(message)?;
-        let stored = Stored::read(&request).ok_or(Damaged)?;
+        let about = Stored::read(&request).map(|stored| stored.about().to_vec());
         Ok(Ended {
             id: message.id,
             outcome: contents.outcome(message)?.ok_or(Damaged)?,
             attempts: message.attempts.into(),
             created_at: message.created_at,
             ended_at: message.last_attempt_by,
-            about: stored.about().to_vec(),
+            about: about.unwrap_or_default(),
         })
     }
 

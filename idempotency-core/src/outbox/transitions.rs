@@ -2,6 +2,7 @@
 
 use super::{
     contents::{Contents, GIVEN_UP_AFTER, place},
+    key::ticket,
     message::{Bytes, Flags, Message, Messages, State, name},
     outcome::{MessageId, Outcome},
     policy::Policy,
@@ -40,6 +41,14 @@ impl<M: Memory> Contents<M> {
         self.schedule
             .send(place(&message), was_due, (now, message.due), policy);
         Ok(message)
+    }
+
+    /// What is under way with this ticket, if it is.
+    pub(super) fn with_ticket(&self, wanted: u32) -> Option<Message> {
+        let messages = (self.schedule.all_under_way()).filter_map(|number| self.open.get(&number));
+        let mut messages = messages.map(|open| &open.message);
+        let found = messages.find(|message| ticket(self.birth(), message) == wanted);
+        found.cloned()
     }
 
     /// What is under way with these counts, if it is.

@@ -35,6 +35,8 @@ mod blobs;
 mod bucket;
 mod cells;
 mod chain;
+#[cfg(test)]
+pub(crate) mod dump;
 mod error;
 mod header;
 mod index;

@@ -11,7 +11,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Records in memory: they end with the process, and so do their promises. For tests, and for effects that end with the process, too.
+/// Records in memory: they end with the process, and so do their promises. For tests, and for effects that end with the process,
+/// too.
 ///
 /// Clones have the same records.
 #[derive(Clone, Debug)]

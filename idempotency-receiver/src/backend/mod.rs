@@ -17,9 +17,9 @@ use std::{
 
 /// Where records are kept.
 ///
-/// A record is *in flight* from [`begin`](Self::begin) to [`settle`](Self::settle). Between the two the backend must never give the same
-/// identity to another attempt, not after any time: only when it knows that the attempt can't go on, since its process has ended, may it
-/// call the outcome unknown.
+/// A record is *in flight* from [`begin`](Self::begin) to [`settle`](Self::settle). Between the two the backend must never give
+/// the same identity to another attempt, not after any time: only when it knows that the attempt can't go on, since its process
+/// has ended, may it call the outcome unknown.
 pub trait Backend: Send + Sync + 'static {
     /// Looks a request up, and begins an attempt if the mode allows it. Of several at the same time one at most gets an attempt.
     ///
@@ -32,8 +32,8 @@ pub trait Backend: Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Begun, BackendError>> + Send;
 
-    /// Ends an attempt. If the handler has recorded an answer before, in one transaction with its effect, then that answer stands, and
-    /// is returned.
+    /// Ends an attempt. If the handler has recorded an answer before, in one transaction with its effect, then that answer
+    /// stands, and is returned.
     ///
     /// # Errors
     /// If the records can't be reached. The attempt goes on being in flight then, and the layer tries again.
@@ -44,8 +44,8 @@ pub trait Backend: Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Option<Answer>, BackendError>> + Send;
 
-    /// Says that nobody will settle an attempt, as its task was dropped, with its runtime for instance: its outcome is unknown as soon as
-    /// that can be recorded. Called from `drop`, so it must not block; it is no error if the attempt isn't in flight.
+    /// Says that nobody will settle an attempt, as its task was dropped, with its runtime for instance: its outcome is unknown as
+    /// soon as that can be recorded. Called from `drop`, so it must not block; it is no error if the attempt isn't in flight.
     fn abandon(&self, attempt: &Attempt, now: SystemTime);
 
     /// Gives the handler what it may need, such as a transaction, as extensions of its request.
@@ -120,8 +120,8 @@ pub enum Settlement {
 /// How much is kept, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long after the end of its last attempt a request is remembered. Tell your clients: after that a copy is executed anew. At the
-    /// beginning: 24 hours.
+    /// How long after the end of its last attempt a request is remembered. Tell your clients: after that a copy is executed anew.
+    /// At the beginning: 24 hours.
     pub window: Duration,
     /// How many requests are remembered. At the beginning: 1,000,000.
     pub records: u64,

@@ -238,11 +238,17 @@ async fn an_attempt_that_was_taken_for_gone_commits_nothing() {
             }
         }
         let new = shop(directory.path()).await;
-        new.stop.go.notify_one();
-        let reply = new.post("stop before").await;
-        assert_eq!((reply.status, &*reply.body), (201, "order 1"));
+        let router = new.router.clone();
+        let again =
+            tokio::spawn(async move { crate::world::post(&router, "k", "stop before").await });
+        new.stop.stopped.notified().await;
+        // Both could commit now, the old one first.
         old.stop.go.notify_one();
         assert_eq!(post.await.status, 503);
+        assert_eq!(new.orders().await.len(), 0);
+        new.stop.go.notify_one();
+        let reply = again.await.expect("it doesn't panic");
+        assert_eq!((reply.status, &*reply.body), (201, "order 1"));
         new
     };
     assert!(old.post("stop before").await.is_replay());

@@ -449,6 +449,25 @@ fn what_an_upgrade_cuts_off_may_have_been_executed() {
 }
 
 #[test]
+fn an_answer_comes_to_the_heap_after_an_upgrade() {
+    let mut world = world();
+    let ids = [post(), post().without_idempotency_key(), post()].map(|it| world.send(it).unwrap());
+    world.pass(SECOND);
+    world.upgrade_in_flight();
+    world.upgrade_in_flight();
+    for (status, id) in [(200, ids[0]), (400, ids[1])] {
+        world.answer(0, answer(status, ""));
+        assert_eq!(world.ended(id).unwrap().attempts, 1);
+    }
+    // The third is answered when it counts as interrupted.
+    world.lose(0);
+    world.pass(2 * MINUTE);
+    assert_eq!(world.under_way(), 1);
+    world.answer(0, answer(200, ""));
+    assert_eq!(world.ended(ids[2]).unwrap().attempts, 2);
+}
+
+#[test]
 fn an_answer_that_was_lost_in_a_trap_is_given_up() {
     let world = world();
     let id = world.send(post()).unwrap();

@@ -23,11 +23,27 @@ enum Kind {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Send { kind: Kind, lane: u8, host: u8 },
-    Pass { seconds: u16 },
-    Answer { which: u8, how: How },
-    Lose { which: u8, acts: bool },
-    Upgrade { act: bool },
+    Send {
+        kind: Kind,
+        lane: u8,
+        host: u8,
+    },
+    Pass {
+        seconds: u16,
+    },
+    Answer {
+        which: u8,
+        how: How,
+    },
+    Lose {
+        which: u8,
+        acts: bool,
+    },
+    Upgrade {
+        act: bool,
+    },
+    /// The answers to what is under way come to the new heap.
+    UpgradeInFlight,
 }
 
 /// How a server and the network treat an outcall.
@@ -174,6 +190,7 @@ fn event() -> impl Strategy<Value = Event> {
         5 => (any::<u8>(), how()).prop_map(|(which, how)| Event::Answer { which, how }),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(which, acts)| Event::Lose { which, acts }),
         1 => any::<bool>().prop_map(|act| Event::Upgrade { act }),
+        1 => Just(Event::UpgradeInFlight),
     ]
 }
 
@@ -192,7 +209,7 @@ fn check(events: Vec<Event>, is_told: bool) {
     let mut lanes: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
     // The first attempt of each message.
     let mut first: Vec<u64> = vec![];
-    let mut told = vec![];
+    let (mut told, mut has_upgraded) = (vec![], false);
     for event in events {
         match event {
             Event::Send { kind, lane, host } => {
@@ -245,9 +262,14 @@ fn check(events: Vec<Event>, is_told: bool) {
                     }
                 }
             }
+            Event::UpgradeInFlight => {
+                has_upgraded = true;
+                world.upgrade_in_flight();
+            }
             Event::Answer { .. } | Event::Lose { .. } => {}
         }
-        assert!(world.under_way() <= 4);
+        // What an upgrade finds under way does not count.
+        assert!(world.under_way() <= 4 || has_upgraded);
         let posts = world.outcalls(|it| (!it.is_question()).then(|| number(it)));
         for message in posts.into_iter().flatten() {
             if !first.contains(&message) {

@@ -5,7 +5,8 @@ use super::super::{
     Transform, Verification, drive, send::send,
 };
 use crate::{
-    runtime::{Egress, Outgoing, Rejected, Runtime},
+    runtime::{Answer, Egress, Outgoing, Rejected, Runtime},
+    table::{Damaged, OpenError},
     time::Timestamp,
 };
 use candid::Principal;
@@ -15,23 +16,18 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     future::Future,
-    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 const CANISTER: Principal = Principal::from_slice(&[0, 0, 0, 0, 0, 0, 0, 9, 1, 1]);
-
-type Answer = Result<Vec<u8>, Rejected>;
-type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// An outcall that waits for its answer.
 pub(super) struct Outcall {
     pub(super) request: HttpRequestArgs,
     pub(super) cycles: u128,
     since: u64,
-    answer: Rc<RefCell<Option<Answer>>>,
+    ticket: u32,
 }
 
 impl Outcall {
@@ -49,7 +45,6 @@ impl Outcall {
 #[derive(Default)]
 struct Heap {
     timers: BTreeMap<(u64, u64), Box<dyn FnOnce()>>,
-    tasks: Vec<Task>,
     outcalls: Vec<Outcall>,
 }
 
@@ -74,22 +69,8 @@ impl Runtime for Ic {
         CANISTER
     }
 
-    fn call(&self, call: Outgoing) -> impl Future<Output = Answer> + 'static {
-        assert_eq!(
-            (call.callee, call.method.as_str()),
-            (Principal::management_canister(), "http_request")
-        );
-        let answer = Rc::new(RefCell::new(None));
-        self.0.heap.borrow_mut().outcalls.push(Outcall {
-            request: candid::decode_one(&call.argument).unwrap(),
-            cycles: call.cycles,
-            since: self.0.now.get(),
-            answer: Rc::clone(&answer),
-        });
-        std::future::poll_fn(move |_| match answer.borrow_mut().take() {
-            Some(answer) => Poll::Ready(answer),
-            None => Poll::Pending,
-        })
+    fn call(&self, _: Outgoing) -> impl Future<Output = Answer> + 'static {
+        std::future::pending()
     }
 
     fn after(&self, delay: Duration, task: impl FnOnce() + 'static) {
@@ -169,8 +150,20 @@ impl Egress for Ic {
         49_140_000 + 5_200 * u128::from(request_bytes) + 10_400 * u128::from(max_response_bytes)
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.0.heap.borrow_mut().tasks.push(Box::pin(task));
+    fn on_answer(&self, _: fn(u32, Answer)) {}
+
+    fn outcall(&self, call: &Outgoing, ticket: u32) -> Result<(), Rejected> {
+        assert_eq!(
+            (call.callee, call.method.as_str()),
+            (Principal::management_canister(), "http_request")
+        );
+        self.0.heap.borrow_mut().outcalls.push(Outcall {
+            request: candid::decode_one(&call.argument).unwrap(),
+            cycles: call.cycles,
+            since: self.0.now.get(),
+            ticket,
+        });
+        Ok(())
     }
 }
 
@@ -202,39 +195,66 @@ pub(super) struct World {
 
 pub(super) const START: u64 = 1_700_000_000_000_000_000;
 
-fn outbox(memory: &VectorMemory, policy: Policy, ic: &Ic, is_told: bool) -> Outbox<VectorMemory> {
-    let outbox = Outbox::open(memory.clone(), policy, Transform::for_tests(), ic).unwrap();
+fn outbox(
+    memory: &VectorMemory,
+    policy: Policy,
+    ic: &Ic,
+    is_told: bool,
+) -> Result<Outbox<VectorMemory>, OpenError> {
+    let outbox = Outbox::open(memory.clone(), policy, Transform::for_tests(), ic)?;
     // A server that was asked says so in the body.
     let outbox = outbox.verify(|_, _, answer| match answer.body.as_slice() {
         b"there" => Verification::Done,
         b"not there" => Verification::NotDone,
         _ => Verification::Unsure,
     });
-    match is_told {
+    Ok(match is_told {
         true => outbox.on_end(|ended| TOLD.with_borrow_mut(|told| told.push(ended.clone()))),
         false => outbox,
-    }
+    })
 }
 
 impl World {
     pub(super) fn new(policy: Policy, is_told: bool) -> Self {
+        Self::over(VectorMemory::default(), policy, is_told, START).expect("an empty memory")
+    }
+
+    /// Around a memory that was found.
+    pub(super) fn of(bytes: Vec<u8>, policy: Policy, now: Timestamp) -> Self {
+        Self::try_of(bytes, policy, now).expect("an outbox")
+    }
+
+    /// As [`of`](Self::of), if it is an outbox.
+    pub(super) fn try_of(bytes: Vec<u8>, policy: Policy, now: Timestamp) -> Option<Self> {
+        let memory = VectorMemory::default();
+        *memory.borrow_mut() = bytes;
+        let world = Self::over(memory, policy, true, now.as_nanos()).ok()?;
+        drive::schedule(&world.ic, &world.outbox, now);
+        Some(world)
+    }
+
+    fn over(
+        memory: VectorMemory,
+        policy: Policy,
+        is_told: bool,
+        now: u64,
+    ) -> Result<Self, OpenError> {
         TOLD.take();
         let ic = Ic(Rc::new(Present {
-            now: Cell::new(START),
+            now: Cell::new(now),
             version: Cell::new(1),
             cycles: Cell::new(100_000_000_000_000),
             count: Cell::new(0),
             heap: RefCell::default(),
         }));
-        let memory = VectorMemory::default();
-        let outbox = outbox(&memory, policy, &ic, is_told);
-        Self {
+        let outbox = outbox(&memory, policy, &ic, is_told)?;
+        Ok(Self {
             outbox: Handle(Rc::new(RefCell::new(Rc::new(outbox)))),
             ic,
             memory,
             policy,
             is_told,
-        }
+        })
     }
 
     pub(super) fn send(&self, request: Request) -> Result<MessageId, SendError> {
@@ -270,7 +290,6 @@ impl World {
             self.ic.0.now.set(now);
             let task = self.ic.0.heap.borrow_mut().timers.remove(&(at, count));
             task.unwrap()();
-            self.poll();
         }
         self.ic.0.now.set(end);
     }
@@ -284,13 +303,6 @@ impl World {
             self.pass(Duration::from_secs(1));
         }
         panic!("nothing is sent");
-    }
-
-    fn poll(&self) {
-        let mut context = Context::from_waker(Waker::noop());
-        let mut tasks = std::mem::take(&mut self.ic.0.heap.borrow_mut().tasks);
-        tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
-        self.ic.0.heap.borrow_mut().tasks.append(&mut tasks);
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -311,8 +323,7 @@ impl World {
     /// Answers one of the outcalls that are under way.
     pub(super) fn answer(&self, index: usize, answer: Answer) {
         let outcall = self.ic.0.heap.borrow_mut().outcalls.remove(index);
-        *outcall.answer.borrow_mut() = Some(answer);
-        self.poll();
+        drive::answered(&self.ic, &self.outbox, outcall.ticket, &mut Some(answer));
     }
 
     /// Has no answer come, ever: as if the message that it came in had trapped. Or else it comes [late](Self::answer_late).
@@ -367,19 +378,38 @@ impl World {
         *self.outbox.0.borrow_mut() = Rc::new(outbox.unwrap());
     }
 
-    /// The code is installed anew. What is under way goes on, and nobody waits for it; those outcalls.
+    /// The code is installed anew, and the answers to what is under way never come; those outcalls.
     pub(super) fn upgrade(&mut self) -> Vec<Outcall> {
         self.upgrade_to(self.policy, self.is_told)
+    }
+
+    /// The code is installed anew. What is under way goes on.
+    pub(super) fn upgrade_in_flight(&mut self) {
+        let outcalls = self.upgrade();
+        self.ic.0.heap.borrow_mut().outcalls.extend(outcalls);
     }
 
     pub(super) fn upgrade_to(&mut self, policy: Policy, is_told: bool) -> Vec<Outcall> {
         (self.policy, self.is_told) = (policy, is_told);
         let heap = self.ic.0.heap.take();
         self.ic.0.version.set(self.ic.0.version.get() + 1);
-        let next = outbox(&self.memory, policy, &self.ic, is_told);
+        let next = outbox(&self.memory, policy, &self.ic, is_told).expect("an outbox");
         *self.outbox.0.borrow_mut() = Rc::new(next);
         drive::schedule(&self.ic, &self.outbox, self.now());
         heap.outcalls
+    }
+
+    pub(super) fn try_status(&self, id: MessageId) -> Result<Option<Status>, Damaged> {
+        self.outbox.with(|outbox| outbox.status(id))
+    }
+
+    pub(super) fn try_overview(&self) -> Result<Overview, Damaged> {
+        self.outbox.with(Outbox::overview)
+    }
+
+    pub(super) fn try_dead_letters(&self) -> Result<usize, Damaged> {
+        let letters = self.outbox.with(|outbox| outbox.dead_letters(None, 1_000));
+        letters.map(|letters| letters.len())
     }
 
     pub(super) fn status(&self, id: MessageId) -> Option<Status> {

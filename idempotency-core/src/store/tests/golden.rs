@@ -16,6 +16,7 @@ use crate::{
     admission::{self, Decision},
     identity::{EarlyName, Identity},
     store::{Attempt, Lookup, Record, Reply, Resolved, Settlement, State, Store},
+    table::dump,
     time::Timestamp,
 };
 use std::{fmt::Write as _, fs, path::PathBuf};
@@ -174,40 +175,8 @@ fn file(name: &str) -> PathBuf {
     PathBuf::from(directory).join(name)
 }
 
-const LINE_BYTES: usize = 32;
-
-/// Bytes as lines of an address and 32 bytes. A line stands for all that follow and are equal.
-fn dumped(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    let mut last: &[u8] = &[];
-    for (index, line) in bytes.chunks(LINE_BYTES).enumerate() {
-        if line != last {
-            write!(text, "{:08x} ", index * LINE_BYTES).unwrap();
-            for byte in line {
-                write!(text, "{byte:02x}").unwrap();
-            }
-            text.push('\n');
-        }
-        last = line;
-    }
-    writeln!(text, "{:08x}", bytes.len()).unwrap();
-    text
-}
-
 fn load(text: &str) -> TestMemory {
-    let mut bytes = vec![];
-    let mut last = vec![];
-    for line in text.lines() {
-        let (address, content) = line.split_once(' ').unwrap_or((line, ""));
-        let address = usize::from_str_radix(address, 16).unwrap();
-        while bytes.len() < address {
-            bytes.extend_from_slice(&last);
-        }
-        last = (0..content.len() / 2)
-            .map(|index| u8::from_str_radix(&content[2 * index..2 * index + 2], 16).unwrap())
-            .collect();
-        bytes.extend_from_slice(&last);
-    }
+    let bytes = dump::loaded(text);
     assert!(bytes.len().is_multiple_of(PAGE_BYTES));
     let memory = TestMemory::new(u64::MAX);
     memory.edit(|content| *content = bytes);
@@ -285,7 +254,7 @@ fn the_story_is_still_told_alike() {
     aliased_requests(&memory);
     replies_for_retries(&memory);
     let mut written = String::new();
-    memory.edit(|bytes| written = dumped(bytes));
+    memory.edit(|bytes| written = dump::dumped(bytes));
     let answers = answers(&opened(&memory));
     let [dump, text] = TODAY.map(file);
     if std::env::var_os("UPDATE_LAYOUT").is_some() {

@@ -24,9 +24,10 @@ use tokio::{sync::Mutex, task::spawn_blocking};
 
 /// Records in a SQLite database: they outlive the process, and can share a transaction with the effect, see [`Transactional`].
 ///
-/// The database may be yours: the tables' names begin with `idempotency_`. Several processes may have it open, on one machine, and on a file
-/// system with locks. Each holds a lock on a file of its own beside the database as long as it lives, so that the others know without a clock
-/// whether what it has begun can still end. It is in WAL mode, and each commit is on the disk before it counts.
+/// The database may be yours: the tables' names begin with `idempotency_`. Several processes may have it open, on one machine,
+/// and on a file system with locks. Each holds a lock on a file of its own beside the database as long as it lives, so that the
+/// others know without a clock whether what it has begun can still end. It is in WAL mode, and each commit is on the disk before
+/// it counts.
 ///
 /// Clones have the same connection, which works on one transaction at a time, on a thread where it may block.
 #[derive(Clone, Debug)]
@@ -49,8 +50,8 @@ impl SqliteBackend {
     /// It blocks: it reads all records to see whether they are sound.
     ///
     /// # Errors
-    /// [`BackendError::Foreign`] if the file is no database, or has such tables of another version; [`BackendError::Damaged`] if it is not what was
-    /// written.
+    /// [`BackendError::Foreign`] if the file is no database, or has such tables of another version; [`BackendError::Damaged`] if
+    /// it is not what was written.
     pub fn open(path: impl AsRef<Path>, limits: Limits) -> Result<Self, BackendError> {
         let path = path.as_ref();
         let mut connection = Connection::open(path).map_err(error)?;
@@ -76,7 +77,8 @@ impl SqliteBackend {
         Ok(self.shared.with(count).await?.0)
     }
 
-    /// Requests whose outcome is unknown, with the time when their last attempt began: at most this many, those first that expire first.
+    /// Requests whose outcome is unknown, with the time when their last attempt began: at most this many, those first that expire
+    /// first.
     ///
     /// # Errors
     /// If the records can't be reached.
@@ -86,8 +88,8 @@ impl SqliteBackend {
         self.shared.with(list).await
     }
 
-    /// Settles a request whose outcome is unknown, when an operator has found out: with its answer if it was executed, and with `None` if it
-    /// was not. Whether there was such a request.
+    /// Settles a request whose outcome is unknown, when an operator has found out: with its answer if it was executed, and with
+    /// `None` if it was not. Whether there was such a request.
     ///
     /// # Errors
     /// If the records can't be reached.
@@ -103,7 +105,8 @@ impl SqliteBackend {
         self.shared.with(resolve).await
     }
 
-    /// Does something with the database, as one transaction: what belongs to no request, such as making and reading your own tables.
+    /// Does something with the database, as one transaction: what belongs to no request, such as making and reading your own
+    /// tables.
     ///
     /// # Errors
     /// What `work` says, after which nothing of it has happened; or that the database can't be reached.
@@ -126,7 +129,8 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with the connection, when it is free, on a thread where it may block. It is done also if nobody waits for it any more.
+    /// Does something with the connection, when it is free, on a thread where it may block. It is done also if nobody waits for
+    /// it any more.
     async fn with<T: Send + 'static, E: From<BackendError> + Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&mut Connection, &Self) -> Result<T, E> + Send + 'static,

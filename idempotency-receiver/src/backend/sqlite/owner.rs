@@ -75,7 +75,8 @@ impl Owner {
         Ok(other != self.id && self.lock_of_gone(other)?.is_some())
     }
 
-    /// If another owner is gone, what it had begun is unknown from now on, and remembered until this time at least. Whether it is gone.
+    /// If another owner is gone, what it had begun is unknown from now on, and remembered until this time at least. Whether it is
+    /// gone.
     pub(super) fn reap(
         &self,
         transaction: &Transaction<'_>,

@@ -230,7 +230,8 @@ pub(super) fn settle(
     Ok(None)
 }
 
-/// Writes the answer of an attempt that is in flight: how many records that changed, 1 or, if the attempt isn't in flight any more, 0.
+/// Writes the answer of an attempt that is in flight: how many records that changed, 1 or, if the attempt isn't in flight any
+/// more, 0.
 pub(super) fn complete(
     connection: &Connection,
     attempt: &Attempt,

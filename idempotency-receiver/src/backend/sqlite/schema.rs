@@ -9,7 +9,8 @@ const VERSION: i64 = 1;
 /// How long to wait for another process.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// `body` and `headers` count against the limit of bytes; triggers keep the sums, so that a new request needn't count all records.
+/// `body` and `headers` count against the limit of bytes; triggers keep the sums, so that a new request needn't count all
+/// records.
 const TABLES: &str = "
     CREATE TABLE idempotency_meta (
         version INTEGER NOT NULL,

@@ -11,11 +11,11 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-/// The transaction that a handler is handed, as an extension of its request: what it does there is committed together with its answer, or
-/// neither is.
+/// The transaction that a handler is handed, as an extension of its request: what it does there is committed together with its
+/// answer, or neither is.
 ///
-/// If that is all that the handler does, then set [`OnUnknown::Repeat`](crate::OnUnknown::Repeat): an attempt without a record has done nothing, so
-/// it can be repeated, and each request is executed exactly once, whenever the process is killed.
+/// If that is all that the handler does, then set [`OnUnknown::Repeat`](crate::OnUnknown::Repeat): an attempt without a record
+/// has done nothing, so it can be repeated, and each request is executed exactly once, whenever the process is killed.
 ///
 /// ```
 /// use axum::{Extension, http::StatusCode, response::{IntoResponse, Response}};
@@ -48,8 +48,8 @@ pub enum TransactionError<E> {
     /// The function said so.
     #[error("{0}")]
     Effect(E),
-    /// The database can't be reached. If this comes from the commit itself, then the layer finds out whether it took place, and answers
-    /// accordingly.
+    /// The database can't be reached. If this comes from the commit itself, then the layer finds out whether it took place, and
+    /// answers accordingly.
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// The attempt has committed an answer before.
@@ -69,8 +69,8 @@ impl Transactional {
         }
     }
 
-    /// Calls the function with a transaction, on a thread where it may block, and commits what it did and what it answers. From then on
-    /// this is the request's answer, whatever the handler does.
+    /// Calls the function with a transaction, on a thread where it may block, and commits what it did and what it answers. From
+    /// then on this is the request's answer, whatever the handler does.
     ///
     /// The function must not end the transaction. What it does elsewhere is not in the transaction.
     ///
