@@ -333,8 +333,7 @@ impl World {
 
     /// Answers an outcall that was lost.
     pub(super) fn answer_late(&self, outcall: Outcall, answer: Answer) {
-        *outcall.answer.borrow_mut() = Some(answer);
-        self.poll();
+        drive::answered(&self.ic, &self.outbox, outcall.ticket, &mut Some(answer));
     }
 
     /// How many timers are set.
