@@ -7,8 +7,8 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "outbox/key-of-the-attempt",
         file: "outbox/drive.rs",
-        text: "(message.id, message.created_at),",
-        instead: "(message.id, now),",
+        text: "let message = (message.id, message.created_at);",
+        instead: "let message = (message.id, now);",
         harm: "each attempt has a key of its own, and the server acts upon each",
         tests: &["outbox::tests::ends::all_attempts_have_one_key"],
     },
@@ -74,9 +74,9 @@ pub(super) const ALL: &[Mutant] = &[
     },
     Mutant {
         name: "outbox/late-answer-is-taken-for-the-next-one",
-        file: "outbox/transitions.rs",
-        text: "&& (message.attempts, message.asked) == (attempts, asked);",
-        instead: "&& attempts.checked_add(asked).is_some();",
+        file: "outbox/key.rs",
+        text: "let counts = u64::from(message.attempts) << 16 | u64::from(message.asked);",
+        instead: "let counts = 0;",
         harm: "the answer to an attempt that was given up ends the one that is under way",
         tests: &["outbox::tests::late::an_answer_that_comes_too_late_changes_nothing"],
     },
