@@ -25,6 +25,9 @@ const CUT_OFF_AFTER: Duration = Duration::from_secs(90);
 /// Of a row to which no name leads yet.
 pub(super) const NO_NAME: [u8; 24] = [0; 24];
 
+/// What a name takes of the index when its message ends: a slot, and its share of buckets that are split.
+const INDEX_BYTES_OF_A_MESSAGE: u64 = 128;
+
 /// Of what lies in a chain, in a segment.
 const USED_BYTES: u64 = SEGMENT_BYTES - 8;
 
@@ -102,9 +105,6 @@ impl<M: Memory> Contents<M> {
         }
         let bytes = messages.iter().map(|partition| partition.own.bytes);
         let bytes = bytes.fold(0, u64::saturating_add);
-        if bytes > u64::from(opening.header().pages) * SEGMENT_BYTES * 16 {
-            return Err(Damaged.into());
-        }
         let mut words = opening.header().words;
         if opening.header().incarnation == 0 {
             words[..3].copy_from_slice(&birth);
@@ -198,7 +198,7 @@ impl<M: Memory> Contents<M> {
         }
     }
 
-    /// Makes room for a message that will be charged with so many bytes, of which `blob` lie outside of its row.
+    /// Makes room for a message of this scope that will be charged with so many bytes.
     pub(super) fn make_room(
         &mut self,
         (scope, charge): (u64, u64),
@@ -207,7 +207,8 @@ impl<M: Memory> Contents<M> {
     ) -> Result<Result<(), NoRoom>, Damaged> {
         if let (Some(quota), true) = (policy.quota, scope != 0) {
             let taken = self.scopes.get(&scope).copied().unwrap_or_default();
-            if taken.messages >= quota.messages || taken.bytes + charge > quota.bytes {
+            if taken.messages >= quota.messages || taken.bytes.saturating_add(charge) > quota.bytes
+            {
                 return Ok(Err(NoRoom::Quota));
             }
         }
@@ -228,18 +229,19 @@ impl<M: Memory> Contents<M> {
                 return Ok(Err(NoRoom::Full));
             }
         }
-        let bytes = charge + self.outcome_room;
-        Ok(match self.reserve(bytes) {
+        Ok(match self.reserve(charge) {
             true => Ok(()),
             false => Err(NoRoom::Full),
         })
     }
 
-    /// Makes sure of segments for so many bytes; `false` if the memory can't grow that far.
+    /// Makes sure of segments for so many bytes, and for the ends of all that have not ended; `false` if the memory can't grow that far.
     pub(super) fn reserve(&self, bytes: u64) -> bool {
+        let open = self.open.len() as u64;
+        let ends = self.outcome_room + open * INDEX_BYTES_OF_A_MESSAGE;
         // A row, a cell, and the ends of two chains, in each partition.
         let begun = 2 * self.messages.len() as u64 + 4 + MOST_INDEX_SEGMENTS;
-        let needed = bytes.div_ceil(USED_BYTES) + begun;
+        let needed = (bytes + ends).div_ceil(USED_BYTES) + begun;
         self.table.segments.reserve(needed)
     }
 
@@ -282,14 +284,15 @@ impl<M: Memory> Contents<M> {
                     address: blob.unwrap_or(0),
                     length: request.len() as u32,
                 };
-                partition.own.bytes += charge;
+                let own = &mut partition.own.bytes;
+                *own = own.saturating_add(charge);
                 Composed {
                     length: message.write(bytes),
                     must_write: false,
                 }
             },
         )?;
-        self.bytes += charge;
+        self.bytes = self.bytes.saturating_add(charge);
         let at = RowAt { address, partition };
         let cell = self.cells.take(&mut self.table.segments)?;
         self.write_cell(cell, message.id, at)?;

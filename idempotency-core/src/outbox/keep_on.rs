@@ -77,7 +77,7 @@ impl<M: Memory> Contents<M> {
     ) -> Result<bool, Damaged> {
         let open = self.open.get(&id.as_u64()).ok_or(Damaged)?;
         let (mut message, cell, before) = (open.message.clone(), open.cell, open.at);
-        if !self.reserve(2 * message.charge() + self.outcome_room) {
+        if !self.reserve(2 * message.charge()) {
             return Ok(false);
         }
         let request = self.request(&message)?;
@@ -94,7 +94,8 @@ impl<M: Memory> Contents<M> {
             Link::Later,
             |bytes, partition, blob| {
                 message.request.address = blob.unwrap_or(0);
-                partition.own.bytes += charge;
+                let own = &mut partition.own.bytes;
+                *own = own.saturating_add(charge);
                 Composed {
                     length: message.write(bytes),
                     must_write: true,

@@ -303,7 +303,8 @@ impl Family for Messages {
     }
 
     fn count(own: &mut Totals, bytes: &[u8]) {
-        own.bytes += Message::read(bytes).map_or(0, |message| message.charge());
+        let charge = Message::read(bytes).map_or(0, |message| message.charge());
+        own.bytes = own.bytes.saturating_add(charge);
     }
 }
 

@@ -126,6 +126,7 @@ impl<M: Memory> Sends for LocalKey<Outbox<M>> {
     }
 
     fn resend(&'static self, id: MessageId) -> Result<bool, Damaged> {
+        enlist(self);
         let now = Canister.time();
         let is_sent = self.with(|outbox| outbox.resend(id, now))?;
         drive::schedule(&Canister, &self, now);

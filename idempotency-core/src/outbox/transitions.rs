@@ -106,8 +106,9 @@ impl<M: Memory> Contents<M> {
             ..flags
         };
         let outcome = outcome.bytes_within(before.outcome_room as usize);
-        let open = self.open.get(&message.id.as_u64()).ok_or(Damaged)?;
-        let at = open.at;
+        let at = self.open.get(&message.id.as_u64()).ok_or(Damaged)?.at;
+        // Most often it needs nothing: there was room since the message was taken.
+        self.reserve(outcome.len() as u64);
         let (table, messages) = (&mut self.table, &mut self.messages);
         let (charged, mut charge) = (before.charge(), 0);
         table.overwrite(messages, at, Some(&outcome), |bytes, partition, blob| {
@@ -117,13 +118,13 @@ impl<M: Memory> Contents<M> {
             });
             charge = message.charge();
             let own = &mut partition.own.bytes;
-            *own = (*own + charge).saturating_sub(charged);
+            *own = own.saturating_add(charge).saturating_sub(charged);
             Composed {
                 length: message.write(bytes),
                 must_write: true,
             }
         })?;
-        self.bytes = (self.bytes + charge).saturating_sub(charged);
+        self.bytes = self.bytes.saturating_add(charge).saturating_sub(charged);
         if is_told_of {
             self.schedule.tell(message.id.as_u64(), now);
         }
@@ -218,14 +219,15 @@ impl<M: Memory> Contents<M> {
         let (table, messages) = (&mut self.table, &mut self.messages);
         table.overwrite(messages, at, None, |bytes, partition, _| {
             let own = &mut partition.own.bytes;
-            *own = (*own + charge).saturating_sub(charged);
+            *own = own.saturating_add(charge).saturating_sub(charged);
             Composed {
                 length: message.write(bytes),
                 must_write: true,
             }
         })?;
-        self.bytes = (self.bytes + charge).saturating_sub(charged);
+        self.bytes = self.bytes.saturating_add(charge).saturating_sub(charged);
         self.count(&message, true);
+        self.reserve(0);
         self.schedule.wait(place(&message), now);
         self.open.get_mut(&id.as_u64()).ok_or(Damaged)?.message = message;
         Ok(true)

@@ -137,6 +137,26 @@ fn bytes_are_limited() {
     assert!(world.bytes() < 4 * 6_000);
 }
 
+/// Room is counted for outcomes that are not there, and may never be.
+#[test]
+fn much_room_for_answers_is_no_damage() {
+    let mut world = World::new(Policy::new(), false);
+    let sent: Vec<_> = (0..300)
+        .map(|host| world.send(post(host).max_response_bytes(50_000)).unwrap())
+        .collect();
+    let before = world.overview();
+    assert!(before.bytes > 300 * 50_000);
+    world.upgrade();
+    assert_eq!(world.overview(), before);
+    for _ in 0..200 {
+        world.pass(SECOND);
+        while world.under_way() > 0 {
+            world.answer(0, answer(200, &"x".repeat(40_000)));
+        }
+    }
+    assert!(sent.iter().all(|id| world.ended(*id).is_some()));
+}
+
 #[test]
 fn a_scope_has_its_quota() {
     let world = World::new(Policy::new().quota(2, 100_000), false);
