@@ -106,7 +106,7 @@ pub(crate) trait Egress: Runtime {
     fn cost_of_outcall(&self, request_bytes: u64, max_response_bytes: u64) -> u128;
 
     /// Who is given the answers to outcalls of this heap and of those before it: by their tickets.
-    fn on_answer(&self, deliver: fn(u32, Answer));
+    fn on_answer(&self, deliver: Deliver);
 
     /// Makes an outcall, and does not wait for its answer.
     ///
@@ -265,7 +265,7 @@ impl Egress for Canister {
         ic_cdk::api::cost_http_request(request_bytes, max_response_bytes)
     }
 
-    fn on_answer(&self, deliver: fn(u32, Answer)) {
+    fn on_answer(&self, deliver: Deliver) {
         ON_ANSWER.set(Some(deliver));
     }
 
@@ -303,9 +303,13 @@ impl Egress for Canister {
 #[cfg(feature = "outbox")]
 pub(crate) type Answer = Result<Vec<u8>, Rejected>;
 
+/// What takes an answer, by its ticket.
+#[cfg(feature = "outbox")]
+pub(crate) type Deliver = fn(u32, Answer);
+
 #[cfg(feature = "outbox")]
 thread_local! {
-    static ON_ANSWER: std::cell::Cell<Option<fn(u32, Answer)>> = const { std::cell::Cell::new(None) };
+    static ON_ANSWER: std::cell::Cell<Option<Deliver>> = const { std::cell::Cell::new(None) };
 }
 
 /// What the IC calls with the answer to an outcall.

@@ -154,7 +154,7 @@ type Verifier = fn(MessageId, &[u8], &Response) -> Verification;
 
 impl<M: Memory> Outbox<M> {
     /// Opens the outbox in `memory`, or makes a new one if the memory was never used. `transform` is what
-    /// [`export_transform!`](crate::export_transform) has exported: replicas read a server's answers with it.
+    /// [`export_transform!`] has exported: replicas read a server's answers with it.
     ///
     /// # Panics
     /// Traps with the [`OpenError`] if the memory can't be opened, so that an upgrade which would lose the outbox is undone.

@@ -205,7 +205,7 @@ fn ended(message: &Ended) {
     // A trap undoes what it could be remembered by: the time says which attempt it is.
     let age = ic_cdk::api::time().saturating_sub(message.ended_at.as_nanos());
     let traps = settings().traps_when_told;
-    if traps.is_some_and(|every| number % every == 0) && age < 1_000_000_000 {
+    if traps.is_some_and(|every| number.is_multiple_of(every)) && age < 1_000_000_000 {
         ic_cdk::trap("as the test wants");
     }
     TOLD.with_borrow_mut(|told| {
@@ -217,7 +217,7 @@ fn ended(message: &Ended) {
 /// The server says whether it has the effect.
 fn verify(id: MessageId, _about: &[u8], answer: &Response) -> Verification {
     let traps = settings().traps_when_verifying;
-    if traps.is_some_and(|every| id.as_u64() % every == 0) {
+    if traps.is_some_and(|every| id.as_u64().is_multiple_of(every)) {
         ic_cdk::trap("as the test wants");
     }
     match (answer.status, answer.body.as_slice()) {

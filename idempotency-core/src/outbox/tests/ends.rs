@@ -499,13 +499,13 @@ fn a_dead_letter_is_kept_until_it_is_dismissed_or_sent_again() {
         assert_eq!(world.dead_letters(), ids);
     }
     assert!(world.held() < 10, "what was acknowledged is forgotten");
-    assert_eq!(world.dismiss(ids[0]), true);
+    assert!(world.dismiss(ids[0]));
     assert_eq!(
         (world.dismiss(ids[0]), world.resend(ids[0])),
         (false, false)
     );
     assert_eq!(world.dead_letters(), [ids[1]]);
-    assert_eq!(world.resend(ids[1]), true);
+    assert!(world.resend(ids[1]));
     assert_eq!(world.dead_letters(), []);
     world.pass(SECOND);
     world.answer(0, answer(200, "yes"));
@@ -513,7 +513,7 @@ fn a_dead_letter_is_kept_until_it_is_dismissed_or_sent_again() {
         world.ended(ids[1]).unwrap().outcome,
         Outcome::Acknowledged(response(200, "yes"))
     );
-    assert_eq!(world.resend(ids[1]), false);
+    assert!(!world.resend(ids[1]));
 }
 
 #[test]
