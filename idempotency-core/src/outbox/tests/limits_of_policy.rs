@@ -111,6 +111,7 @@ fn a_full_outbox_takes_nothing_and_what_has_ended_makes_room() {
     world.answer(0, answer(200, ""));
     world.pass(SECOND);
     world.send(post(1)).unwrap();
+    assert_eq!(world.held(), 3, "what has ended counts, too");
     assert_eq!(world.send(post(1)), Err(SendError::Full));
     assert_eq!(world.status(first), None, "forgotten before its time");
 }
