@@ -69,10 +69,6 @@ pub(crate) enum Purpose {
     /// Requests, and their counters.
     Requests,
     /// Messages of an outbox.
-    #[cfg_attr(
-        not(feature = "outbox"),
-        expect(dead_code, reason = "a memory of messages is recognised in any case")
-    )]
     Messages,
 }
 
