@@ -3,8 +3,8 @@
 //! Everything that a user's function does happens in a message of its own, so that its trap undoes nothing else.
 
 use super::{
-    Access, Outbox,
     answer::{Verdict, judge, read},
+    handle::{Access, Outbox, Verifier},
     key::{idempotency_key, ticket},
     message::{Message, State},
     next::{Failure, Verification, after_attempt, after_question, too_old, unreadable},
@@ -59,7 +59,7 @@ impl Asked {
     }
 }
 /// Who says what an answer means, if anybody does, and what its message is about.
-type Reading = (Option<super::Verifier>, Vec<u8>);
+type Reading = (Option<Verifier>, Vec<u8>);
 
 /// Who is told of an end, and what.
 type Telling = (fn(&Ended), Ended);

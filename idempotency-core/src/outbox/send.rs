@@ -1,9 +1,9 @@
 //! What a canister does with its outbox.
 
 use super::{
-    Access, Outbox,
     contents::{Contents, NoRoom},
     drive,
+    handle::{Access, Outbox},
     message::{Bytes, Flags, Message, State},
     outcome::{Ended, MessageId},
     request::Request,

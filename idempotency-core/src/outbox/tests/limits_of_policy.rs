@@ -1,7 +1,7 @@
 //! What the policy limits: how much, how fast, for how long; and too few cycles.
 
 use super::{
-    super::{Access, Outbox, Policy, Request, SendError, Transform},
+    super::{Outbox, Policy, Request, SendError, Transform, handle::Access},
     world::{World, answer, timed_out},
 };
 use crate::OpenError;

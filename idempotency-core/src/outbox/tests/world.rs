@@ -1,8 +1,8 @@
 //! The Internet Computer around one outbox, natively: time, timers, outcalls that tests answer, and upgrades.
 
 use super::super::{
-    Access, Ended, MessageId, Outbox, Overview, Policy, Request, Response, SendError, Status,
-    Transform, Verification, drive, send::send,
+    Ended, MessageId, Outbox, Overview, Policy, Request, Response, SendError, Status, Transform,
+    Verification, drive, handle::Access, send::send,
 };
 use crate::{
     runtime::{Answer, Egress, Outgoing, Rejected, Runtime},
