@@ -21,10 +21,24 @@ fn losing_answers() -> Plan {
     }
 }
 
-fn outside(shop: &crate::shop::Open) -> Outside {
+/// The world around a shop, in which this goes wrong.
+fn outside(shop: &crate::shop::Open, plan: Plan) -> Outside {
     let mut outside = Outside::new(1, [("shop.example", shop.address)]);
     outside.set_patience(Duration::from_millis(500));
+    outside.set_plan(plan);
     outside
+}
+
+/// At first all answers are lost, then all is well.
+fn losing_answers_at_first() -> Plan {
+    Plan {
+        windows: vec![Window {
+            steps: 0..3,
+            authority: None,
+            odds: losing_answers().outcall,
+        }],
+        ..Plan::default()
+    }
 }
 
 #[test]
@@ -32,12 +46,12 @@ fn thirteen_requests_are_one_order_and_one_acknowledgement() {
     let premises = Premises::new(Manners::default());
     let shop = premises.open();
     let replica = replica();
-    let mut outside = outside(&shop);
-    outside.set_plan(Plan {
+    let plan = Plan {
         // Each node is told another date.
         told_apart: 1.0,
         ..Plan::default()
-    });
+    };
+    let outside = outside(&shop, plan);
     let mut sender = Sender::install(&replica, Settings::default(), outside);
     let id = sender.send_one(Spec::post(KEYED).replicated());
     assert!(matches!(
@@ -64,8 +78,7 @@ fn a_lost_answer_is_asked_for_with_the_same_key() {
     let premises = Premises::new(Manners::default());
     let shop = premises.open();
     let replica = replica();
-    let mut outside = outside(&shop);
-    outside.set_plan(losing_answers());
+    let outside = outside(&shop, losing_answers());
     let mut sender = Sender::install(&replica, Settings::default(), outside);
     let ids = [
         Spec::post(KEYED),
@@ -94,16 +107,7 @@ fn a_server_without_keys_is_asked_or_left_alone() {
     let premises = Premises::new(Manners::default());
     let shop = premises.open();
     let replica = replica();
-    let mut outside = outside(&shop);
-    outside.set_plan(Plan {
-        // Then all is well.
-        windows: vec![Window {
-            steps: 0..3,
-            authority: None,
-            odds: losing_answers().outcall,
-        }],
-        ..Plan::default()
-    });
+    let outside = outside(&shop, losing_answers_at_first());
     let mut sender = Sender::install(&replica, Settings::default(), outside);
     let asked = sender.send_one(Spec::post(PLAIN).without_key().verify(PLAIN));
     let other = "https://shop.example/plain/8";
@@ -134,15 +138,7 @@ fn a_function_that_always_traps_does_not_keep_others_waiting() {
     let premises = Premises::new(Manners::default());
     let shop = premises.open();
     let replica = replica();
-    let mut outside = outside(&shop);
-    outside.set_plan(Plan {
-        windows: vec![Window {
-            steps: 0..3,
-            authority: None,
-            odds: losing_answers().outcall,
-        }],
-        ..Plan::default()
-    });
+    let outside = outside(&shop, losing_answers_at_first());
     let settings = Settings {
         traps_when_verifying: Some(1),
         max_age_seconds: Some(1_800),
@@ -177,8 +173,7 @@ fn a_durable_method_awaits_the_end_of_its_message() {
     let premises = Premises::new(Manners::default());
     let shop = premises.open();
     let replica = replica();
-    let mut outside = outside(&shop);
-    outside.set_plan(losing_answers());
+    let outside = outside(&shop, losing_answers());
     let mut sender = Sender::install(&replica, Settings::default(), outside);
     let args = (ByteBuf::from("order 7"), Spec::post(KEYED));
     let sent = (sender.canister.send(user(1), "order", args.clone())).expect("accepted");
@@ -214,7 +209,7 @@ fn too_few_cycles_park_the_outbox_until_there_are_enough() {
         cycles_kept: Some(kept),
         ..Settings::default()
     };
-    let mut sender = Sender::install(&replica, settings, outside(&shop));
+    let mut sender = Sender::install(&replica, settings, outside(&shop, Plan::default()));
     let id = sender.send_one(Spec::post(KEYED));
     for _ in 0..100 {
         sender.step();
@@ -239,8 +234,16 @@ fn no_message_has_the_key_of_another() {
     let premises = Premises::new(Manners::default());
     let shop = premises.open();
     let replica = replica();
-    let mut first = Sender::install(&replica, Settings::default(), outside(&shop));
-    let mut second = Sender::install(&replica, Settings::default(), outside(&shop));
+    let mut first = Sender::install(
+        &replica,
+        Settings::default(),
+        outside(&shop, Plan::default()),
+    );
+    let mut second = Sender::install(
+        &replica,
+        Settings::default(),
+        outside(&shop, Plan::default()),
+    );
     for sender in [&mut first, &mut second] {
         // Both are the first message of their outbox, with the same body to the same place.
         let ids = [(); 2].map(|()| sender.send_one(Spec::post(KEYED)));

@@ -95,6 +95,11 @@ fn work(runtime: &impl Egress, outbox: &impl Access, now: Timestamp) -> Result<(
         let (later, its) = (runtime.clone(), outbox.clone());
         runtime.after(Duration::ZERO, move || tell(&later, &its, id));
     }
+    outbox.with(|outbox| {
+        let mut contents = outbox.contents()?;
+        contents.schedule.forget_called(now);
+        Ok(())
+    })?;
     for _ in 0..MOST_AT_A_TIME {
         let Some(number) = outbox.with(|outbox| outbox.next(now))? else {
             break;
@@ -237,9 +242,7 @@ impl<M: Memory> Outbox<M> {
         if now < self.rests_until.get() {
             return Ok(None);
         }
-        let mut contents = self.contents()?;
-        contents.schedule.forget_called(now);
-        Ok(contents.schedule.next(now, &self.policy))
+        Ok(self.contents()?.schedule.next(now, &self.policy))
     }
 
     /// What is to be sent for a message; `None` if it has ended, or there are too few cycles.

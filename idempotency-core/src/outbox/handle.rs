@@ -137,7 +137,7 @@ impl<M: Memory> fmt::Debug for Outbox<M> {
     }
 }
 
-/// A way to an outbox. An attempt outlives messages, and so it keeps the way to its outbox and not the outbox.
+/// A way to an outbox: timers outlive messages, so they keep that and not the outbox.
 pub(super) trait Access: Clone + 'static {
     /// Where the outbox lives.
     type Memory: Memory;

@@ -32,7 +32,7 @@ pub(super) struct Schedule {
     called: BTreeMap<u64, Called>,
     /// What is under way, by the time at which it is given up.
     under_way: Queue,
-    /// What an earlier heap had under way, by the time at which it is certainly so no more: nobody waits for the answers.
+    /// What an earlier heap had under way, by the time at which it is certainly so no more. Its answers may yet come, to this heap.
     cut_off: Queue,
     /// Ends that are to be told.
     ends: Queue,

@@ -69,8 +69,8 @@ macro_rules! __export_outbox_transform {
     ($visibility:vis $name:ident) => {
         /// The transform of the canister's outboxes.
         $visibility const $name: $crate::outbox::Transform = {
-            #[cfg_attr(target_family = "wasm", unsafe(export_name = "canister_query <idempotency outbox> transform"))]
-            #[allow(dead_code)]
+            #[cfg(target_family = "wasm")]
+            #[unsafe(export_name = "canister_query <idempotency outbox> transform")]
             extern "C" fn transform() {
                 $crate::outbox::answer_transform();
             }
