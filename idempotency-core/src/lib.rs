@@ -21,6 +21,7 @@
 //! | calls to other canisters that end in what is known | [`safe_call`] |
 //! | counters of what happens | [`Stats`] |
 //! | metrics and the status page | `http`, with the feature of that name |
+//! | what the window forgets: archive canisters | `archive`, with the feature of that name |
 //! | messages to servers outside the IC | `outbox`, with the feature of that name |
 //!
 //! Everything but `runtime` is plain Rust over [`ic_stable_structures::Memory`] and takes the time as an argument.
@@ -32,6 +33,8 @@ mod access;
 pub mod admission;
 #[cfg(feature = "timers")]
 mod alarm;
+#[cfg(feature = "archive")]
+pub mod archive;
 pub mod attempt;
 pub mod certified;
 mod codec;

@@ -25,6 +25,8 @@ pub struct Policy {
     pub(crate) quota: Option<Quota>,
     pub(crate) is_preallocated: bool,
     pub(crate) certify: Option<Duration>,
+    #[cfg(feature = "archive")]
+    pub(crate) archive: Option<crate::archive::Keep>,
 }
 
 /// What one scope may take of a store.
@@ -52,6 +54,8 @@ impl Policy {
             quota: None,
             is_preallocated: false,
             certify: None,
+            #[cfg(feature = "archive")]
+            archive: None,
         }
     }
 
@@ -213,6 +217,19 @@ impl Policy {
     #[must_use]
     pub const fn certify(mut self, every: Duration) -> Self {
         self.certify = Some(every);
+        self
+    }
+
+    /// The store forgets nothing that it has not handed to an archive canister: see [`archive`](crate::archive). A request is then
+    /// executed once for ever, and a retry is answered however late it comes: with the first reply, if `keep` says so. The store needs
+    /// [`archive::install`](crate::archive::install) in `init` and in `post_upgrade`; without it, it refuses new requests.
+    ///
+    /// What has expired counts against the [`capacity`](Self::capacity) until an archive has confirmed it. Default: what has expired is
+    /// forgotten.
+    #[cfg(feature = "archive")]
+    #[must_use]
+    pub const fn archive(mut self, keep: crate::archive::Keep) -> Self {
+        self.archive = Some(keep);
         self
     }
 

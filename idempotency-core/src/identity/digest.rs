@@ -54,6 +54,17 @@ impl Digest {
         let both = u128::from(self.1) << 64 | u128::from(self.0.get());
         both.to_le_bytes()
     }
+
+    /// Its first half, which stands for it where there is no room for more.
+    #[cfg(feature = "archive")]
+    pub(crate) fn half(self) -> Self {
+        Self(self.0, 0)
+    }
+
+    /// Whether what was kept stands for it: all of it, or its half.
+    pub(super) fn is(self, kept: Self) -> bool {
+        self.0 == kept.0 && (self.1 == kept.1 || kept.1 == 0)
+    }
 }
 
 fn halves(bytes: [u8; 16]) -> (u64, u64) {

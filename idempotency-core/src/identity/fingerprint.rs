@@ -92,7 +92,9 @@ pub trait Fingerprinted {
 
 impl Fingerprinted for Fingerprint {
     fn matches(&self, stored: &Fingerprint) -> bool {
-        let are_equal = |one: Option<Digest>, other| one.is_some() && one == other;
+        let are_equal = |one: Option<Digest>, kept: Option<Digest>| {
+            (one.zip(kept)).is_some_and(|(one, kept)| one.is(kept))
+        };
         are_equal(self.chosen, stored.chosen)
             || self.argument_is == stored.argument_is
                 && are_equal(self.compared(), stored.compared())
@@ -147,8 +149,10 @@ impl<'a> LazyFingerprint<'a> {
     /// Whether the argument is that of which a digest is stored.
     fn is_argument(&self, stored: &Fingerprint, digest: Digest) -> bool {
         match stored.argument_is {
-            ArgumentIs::Itself => digest == self.argument(),
-            ArgumentIs::Alias | ArgumentIs::AliasOnly => Some(digest) == self.argument.alias(),
+            ArgumentIs::Itself => self.argument().is(digest),
+            ArgumentIs::Alias | ArgumentIs::AliasOnly => {
+                self.argument.alias().is_some_and(|alias| alias.is(digest))
+            }
         }
     }
 
@@ -173,10 +177,11 @@ impl Fingerprinted for LazyFingerprint<'_> {
             (None, None) => true,
             // Made with `fingerprint = off`, under which `created_at` alone counts.
             (None, Some(chosen)) => {
-                self.created_at.is_none() || chosen == self.of_chosen(&KeyWriter::default())
+                self.created_at.is_none() || self.of_chosen(&KeyWriter::default()).is(chosen)
             }
             (Some(argument), chosen) => {
-                (chosen.is_some() && chosen == self.chosen()) || self.is_argument(stored, argument)
+                (self.chosen().zip(chosen)).is_some_and(|(own, chosen)| own.is(chosen))
+                    || self.is_argument(stored, argument)
             }
         }
     }

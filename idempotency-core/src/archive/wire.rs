@@ -1,0 +1,119 @@
+//! What a canister and its archives say to each other.
+//!
+//! An archive takes entries in order. Its [`Position`] says how many it has taken, and which: a canister that has lost an answer sends the
+//! same chunk again, and learns that it was taken.
+
+use candid::{CandidType, Principal};
+use serde::Deserialize;
+use serde_bytes::{ByteArray, ByteBuf};
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher;
+
+/// The methods of an archive that its owner calls.
+pub mod method {
+    /// `(Append) -> (Appended)`
+    pub const APPEND: &str = "idempotency_archive_append";
+    /// `(vec blob) -> (LookedUp) query`
+    pub const LOOK_UP: &str = "idempotency_archive_look_up";
+    /// `() -> (Status) query`
+    pub const STATUS: &str = "idempotency_archive_status";
+}
+
+/// How an archive is installed. At an upgrade without an argument it stays as it is.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Install {
+    /// The canister whose entries it keeps: no other one may append, or look up.
+    pub owner: Principal,
+    /// Whether it keeps replies, or digests of them, besides entries.
+    pub keeps_replies: bool,
+    /// The number of entries at which it is full.
+    pub capacity: u64,
+    /// The number of bytes of stable memory at which it is full.
+    pub capacity_bytes: u64,
+    /// Of the cycles that come with a chunk it takes as many as bring its balance to this.
+    pub cycles: candid::Nat,
+}
+
+/// How many entries an archive has taken, and which.
+#[derive(CandidType, Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Position {
+    /// Their number.
+    pub entries: u64,
+    /// A digest of all of them, and of what came with them. It tells one history from another, and protects against nobody: the IC says
+    /// who calls.
+    pub digest: ByteArray<16>,
+}
+
+impl Position {
+    /// Where an archive is that has taken a chunk at this position.
+    pub fn after(&self, entries: &[u8], replies: &[u8]) -> Self {
+        let mut hasher = SipHasher13::new();
+        hasher.write(self.digest.as_slice());
+        hasher.write_u64(entries.len() as u64);
+        hasher.write(entries);
+        hasher.write(replies);
+        Self {
+            entries: (self.entries).saturating_add((entries.len() / super::ENTRY_BYTES) as u64),
+            digest: ByteArray::new(hasher.finish128().as_bytes()),
+        }
+    }
+}
+
+/// A chunk of entries.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Append {
+    /// Where the archive is before it.
+    pub from: Position,
+    /// The entries, of [`ENTRY_BYTES`](super::ENTRY_BYTES) each, in any order.
+    pub entries: ByteBuf,
+    /// Of each entry that has a reply or a digest, in their order: its length in bytes, as 4 bytes in little-endian order, and itself.
+    pub replies: ByteBuf,
+}
+
+/// What became of a chunk.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+pub enum Appended {
+    /// It is kept, now or since an earlier time. This is where the archive is now.
+    Taken(Position),
+    /// The archive is elsewhere: here. Nothing has changed.
+    OutOfPlace(Position),
+    /// The archive takes no more entries. Nothing has changed.
+    Full(Position),
+    /// It is no chunk, for this reason. Nothing has changed.
+    Malformed(String),
+}
+
+/// What an archive knows of some ids.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct LookedUp {
+    /// Where the archive is: it has looked through so many entries.
+    pub position: Position,
+    /// Of each id, in the order in which they were asked for.
+    pub found: Vec<Option<Found>>,
+}
+
+/// What an archive keeps of one id.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Found {
+    /// The [`Entry`](super::Entry).
+    pub entry: ByteArray<{ super::ENTRY_BYTES }>,
+    /// Its reply, or the reply's digest, as the entry says.
+    pub reply: Option<ByteBuf>,
+}
+
+/// How an archive is.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Status {
+    /// Whose entries it keeps.
+    pub owner: Principal,
+    /// Where it is.
+    pub position: Position,
+    /// The number of entries at which it is full.
+    pub capacity: u64,
+    /// Bytes of stable memory that it has taken.
+    pub bytes: u64,
+    /// Sorted runs in which the entries lie: a look-up looks into each.
+    pub runs: u32,
+    /// Its balance, in cycles.
+    pub cycles: candid::Nat,
+}
