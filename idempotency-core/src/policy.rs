@@ -26,7 +26,7 @@ pub struct Policy {
     pub(crate) is_preallocated: bool,
     pub(crate) certify: Option<Duration>,
     #[cfg(feature = "archive")]
-    pub(crate) archive: Option<crate::archive::Keep>,
+    pub(crate) archive: Option<Keep>,
 }
 
 /// What one scope may take of a store.
@@ -34,6 +34,21 @@ pub struct Policy {
 pub(crate) struct Quota {
     pub(crate) entries: u64,
     pub(crate) reply_bytes: u64,
+}
+
+/// What an archive keeps of a request that it remembers for ever. The id, the time of execution and the fingerprint it always keeps, in
+/// 39 bytes.
+#[cfg(feature = "archive")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Keep {
+    /// Nothing more. A late retry gets [`ReplyDropped`](crate::IdempotencyError::ReplyDropped), with the time at which the request ran.
+    Ids,
+    /// The digest of the reply, too: 26 bytes more. A late retry gets the same as with [`Keep::Ids`], and whoever has kept the reply can show
+    /// that it was this one.
+    Digests,
+    /// The reply, too: 10 bytes and the reply more. A late retry gets the first reply.
+    Replies,
 }
 
 impl Policy {
@@ -228,7 +243,7 @@ impl Policy {
     /// forgotten.
     #[cfg(feature = "archive")]
     #[must_use]
-    pub const fn archive(mut self, keep: crate::archive::Keep) -> Self {
+    pub const fn archive(mut self, keep: Keep) -> Self {
         self.archive = Some(keep);
         self
     }

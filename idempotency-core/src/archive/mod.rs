@@ -1,8 +1,7 @@
 //! Exactly once, for ever: archive canisters keep what a store's window forgets.
 
 mod entry;
-mod keep;
 pub mod wire;
 
+pub use crate::policy::Keep;
 pub use entry::{ENTRY_BYTES, Entry, Id, Kept};
-pub use keep::Keep;

@@ -41,6 +41,8 @@ mod import;
 mod journal;
 mod journals;
 mod keep_on;
+#[cfg(feature = "archive")]
+mod keeper;
 mod lanes;
 mod observe;
 mod open;
@@ -64,6 +66,8 @@ pub(crate) use forest::Batch;
 #[cfg(any(test, feature = "timers"))]
 pub(crate) use forest::LEASE;
 pub use forest::Shown;
+#[cfg(feature = "archive")]
+pub(crate) use keeper::{Archived, Keeper, NotInstalled};
 pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::{Attempt, Reply};
@@ -114,6 +118,9 @@ pub struct Store<M: Memory> {
     samples: Samples,
     /// The label of its tree, and who is told when that lacks something.
     watcher: OnceCell<Watcher>,
+    /// Who keeps what it forgets.
+    #[cfg(feature = "archive")]
+    keeper: OnceCell<std::rc::Rc<dyn Keeper>>,
     /// The time for which the eviction timer of this heap is set.
     #[cfg(feature = "timers")]
     pub(crate) timer: Alarm,
@@ -216,6 +223,8 @@ impl<M: Memory> Store<M> {
             endpoints: RefCell::default(),
             counts: Counts::new(now),
             watcher: OnceCell::new(),
+            #[cfg(feature = "archive")]
+            keeper: OnceCell::new(),
             #[cfg(feature = "timers")]
             timer: Alarm::default(),
             #[cfg(feature = "timers")]
