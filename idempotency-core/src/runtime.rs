@@ -78,6 +78,11 @@ pub(crate) trait Runtime: Clone + 'static {
     /// Calls a canister. The message ends, and what it did is committed, when the answer is awaited.
     fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static;
 
+    /// Goes on with `task` when this message has done all else: in the same message, and after each await in that of the answer. The task
+    /// belongs to the call of this message, and answers it.
+    #[cfg(feature = "archive")]
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
     /// Calls a canister without waiting for the answer.
     #[cfg(feature = "timers")]
     fn notify(&self, call: Outgoing);
@@ -211,6 +216,12 @@ impl Runtime for Canister {
                 }),
             }
         }
+    }
+
+    /// An entry point of ic-cdk runs what was spawned before its message ends, and drops it in the cleanup that follows a trap.
+    #[cfg(feature = "archive")]
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        ic_cdk::futures::spawn(task);
     }
 
     #[cfg(feature = "timers")]

@@ -67,7 +67,7 @@ pub(crate) use forest::Batch;
 pub(crate) use forest::LEASE;
 pub use forest::Shown;
 #[cfg(feature = "archive")]
-pub(crate) use keeper::{Archived, Keeper, NotInstalled};
+pub(crate) use keeper::{Archived, Keeper, LookingUp, NotInstalled};
 pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::{Attempt, Reply};

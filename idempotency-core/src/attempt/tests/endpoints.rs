@@ -99,10 +99,11 @@ pub(super) const FOUND: u64 = 1_000;
 
 /// The sync method.
 pub(super) fn call(ic: &Native, store: &TestStore) {
-    serve(ic, store, &FORGET, |(key, plan)| {
-        ic.effect(key, 0);
+    let its = ic.clone();
+    serve(ic, store, &FORGET, move |(key, plan)| {
+        its.effect(key, 0);
         if plan.traps_in == Some(0) {
-            ic.trap("planned");
+            its.trap("planned");
         }
         end(plan, 0)
     });
