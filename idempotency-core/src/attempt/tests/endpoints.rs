@@ -72,7 +72,7 @@ const fn endpoint(errors: Errors) -> Endpoint<(u64, Plan), Answer> {
 }
 
 const KEEP: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Keep);
-const FORGET: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Forget);
+pub(super) const FORGET: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Forget);
 
 const ASKING: Endpoint<(u64, Plan), Answer> = Endpoint {
     name: "asking",

@@ -259,7 +259,9 @@ impl Runtime for Native {
         self.0.cycles.get()
     }
 
-    fn accept_cycles(&self, _: u128) {}
+    fn accept_cycles(&self, cycles: u128) {
+        self.0.cycles.set(self.0.cycles.get() - cycles);
+    }
 
     fn reply(&self, bytes: &[u8]) {
         let before = self.0.reply.replace(Some(bytes.to_vec()));
