@@ -96,7 +96,7 @@ async fn look_up<R: Runtime, A: Access>(
 }
 
 fn unreachable(why: &str, retry_after: Timestamp) -> IdempotencyError {
-    IdempotencyError::archive_unreachable(why, Some(retry_after))
+    IdempotencyError::archive_unreachable(why, retry_after)
 }
 
 /// Through how many entries an archive has looked, and what it found; or why it can't be told.
