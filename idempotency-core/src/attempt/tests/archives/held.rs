@@ -75,7 +75,7 @@ impl Held {
                 fingerprint,
                 kept: Kept::Nothing,
             };
-            let entry = Entry::from_bytes(&entry.to_bytes()).expect("it is one");
+            let entry = Entry::from_bytes(&entry.full()).expect("it is one");
             Archived {
                 record: Record {
                     fingerprint: entry.fingerprint,
