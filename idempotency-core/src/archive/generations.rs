@@ -243,7 +243,7 @@ impl Generations {
         of_archive.map(Generation::room).sum()
     }
 
-    /// Puts ids of an archive in, all of them or none; it may change their order.
+    /// Puts ids of an archive in, all of them or none.
     ///
     /// # Errors
     /// [`NoRoom`] if no room was [reserved](Self::reserve) for as many.
@@ -251,7 +251,7 @@ impl Generations {
         &mut self,
         memory: &M,
         archive: u32,
-        ids: &mut [Id],
+        ids: &[Id],
     ) -> Result<(), NoRoom> {
         if self.room(archive) < ids.len() as u64 {
             return Err(NoRoom);
@@ -264,7 +264,7 @@ impl Generations {
             if generation.archive != archive || here == 0 {
                 continue;
             }
-            let (ids, rest) = left.split_at_mut(here);
+            let (ids, rest) = left.split_at(here);
             generation.filter.insert(memory, ids);
             generation.count += here as u64;
             self.write(memory, index);
