@@ -89,7 +89,7 @@ pub struct Plan {
     pub rate: OneIn,
     /// How many ids the very first generation is for.
     pub first_ids: u64,
-    /// How many ids an archive is meant to hold. One that holds more gets further generations, for an eighth more ids each.
+    /// How many ids an archive is meant to hold. One that holds more gets further generations, for an eighth more ids or `first_ids` each.
     pub archive_ids: u64,
 }
 
@@ -234,7 +234,7 @@ impl Generations {
         let of_archive = self.all.iter().filter(|it| it.archive == archive);
         let planned: u64 = of_archive.map(|it| it.capacity).sum();
         let left = plan.archive_ids.saturating_sub(planned);
-        next.min(left.max(planned / 8)).max(plan.first_ids)
+        (next.min(left.max(planned / 8))).max(plan.first_ids.min(plan.archive_ids))
     }
 
     /// How many ids of an archive can be put in.

@@ -120,6 +120,13 @@ fn generations_grow_until_an_archive_has_what_it_is_meant_for() {
     .unwrap();
     assert_eq!(of(&generations.all()[7]), (4, 5_000));
     assert_eq!(Generations::open(&memory, AT).unwrap(), generations);
+    // Archives that hold less than a first generation.
+    let plan = Plan {
+        archive_ids: 70,
+        ..PLAN
+    };
+    put_in(&mut generations, &memory, 5, vec![id(1)], &plan).unwrap();
+    assert_eq!(of(&generations.all()[8]), (5, 70));
 }
 
 #[test]
