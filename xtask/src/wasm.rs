@@ -14,8 +14,9 @@ pub(crate) type Package = (&'static str, &'static str);
 const LEDGER: Package = ("example-ledger", "ledger");
 
 /// What the tests and the demo run.
-pub(crate) const PACKAGES: [Package; 8] = [
+pub(crate) const PACKAGES: [Package; 9] = [
     LEDGER,
+    ("idempotency-archive-canister", "archive"),
     ("example-mail", "mail"),
     ("example-payout", "payout"),
     ("test-canister", "test_canister"),
@@ -38,6 +39,9 @@ pub(crate) const MEASURED_OUTBOXES: [Package; 2] = [
     ("bench-outbox", "bench_outbox"),
     ("sending-canister", "sending_canister"),
 ];
+
+/// The filters that the benchmarks compare, which need the feature of archives.
+pub(crate) const FILTERS: [Package; 1] = [("bench-filters", "bench_filters")];
 
 /// Where the modules are put.
 fn directory() -> PathBuf {
