@@ -25,7 +25,7 @@ fn archive(number: u8, state: State) -> Archive {
     Archive {
         canister: Principal::from_slice(&[number, 2, 3]),
         state,
-        keeps_replies: number % 2 == 0,
+        keeps_replies: number.is_multiple_of(2),
         is_made: true,
         is_blackholed: number == 3,
         confirmed: position(0x0102_0304),

@@ -13,7 +13,7 @@ use crate::{
     store::{Archived, LookingUp, State},
 };
 use proptest::prelude::*;
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::ByteBuf;
 use std::{
     cell::RefCell,
     task::{Context, Poll, Waker},
@@ -121,14 +121,14 @@ fn what_makes_no_sense_is_a_refusal() {
     let looked_up = |found: Vec<Option<Found>>, position: Position| -> Answer {
         Ok(candid::encode_one(LookedUp { position, found }).unwrap())
     };
-    let mut other_id = found.entry;
+    let mut other_id = found.entry.clone();
     other_id[0] ^= 1;
     let behind = Position {
         entries: position.entries - 1,
         ..position
     };
-    let with = |entry, reply: Option<&[u8]>| Found {
-        entry,
+    let with = |entry: &[u8], reply: Option<&[u8]>| Found {
+        entry: ByteBuf::from(entry.to_vec()),
         reply: reply.map(|reply| ByteBuf::from(reply.to_vec())),
     };
     let mut a_digest = Entry::from_bytes(&found.entry).unwrap();
@@ -140,28 +140,19 @@ fn what_makes_no_sense_is_a_refusal() {
         ("two answers", looked_up(vec![None, None], position)),
         (
             "another request",
-            looked_up(
-                vec![Some(with(ByteArray::new(*other_id), Some(b"x")))],
-                position,
-            ),
+            looked_up(vec![Some(with(&other_id, Some(b"x")))], position),
         ),
         (
             "a reply is missing",
-            looked_up(vec![Some(with(found.entry, None))], position),
+            looked_up(vec![Some(with(&found.entry, None))], position),
         ),
         (
             "a digest of 5 bytes",
-            looked_up(
-                vec![Some(with(
-                    ByteArray::new(a_digest.to_bytes()),
-                    Some(b"short"),
-                ))],
-                position,
-            ),
+            looked_up(vec![Some(with(&a_digest.full(), Some(b"short")))], position),
         ),
         (
             "no entry",
-            looked_up(vec![Some(with(ByteArray::new([0xFF; 39]), None))], position),
+            looked_up(vec![Some(with(&[0xFF; 39], None))], position),
         ),
         ("behind", looked_up(vec![None], behind)),
         ("stopped", Err(rejected(5, "stopped"))),
@@ -180,14 +171,14 @@ proptest! {
 
     #[test]
     fn any_answer_is_taken_without_a_panic(
-        entries in prop::collection::vec(any::<Option<([u8; 39], Option<Vec<u8>>)>>(), 0..3),
+        entries in prop::collection::vec(any::<Option<(Vec<u8>, Option<Vec<u8>>)>>(), 0..3),
         at: u64,
     ) {
         thread_local! {
             static WORLD: RefCell<World> = RefCell::new(archived());
         }
         let found = entries.into_iter().map(|it| it.map(|(entry, reply)| Found {
-            entry: ByteArray::new(entry),
+            entry: ByteBuf::from(entry),
             reply: reply.map(ByteBuf::from),
         }));
         let position = Position { entries: at, ..Position::default() };

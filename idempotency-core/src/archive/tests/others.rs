@@ -3,7 +3,7 @@
 use super::world::{Answer, CANISTER};
 use crate::{
     archive::{
-        entry::{ENTRY_BYTES, Entry, Id, Kept},
+        entry::{Entry, Id, Kept, entry_bytes},
         wire::{Append, Appended, Found, Install, LookedUp, Position, Status, method},
     },
     runtime::{Outgoing, Rejected},
@@ -14,7 +14,7 @@ use ic_management_canister_types::{
     UpdateSettingsArgs,
 };
 use serde::Deserialize;
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
 
 /// An archive canister.
@@ -63,7 +63,8 @@ impl Canister {
     }
 
     fn append(&mut self, append: &Append) -> Appended {
-        let after = append.from.after(&append.entries, &append.replies);
+        let width = entry_bytes(self.keeps_replies);
+        let after = (append.from).after(width, &append.entries, &append.replies);
         if self.position == after {
             return Appended::Taken(after);
         }
@@ -73,8 +74,11 @@ impl Canister {
         if self.position != append.from {
             return Appended::OutOfPlace(self.position);
         }
+        if append.entries.is_empty() || !append.entries.len().is_multiple_of(width) {
+            return Appended::Malformed("these are no entries".to_owned());
+        }
         let mut replies = append.replies.as_slice();
-        for entry in append.entries.as_chunks::<ENTRY_BYTES>().0 {
+        for entry in append.entries.chunks_exact(width) {
             let entry = Entry::from_bytes(entry).unwrap();
             let reply = (entry.kept != Kept::Nothing).then(|| {
                 let (length, rest) = replies.split_first_chunk().unwrap();
@@ -96,7 +100,10 @@ impl Canister {
         let found = ids.iter().map(|id| {
             let (entry, reply) = self.entries.get(id.as_slice())?;
             Some(Found {
-                entry: ByteArray::new(entry.to_bytes()),
+                entry: ByteBuf::from(match self.keeps_replies {
+                    true => entry.full().to_vec(),
+                    false => entry.short().to_vec(),
+                }),
                 reply: reply.clone().map(ByteBuf::from),
             })
         });

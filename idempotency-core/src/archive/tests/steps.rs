@@ -237,10 +237,19 @@ fn whatever_goes_wrong_at_whichever_step() {
 }
 
 #[test]
-fn two_things_go_wrong_one_soon_after_the_other() {
-    for step in 0..STEPS {
-        for first in ALL {
-            for second in ALL {
+fn two_things_go_wrong_one_after_the_other() {
+    const SOME: [Fault; 7] = [
+        Fault::Upgrade,
+        Fault::LostAnswer,
+        Fault::RollBack,
+        Fault::Delete,
+        Fault::Full,
+        Fault::Restore,
+        Fault::KeepIds,
+    ];
+    for step in (0..STEPS).step_by(3) {
+        for first in SOME {
+            for second in SOME {
                 Story::tell(&[(step, first), (step + 1, second)]);
             }
         }

@@ -40,6 +40,7 @@ pub(super) const MODULE: &[u8] = b"an archive's module";
 
 pub(super) type Answer = Result<Vec<u8>, Rejected>;
 type Slot = Rc<RefCell<Option<Answer>>>;
+type Timer = Box<dyn FnOnce()>;
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A call on its way.
@@ -62,7 +63,7 @@ pub(super) struct Ic(Rc<Present>);
 struct Present {
     now: Cell<u64>,
     count: Cell<u64>,
-    timers: RefCell<BTreeMap<(u64, u64), Box<dyn FnOnce()>>>,
+    timers: RefCell<BTreeMap<(u64, u64), Timer>>,
     begun: RefCell<Vec<Task>>,
     sent: RefCell<VecDeque<Sent>>,
 }
@@ -580,5 +581,5 @@ pub(super) fn identity(key: u64) -> Identity {
 
 /// Some are long enough to lie outside of their records.
 pub(super) fn reply(key: u64) -> Vec<u8> {
-    vec![key as u8; if key % 3 == 0 { 100 } else { 10 }]
+    vec![key as u8; if key.is_multiple_of(3) { 100 } else { 10 }]
 }
