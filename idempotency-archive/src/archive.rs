@@ -8,7 +8,6 @@ use crate::{
     log::Log,
     row::{self, NARROW, WIDE},
     runs::{MAX_RUNS, Merged, Runs},
-    sort,
     wire::{AppendBlocks, AppendedBlocks},
 };
 use candid::{Nat, Principal};
@@ -17,7 +16,7 @@ use idempotency_core::archive::{
     Id,
     wire::{Append, Appended, Found, Install, LookedUp, Position, Status},
 };
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteArray, ByteBuf};
 use std::ops::Range;
 
 /// The most bytes of entries and replies that a chunk may have.
@@ -27,7 +26,7 @@ pub const MAX_CHUNK_BYTES: usize = 10 << 20;
 const FOR_MERGES: u64 = 128;
 
 /// With as many runs an append merges some rows itself.
-const MANY_RUNS: usize = 160;
+const MANY_RUNS: usize = 512;
 
 /// So many rows: more than what comes with an append moves up on all levels together.
 const ROWS_AT_APPEND: u64 = 2_000_000;
@@ -256,12 +255,8 @@ impl<M: Memory> Archive<M> {
             self.save();
             return Appended::Full(position);
         }
-        let rows = match self.contents.runs.width {
-            WIDE => sort::sorted::<WIDE>(entries, &places),
-            _ => sort::sorted::<NARROW>(entries, &[]),
-        };
         self.contents.replies.append(&mut self.extents, replies);
-        self.contents.runs.add(&mut self.extents, &rows);
+        (self.contents.runs).add(&mut self.extents, entries, &places);
         self.contents.before = position;
         self.contents.position = position.after(entry_bytes, entries, replies);
         self.save();
@@ -298,12 +293,12 @@ impl<M: Memory> Archive<M> {
         }
     }
 
-    /// What it keeps of ids, in the order in which they are asked for. For each run that there is an id costs some three reads more than it
+    /// What it keeps of ids, in the order in which they are asked for, as the canister says that it is. For each run that there is an id costs some three reads more than it
     /// takes to get there by squares (10 at 10^9 rows).
     ///
     /// # Errors
     /// If what it finds is not what it wrote.
-    pub fn look_up(&self, ids: &[Id]) -> Result<LookedUp, Damaged> {
+    pub fn look_up(&self, archive: Principal, ids: &[Id]) -> Result<LookedUp, Damaged> {
         let mut order: Vec<_> = (ids.iter().map(row::key_of)).zip(0..ids.len()).collect();
         order.sort_unstable();
         let keys: Vec<_> = order.iter().map(|&(key, _)| key).collect();
@@ -313,6 +308,8 @@ impl<M: Memory> Archive<M> {
             found[index] = row.map(|row| self.found(row)).transpose()?;
         }
         Ok(LookedUp {
+            archive,
+            asked: ids.iter().copied().map(ByteArray::new).collect(),
             position: self.contents.position,
             found,
         })

@@ -3,27 +3,43 @@
 use crate::row;
 use idempotency_core::archive::order;
 
-/// The rows of entries, sorted, of each id the best. `places` has of each entry where its reply lies, if rows say so.
-pub(crate) fn sorted<const W: usize>(entries: &[u8], places: &[u64]) -> Vec<u8> {
+/// Has the rows of entries written in the order of ids, an extent's at a time, of each id the best. `places` has of each entry where its reply
+/// lies, if rows say so.
+pub(crate) fn sorted<const W: usize>(
+    entries: &[u8],
+    places: &[u64],
+    mut write: impl FnMut(&[[u8; W]]),
+) {
     let entry_bytes = row::entry_bytes(W);
-    let mut rows = Vec::with_capacity(entries.len() / entry_bytes * W);
+    let mut rows = vec![0; row::per_extent(W) as usize * W];
+    let (slots, _) = rows.as_chunks_mut::<W>();
+    // The last is held back, as the next may be of its id.
+    let mut count = 0;
+    let mut last_key = 0;
     for index in order(entries, entry_bytes) {
         let index = index as usize;
         let mut row = [0; W];
         row[..entry_bytes].copy_from_slice(&entries[index * entry_bytes..][..entry_bytes]);
         if W > entry_bytes {
-            row[entry_bytes..].copy_from_slice(&places[index].to_le_bytes()[..W - entry_bytes]);
+            let place = places.get(index).copied().unwrap_or_default();
+            row[entry_bytes..].copy_from_slice(&place.to_le_bytes()[..W - entry_bytes]);
         }
-        match rows.last_chunk_mut::<W>() {
-            Some(last) if last[..16] == row[..16] => {
-                if row::is_better(&row, last) {
-                    *last = row;
-                }
+        let key = row::key(&row);
+        if key == last_key && count > 0 {
+            if row::is_better(&row, &slots[count - 1]) {
+                slots[count - 1] = row;
             }
-            _ => rows.extend_from_slice(&row),
+            continue;
         }
+        if count == slots.len() {
+            write(slots);
+            count = 0;
+        }
+        slots[count] = row;
+        count += 1;
+        last_key = key;
     }
-    rows
+    write(&slots[..count]);
 }
 
 #[cfg(test)]
@@ -48,16 +64,14 @@ mod tests {
             entry[16..].copy_from_slice(&rest[..N - 16]);
             entry
         });
-        prop::collection::vec(entry, 0..400)
+        prop::collection::vec(entry, 0..4000)
     }
 
     /// Of each id the best of all rows.
     fn best(rows: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
-        let mut best = BTreeMap::<_, Vec<u8>>::new();
+        let mut best = BTreeMap::<u128, Vec<u8>>::new();
         for row in rows {
-            let kept = best
-                .entry(row[..16].to_vec())
-                .or_insert_with(|| row.clone());
+            let kept = best.entry(row::key(&row)).or_insert_with(|| row.clone());
             if row::is_better(&row, kept) {
                 *kept = row;
             }
@@ -74,9 +88,13 @@ mod tests {
             let places: Vec<_> = (0..full.len() as u64).collect();
             let rows = full.iter().zip(&places);
             let rows = rows.map(|(entry, place)| [&entry[..], &place.to_le_bytes()[..6]].concat());
-            prop_assert_eq!(sorted::<WIDE>(full.as_flattened(), &places), best(rows));
+            let mut found = vec![];
+            sorted::<WIDE>(full.as_flattened(), &places, |part| found.extend_from_slice(part));
+            prop_assert_eq!(found.as_flattened(), best(rows));
             let rows = short.iter().map(|entry| entry.to_vec());
-            prop_assert_eq!(sorted::<NARROW>(short.as_flattened(), &[]), best(rows));
+            let mut found = vec![];
+            sorted::<NARROW>(short.as_flattened(), &[], |part| found.extend_from_slice(part));
+            prop_assert_eq!(found.as_flattened(), best(rows));
         }
     }
 }

@@ -15,6 +15,8 @@ const CYCLES: u128 = 1_000_000_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wasm(&'static str);
 
+/// The archive canister.
+pub const ARCHIVE: Wasm = Wasm("archive");
 /// The example ledger.
 pub const LEDGER: Wasm = Wasm("ledger");
 /// The canister that sends mail through a gateway.
@@ -29,8 +31,6 @@ pub const DURABLE_CANISTER: Wasm = Wasm("durable_canister");
 pub const CALLER: Wasm = Wasm("caller");
 /// The canister that sends what tests want through an outbox.
 pub const OUTBOX_CANISTER: Wasm = Wasm("outbox_canister");
-/// An archive.
-pub const ARCHIVE: Wasm = Wasm("archive");
 /// The canister that remembers for ever.
 pub const ARCHIVED_CANISTER: Wasm = Wasm("archived_canister");
 /// What the benchmarks measure.
@@ -41,6 +41,8 @@ pub const GUARDED_CANISTER: Wasm = Wasm("guarded_canister");
 pub const PLAIN_CANISTER: Wasm = Wasm("plain_canister");
 /// Filters that the benchmarks compare.
 pub const BENCH_FILTERS: Wasm = Wasm("bench_filters");
+/// What the benchmarks measure of archives.
+pub const BENCH_ARCHIVE: Wasm = Wasm("bench_archive");
 /// What the benchmarks measure of the outbox.
 pub const BENCH_OUTBOX: Wasm = Wasm("bench_outbox");
 /// The method with the attribute, which sends a message, too.

@@ -130,7 +130,9 @@ fn take_cycles() {
 #[query(guard = "is_owner")]
 fn idempotency_archive_look_up(ids: Vec<ByteArray<16>>) -> LookedUp {
     let ids: Vec<_> = ids.into_iter().map(ByteArray::into_array).collect();
-    or_trap(with(|archive| archive.look_up(&ids)))
+    or_trap(with(|archive| {
+        archive.look_up(ic_cdk::api::canister_self(), &ids)
+    }))
 }
 
 /// How it is; for its owner and its controllers.

@@ -17,7 +17,7 @@ use crate::{
 };
 use candid::Principal;
 use ic_stable_structures::Memory;
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteArray, ByteBuf};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long to wait for the answer to a look-up, in seconds.
@@ -115,6 +115,10 @@ async fn ask<R: Runtime>(
         Outcome::Rejected(why) | Outcome::NotExecuted(why) => return Err(why.to_string()),
         Outcome::StillUnknown { last, .. } => return Err(last.to_string()),
     };
+    let asked = [ByteArray::new(id)];
+    if (answer.archive, answer.asked.as_slice()) != (asking.canister, &asked[..]) {
+        return Err("this is the answer to another question".to_owned());
+    }
     let entries = answer.position.entries;
     let [found] = <[_; 1]>::try_from(answer.found).map_err(|_| "it answers something else")?;
     match found {

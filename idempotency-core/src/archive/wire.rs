@@ -90,6 +90,11 @@ pub enum Appended {
 /// What an archive knows of some ids.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct LookedUp {
+    /// Who answers, and what it was asked: an answer that comes after an upgrade of who asked can wake another one's call, and is not taken for
+    /// the answer to that.
+    pub archive: Principal,
+    /// The ids.
+    pub asked: Vec<ByteArray<16>>,
     /// Where the archive is: it has looked through so many entries.
     pub position: Position,
     /// Of each id, in the order in which they were asked for.

@@ -90,20 +90,20 @@ fn a_full_filter_is_wrong_as_seldom_as_it_was_made_for() {
 #[test]
 fn the_bits_of_an_id_stay_what_they_are() {
     let (memory, filter) = filter(3);
-    // Nine bits each, from the lowest: 1, 2, 4, …, 64; and 511 at the end of the first half.
-    let back: u64 = (0..7).map(|number| (1 << number) << (9 * number)).sum();
+    // Nine bits each, from the lowest: 1, 2, 4, …, 64; and 511 at the end of the second half.
+    let front: u64 = (0..7).map(|number| (1 << number) << (9 * number)).sum();
     let mut id = [0; 16];
-    id[..8].copy_from_slice(&0x5555_5555_5555_51FF_u64.to_le_bytes());
-    id[8..].copy_from_slice(&back.to_le_bytes());
+    id[..8].copy_from_slice(&front.to_le_bytes());
+    id[8..].copy_from_slice(&0x5555_5555_5555_51FF_u64.to_le_bytes());
     filter.insert(&memory, &[id]);
     let mut bytes = [0; 192];
     memory.read(OFFSET, &mut bytes);
     let mut expected = [0; 192];
-    // Of three blocks, the second begins with the front half 0x5555555555555556, the third with 0xAAAAAAAAAAAAAAAB.
+    // Of three blocks, the second begins with the second half 0x5555555555555556, the third with 0xAAAAAAAAAAAAAAAB.
     expected[..9].copy_from_slice(&[0b0001_0110, 1, 1, 0, 1, 0, 0, 0, 1]);
     expected[63] = 0x80;
     assert_eq!(bytes, expected);
-    id[..8].copy_from_slice(&0xAAAA_AAAA_AAAA_ABFF_u64.to_le_bytes());
+    id[8..].copy_from_slice(&0xAAAA_AAAA_AAAA_ABFF_u64.to_le_bytes());
     filter.insert(&memory, &[id]);
     memory.read(OFFSET, &mut bytes);
     let block: [u8; 64] = expected[..64].try_into().unwrap();

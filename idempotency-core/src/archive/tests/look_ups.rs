@@ -118,8 +118,17 @@ fn what_makes_no_sense_is_a_refusal() {
     let honest: LookedUp = candid::decode_one(&answer.unwrap()).unwrap();
     let found = honest.found[0].clone().unwrap();
     let position = honest.position;
-    let looked_up = |found: Vec<Option<Found>>, position: Position| -> Answer {
-        Ok(candid::encode_one(LookedUp { position, found }).unwrap())
+    let says = |answer: LookedUp| -> Answer { Ok(candid::encode_one(answer).unwrap()) };
+    let looked_up = |found: Vec<Option<Found>>, position: Position| {
+        says(LookedUp {
+            position,
+            found,
+            ..honest.clone()
+        })
+    };
+    let absent = LookedUp {
+        found: vec![None],
+        ..honest.clone()
     };
     let mut other_id = found.entry.clone();
     other_id[0] ^= 1;
@@ -155,6 +164,20 @@ fn what_makes_no_sense_is_a_refusal() {
             looked_up(vec![Some(with(&[0xFF; 39], None))], position),
         ),
         ("behind", looked_up(vec![None], behind)),
+        (
+            "the answer to another question",
+            says(LookedUp {
+                asked: vec![serde_bytes::ByteArray::new([9; 16])],
+                ..absent.clone()
+            }),
+        ),
+        (
+            "another archive's answer",
+            says(LookedUp {
+                archive: candid::Principal::management_canister(),
+                ..absent
+            }),
+        ),
         ("stopped", Err(rejected(5, "stopped"))),
         ("silent", Err(rejected(6, "timeout"))),
         ("deleted", Err(rejected(3, "deleted"))),
@@ -162,7 +185,7 @@ fn what_makes_no_sense_is_a_refusal() {
         let result = answered(&mut world, key, answer);
         assert!(is_refused(&result), "{name}: {result:?}");
     }
-    let whole = answered(&mut world, key, looked_up(honest.found, position));
+    let whole = answered(&mut world, key, looked_up(honest.found.clone(), position));
     assert!(matches!(whole, Ok(Some(_))));
 }
 
@@ -177,12 +200,17 @@ proptest! {
         thread_local! {
             static WORLD: RefCell<World> = RefCell::new(archived());
         }
+        let honest: LookedUp = WORLD.with_borrow_mut(|world| {
+            let mut look_up = world.begin_look_up(7);
+            assert_eq!(poll(&mut look_up), Poll::Pending);
+            candid::decode_one(&world.take_last().1.unwrap()).unwrap()
+        });
         let found = entries.into_iter().map(|it| it.map(|(entry, reply)| Found {
             entry: ByteBuf::from(entry),
             reply: reply.map(ByteBuf::from),
         }));
         let position = Position { entries: at, ..Position::default() };
-        let answer = LookedUp { position, found: found.collect() };
+        let answer = LookedUp { position, found: found.collect(), ..honest };
         let says_none = answer.found == [None] && at >= 20;
         let answer = Ok(candid::encode_one(answer).unwrap());
         let result = WORLD.with_borrow_mut(|world| answered(world, 7, answer));

@@ -14,7 +14,7 @@ use ic_management_canister_types::{
     UpdateSettingsArgs,
 };
 use serde::Deserialize;
-use serde_bytes::ByteBuf;
+use serde_bytes::{ByteArray, ByteBuf};
 use std::collections::BTreeMap;
 
 /// An archive canister.
@@ -96,7 +96,7 @@ impl Canister {
         Appended::Taken(after)
     }
 
-    fn look_up(&self, ids: &[ByteBuf]) -> LookedUp {
+    fn look_up(&self, archive: Principal, ids: &[ByteArray<16>]) -> LookedUp {
         let found = ids.iter().map(|id| {
             let (entry, reply) = self.entries.get(id.as_slice())?;
             Some(Found {
@@ -108,6 +108,8 @@ impl Canister {
             })
         });
         LookedUp {
+            archive,
+            asked: ids.to_vec(),
             position: self.position,
             found: found.collect(),
         }
@@ -127,8 +129,8 @@ impl Canister {
                 candid::encode_one(self.append(&candid::decode_one(&call.argument).unwrap()))
             }
             method::LOOK_UP => {
-                let ids: Vec<ByteBuf> = candid::decode_one(&call.argument).unwrap();
-                candid::encode_one(self.look_up(&ids))
+                let ids: Vec<ByteArray<16>> = candid::decode_one(&call.argument).unwrap();
+                candid::encode_one(self.look_up(call.callee, &ids))
             }
             method::STATUS => candid::encode_one(Status {
                 owner: CANISTER,
