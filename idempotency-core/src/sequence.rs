@@ -19,7 +19,7 @@
 //! To find a number the store must look its lane up. Where the record lies in the lane as well, that is all there is to do: one row is
 //! read, and written over by the next number. It is so in a strict lane of one caller (`scope = caller`), for a sync method whose reply takes up to 64 bytes of candid (48
 //! where `fingerprint = EXPR` chooses what is compared, or the request has a `created_at`), in a store that does not
-//! [certify](crate::Policy::certify). Any other request has a record of its own, for as long as the policy says, whatever numbers follow.
+//! [certify](crate::Policy::certify) and has no archive. Any other request has a record of its own, for as long as the policy says, whatever numbers follow.
 //!
 //! - A record in a lane is there for at least as long as the policy promises unless another number of the lane begins, and then for as
 //!   long as the lane is known.

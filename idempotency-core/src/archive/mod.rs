@@ -57,6 +57,7 @@
 //! | takes a chunk, and its answer is lost | the same chunk is sent again, and the archive says that it has it |
 //! | is full | the next one is made, or the next of those that were given is used |
 //! | is deleted, reinstalled, or rolled back | its position shows it: it is [`Behind`](ArchiveState::Behind). The next archive is begun, and what the store still has is sent there. Requests that only the lost part could answer are refused |
+//! | will never answer again for another reason | an operator [gives it up](Archives::give_up): the same |
 //! | is ahead, because *this* canister was rolled back | it goes on from where it is; what it is sent twice it keeps once |
 //!
 //! # Costs

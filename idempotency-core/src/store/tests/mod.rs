@@ -21,6 +21,8 @@ mod model;
 mod partitions;
 mod properties;
 mod running;
+#[cfg(feature = "archive")]
+mod shipping;
 
 use super::Store;
 use crate::{
