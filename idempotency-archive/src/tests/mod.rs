@@ -1,3 +1,6 @@
+mod blocks;
+mod full;
+mod hostile;
 mod model;
 mod size;
 
