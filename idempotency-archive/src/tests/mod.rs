@@ -1,3 +1,6 @@
+mod blocks;
+mod full;
+mod hostile;
 mod model;
 mod size;
 
@@ -58,15 +61,15 @@ pub(crate) fn entry<const N: usize>(id: Id, millis: u64, kept: u8) -> [u8; N] {
 }
 
 /// A chunk of entries and the replies of those that have one.
-pub(crate) fn chunk(from: Position, entries: &[(Vec<u8>, Vec<u8>)]) -> Append {
+pub(crate) fn chunk(from: Position, entries: &[(impl AsRef<[u8]>, Vec<u8>)]) -> Append {
     let mut replies = vec![];
     for (entry, reply) in entries {
-        if entry[22] & 3 != 0 {
+        if entry.as_ref()[22] & 3 != 0 {
             replies.extend((reply.len() as u32).to_le_bytes());
             replies.extend(reply);
         }
     }
-    let entries: Vec<_> = entries.iter().map(|(entry, _)| entry.as_slice()).collect();
+    let entries: Vec<_> = entries.iter().map(|(entry, _)| entry.as_ref()).collect();
     Append {
         from,
         entries: ByteBuf::from(entries.concat()),
