@@ -1,0 +1,4 @@
+//! Archives of requests that are to be recognised for ever.
+#![forbid(unsafe_code)]
+
+pub mod icrc3;
