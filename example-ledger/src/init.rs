@@ -11,6 +11,9 @@ use crate::{
     types::{Account, MetadataValue},
 };
 
+/// How transactions are stored: as blocks of ICRC-3. Layout 1 had records without hashes.
+pub(crate) const LAYOUT: u32 = 2;
+
 const DEFAULT_DECIMALS: u8 = 8;
 const DEFAULT_MAX_MEMO_LENGTH: u16 = 32;
 
@@ -95,6 +98,12 @@ pub enum ConfigError {
         "there is no ledger in this canister's stable memory; install it with the Init argument"
     )]
     NoLedger,
+    /// The stable memory holds a ledger of an earlier version.
+    #[error(
+        "the ledger in this canister's stable memory has layout {0}, and this version can open layout {LAYOUT} only; its transactions are no \
+         blocks of ICRC-3. Install the version that made it"
+    )]
+    OtherLayout(u32),
 }
 
 /// The settings of a ledger, as they are stored.
@@ -114,6 +123,8 @@ pub struct Config {
     pub metadata: Vec<(String, MetadataValue)>,
     /// The longest memo in bytes.
     pub max_memo_length: u16,
+    /// The layout of the stable memory. Layout 1 doesn't say so.
+    pub layout: Option<u32>,
 }
 
 impl Config {
@@ -127,6 +138,7 @@ impl Config {
             minting_account: AccountKey::try_from(&args.minting_account)?.into(),
             metadata: args.metadata.clone(),
             max_memo_length: args.max_memo_length.unwrap_or(DEFAULT_MAX_MEMO_LENGTH),
+            layout: Some(LAYOUT),
         };
         config.checked()
     }
@@ -143,6 +155,7 @@ impl Config {
             max_memo_length: args.max_memo_length.unwrap_or(self.max_memo_length),
             decimals: self.decimals,
             minting_account: self.minting_account,
+            layout: self.layout,
         };
         config.checked()
     }
@@ -162,6 +175,14 @@ impl Config {
             .zip(values)
             .chain(self.metadata.iter().cloned())
             .collect()
+    }
+
+    /// These settings, if this version can open a ledger that has them.
+    pub(crate) fn openable(self) -> Result<Self, ConfigError> {
+        match self.layout.unwrap_or(1) {
+            LAYOUT => Ok(self),
+            other => Err(ConfigError::OtherLayout(other)),
+        }
     }
 
     fn checked(self) -> Result<Self, ConfigError> {

@@ -140,6 +140,24 @@ pub struct Standard {
     pub url: String,
 }
 
+/// One entry of `icrc3_supported_block_types`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct BlockType {
+    /// Its name, such as `1xfer`.
+    pub block_type: String,
+    /// The address of the text that describes it.
+    pub url: String,
+}
+
+/// The answer of `icrc3_get_tip_certificate`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct DataCertificate {
+    /// The certificate of the ledger's certified data, in CBOR.
+    pub certificate: ByteBuf,
+    /// The tree that the certified data is the root hash of, in CBOR: it has `last_block_index`, in LEB128, and `last_block_hash`.
+    pub hash_tree: ByteBuf,
+}
+
 /// A transaction of the ledger.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
