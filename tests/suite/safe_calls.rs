@@ -392,12 +392,14 @@ fn tokens_of_another_account_move_once() {
     });
 }
 
-/// The example ledger has no ICRC-3, so nobody can look whether the transfer is there. Shows G16.
+/// The blocks of the example ledger say what became of a transfer, as long as they can be read. Shows G16.
 #[test]
-fn too_old_in_doubt_is_unknown() {
+fn too_old_in_doubt_is_unknown_until_the_blocks_are_read() {
     with_ledger(|it, caller, ledger| {
         let created_at = it.now();
-        let Some(faults) = faults(it.replica, vec![caller.answer(1, AnswerFault::Lose)]) else {
+        // The transfer, the search for it; the refusal, the search.
+        let lost = [1, 2, 4].map(|number| caller.answer(number, AnswerFault::Lose));
+        let Some(faults) = faults(it.replica, lost.to_vec()) else {
             return;
         };
         let mut options = Options {
@@ -409,16 +411,25 @@ fn too_old_in_doubt_is_unknown() {
             matches!(end, End::StillUnknown { until: Some(_), .. }),
             "{end:?}"
         );
-        assert_eq!(faults.report().applied.0.len(), 1);
+        assert_eq!(faults.report().applied.0.len(), 2);
         it.wait(2 * DAY);
         it.run_timers();
         options.in_doubt_since = Some(created_at);
-        let end = caller.transfer(ledger.id(), created_at, options);
+        let end = caller.transfer(ledger.id(), created_at, options.clone());
         assert!(
             matches!(&end, End::StillUnknown { until: None, last } if last.starts_with("TooOld")),
             "{end:?}"
         );
+        assert_eq!(faults.report().applied.0.len(), 3);
+        let end = caller.transfer(ledger.id(), created_at, options.clone());
+        assert_eq!(end, End::Replied(2u8.into()));
         assert_eq!(ledger::balance(ledger, user(2)), 1_000u64);
+        // Of another one they say that it was never executed.
+        let end = caller.transfer(ledger.id(), created_at + 1, options);
+        assert!(
+            matches!(&end, End::Rejected(text) if text.starts_with("TooOld")),
+            "{end:?}"
+        );
     });
 }
 
