@@ -1,0 +1,100 @@
+//! A row of a run: an entry, and in an archive that keeps replies 6 bytes more that say where its reply lies.
+
+use crate::extents::{EXTENT, Extents, File};
+use ic_stable_structures::Memory;
+use idempotency_core::archive::{ENTRY_BYTES, Id};
+
+/// Bytes of a row without a reply.
+pub(crate) const NARROW: usize = ENTRY_BYTES;
+
+/// Bytes of a row with the place of a reply, an offset in the log of replies in little-endian order; 0 where nothing is kept.
+pub(crate) const WIDE: usize = ENTRY_BYTES + 6;
+
+/// An id as a number; ids are sorted so.
+pub(crate) type Key = u128;
+
+pub(crate) fn key_of(id: &Id) -> Key {
+    Key::from_be_bytes(*id)
+}
+
+/// Of a row's first 16 bytes.
+pub(crate) fn key(row: &[u8]) -> Key {
+    row.first_chunk().map_or(0, key_of)
+}
+
+/// What the entry says that is kept of the reply: 0 if nothing.
+pub(crate) fn kept(row: &[u8]) -> u8 {
+    row[22] & 3
+}
+
+/// Where the reply lies that a wide row says is kept.
+pub(crate) fn place(row: &[u8; WIDE]) -> u64 {
+    six(&row[NARROW..])
+}
+
+/// A number of 6 bytes; 0 of none.
+fn six(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |&[a, b, c, d, e, f]| {
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    })
+}
+
+/// Which of two rows of one id is kept: a reply goes before a digest, and that before nothing; else what was executed later does. What rows
+/// are merged in which order makes no difference.
+#[cold]
+pub(crate) fn is_better(row: &[u8], than: &[u8]) -> bool {
+    fn worth(row: &[u8]) -> (u8, u64, &[u8], u64) {
+        let kept = [0, 2, 2, 1][usize::from(kept(row))];
+        // What is equal but for its reply is told apart by where that lies: the later goes before.
+        (
+            kept,
+            six(&row[16..22]),
+            &row[22..NARROW],
+            six(&row[NARROW..]),
+        )
+    }
+    worth(row) > worth(than)
+}
+
+/// Rows of that many bytes in an extent. None lies in two.
+pub(crate) const fn per_extent(width: usize) -> u64 {
+    (EXTENT / width) as u64
+}
+
+/// Reads rows of a file from one on.
+pub(crate) fn read<M: Memory>(
+    extents: &Extents<M>,
+    file: &File,
+    width: usize,
+    first: u64,
+    mut into: &mut [u8],
+) {
+    let per_extent = per_extent(width);
+    let (mut extent, mut within) = (first / per_extent, first % per_extent);
+    while !into.is_empty() {
+        let length = ((per_extent - within) as usize * width).min(into.len());
+        let (part, rest) = into.split_at_mut(length);
+        let address = file.address(extent as usize) + within * width as u64;
+        extents.memory().read(address, part);
+        (into, extent, within) = (rest, extent + 1, 0);
+    }
+}
+
+/// Writes rows into a file from one on; it must have the extents.
+pub(crate) fn write<M: Memory>(
+    extents: &Extents<M>,
+    file: &File,
+    width: usize,
+    first: u64,
+    mut rows: &[u8],
+) {
+    let per_extent = per_extent(width);
+    let (mut extent, mut within) = (first / per_extent, first % per_extent);
+    while !rows.is_empty() {
+        let length = ((per_extent - within) as usize * width).min(rows.len());
+        let (part, rest) = rows.split_at(length);
+        let address = file.address(extent as usize) + within * width as u64;
+        extents.memory().write(address, part);
+        (rows, extent, within) = (rest, extent + 1, 0);
+    }
+}
