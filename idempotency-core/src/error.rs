@@ -208,6 +208,18 @@ impl IdempotencyError {
         }
     }
 
+    /// Whether the request was executed, an archive must say, and it can't be asked.
+    #[cfg(feature = "archive")]
+    pub(crate) fn archive_unreachable(message: &str, retry_after: Option<Timestamp>) -> Self {
+        Self::Other {
+            code: 8,
+            message: format!(
+                "ArchiveUnreachable: whether the request ran long ago can't be said: {message}; send the same request again later"
+            ),
+            retry_after,
+        }
+    }
+
     /// What would prove it is being made.
     pub(crate) fn not_certified_yet() -> Self {
         Self::Other {

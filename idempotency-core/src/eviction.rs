@@ -5,6 +5,8 @@
 //! enough: each new request drops at most one expired partition before it runs, and a timer drops the rest while nobody calls.
 //! The timer is set for the time at which the oldest partition expires. While the store is empty no timer is set. A record that
 //! has expired still answers retries until it is forgotten: eviction only makes room.
+//!
+//! A store with an archive forgets no request here: see `archive`.
 
 use crate::{
     access::StoreAccess,
@@ -69,6 +71,10 @@ mod timer {
     use ic_stable_structures::Memory;
 
     pub(super) fn set(runtime: &impl Runtime, store: &impl StoreAccess, now: Timestamp) {
+        #[cfg(feature = "archive")]
+        if let Some((keeper, due)) = store.with(|store| to_be_shipped(store, now)) {
+            keeper.wake(due);
+        }
         if let Some(Due { at, delay }) = store.with(|store| to_be_set(store, now)) {
             let (later, its) = (runtime.clone(), store.clone());
             runtime.after(delay, move || run(&later, &its, at));
@@ -78,6 +84,16 @@ mod timer {
     /// The timer that must be set. From now on it counts as set.
     fn to_be_set<M: Memory>(store: &Store<M>, now: Timestamp) -> Option<Due> {
         store.timer.set(store.next_eviction()?, now)
+    }
+
+    /// Who ships what has expired, if its timer must be set.
+    #[cfg(feature = "archive")]
+    fn to_be_shipped<M: Memory>(
+        store: &Store<M>,
+        now: Timestamp,
+    ) -> Option<(std::rc::Rc<dyn crate::store::Keeper>, Due)> {
+        let keeper = store.keeper().ok()??;
+        Some((keeper, store.next_shipping(now)?))
     }
 
     /// The timer that was set for `at` runs.

@@ -248,6 +248,18 @@ impl Policy {
         self
     }
 
+    /// Whether what has expired is forgotten only when an archive has it.
+    #[cfg(feature = "archive")]
+    pub(crate) const fn has_archive(&self) -> bool {
+        self.archive.is_some()
+    }
+
+    /// Whether what has expired is forgotten only when an archive has it.
+    #[cfg(not(feature = "archive"))]
+    pub(crate) const fn has_archive(&self) -> bool {
+        false
+    }
+
     /// The longest time, in ns, for which the store can remember a request from now on.
     pub(crate) fn reach(&self) -> u64 {
         nanos(self.window).saturating_add(2 * nanos(self.drift))

@@ -82,6 +82,10 @@ pub(crate) trait Runtime: Clone + 'static {
     #[cfg(feature = "timers")]
     fn notify(&self, call: Outgoing);
 
+    /// Begins `task`, and does not wait for its end.
+    #[cfg(feature = "archive")]
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
     /// Runs `task` in a message of its own after `delay`.
     #[cfg(feature = "timers")]
     fn after(&self, delay: std::time::Duration, task: impl FnOnce() + 'static);
@@ -218,6 +222,11 @@ impl Runtime for Canister {
         let message = Call::unbounded_wait(call.callee, &call.method).with_raw_args(&call.argument);
         // What can't be sent now is sent again later.
         let _ = message.with_cycles(call.cycles).oneway();
+    }
+
+    #[cfg(feature = "archive")]
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        ic_cdk::futures::spawn(task);
     }
 
     #[cfg(feature = "timers")]

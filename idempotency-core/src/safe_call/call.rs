@@ -1,7 +1,7 @@
 //! How a safe call is described and made.
 
 use super::{
-    callee::{Callee, Endpoint, Plain},
+    callee::{Callee, Endpoint, Plain, Repeatable},
     drive::{Plan, drive},
     ledger::Ledger,
     limit::Repeats,
@@ -23,12 +23,13 @@ use std::{marker::PhantomData, time::Duration};
 /// unknown.
 ///
 /// It is sent again, with the same bytes, while it was certainly not executed, and while its outcome is unknown and the callee
-/// recognises repeats. There are three kinds of callee:
+/// recognises repeats. There are four kinds of callee:
 ///
 /// | | a repeat is | made by |
 /// |---|---|---|
 /// | [`Endpoint`] | recognised by its key or number | [`endpoint`](SafeCall::endpoint) |
 /// | [`Ledger`] | recognised by `created_at_time` and all other fields | [`icrc1_transfer`](SafeCall::icrc1_transfer), [`icrc2_transfer_from`](SafeCall::icrc2_transfer_from) |
+/// | [`Repeatable`] | of no more effect than the first | [`repeatable`](SafeCall::repeatable) |
 /// | [`Plain`] | executed again, so there is none in doubt | [`plain`](SafeCall::plain) |
 ///
 /// ```
@@ -199,6 +200,19 @@ impl<T: CandidType + DeserializeOwned> SafeCall<Plain<T>> {
     pub fn plain(callee: Principal, method: &str, args: impl ArgumentEncoder) -> Self {
         let args = encoded(candid::encode_args(args));
         Self::new(callee, method, args, Plain(PhantomData))
+    }
+}
+
+impl<T: CandidType + DeserializeOwned> SafeCall<Repeatable<T>> {
+    /// Calls a method that is idempotent by nature: it may be called again with the same arguments, whenever that is, and does no more than
+    /// it did. So it is sent again also where an earlier attempt is in doubt. Such are a query, "take this from there on", and "this is to
+    /// be so"; "add one" is not.
+    ///
+    /// # Panics
+    /// If candid can't encode `args`, which it can for each type with a derived `CandidType`.
+    pub fn repeatable(callee: Principal, method: &str, args: impl ArgumentEncoder) -> Self {
+        let args = encoded(candid::encode_args(args));
+        Self::new(callee, method, args, Repeatable(PhantomData))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Idempotent endpoints, and plain ones.
+//! Idempotent endpoints, methods that are idempotent by nature, and plain ones.
 
 use super::{
     limit::Repeats,
@@ -11,7 +11,7 @@ use candid::{CandidType, Nat};
 use serde::de::DeserializeOwned;
 use std::{fmt, marker::PhantomData, time::Duration};
 
-/// A kind of callee: [`Endpoint`], [`Ledger`](super::Ledger) or [`Plain`]. There are no others.
+/// A kind of callee: [`Endpoint`], [`Ledger`](super::Ledger), [`Repeatable`] or [`Plain`]. There are no others.
 pub trait Callee {
     /// What the callee answers with.
     type Reply;
@@ -104,6 +104,35 @@ impl<T: CandidType + DeserializeOwned> Callee for Plain<T> {
 
     fn repeats(&self) -> Repeats {
         Repeats::Never
+    }
+}
+
+/// A method that does the same when it is called again, whenever that is: it asks, or it says what is to be so. Its answer is a `T`.
+pub struct Repeatable<T>(pub(super) PhantomData<fn() -> T>);
+
+impl<T: CandidType + DeserializeOwned> Callee for Repeatable<T> {
+    type Reply = T;
+
+    fn judge(&self, reply: &[u8]) -> Verdict<T> {
+        Plain(self.0).judge(reply)
+    }
+
+    fn repeats(&self) -> Repeats {
+        Repeats::Always
+    }
+}
+
+impl<T> Clone for Repeatable<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Repeatable<T> {}
+
+impl<T> fmt::Debug for Repeatable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Repeatable")
     }
 }
 

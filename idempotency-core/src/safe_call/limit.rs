@@ -12,6 +12,8 @@ pub enum Repeats {
     Within(Duration),
     /// A repeat is recognised until so long after that instant. Later it is refused.
     Dated(Timestamp, Duration),
+    /// A repeat changes nothing, whenever it comes.
+    Always,
 }
 
 /// The clocks of two subnets differ by less than this.
@@ -38,6 +40,7 @@ impl Limit {
                 .checked_sub(Duration::from_secs(reach.into()) + SKEW)
                 .map(|rest| since.plus(rest)),
             Repeats::Dated(created_at, window) => Some(created_at.plus(window)),
+            Repeats::Always => Some(Timestamp::from_nanos(u64::MAX)),
         };
         Self {
             repeats,

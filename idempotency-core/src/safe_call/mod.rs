@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! call ──► drive ──► verdict, limit     what an answer proves, how long a repeat is recognised
-//!    └──► callee, ledger                the three kinds of callee
+//!    └──► callee, ledger                the kinds of callee
 //!             └──► transfer, search     what goes to a ledger; its blocks
 //! drive ──► transport                   time, calls and pauses; a trait, so that tests and durable methods have their own
 //! ```
@@ -38,7 +38,7 @@ pub(crate) mod transport;
 mod verdict;
 
 pub use call::SafeCall;
-pub use callee::{Callee, Endpoint, Plain};
+pub use callee::{Callee, Endpoint, Plain, Repeatable};
 pub use ledger::Ledger;
 pub use outcome::{Outcome, Reason};
 pub use transfer::{Account, Subaccount, Transfer, TransferError, TransferFrom};

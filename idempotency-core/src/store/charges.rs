@@ -178,9 +178,10 @@ impl<M: Memory> Contents<M> {
             }
             Some(reply) => {
                 lane.pass(sequence.number, head.since);
-                // A tree is over records.
+                // A tree is over records, and an archive is sent records.
                 let may_hold = !sequence.is_shared
                     && policy.certify.is_none()
+                    && !policy.has_archive()
                     && lane.may_hold(sequence.number);
                 let last = || Last::new(head.fingerprint, reply.bytes, reply.is_for_retries);
                 may_hold.then(last).flatten()

@@ -194,11 +194,11 @@ impl<M: Memory> Contents<M> {
             + reserved
     }
 
-    /// Whether no partition has expired.
+    /// Whether no partition has expired that a request may give up.
     #[inline]
-    pub(super) fn has_all(&self, now: Timestamp) -> bool {
+    pub(super) fn has_all(&self, now: Timestamp, policy: &Policy) -> bool {
         let now = now.as_nanos();
-        (self.requests.oldest()).is_none_or(|oldest| oldest.until >= now)
+        (policy.has_archive() || (self.requests.oldest()).is_none_or(|oldest| oldest.until >= now))
             && (self.counters.oldest()).is_none_or(|oldest| oldest.until >= now)
     }
 

@@ -1,4 +1,4 @@
-//! Forgetting a partition while durable requests in it have not ended: these are moved to another one.
+//! Forgetting a partition while requests in it have not ended: those that must not be forgotten are moved to another one.
 
 use super::{
     contents::Contents,
@@ -55,8 +55,8 @@ impl<M: Memory> Contents<M> {
         Ok(Forgetting::Done)
     }
 
-    /// Brings a durable request out of a partition that is to be forgotten, for another window; whether there is room for it.
-    fn keep_on(
+    /// Brings a request that has not ended out of a partition that is to be forgotten, for another window; whether there is room for it.
+    pub(super) fn keep_on(
         &mut self,
         attempt: Attempt,
         now: Timestamp,

@@ -1,7 +1,7 @@
 //! Who keeps what a store forgets: it is above the store, which knows it by this trait.
 
 use super::{Damaged, Store, record::Record};
-use crate::error::IdempotencyError;
+use crate::{alarm::Due, error::IdempotencyError};
 use ic_stable_structures::Memory;
 use std::{future::Future, pin::Pin, rc::Rc};
 
@@ -29,6 +29,9 @@ pub(crate) trait Keeper {
     /// # Errors
     /// [`IdempotencyError::Other`] with code 8: an archive that may hold it can't be asked. `StoreDamaged`.
     fn look_up(&self, id: [u8; 16]) -> LookingUp;
+
+    /// Has the timer set that ships what expires next.
+    fn wake(&self, due: Due);
 }
 
 /// The policy has an archive, and `archive::install` was not called in this heap.

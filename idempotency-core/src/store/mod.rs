@@ -8,6 +8,7 @@
 //!   on the heap. What must be known to go on with it is in its *journal* (`journal.rs`, `journals.rs`, `origin.rs`): rows in its record's partition.
 //!   Who takes over from an attempt is in `resume.rs`, who settles a request in `unknown.rs`, and `keep_on.rs` brings durable requests out
 //!   of a partition that is forgotten.
+//! - What has expired is read for an archive, and forgotten when that has it (`shipping.rs`); who sends it is above the store (`keeper.rs`).
 //! - A *counter* (`counter.rs`, `counters.rs`) is what is kept of a lane or a scope from one request to the next, in partitions by last
 //!   use.
 //! - *Contents* (`contents.rs`) are all of these together. In one place (`transitions.rs`) records change, and in one (`charges.rs`) the
@@ -56,6 +57,8 @@ mod room;
 #[cfg(feature = "http")]
 mod samples;
 mod settlement;
+#[cfg(feature = "archive")]
+mod shipping;
 mod stats;
 mod ticket;
 mod transitions;
@@ -67,7 +70,7 @@ pub(crate) use forest::Batch;
 pub(crate) use forest::LEASE;
 pub use forest::Shown;
 #[cfg(feature = "archive")]
-pub(crate) use keeper::{Archived, Keeper, NotInstalled};
+pub(crate) use keeper::{Archived, Keeper, LookingUp, NotInstalled};
 pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::{Attempt, Reply};
@@ -76,6 +79,8 @@ pub use records::Ended;
 pub(crate) use records::Lookup;
 #[cfg(feature = "http")]
 pub(crate) use samples::Sample;
+#[cfg(feature = "archive")]
+pub(crate) use shipping::{EndedRow, Expired, Moved};
 pub use settlement::{Resolved, Settlement, UnknownRequest};
 pub use stats::{Events, Stats};
 pub use ticket::Ticket;
@@ -121,6 +126,12 @@ pub struct Store<M: Memory> {
     /// Who keeps what it forgets.
     #[cfg(feature = "archive")]
     keeper: OnceCell<std::rc::Rc<dyn Keeper>>,
+    /// The time for which the timer of this heap is set that ships what has expired.
+    #[cfg(feature = "archive")]
+    pub(crate) shipping: Alarm,
+    /// Nothing is shipped before.
+    #[cfg(feature = "archive")]
+    pub(crate) ships_after: Cell<Timestamp>,
     /// The time for which the eviction timer of this heap is set.
     #[cfg(feature = "timers")]
     pub(crate) timer: Alarm,
@@ -225,6 +236,10 @@ impl<M: Memory> Store<M> {
             watcher: OnceCell::new(),
             #[cfg(feature = "archive")]
             keeper: OnceCell::new(),
+            #[cfg(feature = "archive")]
+            shipping: Alarm::default(),
+            #[cfg(feature = "archive")]
+            ships_after: Cell::new(Timestamp::from_nanos(0)),
             #[cfg(feature = "timers")]
             timer: Alarm::default(),
             #[cfg(feature = "timers")]

@@ -391,6 +391,72 @@ impl<'a> RecordBytes<'a> {
     }
 }
 
+/// What a record as it lies in memory says of a request that has ended.
+#[cfg(feature = "archive")]
+pub(super) struct EndedBytes<'a> {
+    pub(super) tail: [u8; 16],
+    pub(super) since: Timestamp,
+    pub(super) fingerprint: Fingerprint,
+    /// `None` if it was dropped.
+    pub(super) reply: Option<Reply<Held<'a>>>,
+}
+
+/// Where a reply is.
+#[cfg(feature = "archive")]
+#[derive(Clone, Copy)]
+pub(super) enum Held<'a> {
+    Here(&'a [u8]),
+    /// Elsewhere, so many bytes.
+    There(BlobPlace, usize),
+}
+
+#[cfg(feature = "archive")]
+impl<'a> RecordBytes<'a> {
+    /// What it says of a request that has ended; `None` of one that has not.
+    #[inline]
+    pub(super) fn ended(&self) -> Result<Option<EndedBytes<'a>>, Damaged> {
+        let place = self.reply_place();
+        let reply = match self.state() {
+            1 | 2 => return Ok(None),
+            4 => None,
+            state @ (3 | 6) => {
+                let length = self.body_bytes();
+                let bytes = match place {
+                    Some(place) => Held::There(place, length),
+                    None => {
+                        let body = self.0.get(self.body_place()..).ok_or(Damaged)?;
+                        Held::Here(body.get(..length).ok_or(Damaged)?)
+                    }
+                };
+                let is_for_retries = state == 6;
+                Some(Reply {
+                    bytes,
+                    is_for_retries,
+                })
+            }
+            _ => return Err(Damaged),
+        };
+        let mut argument = self.0.get(12..28).ok_or(Damaged)?;
+        let chosen = match self.has_chosen() {
+            true => {
+                let mut chosen = self.0.get(FIXED_BYTES..self.body_place()).ok_or(Damaged)?;
+                Digest::from_bytes(field(&mut chosen))
+            }
+            false => None,
+        };
+        Ok(Some(EndedBytes {
+            tail: self.tail(),
+            since: Timestamp::from_nanos(self.since()),
+            fingerprint: Fingerprint {
+                argument: Digest::from_bytes(field(&mut argument)),
+                argument_is: self.argument_is(),
+                chosen,
+            },
+            reply,
+        }))
+    }
+}
+
 /// The state of a record of a heap that is gone, and of which no cell says more.
 const GONE: State = State::Pending(Pending {
     attempt: Attempt::GONE,

@@ -20,6 +20,9 @@ use crate::{
 use ic_stable_structures::Memory;
 use std::time::Duration;
 
+/// What has expired is with an archive after so long, while all goes well.
+const SHIPPED_IN: Duration = Duration::from_secs(30);
+
 /// [`Store::evict`] moves no more durable requests than for so many partitions.
 const MOST_AT_ONCE: u32 = 32;
 
@@ -76,7 +79,7 @@ impl<M: Memory> Store<M> {
         let (policy, mut inner) = (&self.policy, self.inner()?);
         let journal = if has_counters { ORIGIN_BYTES } else { 0 };
         // Mostly there is nothing to do, and one look says so.
-        if inner.has_all(now)
+        if inner.has_all(now, policy)
             && inner.has_room(policy, inner.reserved(policy), journal)
             && inner.reserve_segments(policy, 0)
         {
@@ -227,6 +230,7 @@ impl<M: Memory> Store<M> {
     pub(crate) fn next_eviction(&self) -> Option<Timestamp> {
         let inner = self.inner.borrow();
         let requests = inner.first_expiry();
+        let requests = requests.filter(|_| !self.policy.has_archive());
         let requests = requests.map(|expiry| expiry.plus(self.policy.retention));
         let counters = inner.counters.oldest();
         let counters = counters.map(|oldest| Timestamp::from_nanos(oldest.until));
@@ -245,7 +249,10 @@ fn evict<M: Memory>(
 ) -> Result<u32, Damaged> {
     let mut evicted = inner.forget_idle_counters(now, most);
     let is_over = |expiry: Timestamp| expiry.plus(policy.retention) < now;
-    while evicted < most && inner.first_expiry().is_some_and(is_over) {
+    while evicted < most
+        && !policy.has_archive()
+        && inner.first_expiry().is_some_and(is_over)
+    {
         let most_moved = MOST_MOVED * (most - evicted).min(MOST_AT_ONCE) as usize;
         if inner.forget_expired(now, most_moved, policy)? != Forgetting::Done {
             break;
@@ -281,13 +288,14 @@ fn make_room<M: Memory>(
         let oldest = inner.first_expiry().unwrap_or(now);
         let has_expired = oldest < now;
         // A full table has a place for one more partition when it gives up one.
-        if (inner.has_place_for_partition() || !has_expired)
+        let gives_up = has_expired && !policy.has_archive();
+        if (inner.has_place_for_partition() || !gives_up)
             && inner.has_room(policy, reserved, journal)
             && inner.reserve_segments(policy, journals)
         {
             return Ok(());
         }
-        let forgetting = match has_expired {
+        let forgetting = match gives_up {
             true => inner.forget_expired(now, MOST_MOVED, policy)?,
             false => Forgetting::NoRoom,
         };
@@ -297,12 +305,18 @@ fn make_room<M: Memory>(
         let has_entries = inner.requests.rows < policy.capacity;
         // Where there is more to be moved, there will be room soon.
         let may_drop = has_entries && policy.drops_replies && forgetting == Forgetting::NoRoom;
-        if may_drop && inner.drop_oldest_replies() {
+        // What an archive is about to be sent stays whole.
+        let is_shipped = has_expired && policy.has_archive();
+        if may_drop && inner.drop_oldest_replies(is_shipped) {
             continue;
         }
         // What is running may end at any time, and need no more room for its reply.
-        let may_have_room_soon = has_expired || reserved > 0 && inner.has_room(policy, 0, journal);
-        let until = if may_have_room_soon { now } else { oldest };
+        let may_have_room_soon = gives_up || reserved > 0 && inner.has_room(policy, 0, journal);
+        let until = match may_have_room_soon {
+            true => now,
+            false if policy.has_archive() => oldest.max(now).plus(SHIPPED_IN),
+            false => oldest,
+        };
         let retry_after = until.plus(Duration::from_nanos(1));
         return Err(IdempotencyError::Full { retry_after });
     }

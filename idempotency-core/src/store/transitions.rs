@@ -199,12 +199,14 @@ impl<M: Memory> Contents<M> {
         Ok(())
     }
 
-    /// Gives up the replies of the oldest partition that has any outside of its records; the ids stay.
-    pub(super) fn drop_oldest_replies(&mut self) -> bool {
+    /// Gives up the replies of the oldest partition that has any outside of its records, but for the very oldest where it is spared; the ids
+    /// stay.
+    pub(super) fn drop_oldest_replies(&mut self, mut is_spared: bool) -> bool {
         let mut dropped = 0;
         let segments = &mut self.table.segments;
         let is_dropped = self.requests.drop_blobs(segments, |totals| {
-            let can_drop = totals.reply_bytes > 0 && totals.drops < MOST_DROPS;
+            let is_spared = std::mem::take(&mut is_spared);
+            let can_drop = !is_spared && totals.reply_bytes > 0 && totals.drops < MOST_DROPS;
             if can_drop {
                 dropped = std::mem::take(&mut totals.reply_bytes);
                 totals.drops += 1;

@@ -26,6 +26,8 @@ use super::{
     segments::Segments,
     version2,
 };
+#[cfg(feature = "archive")]
+use super::{layout::SEGMENT_BYTES, segments::CHAIN_BYTES};
 use ic_stable_structures::Memory;
 use std::collections::VecDeque;
 
@@ -131,6 +133,43 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
         segments.memory.write(at, &bytes[..length + TERMINATOR]);
         self.log.used += length as u32;
         Ok(at)
+    }
+
+    /// Reads the log, from an address in it or from its beginning, to the end of the segment; where `bytes` lie then, and where the log goes
+    /// on behind them.
+    #[cfg(feature = "archive")]
+    pub(crate) fn read_log<M: Memory>(
+        &self,
+        segments: &Segments<M>,
+        from: Option<u64>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(u64, Option<u64>), Damaged> {
+        bytes.clear();
+        let Some(start) = from.or((self.log.head != 0).then(|| start_of(self.log.head))) else {
+            return Ok((0, None));
+        };
+        let segment = u32::try_from(start / SEGMENT_BYTES).map_err(|_| Damaged)?;
+        let is_last = segment == self.log.tail;
+        let end = match is_last {
+            true => self.log.end(),
+            false => u64::from(segment) * SEGMENT_BYTES + SEGMENT_BYTES,
+        };
+        let length = end.checked_sub(start).ok_or(Damaged)?;
+        bytes.resize(length as usize, 0);
+        segments.read_into(start, bytes)?;
+        if is_last {
+            return Ok((start, None));
+        }
+        match segments.next_in_chain(segment)? {
+            0 => Err(Damaged),
+            next => Ok((start, Some(start_of(next)))),
+        }
+    }
+
+    /// Segments of its log.
+    #[cfg(feature = "archive")]
+    pub(crate) fn log_segments(&self) -> u32 {
+        self.log.segments
     }
 
     /// Finds the ends of its chains, from the places that the table knows, and counts what was appended since.
@@ -348,6 +387,12 @@ impl<F: Family> Partitions<F> {
         live.count -= 1;
         Some(partition)
     }
+}
+
+/// Where the first row of a segment lies.
+#[cfg(feature = "archive")]
+fn start_of(segment: u32) -> u64 {
+    u64::from(segment) * SEGMENT_BYTES + CHAIN_BYTES
 }
 
 /// Where the entry of a partition stands.

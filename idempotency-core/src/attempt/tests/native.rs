@@ -281,6 +281,11 @@ impl Runtime for Native {
         self.0.sent.borrow_mut().push(Sent { call, is_awaited });
     }
 
+    #[cfg(feature = "archive")]
+    fn spawn(&self, _: impl Future<Output = ()> + 'static) {
+        unreachable!("no method here begins what it does not await");
+    }
+
     #[cfg(feature = "timers")]
     fn after(&self, delay: Duration, task: impl FnOnce() + 'static) {
         let due = self.0.now.get() + delay.as_nanos() as u64;
