@@ -10,6 +10,7 @@ pub mod account;
 mod amount;
 mod approvals;
 pub mod blocks;
+pub mod archiving;
 mod certificate;
 pub mod dedup;
 pub mod errors;

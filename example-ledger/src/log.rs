@@ -129,6 +129,11 @@ impl<M: Memory> Log<M> {
         self.state.starts.1 + number
     }
 
+    /// Whether there are blocks before the last `keep`.
+    pub fn is_to_archive(&self, keep: u64) -> bool {
+        self.first() < self.len().saturating_sub(keep.max(1))
+    }
+
     /// Blocks to archive next, as they are stored: from the first one that the ledger keeps, at most `most` and about `most_bytes`, and
     /// none of the last `keep`. The last block always stays: the next one needs its hash.
     pub fn to_archive(&self, keep: u64, most: u64, most_bytes: usize) -> Vec<Vec<u8>> {

@@ -44,6 +44,7 @@ impl World {
             transfer_fee: Nat::from(1_u8),
             initial_balances: initial_balances.collect(),
             max_memo_length: None,
+            archives: None,
             metadata: vec![],
         });
         let ledger = Canister::install(&replica, LEDGER, (args,)).id();

@@ -45,6 +45,7 @@ pub(crate) fn init_args(balances: &[(u8, u128)]) -> InitArgs {
             .collect(),
         metadata: Vec::new(),
         max_memo_length: None,
+        archives: None,
     }
 }
 

@@ -1,0 +1,3 @@
+//! The archives that the ledger was given, or makes.
+
+use candid::Principal;
