@@ -82,6 +82,12 @@ pub(crate) trait Runtime: Clone + 'static {
     #[cfg(feature = "timers")]
     fn notify(&self, call: Outgoing);
 
+    /// What it costs to create a canister, in cycles.
+    #[cfg(feature = "archive")]
+    fn cost_of_canister(&self) -> u128 {
+        0
+    }
+
     /// Begins `task`, and does not wait for its end.
     #[cfg(feature = "archive")]
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
@@ -222,6 +228,11 @@ impl Runtime for Canister {
         let message = Call::unbounded_wait(call.callee, &call.method).with_raw_args(&call.argument);
         // What can't be sent now is sent again later.
         let _ = message.with_cycles(call.cycles).oneway();
+    }
+
+    #[cfg(feature = "archive")]
+    fn cost_of_canister(&self) -> u128 {
+        ic_cdk::api::cost_create_canister()
     }
 
     #[cfg(feature = "archive")]

@@ -3,6 +3,7 @@
 //! An archive takes entries in order. Its [`Position`] says how many it has taken, and which: a canister that has lost an answer sends the
 //! same chunk again, and learns that it was taken.
 
+use super::entry::ENTRY_BYTES;
 use candid::{CandidType, Principal};
 use serde::Deserialize;
 use serde_bytes::{ByteArray, ByteBuf};
@@ -53,7 +54,7 @@ impl Position {
         hasher.write(entries);
         hasher.write(replies);
         Self {
-            entries: (self.entries).saturating_add((entries.len() / super::ENTRY_BYTES) as u64),
+            entries: (self.entries).saturating_add((entries.len() / ENTRY_BYTES) as u64),
             digest: ByteArray::new(hasher.finish128().as_bytes()),
         }
     }
@@ -64,7 +65,7 @@ impl Position {
 pub struct Append {
     /// Where the archive is before it.
     pub from: Position,
-    /// The entries, of [`ENTRY_BYTES`](super::ENTRY_BYTES) each, in any order.
+    /// The entries, of [`ENTRY_BYTES`] each, in any order.
     pub entries: ByteBuf,
     /// Of each entry that has a reply or a digest, in their order: its length in bytes, as 4 bytes in little-endian order, and itself.
     pub replies: ByteBuf,
@@ -96,7 +97,7 @@ pub struct LookedUp {
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Found {
     /// The [`Entry`](super::Entry).
-    pub entry: ByteArray<{ super::ENTRY_BYTES }>,
+    pub entry: ByteArray<ENTRY_BYTES>,
     /// Its reply, or the reply's digest, as the entry says.
     pub reply: Option<ByteBuf>,
 }

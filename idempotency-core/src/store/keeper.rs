@@ -1,9 +1,10 @@
 //! Who keeps what a store forgets: it is above the store, which knows it by this trait.
 
-use super::{Damaged, Store, record::Record};
-use crate::{alarm::Due, error::IdempotencyError};
-use ic_stable_structures::Memory;
-use std::{future::Future, pin::Pin, rc::Rc};
+use super::record::{Record, Reply};
+use crate::{
+    alarm::Due, error::IdempotencyError, identity::Fingerprint, table::Damaged, time::Timestamp,
+};
+use std::{future::Future, pin::Pin};
 
 /// What an archive knows of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,18 +39,34 @@ pub(crate) trait Keeper {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotInstalled;
 
-impl<M: Memory> Store<M> {
-    /// Has `keeper` keep what is forgotten, for as long as this heap lives.
-    pub(crate) fn keep_with(&self, keeper: Rc<dyn Keeper>) {
-        let _ = self.keeper.set(keeper);
-    }
+/// The oldest partition, which has expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expired {
+    pub(crate) number: u16,
+    /// Numbers come round, times do not.
+    pub(crate) until: u64,
+}
 
-    /// Who keeps what is forgotten, if the policy says that somebody does.
-    pub(crate) fn keeper(&self) -> Result<Option<Rc<dyn Keeper>>, NotInstalled> {
-        match (self.policy.archive, self.keeper.get()) {
-            (None, _) => Ok(None),
-            (Some(_), Some(keeper)) => Ok(Some(Rc::clone(keeper))),
-            (Some(_), None) => Err(NotInstalled),
-        }
-    }
+/// A request that has ended, as it lies in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EndedRow<'a> {
+    /// Where it lies.
+    pub(crate) address: u64,
+    /// The last 16 bytes of its identity.
+    pub(crate) id: [u8; 16],
+    pub(crate) since: Timestamp,
+    pub(crate) fingerprint: Fingerprint,
+    /// `None` if it was dropped, or replies are not wanted.
+    pub(crate) reply: Option<Reply<&'a [u8]>>,
+}
+
+/// What became of the requests of a partition that have not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// None is in it any more.
+    All,
+    /// There are more.
+    Some,
+    /// The memory has no room for the next.
+    NoRoom,
 }

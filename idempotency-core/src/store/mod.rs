@@ -70,7 +70,7 @@ pub(crate) use forest::Batch;
 pub(crate) use forest::LEASE;
 pub use forest::Shown;
 #[cfg(feature = "archive")]
-pub(crate) use keeper::{Archived, Keeper, LookingUp, NotInstalled};
+pub(crate) use keeper::{Archived, EndedRow, Expired, Keeper, LookingUp, Moved, NotInstalled};
 pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::{Attempt, Reply};
@@ -79,8 +79,6 @@ pub use records::Ended;
 pub(crate) use records::Lookup;
 #[cfg(feature = "http")]
 pub(crate) use samples::Sample;
-#[cfg(feature = "archive")]
-pub(crate) use shipping::{EndedRow, Expired, Moved};
 pub use settlement::{Resolved, Settlement, UnknownRequest};
 pub use stats::{Events, Stats};
 pub use ticket::Ticket;

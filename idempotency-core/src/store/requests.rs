@@ -249,10 +249,7 @@ fn evict<M: Memory>(
 ) -> Result<u32, Damaged> {
     let mut evicted = inner.forget_idle_counters(now, most);
     let is_over = |expiry: Timestamp| expiry.plus(policy.retention) < now;
-    while evicted < most
-        && !policy.has_archive()
-        && inner.first_expiry().is_some_and(is_over)
-    {
+    while evicted < most && !policy.has_archive() && inner.first_expiry().is_some_and(is_over) {
         let most_moved = MOST_MOVED * (most - evicted).min(MOST_AT_ONCE) as usize;
         if inner.forget_expired(now, most_moved, policy)? != Forgetting::Done {
             break;

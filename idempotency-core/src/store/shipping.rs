@@ -6,57 +6,40 @@
 use super::{
     Store,
     contents::Contents,
+    keeper::{EndedRow, Expired, Keeper, Moved, NotInstalled},
     record::{Attempt, Held, RecordBytes, Reply, Requests},
 };
 use crate::{
     alarm::Due,
-    identity::Fingerprint,
     table::{Damaged, Family, Segments, read_blob},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
-use std::time::Duration;
-
-/// The oldest partition, which has expired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Expired {
-    pub(crate) number: u16,
-    /// Numbers come round, times do not.
-    pub(crate) until: u64,
-}
-
-/// A request that has ended, as it lies in a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EndedRow<'a> {
-    /// Where it lies.
-    pub(crate) address: u64,
-    /// The last 16 bytes of its identity.
-    pub(crate) id: [u8; 16],
-    pub(crate) since: Timestamp,
-    pub(crate) fingerprint: Fingerprint,
-    /// `None` if it was dropped, or replies are not wanted.
-    pub(crate) reply: Option<Reply<&'a [u8]>>,
-}
-
-/// What became of the requests of a partition that have not ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moved {
-    /// None is in it any more.
-    All,
-    /// There are more.
-    Some,
-    /// The memory has no room for the next.
-    NoRoom,
-}
+use std::{rc::Rc, time::Duration};
 
 impl<M: Memory> Store<M> {
+    /// Has `keeper` keep what is forgotten, for as long as this heap lives.
+    pub(crate) fn keep_with(&self, keeper: Rc<dyn Keeper>) {
+        let _ = self.keeper.set(keeper);
+    }
+
+    /// Who keeps what is forgotten, if the policy says that somebody does.
+    pub(crate) fn keeper(&self) -> Result<Option<Rc<dyn Keeper>>, NotInstalled> {
+        match (self.policy.archive, self.keeper.get()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(keeper)) => Ok(Some(Rc::clone(keeper))),
+            (Some(_), None) => Err(NotInstalled),
+        }
+    }
+
     /// The oldest partition, if it has expired and was retained for as long as the policy says.
     pub(crate) fn first_expired(&self, now: Timestamp) -> Result<Option<Expired>, Damaged> {
         let inner = self.inner()?;
         let oldest = inner.requests.oldest();
         let until = oldest.map(|oldest| oldest.until);
-        let expired =
-            until.filter(|until| self.is_over(*until, now)).map(|until| Expired {
+        let expired = until
+            .filter(|until| self.is_over(*until, now))
+            .map(|until| Expired {
                 number: inner.requests.oldest_number(inner.header()),
                 until,
             });
