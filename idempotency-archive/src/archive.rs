@@ -370,7 +370,8 @@ impl<M: Memory> Archive<M> {
         self.contents.blocks.first..self.contents.blocks.next()
     }
 
-    /// Those of so many blocks from an index on that are here, up to so many bytes as they are stored, but one at least.
+    /// Those of so many blocks from an index on that are here, up to so many bytes as they are stored. What they take is taken off `bytes`,
+    /// and a block may take all the rest.
     ///
     /// # Errors
     /// If a block is not what was taken.
@@ -378,22 +379,18 @@ impl<M: Memory> Archive<M> {
         &self,
         start: u64,
         length: u64,
-        bytes: usize,
+        bytes: &mut usize,
     ) -> Result<Vec<BlockWithId>, Damaged> {
         let here = self.blocks();
         let end = start.saturating_add(length).min(here.end);
         let mut blocks = vec![];
-        let mut sum = 0;
         for index in start.max(here.start)..end {
-            let block = self
-                .contents
-                .blocks
-                .get(&self.extents, index)?
-                .ok_or(Damaged)?;
-            sum += block.len();
-            if sum > bytes && !blocks.is_empty() {
+            if *bytes == 0 {
                 break;
             }
+            let block = self.contents.blocks.get(&self.extents, index)?;
+            let block = block.ok_or(Damaged)?;
+            *bytes = bytes.saturating_sub(block.len());
             blocks.push(BlockWithId {
                 id: Nat::from(index),
                 block: Value::from_bytes(&block).map_err(|_| Damaged)?,

@@ -14,8 +14,9 @@ pub(crate) type Package = (&'static str, &'static str);
 const LEDGER: Package = ("example-ledger", "ledger");
 
 /// What the tests and the demo run.
-pub(crate) const PACKAGES: [Package; 8] = [
+pub(crate) const PACKAGES: [Package; 9] = [
     LEDGER,
+    ("idempotency-archive-canister", "archive"),
     ("example-mail", "mail"),
     ("example-payout", "payout"),
     ("test-canister", "test_canister"),
