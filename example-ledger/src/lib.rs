@@ -9,8 +9,9 @@
 pub mod account;
 mod amount;
 mod approvals;
-pub mod blocks;
+mod archives;
 pub mod archiving;
+pub mod blocks;
 mod certificate;
 pub mod dedup;
 pub mod errors;
@@ -23,7 +24,7 @@ pub mod types;
 
 use std::cell::RefCell;
 
-use candid::Nat;
+use candid::{Nat, Principal};
 use ic_cdk::{
     api::{accept_message, certified_data_set, data_certificate, msg_caller, time, trap},
     init, inspect_message, post_upgrade, query, update,
@@ -35,6 +36,7 @@ use ic_stable_structures::{
 use idempotency_archive::icrc3::{ArchiveInfo, GetArchivesArgs, GetBlocksArg, GetBlocksResult};
 use idempotency_core::{
     Store, Timestamp,
+    archive::{self, Archives},
     http::{self, HttpRequest, HttpResponse, Observed as _},
     idempotent, inspect,
 };
@@ -45,8 +47,8 @@ use crate::{
     errors::{ApproveError, Refusal, TransferError, TransferFromError, TransferOnceError},
     init::{ConfigError, LedgerArg},
     types::{
-        Account, Allowance, AllowanceArgs, ApproveArgs, BlockType, DataCertificate, MetadataValue,
-        Standard, Transaction, TransferArg, TransferFromArgs, TransferOnceArg,
+        Account, Allowance, AllowanceArgs, ApproveArgs, ArchiveStatus, BlockType, DataCertificate,
+        MetadataValue, Standard, Transaction, TransferArg, TransferFromArgs, TransferOnceArg,
     },
 };
 
@@ -56,6 +58,7 @@ type Memory = VirtualMemory<DefaultMemoryImpl>;
 
 /// The memories below this one are the ledger's.
 const TRANSACTIONS_MEMORY: u8 = 10;
+const ARCHIVES_MEMORY: u8 = 11;
 
 thread_local! {
     static MEMORY: MemoryManager<DefaultMemoryImpl> = MemoryManager::init(DefaultMemoryImpl::default());
@@ -63,7 +66,10 @@ thread_local! {
     static LEDGER: RefCell<Option<Ledger<Memory>>> = const { RefCell::new(None) };
 
     /// The transactions that must not be executed again.
-    static TRANSACTIONS: Store<Memory> = Store::new(memory(TRANSACTIONS_MEMORY), dedup::policy());
+    static TRANSACTIONS: Store<Memory> = Store::new(memory(TRANSACTIONS_MEMORY), dedup::policy(archives::keep()));
+
+    /// What remembers them for ever, if the ledger has archives.
+    static ARCHIVES: Archives<Memory> = Archives::new(memory(ARCHIVES_MEMORY), archives::policy());
 }
 
 #[init]
@@ -72,26 +78,23 @@ fn init(arg: LedgerArg) {
         trap("a new ledger is installed with the Init argument");
     };
     start(Ledger::create(memory, &args, time()));
-    idempotency_core::install(&TRANSACTIONS);
-    certify();
 }
 
 #[post_upgrade]
 fn post_upgrade(arg: Option<LedgerArg>) {
-    start(Ledger::open(memory));
-    idempotency_core::install(&TRANSACTIONS);
-    certify();
-    match arg {
-        None | Some(LedgerArg::Upgrade(None)) => {}
-        Some(LedgerArg::Upgrade(Some(args))) => {
-            if let Err(error) = with_ledger(|ledger| ledger.configure(args)) {
-                trap(error.to_string());
-            }
-        }
+    let changes = match arg {
+        None => None,
+        Some(LedgerArg::Upgrade(changes)) => changes,
         Some(LedgerArg::Init(_)) => {
             trap("an existing ledger is upgraded with the Upgrade argument")
         }
-    }
+    };
+    start(Ledger::open(memory).and_then(|mut ledger| {
+        if let Some(changes) = changes {
+            ledger.configure(changes)?;
+        }
+        Ok(ledger)
+    }));
 }
 
 /// Transfers tokens of the caller. With a `created_at_time`, a retry is answered with `Duplicate`.
@@ -286,6 +289,18 @@ fn icrc3_get_archives(args: GetArchivesArgs) -> Vec<ArchiveInfo> {
     with_ledger(|ledger| ledger.get_archives(&args))
 }
 
+/// How the archives are; nothing if the ledger has none.
+#[query]
+fn archive_status() -> Option<ArchiveStatus> {
+    archives::status()
+}
+
+/// Upgrades the archives that the ledger has made, to the module that its settings name: which ones, and why not if one isn't.
+#[update(guard = "is_controller")]
+async fn upgrade_archives() -> Vec<(Principal, Result<(), String>)> {
+    archive::upgrade_archives(&ARCHIVES).await
+}
+
 /// The hash of the last block, certified by the subnet: each block has the hash of the one before it. Nothing if there is no block.
 #[query]
 fn icrc3_get_tip_certificate() -> Option<DataCertificate> {
@@ -306,21 +321,26 @@ fn memory(id: u8) -> Memory {
     MEMORY.with(|memory| memory.get(MemoryId::new(id)))
 }
 
+/// What the store remembers, and for how long, is in the ledger's settings.
 fn start(ledger: Result<Ledger<Memory>, ConfigError>) {
     match ledger {
         Ok(ledger) => LEDGER.set(Some(ledger)),
         Err(error) => trap(error.to_string()),
     }
+    idempotency_core::install(&TRANSACTIONS);
+    archives::install();
+    certify();
 }
 
 fn with_ledger<R>(f: impl FnOnce(&mut Ledger<Memory>) -> R) -> R {
     LEDGER.with_borrow_mut(|ledger| f(ledger.as_mut().expect("opened by init and post_upgrade")))
 }
 
-/// Executes a transaction, and has its block certified.
+/// Executes a transaction, and has its block certified. Older blocks may have to be archived then.
 fn transact<E>(transaction: impl FnOnce(&mut Ledger<Memory>) -> Result<u64, E>) -> Result<Nat, E> {
     let index = with_ledger(transaction)?;
     certify();
+    archiving::drive::schedule();
     Ok(index.into())
 }
 
@@ -328,6 +348,13 @@ fn transact<E>(transaction: impl FnOnce(&mut Ledger<Memory>) -> Result<u64, E>) 
 fn certify() {
     let tip = with_ledger(|ledger| ledger.log().tip());
     certified_data_set(certificate::root(tip));
+}
+
+fn is_controller() -> Result<(), String> {
+    match ic_cdk::api::is_controller(&msg_caller()) {
+        true => Ok(()),
+        false => Err("this is for the ledger's controllers".to_owned()),
+    }
 }
 
 /// These queries return no error, so an account that can't exist is a reject.

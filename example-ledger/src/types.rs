@@ -158,6 +158,21 @@ pub struct DataCertificate {
     pub hash_tree: ByteBuf,
 }
 
+/// How the archives are.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveStatus {
+    /// Those that are given blocks, in the order in which they are filled.
+    pub archives: Vec<Principal>,
+    /// The number of transactions older than a day that the ledger still remembers, as no archive has confirmed them.
+    pub waiting_transactions: u64,
+    /// The number of blocks that archives have, and the ledger no longer.
+    pub archived_blocks: u64,
+    /// The number of blocks that the ledger has.
+    pub kept_blocks: u64,
+    /// Why nothing is archived, if something is wrong. The ledger tries again by itself, and keeps everything meanwhile.
+    pub trouble: Vec<String>,
+}
+
 /// A transaction of the ledger.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
