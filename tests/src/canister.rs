@@ -15,6 +15,8 @@ const CYCLES: u128 = 1_000_000_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wasm(&'static str);
 
+/// The archive.
+pub const ARCHIVE: Wasm = Wasm("archive");
 /// The example ledger.
 pub const LEDGER: Wasm = Wasm("ledger");
 /// The canister that sends mail through a gateway.

@@ -1,9 +1,12 @@
 //! The timers and calls of archiving.
 
-use std::{cell::Cell, cell::RefCell, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
 use candid::Principal;
-use ic_cdk::call::Call;
+use ic_cdk::{api::time, call::Call};
 use ic_cdk_timers::{set_timer, set_timer_interval};
 use idempotency_archive::wire::{APPEND_BLOCKS, AppendedBlocks};
 
@@ -13,15 +16,18 @@ use crate::{archives, with_ledger};
 /// Blocks wait so long for others.
 const DELAY: Duration = Duration::from_secs(10);
 
-/// The longest pause after a failure. A timer that has trapped does not run again, so another one looks after it as often.
+/// The longest pause after a failure. A timer that has trapped does not run again, so another one runs as often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// A timer that has not run for so long after its time never will: the message that would have run it has trapped.
+const LATE: Duration = Duration::from_secs(60);
 
 /// How long to wait for an answer, in seconds.
 const TIMEOUT: u32 = 60;
 
 thread_local! {
-    /// Whether a timer is set.
-    static IS_DUE: Cell<bool> = const { Cell::new(false) };
+    /// When the timer is to run, if one is set.
+    static DUE: Cell<Option<u64>> = const { Cell::new(None) };
     /// Whether a chunk is under way.
     static IS_BUSY: Cell<bool> = const { Cell::new(false) };
     /// In a row.
@@ -41,17 +47,25 @@ pub(crate) fn install() {
 
 /// A block was added: perhaps there is one to archive.
 pub(crate) fn schedule() {
-    if IS_DUE.get() || IS_BUSY.get() {
+    let now = time();
+    let is_due = |at: u64| now < at.saturating_add(nanos(LATE));
+    if DUE.get().is_some_and(is_due) || IS_BUSY.get() {
         return;
     }
     let Some(keep) = archives::keep_blocks() else {
         return;
     };
     if with_ledger(|ledger| ledger.log().is_to_archive(keep)) {
-        let pause = DELAY.saturating_mul(1 << FAILURES.get().min(6));
-        IS_DUE.set(true);
-        set_timer(pause.min(LONGEST_PAUSE), run());
+        let pause = DELAY
+            .saturating_mul(1 << FAILURES.get().min(6))
+            .min(LONGEST_PAUSE);
+        DUE.set(Some(now.saturating_add(nanos(pause))));
+        set_timer(pause, run());
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Why blocks stay where they are, if something is wrong.
@@ -69,7 +83,7 @@ impl Drop for Busy {
 }
 
 async fn run() {
-    IS_DUE.set(false);
+    DUE.set(None);
     if IS_BUSY.replace(true) {
         return;
     }
