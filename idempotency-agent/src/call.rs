@@ -83,6 +83,12 @@ impl<'a, T: Transport, J: Journal> Call<'a, T, J> {
         self.terms(|terms| terms.outcomes = method.map(str::to_owned))
     }
 
+    /// The name of the update that asks the canister's archives what became of a call, or that there is none. It is asked when the query does
+    /// not know whether the call was executed long ago. Canisters that have archives name it `idempotency_outcomes_ever`.
+    pub fn outcomes_ever(self, method: Option<&str>) -> Self {
+        self.terms(|terms| terms.outcomes_ever = method.map(str::to_owned))
+    }
+
     /// The method does not await, and does not reject after it has changed something: a call that it ended with a trap or reject has done
     /// nothing. It only matters without [`outcomes`](Self::outcomes).
     pub fn rejects_undo(self) -> Self {

@@ -242,13 +242,16 @@ impl Machine {
         if self.may_repeat(estimate, expiry) {
             return Action::Sign(expiry);
         }
-        match self.terms.ledger {
-            Some(_) => Action::Search,
-            None => Action::End(self.ended(End::StillUnknown {
-                ask_again_after: None,
-                why: self.why.clone(),
-            })),
+        if self.terms.ledger.is_some() {
+            return Action::Search;
         }
+        if self.asks_archives() {
+            return self.next(now);
+        }
+        Action::End(self.ended(End::StillUnknown {
+            ask_again_after: None,
+            why: self.why.clone(),
+        }))
     }
 
     /// Takes note of what was heard at `now`.

@@ -86,6 +86,9 @@ pub struct Terms {
     pub repeats: Repeats,
     /// The query that says what became of a call, `(vec Asked) -> (vec Result)`; asked as an update.
     pub outcomes: Option<String>,
+    /// The update, or composite query, that says so and asks the canister's archives; asked if `outcomes` does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes_ever: Option<String>,
     /// A call that the method ended with a trap or a reject has done nothing. True of methods that don't await, and don't reject after
     /// they have changed something. Of others it is false: what they did before the await stands.
     pub rejects_undo: bool,
@@ -98,6 +101,7 @@ impl Terms {
     pub(crate) const PLAIN: Self = Self {
         repeats: Repeats::Never,
         outcomes: None,
+        outcomes_ever: None,
         rejects_undo: false,
         ledger: None,
     };

@@ -14,10 +14,10 @@ use crate::{
 use candid::{Nat, Principal};
 use ic_stable_structures::Memory;
 use idempotency_core::archive::{
-    ENTRY_BYTES, Id,
+    Id,
     wire::{Append, Appended, Found, Install, LookedUp, Position, Status},
 };
-use serde_bytes::{ByteArray, ByteBuf};
+use serde_bytes::ByteBuf;
 use std::ops::Range;
 
 /// The most bytes of entries and replies that a chunk may have.
@@ -219,7 +219,8 @@ impl<M: Memory> Archive<M> {
             entries,
             replies,
         } = append;
-        if entries.len() % ENTRY_BYTES != 0 {
+        let entry_bytes = row::entry_bytes(self.contents.runs.width);
+        if entries.len() % entry_bytes != 0 {
             return malformed("the entries' length is no multiple of an entry's");
         }
         if entries.len() + replies.len() > MAX_CHUNK_BYTES {
@@ -229,7 +230,7 @@ impl<M: Memory> Archive<M> {
             position, before, ..
         } = self.contents;
         if *from != position {
-            let is_again = *from == before && from.after(entries, replies) == position;
+            let is_again = *from == before && from.after(entry_bytes, entries, replies) == position;
             return if is_again {
                 Appended::Taken(position)
             } else {
@@ -241,7 +242,7 @@ impl<M: Memory> Archive<M> {
             Err(reason) => return malformed(reason),
         };
         let runs = &self.contents.runs;
-        let rows = (entries.len() / ENTRY_BYTES) as u64;
+        let rows = (entries.len() / entry_bytes) as u64;
         let needed =
             runs.extents_of(rows) + self.contents.replies.extents_for(replies.len() as u64);
         let fits = (position.entries.checked_add(rows))
@@ -262,7 +263,7 @@ impl<M: Memory> Archive<M> {
         self.contents.replies.append(&mut self.extents, replies);
         self.contents.runs.add(&mut self.extents, &rows);
         self.contents.before = position;
-        self.contents.position = position.after(entries, replies);
+        self.contents.position = position.after(entry_bytes, entries, replies);
         self.save();
         Appended::Taken(self.contents.position)
     }
@@ -270,7 +271,7 @@ impl<M: Memory> Archive<M> {
     /// Of each entry where its reply will lie, if the archive keeps replies.
     fn places(&self, entries: &[u8], replies: &[u8]) -> Result<Vec<u64>, &'static str> {
         let has_reply = |entry: &[u8]| row::kept(entry) != 0;
-        let mut entries = entries.chunks_exact(ENTRY_BYTES);
+        let mut entries = entries.chunks_exact(row::entry_bytes(self.contents.runs.width));
         if !self.contents.config.keeps_replies {
             return if !replies.is_empty() || entries.any(has_reply) {
                 Err("this archive keeps no replies")
@@ -323,9 +324,9 @@ impl<M: Memory> Archive<M> {
         } else {
             None
         };
-        let entry = row.first_chunk().ok_or(Damaged)?;
+        let entry = &row[..row::entry_bytes(self.contents.runs.width)];
         Ok(Found {
-            entry: ByteArray::new(*entry),
+            entry: ByteBuf::from(entry),
             reply: reply.map(ByteBuf::from),
         })
     }

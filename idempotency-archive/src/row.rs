@@ -2,13 +2,22 @@
 
 use crate::extents::{EXTENT, Extents, File};
 use ic_stable_structures::Memory;
-use idempotency_core::archive::{ENTRY_BYTES, Id};
+use idempotency_core::archive::{FULL_BYTES, Id, SHORT_BYTES};
 
-/// Bytes of a row without a reply.
-pub(crate) const NARROW: usize = ENTRY_BYTES;
+/// Bytes of a row in an archive of ids: a short entry.
+pub(crate) const NARROW: usize = SHORT_BYTES;
 
-/// Bytes of a row with the place of a reply, an offset in the log of replies in little-endian order; 0 where nothing is kept.
-pub(crate) const WIDE: usize = ENTRY_BYTES + 6;
+/// Bytes of a row in an archive that keeps replies: a full entry, and the place of its reply, an offset in the log of replies in little-endian
+/// order; 0 where nothing is kept.
+pub(crate) const WIDE: usize = FULL_BYTES + 6;
+
+/// Bytes of a row's entry.
+pub(crate) const fn entry_bytes(width: usize) -> usize {
+    match width {
+        WIDE => FULL_BYTES,
+        _ => SHORT_BYTES,
+    }
+}
 
 /// An id as a number; ids are sorted so.
 pub(crate) type Key = u128;
@@ -29,7 +38,7 @@ pub(crate) fn kept(row: &[u8]) -> u8 {
 
 /// Where the reply lies that a wide row says is kept.
 pub(crate) fn place(row: &[u8; WIDE]) -> u64 {
-    six(&row[NARROW..])
+    six(&row[FULL_BYTES..])
 }
 
 /// A number of 6 bytes; 0 of none.
@@ -49,8 +58,8 @@ pub(crate) fn is_better(row: &[u8], than: &[u8]) -> bool {
         (
             kept,
             six(&row[16..22]),
-            &row[22..NARROW],
-            six(&row[NARROW..]),
+            &row[22..entry_bytes(row.len())],
+            six(&row[entry_bytes(row.len())..]),
         )
     }
     worth(row) > worth(than)

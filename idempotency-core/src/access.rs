@@ -33,6 +33,11 @@ impl<M: Memory> StoreAccess for &'static LocalKey<Store<M>> {
     }
 }
 
+/// What is known when archives have answered.
+#[cfg(feature = "archive")]
+pub(crate) type Later<'a, T> =
+    std::pin::Pin<Box<dyn std::future::Future<Output = Result<T, IdempotencyError>> + 'a>>;
+
 /// What an endpoint's constant can do with its store. It does not name the type of the memory, which the attribute can't see.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
@@ -55,6 +60,15 @@ pub trait AnyStore {
         created_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(Outcome, Option<Known>), IdempotencyError>;
+
+    /// [`outcome::outcome`], or if that depends on it, with what the archives say.
+    #[cfg(feature = "archive")]
+    fn outcome_ever<'a>(
+        &'static self,
+        request: (Identity, Option<Sequence>),
+        created_at: Option<Timestamp>,
+        now: &'a dyn Fn() -> Timestamp,
+    ) -> Later<'a, (Outcome, Option<Known>)>;
 
     /// [`Store::ended`]
     fn ended(&'static self, name: &EarlyName) -> Result<Option<Ended>, Damaged>;
@@ -110,6 +124,25 @@ impl<M: Memory> AnyStore for LocalKey<Store<M>> {
         now: Timestamp,
     ) -> Result<(Outcome, Option<Known>), IdempotencyError> {
         self.with(|store| outcome::outcome(store, request, created_at, now))
+    }
+
+    #[cfg(feature = "archive")]
+    fn outcome_ever<'a>(
+        &'static self,
+        (identity, sequence): (Identity, Option<Sequence>),
+        created_at: Option<Timestamp>,
+        now: &'a dyn Fn() -> Timestamp,
+    ) -> Later<'a, (Outcome, Option<Known>)> {
+        Box::pin(async move {
+            let request = (&identity, sequence);
+            let answer =
+                self.with(|store| outcome::ask_archives(store, request, created_at, now()))?;
+            let Some(answer) = answer else {
+                return self.with(|store| outcome::outcome(store, request, created_at, now()));
+            };
+            let archived = answer.await?;
+            self.with(|store| outcome::outcome_with(store, request, created_at, archived, now()))
+        })
     }
 
     fn ended(&'static self, name: &EarlyName) -> Result<Option<Ended>, Damaged> {

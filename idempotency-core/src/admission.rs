@@ -8,6 +8,11 @@ use crate::{
     table::Vacant,
     time::Timestamp,
 };
+#[cfg(feature = "archive")]
+use crate::{
+    store::{LookingUp, NotInstalled},
+    table::tail,
+};
 use ic_stable_structures::Memory;
 
 pub use crate::store::{Reply, Ticket};
@@ -89,6 +94,58 @@ pub fn admit<M: Memory, F: Fingerprinted>(
     }
 }
 
+/// Asks the archives, if what they know counts besides `decision`: `None` if they need not be asked.
+///
+/// They are asked only when one of them may hold the request, and
+/// - it would be executed, has no sequence number, and its `created_at` does not show that the store would still know it; or there is no
+///   room for it, or its scope is over its quota, as retries are answered all the same;
+/// - it is refused as [`TooOld`](IdempotencyError::TooOld) or [`SequenceTooOld`](IdempotencyError::SequenceTooOld): a late retry.
+///
+/// # Errors
+/// [`Other`](IdempotencyError::Other) with code 9 if the archives were not opened in this heap: nothing new is executed then. `StoreDamaged`.
+#[cfg(feature = "archive")]
+pub(crate) fn ask_archives<M: Memory, F>(
+    store: &Store<M>,
+    request: &Request<F>,
+    decision: &Decision,
+    now: Timestamp,
+) -> Result<Option<LookingUp>, IdempotencyError> {
+    use IdempotencyError::{Full, QuotaExceeded, SequenceTooOld, TooOld};
+
+    let is_new = match decision {
+        Decision::Execute(_) | Decision::Refuse(Full { .. } | QuotaExceeded { .. }) => true,
+        Decision::Refuse(TooOld | SequenceTooOld { .. }) => false,
+        Decision::Replay(_) | Decision::Refuse(_) => return Ok(None),
+    };
+    let keeper = match store.keeper() {
+        Ok(Some(keeper)) => keeper,
+        Ok(None) => return Ok(None),
+        Err(NotInstalled) => return Err(IdempotencyError::archive_not_installed()),
+    };
+    let would_be_known =
+        || (request.created_at).is_some_and(|created_at| store.would_be_known(created_at, now));
+    // A number that its lane has not used was never executed.
+    if is_new && (request.sequence.is_some() || would_be_known()) {
+        return Ok(None);
+    }
+    let id = tail(request.identity.name());
+    Ok((keeper.may_hold(&id)?).then(|| keeper.look_up(id)))
+}
+
+/// Decides on a request that an archive holds, and the store does not: as if this were the store's record.
+#[cfg(feature = "archive")]
+pub(crate) fn admit_archived<M: Memory>(
+    store: &Store<M>,
+    fingerprint: &impl Fingerprinted,
+    record: Record,
+    now: Timestamp,
+) -> Decision {
+    match known(store, record, fingerprint, now) {
+        Ok(reply) => Decision::Replay(reply),
+        Err(error) => Decision::Refuse(error),
+    }
+}
+
 /// What is to be done with a request that is not refused.
 enum Verdict {
     /// It has this reply.
@@ -98,11 +155,32 @@ enum Verdict {
 }
 
 /// Whether a message can succeed, for `canister_inspect_message`: the error of a request that is not remembered and will never
-/// run. Reads at most two records.
+/// run. Reads at most two records. What an archive may hold, it may have the reply to.
 ///
 /// # Errors
 /// What the method would answer with.
 pub fn foresee<M: Memory>(
+    store: &Store<M>,
+    request: (&Identity, Option<Sequence>),
+    created_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), IdempotencyError> {
+    let foreseen = foresee_in(store, request, created_at, now);
+    #[cfg(feature = "archive")]
+    if let Err(IdempotencyError::TooOld | IdempotencyError::SequenceTooOld { .. }) = foreseen {
+        let (identity, _) = request;
+        match store.keeper() {
+            Ok(Some(keeper)) if keeper.may_hold(&tail(identity.name()))? => return Ok(()),
+            Ok(_) => {}
+            // The method itself says so.
+            Err(NotInstalled) => return Ok(()),
+        }
+    }
+    foreseen
+}
+
+/// As [`foresee`], by the store alone.
+fn foresee_in<M: Memory>(
     store: &Store<M>,
     (identity, sequence): (&Identity, Option<Sequence>),
     created_at: Option<Timestamp>,

@@ -23,6 +23,9 @@
 //! | 5 | the method takes the time out of the key, and the key has none |
 //! | 6 | asked for a proof: the store is not certified, or there is no certificate in an update |
 //! | 7 | asked for a proof: requests were forgotten since the tree was certified |
+//! | 8 | an archive that may hold the request can't be asked now |
+//! | 9 | the canister has archives, and did not open them when it was installed or upgraded: a mistake of its authors |
+//! | 10 | asked what became of a call: an archive may hold it, and the method that was asked asks none |
 //!
 //! `tests/wire.rs` shows what today's type makes of replies that a later version may send.
 
@@ -208,23 +211,45 @@ impl IdempotencyError {
         }
     }
 
-    /// Whether the request was executed, an archive must say, and it can't be asked.
-    #[cfg(feature = "archive")]
-    pub(crate) fn archive_unreachable(message: &str, retry_after: Option<Timestamp>) -> Self {
-        Self::Other {
-            code: 8,
-            message: format!(
-                "ArchiveUnreachable: whether the request ran long ago can't be said: {message}; send the same request again later"
-            ),
-            retry_after,
-        }
-    }
-
     /// What would prove it is being made.
     pub(crate) fn not_certified_yet() -> Self {
         Self::Other {
             code: 7,
             message: "NotCertifiedYet: requests were forgotten since the tree was certified; ask again in some seconds"
+                .to_owned(),
+            retry_after: None,
+        }
+    }
+
+    /// An archive that may hold the request can't be asked, so it is not known whether the request ran.
+    #[cfg(feature = "archive")]
+    pub(crate) fn archive_unreachable(why: &str, retry_after: Timestamp) -> Self {
+        Self::Other {
+            code: 8,
+            message: format!(
+                "ArchiveUnreachable: an archive may hold the request and can't be asked: {why}; send the same request again later"
+            ),
+            retry_after: Some(retry_after),
+        }
+    }
+
+    /// The policy has an archive, and this heap has not opened it.
+    #[cfg(feature = "archive")]
+    pub(crate) fn archive_not_installed() -> Self {
+        Self::Other {
+            code: 9,
+            message: "ArchiveNotInstalled: the canister did not call archive::install in init or post_upgrade; tell its authors"
+                .to_owned(),
+            retry_after: None,
+        }
+    }
+
+    /// What became of the request an archive may know, and it is not asked here.
+    #[cfg(feature = "archive")]
+    pub(crate) fn archive_not_asked() -> Self {
+        Self::Other {
+            code: 10,
+            message: "ArchiveNotAsked: an archive may hold the request, and is not asked here; ask the method that asks archives"
                 .to_owned(),
             retry_after: None,
         }

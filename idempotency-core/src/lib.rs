@@ -167,11 +167,57 @@ macro_rules! inspect {
 /// # Errors
 /// For each call, `MissingKey` if it runs without deduplication; `InvalidKey`, `AnonymousRefused` and `StoreDamaged` as from the method;
 /// `KeyReused` if its key belongs to a request with other arguments; [`Other`](IdempotencyError::Other) with code 3 if its argument, or the
-/// first reply, does not decode, and 4 if none of the functions is exported by that name.
+/// first reply, does not decode, 4 if none of the functions is exported by that name, and 10 if an archive may hold the request, which
+/// is not asked here.
 #[macro_export]
 macro_rules! outcomes {
     ($calls:expr; $($functions:tt)*) => {
         $crate::attempt::outcomes(&$calls, $crate::attempt::outcomes_of!($crate; $($functions)*))
+    };
+}
+
+/// As [`outcomes!`], and asks archives: `outcomes_ever!(calls; transfer, approve).await`, in an update, or in a composite query if the archives
+/// are on the canister's subnet.
+///
+/// Of a request that an archive holds it says `Done` with the first reply, or `ReplyDropped` with the time of the execution, however long
+/// ago that was. The calls are answered one after the other. Archives are asked only about those that one of them may hold, and that the
+/// canister itself does not know. Each of these takes a call to an archive, for which the canister pays: so an update that asks takes the
+/// first few of what its caller sends, say 10, as the example does.
+///
+/// ```
+/// use ic_stable_structures::DefaultMemoryImpl;
+/// use idempotency_core::{
+///     IdempotencyError, Policy, Store, idempotent,
+///     outcome::{Asked, Outcome},
+///     outcomes_ever,
+/// };
+///
+/// thread_local! {
+///     static STORE: Store<DefaultMemoryImpl> = Store::new(DefaultMemoryImpl::default(), Policy::new());
+/// }
+///
+/// #[idempotent(store = STORE, key = request_id, required)]
+/// #[ic_cdk::update]
+/// fn transfer(request_id: Option<Vec<u8>>, amount: u64) -> u64 {
+///     amount
+/// }
+///
+/// #[ic_cdk::update]
+/// async fn idempotency_outcomes_ever(mut calls: Vec<Asked>) -> Vec<Result<Outcome, IdempotencyError>> {
+///     calls.truncate(10);
+///     outcomes_ever!(calls; transfer).await
+/// }
+/// # fn main() {}
+/// ```
+///
+/// # Errors
+/// For each call, as [`outcomes!`]; [`Other`](IdempotencyError::Other) with code 8 if an archive that may hold it can't be asked, and 9 if
+/// the archives were not opened in this heap.
+#[cfg(feature = "archive")]
+#[macro_export]
+macro_rules! outcomes_ever {
+    ($calls:expr; $($functions:tt)*) => {
+        $crate::attempt::outcomes_ever(&$calls, $crate::attempt::outcomes_of!($crate; $($functions)*))
     };
 }
 

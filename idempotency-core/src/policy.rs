@@ -36,18 +36,18 @@ pub(crate) struct Quota {
     pub(crate) reply_bytes: u64,
 }
 
-/// What an archive keeps of a request that it remembers for ever. The id, the time of execution and the fingerprint it always keeps, in
-/// 39 bytes.
+/// What an archive keeps of a request that it remembers for ever: always its id, the time of its execution, and something of its fingerprint.
 #[cfg(feature = "archive")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Keep {
-    /// Nothing more. A late retry gets [`ReplyDropped`](crate::IdempotencyError::ReplyDropped), with the time at which the request ran.
+    /// Nothing more: 27 bytes. A late retry gets [`ReplyDropped`](crate::IdempotencyError::ReplyDropped), with the time at which the request
+    /// ran; once in 4 billion times also one that is no retry, and should be told that its key was used for another request.
     Ids,
-    /// The digest of the reply, too: 26 bytes more. A late retry gets the same as with [`Keep::Ids`], and whoever has kept the reply can show
+    /// The digest of the reply, too: 81 bytes in all. A late retry gets the same as with [`Keep::Ids`], and whoever has kept the reply can show
     /// that it was this one.
     Digests,
-    /// The reply, too: 10 bytes and the reply more. A late retry gets the first reply.
+    /// The reply, too: 49 bytes, and the reply. A late retry gets the first reply.
     Replies,
 }
 

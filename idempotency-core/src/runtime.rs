@@ -78,6 +78,11 @@ pub(crate) trait Runtime: Clone + 'static {
     /// Calls a canister. The message ends, and what it did is committed, when the answer is awaited.
     fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static;
 
+    /// Goes on with `task` when this message has done all else: in the same message, and after each await in that of the answer. The task
+    /// belongs to the call of this message, and answers it.
+    #[cfg(feature = "archive")]
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
     /// Calls a canister without waiting for the answer.
     #[cfg(feature = "timers")]
     fn notify(&self, call: Outgoing);
@@ -87,10 +92,6 @@ pub(crate) trait Runtime: Clone + 'static {
     fn cost_of_canister(&self) -> u128 {
         0
     }
-
-    /// Begins `task`, and does not wait for its end.
-    #[cfg(feature = "archive")]
-    fn spawn(&self, task: impl Future<Output = ()> + 'static);
 
     /// Runs `task` in a message of its own after `delay`.
     #[cfg(feature = "timers")]
@@ -223,6 +224,12 @@ impl Runtime for Canister {
         }
     }
 
+    /// An entry point of ic-cdk runs what was spawned before its message ends, and drops it in the cleanup that follows a trap.
+    #[cfg(feature = "archive")]
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        ic_cdk::futures::spawn(task);
+    }
+
     #[cfg(feature = "timers")]
     fn notify(&self, call: Outgoing) {
         let message = Call::unbounded_wait(call.callee, &call.method).with_raw_args(&call.argument);
@@ -233,11 +240,6 @@ impl Runtime for Canister {
     #[cfg(feature = "archive")]
     fn cost_of_canister(&self) -> u128 {
         ic_cdk::api::cost_create_canister()
-    }
-
-    #[cfg(feature = "archive")]
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        ic_cdk::futures::spawn(task);
     }
 
     #[cfg(feature = "timers")]

@@ -37,6 +37,8 @@ pub const BENCH_CANISTER: Wasm = Wasm("bench_canister");
 pub const GUARDED_CANISTER: Wasm = Wasm("guarded_canister");
 /// The same without it.
 pub const PLAIN_CANISTER: Wasm = Wasm("plain_canister");
+/// Filters that the benchmarks compare.
+pub const BENCH_FILTERS: Wasm = Wasm("bench_filters");
 /// What the benchmarks measure of the outbox.
 pub const BENCH_OUTBOX: Wasm = Wasm("bench_outbox");
 /// The method with the attribute, which sends a message, too.

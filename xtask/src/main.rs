@@ -40,6 +40,9 @@ enum Chore {
         /// Up to 100,000 entries instead of 10,000,000.
         #[arg(long)]
         quick: bool,
+        /// The filters that archived ids could be in, and nothing else.
+        #[arg(long, conflicts_with = "quick")]
+        filters: bool,
     },
     /// Builds the API docs, and the book into `target/book`; checks the links.
     Docs,
@@ -68,8 +71,10 @@ fn run(chore: Chore) -> Result<(), Failed> {
         Chore::Demo => after(&wasm::PACKAGES, demo())?,
         Chore::Test { name: None } => after(&wasm::PACKAGES, checks::all())?,
         Chore::Test { name: Some(name) } => after(&wasm::PACKAGES, tests::named(name))?,
-        Chore::Bench { quick } => {
-            let with_outboxes = after(&wasm::MEASURED_OUTBOXES, bench(quick))?;
+        Chore::Bench { filters: true, .. } => after(&wasm::FILTERS, bench(Some("--filters")))?,
+        Chore::Bench { quick, .. } => {
+            let steps = bench(quick.then_some("--quick"));
+            let with_outboxes = after(&wasm::MEASURED_OUTBOXES, steps)?;
             after(&wasm::MEASURED, with_outboxes)?
         }
         Chore::Docs => docs::steps(),
@@ -93,9 +98,9 @@ fn demo() -> Vec<Step> {
     ]
 }
 
-fn bench(quick: bool) -> Vec<Step> {
+fn bench(option: Option<&str>) -> Vec<Step> {
     let mut runner = built("bench-runner");
-    runner.args(quick.then_some("--quick"));
+    runner.args(option);
     vec![
         Step::new("build the benchmarks", build("bench-runner")),
         Step::shown("the benchmarks", runner),

@@ -40,6 +40,9 @@ pub(crate) const MEASURED_OUTBOXES: [Package; 2] = [
     ("sending-canister", "sending_canister"),
 ];
 
+/// The filters that the benchmarks compare, which need the feature of archives.
+pub(crate) const FILTERS: [Package; 1] = [("bench-filters", "bench_filters")];
+
 /// Where the modules are put.
 fn directory() -> PathBuf {
     target_directory().join("canisters")

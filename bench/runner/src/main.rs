@@ -54,6 +54,7 @@
 mod certified;
 mod contest;
 mod endpoints;
+mod filters;
 mod idle_day;
 mod outbox;
 mod plot;
@@ -76,6 +77,9 @@ struct Arguments {
     /// Up to 100,000 entries: a minute or two.
     #[arg(long)]
     quick: bool,
+    /// The filters that archived ids could be in, and nothing else.
+    #[arg(long)]
+    filters: bool,
 }
 
 /// What is measured at how many entries.
@@ -122,7 +126,14 @@ const FULL: Plan = Plan {
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
-    let Arguments { quick } = Arguments::parse();
+    let Arguments { quick, filters } = Arguments::parse();
+    if filters {
+        let results = filters::measure(&Progress::new());
+        println!("{}", results.csv());
+        std::fs::write(workspace().join(filters::FILE), results.csv())?;
+        println!("written: {}", filters::FILE);
+        return Ok(());
+    }
     let (plan, file) = if quick {
         (QUICK, "bench/quick.csv")
     } else {

@@ -111,3 +111,40 @@ pub struct TransferArg {
     /// When the caller made it, in nanoseconds.
     pub created_at_time: Option<u64>,
 }
+
+/// What may hold ids.
+#[derive(CandidType, Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum Filter {
+    /// This library's, as a canister has it.
+    Generations,
+    /// This library's, in one generation.
+    Bloom,
+    /// A cuckoo filter in stable memory.
+    Cuckoo,
+    /// A binary fuse filter, made on the heap, in stable memory.
+    Fuse,
+}
+
+/// What to do with a filter in one message.
+#[derive(CandidType, Clone, Copy, Debug, Deserialize)]
+pub struct FilterWork {
+    /// Puts ids in; else looks them up.
+    pub insert: bool,
+    /// The number of the first id.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// What came of it.
+#[derive(CandidType, Clone, Debug, Deserialize)]
+pub struct FilterWorked {
+    /// Instructions used by the filter alone.
+    pub instructions: u64,
+    /// How many of the ids that were looked up it may hold.
+    pub held: u64,
+    /// Bytes that the filter takes.
+    pub bytes: u64,
+    /// Why not all ids are in it.
+    pub error: Option<String>,
+}

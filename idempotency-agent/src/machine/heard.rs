@@ -184,6 +184,9 @@ impl Machine {
             return self.slow_down(now);
         }
         if !rules::was_not_executed(verdict, as_of, first, self.terms.repeats) {
+            if self.asks_archives() {
+                return;
+            }
             let why = "the canister does not execute it any more; if it did, it has forgotten";
             self.end = Some(End::StillUnknown {
                 ask_again_after: None,
@@ -218,14 +221,28 @@ impl Machine {
             (IdempotencyError::KeyReused, Some(refusal)) if have_ended => {
                 self.end = Some(End::Rejected(refusal.clone()))
             }
-            // It says nothing of this method; or the call runs without deduplication.
+            // It says nothing of this method; or nothing without its archives; or the call runs without deduplication.
             (IdempotencyError::Other { code: 4, .. }, _) => self.terms.outcomes = None,
+            (IdempotencyError::Other { code: 10, .. }, _) => {
+                self.terms.outcomes = self.terms.outcomes_ever.take();
+            }
             (IdempotencyError::MissingKey, _) => {
                 self.terms.outcomes = None;
+                self.terms.outcomes_ever = None;
                 self.terms.repeats = Repeats::Never;
             }
             _ => self.slow_down(now),
         }
+    }
+
+    /// Whether there are archives that were not asked yet. From now on they are.
+    pub(super) fn asks_archives(&mut self) -> bool {
+        let ever = self.terms.outcomes_ever.take();
+        let there_are = ever.is_some();
+        if there_are {
+            self.terms.outcomes = ever;
+        }
+        there_are
     }
 
     /// The blocks were read after all messages had ended or expired.

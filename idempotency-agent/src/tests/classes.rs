@@ -54,6 +54,10 @@ fn is_question(message: &Message) -> bool {
     message.bytes.starts_with(b"idempotency_outcomes\0")
 }
 
+fn is_question_of_archives(message: &Message) -> bool {
+    message.bytes.starts_with(b"idempotency_outcomes_ever\0")
+}
+
 #[test]
 fn what_cannot_be_signed_is_not_sent() {
     let agent = agent(Scripted {
@@ -296,6 +300,7 @@ fn after_a_trap_the_canister_is_asked_and_its_word_counts() {
     let dropped = Outcome::ReplyDropped {
         executed_at: START,
         guaranteed_until: START,
+        digest: None,
     };
     let forgotten = |end: &End| {
         matches!(
@@ -328,6 +333,95 @@ fn after_a_trap_the_canister_is_asked_and_its_word_counts() {
         });
         let end = dated(&agent);
         assert!(is_right(&end), "{end:?}");
+    }
+}
+
+/// Each of the two methods, with what it says.
+#[test]
+fn before_a_call_ends_as_unknown_the_archives_are_asked() {
+    let done = Outcome::Done {
+        reply: b"first".to_vec().into(),
+        executed_at: START,
+        guaranteed_until: START,
+    };
+    let dropped = Outcome::ReplyDropped {
+        executed_at: START,
+        guaranteed_until: START,
+        digest: Some(vec![7; 32].into()),
+    };
+    let absent = |verdict| {
+        Ok(Outcome::Absent {
+            as_of: START,
+            verdict,
+        })
+    };
+    let refused = |code| {
+        Err(IdempotencyError::Other {
+            code,
+            message: String::new(),
+            retry_after: None,
+        })
+    };
+    let may_have_run = || absent(Verdict::MayHaveRun);
+    let forgotten = Verdict::CanStillRun { until: None };
+    let first = End::Replied(Reply::Bytes(b"first".to_vec()));
+    let late = End::Replied(Reply::Dropped { executed_at: START });
+    let rejected = End::Rejected(Refusal::Reject(reject(5)));
+    // What both say, the end if it is proved, and how often they are asked.
+    let cases = [
+        (
+            may_have_run(),
+            Ok(done.clone()),
+            Some(first.clone()),
+            [1, 1],
+        ),
+        (may_have_run(), Ok(dropped), Some(late), [1, 1]),
+        (
+            may_have_run(),
+            absent(Verdict::NeverRan),
+            Some(rejected.clone()),
+            [1, 1],
+        ),
+        (may_have_run(), may_have_run(), None, [1, 1]),
+        (may_have_run(), refused(4), None, [1, 1]),
+        (
+            absent(forgotten),
+            Ok(done.clone()),
+            Some(first.clone()),
+            [1, 1],
+        ),
+        (refused(10), Ok(done.clone()), Some(first.clone()), [1, 1]),
+        (refused(10), refused(10), None, [1, 1]),
+        (refused(4), Ok(done.clone()), Some(first.clone()), [1, 1]),
+        (Ok(done.clone()), may_have_run(), Some(first), [1, 0]),
+        (absent(Verdict::NeverRan), Ok(done), Some(rejected), [1, 0]),
+    ];
+    for (number, (plain, ever, expected, asked)) in cases.into_iter().enumerate() {
+        let agent = agent(Scripted {
+            submit: Box::new(move |message, _| {
+                match (is_question(message), is_question_of_archives(message)) {
+                    (true, _) => outcome(plain.clone()),
+                    (_, true) => outcome(ever.clone()),
+                    _ => Ok(Submitted::Certified(Status::Rejected(reject(5)))),
+                }
+            }),
+            ..Scripted::default()
+        });
+        let call = agent
+            .call(CANISTER, "act", vec![], key())
+            .idempotent(Repeats::Within(Duration::ZERO))
+            .outcomes_ever(Some("idempotency_outcomes_ever"));
+        let end = call.send().now_or_never().expect("it waits for the script");
+        let end = end.unwrap();
+        match expected {
+            Some(expected) => assert_eq!(end, expected, "case {number}"),
+            None => assert!(
+                matches!(end, End::StillUnknown { .. }),
+                "case {number}: {end:?}"
+            ),
+        }
+        let sent = agent.transport().sent();
+        assert_eq!(sent.len(), 1 + asked.iter().sum::<usize>(), "case {number}");
     }
 }
 

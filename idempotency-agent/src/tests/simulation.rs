@@ -28,6 +28,7 @@ struct Tally {
     unknown: u32,
     kills: u32,
     messages: u32,
+    found_late: u32,
     wrong: Vec<String>,
 }
 
@@ -76,6 +77,8 @@ impl Journal for Disk {
 
 fn run(seed: u64, faults: Faults, calls: u64, is_bad: bool, tally: &mut Tally) {
     let world = Arc::new(Mutex::new(World::new(seed, faults)));
+    let has_archives = seed % 3 == 1;
+    world.lock().unwrap().archives = has_archives.then(BTreeMap::new);
     let net = Net(world.clone());
     let disk = Disk {
         is_bad,
@@ -126,6 +129,9 @@ fn run(seed: u64, faults: Faults, calls: u64, is_bad: bool, tally: &mut Tally) {
             let mut call = agent.call(CANISTER, "act", arg.encode(), named.clone());
             if repeats != Repeats::Never {
                 call = call.idempotent(repeats);
+                if has_archives {
+                    call = call.outcomes_ever(Some("idempotency_outcomes_ever"));
+                }
                 if !has_outcomes {
                     call = call.outcomes(None);
                 }
@@ -164,6 +170,7 @@ fn run(seed: u64, faults: Faults, calls: u64, is_bad: bool, tally: &mut Tally) {
     // Whatever is on its way arrives.
     world.pass(120 * MINUTE);
     tally.calls += calls as u32;
+    tally.found_late += world.found_late;
     for key in 0..calls {
         let effects = world.effects.get(&key).copied().unwrap_or(0);
         tally.executed += u32::from(effects > 0);
@@ -282,6 +289,7 @@ fn nothing_is_executed_twice_and_each_end_is_true() {
         "{tally:?}"
     );
     assert!(tally.never_ran > 300 && tally.unknown > 300, "{tally:?}");
+    assert!(tally.found_late > 30, "{tally:?}");
 }
 
 /// Each rule is one that a wrong claim would follow from, if it were broken.

@@ -143,6 +143,10 @@ pub(super) struct World {
     records: BTreeMap<u64, (Record, u64, u64)>,
     /// The latest expiry of what it forgot.
     forgotten: u64,
+    /// What its archives hold, if it has any: replies, and since when.
+    pub(super) archives: Option<BTreeMap<u64, (Vec<u8>, u64)>>,
+    /// How often an archive knew what was asked about.
+    pub(super) found_late: u32,
     /// How often each key had an effect.
     pub(super) effects: BTreeMap<u64, u32>,
     /// What the method itself replied.
@@ -179,6 +183,8 @@ impl World {
             statuses: BTreeMap::new(),
             records: BTreeMap::new(),
             forgotten: 0,
+            archives: None,
+            found_late: 0,
             effects: BTreeMap::new(),
             replies: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -278,11 +284,12 @@ impl World {
                 ),
             );
         }
-        if method == "idempotency_outcomes" {
+        if method.starts_with("idempotency_outcomes") {
+            let asks_archives = method == "idempotency_outcomes_ever";
             let asked: Vec<Asked> = candid::decode_one(arg).unwrap();
             let answers: Vec<_> = asked
                 .iter()
-                .map(|asked| self.outcome(Arg::decode(&asked.arg)))
+                .map(|asked| self.outcome(Arg::decode(&asked.arg), asks_archives))
                 .collect();
             return self.set(id, Status::Replied(encode_one(answers).unwrap()));
         }
@@ -372,6 +379,14 @@ impl World {
             && *until < self.now
             && !matches!(record, Record::Pending)
         {
+            if let Some(archives) = &mut self.archives {
+                // What has not ended is kept, and what has ended is archived.
+                if let (Record::Done(reply), since, _) = &self.records[&key] {
+                    archives.insert(key, (reply.clone(), *since));
+                    self.records.remove(&key);
+                }
+                return;
+            }
             self.forgotten = self.forgotten.max(*until);
             self.records.remove(&key);
         }
@@ -391,13 +406,24 @@ impl World {
                 since: Timestamp::from_nanos(*since),
             })),
             Some((Record::Done(reply), ..)) => Some(reply.clone()),
+            None if self.archived(arg.key).is_some() => self.archived(arg.key).map(|it| it.0),
             None => created
                 .filter(|created| self.is_too_old(*created))
                 .map(|_| error(IdempotencyError::TooOld)),
         }
     }
 
-    fn outcome(&mut self, arg: Arg) -> Result<Outcome, IdempotencyError> {
+    /// What an archive holds of a request.
+    fn archived(&self, key: u64) -> Option<(Vec<u8>, u64)> {
+        self.archives.as_ref()?.get(&key).cloned()
+    }
+
+    /// Whether the filter says that an archive may hold it; some it takes for others.
+    fn may_be_archived(&self, key: u64) -> bool {
+        self.archived(key).is_some() || self.archives.is_some() && key.is_multiple_of(7)
+    }
+
+    fn outcome(&mut self, arg: Arg, asks_archives: bool) -> Result<Outcome, IdempotencyError> {
         let Some(created) = arg.remembered else {
             return Err(IdempotencyError::MissingKey);
         };
@@ -417,9 +443,27 @@ impl World {
                 since: Timestamp::from_nanos(since),
                 step: None,
             },
+            None if asks_archives && self.archived(arg.key).is_some() => {
+                self.found_late += 1;
+                let (reply, since) = self.archived(arg.key).unwrap();
+                Outcome::Done {
+                    reply: ByteBuf::from(reply),
+                    executed_at: Timestamp::from_nanos(since),
+                    guaranteed_until: Timestamp::from_nanos(u64::MAX),
+                }
+            }
             None => {
                 let until = created.map(|created| created + WINDOW + DRIFT);
+                let may_be_archived = !asks_archives && self.may_be_archived(arg.key);
                 let verdict = match until {
+                    Some(until) if until < self.now && may_be_archived => Verdict::MayHaveRun,
+                    None if may_be_archived => {
+                        return Err(IdempotencyError::Other {
+                            code: 10,
+                            message: "ArchiveNotAsked".into(),
+                            retry_after: None,
+                        });
+                    }
                     Some(until) if until < self.now && until > self.forgotten => Verdict::NeverRan,
                     Some(until) if until < self.now => Verdict::MayHaveRun,
                     until => Verdict::CanStillRun {

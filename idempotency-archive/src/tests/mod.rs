@@ -5,7 +5,7 @@ use crate::Archive;
 use candid::Principal;
 use ic_stable_structures::VectorMemory;
 use idempotency_core::archive::{
-    ENTRY_BYTES, Id,
+    FULL_BYTES, Id, SHORT_BYTES,
     wire::{Append, Appended, Install, Position},
 };
 use serde_bytes::ByteBuf;
@@ -48,9 +48,9 @@ pub(crate) fn archive(keeps_replies: bool) -> Archive<VectorMemory> {
     Archive::install(VectorMemory::default(), &install(keeps_replies)).unwrap()
 }
 
-/// An entry of an id, of which a reply is kept or not: 0 to 3.
-pub(crate) fn entry(id: Id, millis: u64, kept: u8) -> [u8; ENTRY_BYTES] {
-    let mut entry = [0; ENTRY_BYTES];
+/// An entry of an id, full or short, of which a reply is kept or not: 0 to 3.
+pub(crate) fn entry<const N: usize>(id: Id, millis: u64, kept: u8) -> [u8; N] {
+    let mut entry = [0; N];
     entry[..16].copy_from_slice(&id);
     entry[16..22].copy_from_slice(&millis.to_le_bytes()[..6]);
     entry[22] = kept;
@@ -58,7 +58,7 @@ pub(crate) fn entry(id: Id, millis: u64, kept: u8) -> [u8; ENTRY_BYTES] {
 }
 
 /// A chunk of entries and the replies of those that have one.
-pub(crate) fn chunk(from: Position, entries: &[([u8; ENTRY_BYTES], Vec<u8>)]) -> Append {
+pub(crate) fn chunk(from: Position, entries: &[(Vec<u8>, Vec<u8>)]) -> Append {
     let mut replies = vec![];
     for (entry, reply) in entries {
         if entry[22] & 3 != 0 {
@@ -66,17 +66,17 @@ pub(crate) fn chunk(from: Position, entries: &[([u8; ENTRY_BYTES], Vec<u8>)]) ->
             replies.extend(reply);
         }
     }
-    let entries: Vec<_> = entries.iter().map(|(entry, _)| *entry).collect();
+    let entries: Vec<_> = entries.iter().map(|(entry, _)| entry.as_slice()).collect();
     Append {
         from,
-        entries: ByteBuf::from(entries.as_flattened()),
+        entries: ByteBuf::from(entries.concat()),
         replies: ByteBuf::from(replies),
     }
 }
 
-/// A chunk of the ids of numbers, without replies.
+/// A chunk of the ids of numbers, for an archive of ids.
 pub(crate) fn ids(from: Position, numbers: impl Iterator<Item = u64>) -> Append {
-    let entries: Vec<_> = numbers.map(|number| entry(id(number), 0, 0)).collect();
+    let entries: Vec<[u8; SHORT_BYTES]> = numbers.map(|number| entry(id(number), 0, 0)).collect();
     Append {
         from,
         entries: ByteBuf::from(entries.as_flattened()),

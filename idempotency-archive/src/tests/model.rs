@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Merged;
+use idempotency_core::archive::entry_bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -41,9 +42,9 @@ fn some_id(numbers: &mut Numbers) -> Id {
     }
 }
 
-type Model = BTreeMap<Id, ([u8; ENTRY_BYTES], Vec<u8>)>;
+type Model = BTreeMap<Id, (Vec<u8>, Vec<u8>)>;
 
-fn worth((entry, _): &([u8; ENTRY_BYTES], Vec<u8>)) -> (u8, u64, Vec<u8>) {
+fn worth((entry, _): &(Vec<u8>, Vec<u8>)) -> (u8, u64, Vec<u8>) {
     let worth = match entry[22] & 3 {
         0 => 0,
         3 => 1,
@@ -66,10 +67,10 @@ fn check(
     let found = archive.look_up(&asked).unwrap();
     assert_eq!(found.position.entries, archive.status(0).position.entries);
     for (id, found) in asked.iter().zip(found.found) {
-        let found = found.map(|found| (*found.entry, found.reply.map(ByteBuf::into_vec)));
+        let found = found.map(|found| (found.entry.into_vec(), found.reply.map(ByteBuf::into_vec)));
         let expected = model.get(id).map(|(entry, reply)| {
             let has_reply = keeps_replies && entry[22] & 3 != 0;
-            (*entry, has_reply.then(|| reply.clone()))
+            (entry.clone(), has_reply.then(|| reply.clone()))
         });
         assert_eq!(found, expected, "{id:?}");
     }
@@ -89,7 +90,11 @@ fn run(steps: Vec<Step>, seed: u64, keeps_replies: bool) {
                 let entries: Vec<_> = (0..entries)
                     .map(|_| {
                         let kept = if keeps_replies { numbers.below(4) } else { 0 };
-                        let entry = entry(some_id(&mut numbers), numbers.below(3), kept as u8);
+                        let (id, millis) = (some_id(&mut numbers), numbers.below(3));
+                        let entry = match keeps_replies {
+                            true => entry::<FULL_BYTES>(id, millis, kept as u8).to_vec(),
+                            false => entry::<SHORT_BYTES>(id, millis, kept as u8).to_vec(),
+                        };
                         (
                             entry,
                             vec![numbers.next() as u8; numbers.below(40) as usize],
@@ -98,7 +103,9 @@ fn run(steps: Vec<Step>, seed: u64, keeps_replies: bool) {
                     .collect();
                 let append = chunk(position, &entries);
                 let after = taken(archive.append(&append));
-                assert_eq!(after, position.after(&append.entries, &append.replies));
+                let expected =
+                    position.after(entry_bytes(keeps_replies), &append.entries, &append.replies);
+                assert_eq!(after, expected);
                 for it in entries {
                     let id = *it.0.first_chunk().unwrap();
                     if model.get(&id).is_none_or(|old| worth(old) <= worth(&it)) {

@@ -2,7 +2,7 @@ use super::*;
 
 /// What an id costs, in bytes of the memory, with all that is needed for it.
 #[test]
-fn an_id_takes_no_more_than_40_bytes() {
+fn an_id_takes_no_more_than_28_bytes() {
     let mut archive = archive(false);
     let mut position = Position::default();
     for first in (0..1_000_000).step_by(50_000) {
@@ -14,7 +14,7 @@ fn an_id_takes_no_more_than_40_bytes() {
     let status = archive.status(0);
     assert_eq!(status.position.entries, 1_000_000);
     assert_eq!(status.runs, 5);
-    assert!(status.bytes <= 40_000_000, "{}", status.bytes);
+    assert!(status.bytes <= 28_000_000, "{}", status.bytes);
     let asked: Vec<_> = (0..1_010_000).step_by(997).map(id).collect();
     let found = archive.look_up(&asked).unwrap().found;
     assert_eq!(found.iter().flatten().count(), 1_000_000usize.div_ceil(997));

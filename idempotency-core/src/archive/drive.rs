@@ -192,7 +192,7 @@ impl<M: Memory> Archives<M> {
         if (contents.reserve(number, chunk.count(), &self.plan())).is_err() {
             return Ok(Task::Failed(Problem::NoMemory));
         }
-        let after = archive.confirmed.after(&chunk.entries, &chunk.replies);
+        let after = (archive.confirmed).after(chunk.width, &chunk.entries, &chunk.replies);
         let earlier = progress.in_flight;
         contents.set_progress(Some(Progress {
             in_flight: Some(InFlight {

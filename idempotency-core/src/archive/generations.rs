@@ -89,7 +89,7 @@ pub struct Plan {
     pub rate: OneIn,
     /// How many ids the very first generation is for.
     pub first_ids: u64,
-    /// How many ids an archive is meant to hold. One that holds more gets further generations, for an eighth more ids each.
+    /// How many ids an archive is meant to hold. One that holds more gets further generations, for an eighth more ids or `first_ids` each.
     pub archive_ids: u64,
 }
 
@@ -234,7 +234,7 @@ impl Generations {
         let of_archive = self.all.iter().filter(|it| it.archive == archive);
         let planned: u64 = of_archive.map(|it| it.capacity).sum();
         let left = plan.archive_ids.saturating_sub(planned);
-        next.min(left.max(planned / 8)).max(plan.first_ids)
+        (next.min(left.max(planned / 8))).max(plan.first_ids.min(plan.archive_ids))
     }
 
     /// How many ids of an archive can be put in.
@@ -243,7 +243,7 @@ impl Generations {
         of_archive.map(Generation::room).sum()
     }
 
-    /// Puts ids of an archive in, all of them or none; it may change their order.
+    /// Puts ids of an archive in, all of them or none.
     ///
     /// # Errors
     /// [`NoRoom`] if no room was [reserved](Self::reserve) for as many.
@@ -251,7 +251,7 @@ impl Generations {
         &mut self,
         memory: &M,
         archive: u32,
-        ids: &mut [Id],
+        ids: &[Id],
     ) -> Result<(), NoRoom> {
         if self.room(archive) < ids.len() as u64 {
             return Err(NoRoom);
@@ -264,7 +264,7 @@ impl Generations {
             if generation.archive != archive || here == 0 {
                 continue;
             }
-            let (ids, rest) = left.split_at_mut(here);
+            let (ids, rest) = left.split_at(here);
             generation.filter.insert(memory, ids);
             generation.count += here as u64;
             self.write(memory, index);

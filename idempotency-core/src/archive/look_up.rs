@@ -96,7 +96,7 @@ async fn look_up<R: Runtime, A: Access>(
 }
 
 fn unreachable(why: &str, retry_after: Timestamp) -> IdempotencyError {
-    IdempotencyError::archive_unreachable(why, Some(retry_after))
+    IdempotencyError::archive_unreachable(why, retry_after)
 }
 
 /// Through how many entries an archive has looked, and what it found; or why it can't be told.
@@ -132,7 +132,7 @@ async fn ask<R: Runtime>(
 
 /// What an archive keeps of a request; `None` if that makes no sense.
 fn archived(found: Found, id: Id) -> Option<Archived> {
-    let entry = Entry::from_bytes(&found.entry.into_array())?;
+    let entry = Entry::from_bytes(&found.entry)?;
     if entry.id != id {
         return None;
     }

@@ -60,8 +60,8 @@
 //! | is ahead, because *this* canister was rolled back | it goes on from where it is; what it is sent twice it keeps once |
 //!
 //! # Costs
-//! A chunk has up to 2 MB: some 50,000 ids, or as many replies as fit. The IC charges the sender 50 instructions for each byte of it, which is
-//! 1,950 for an id; all else is some hundred. [`OneIn`](generations::OneIn) has the filter's bytes.
+//! A chunk has up to 2 MB: some 73,000 ids, or as many replies as fit. The IC charges the sender 50 instructions for each byte of it, which is
+//! 1,350 for an id; all else is some hundred. [`OneIn`](generations::OneIn) has the filter's bytes.
 //!
 //! # Where each rule lives
 //!
@@ -87,6 +87,7 @@ pub mod generations;
 mod handle;
 mod install;
 mod look_up;
+mod order;
 mod policy;
 mod ship;
 mod status;
@@ -94,9 +95,11 @@ mod upgrade;
 pub mod wire;
 
 pub use crate::policy::Keep;
-pub use entry::{ENTRY_BYTES, Entry, Id, Kept};
+pub use entry::{Entry, FULL_BYTES, Id, Kept, SHORT_BYTES, entry_bytes};
 pub use handle::Archives;
 pub use install::install;
+#[doc(hidden)] // what archives work with
+pub use order::order;
 pub use policy::ArchivePolicy;
 pub use status::{
     ArchiveState, ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, Trouble,

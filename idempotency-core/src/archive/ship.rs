@@ -1,7 +1,8 @@
 //! What a chunk is, and what an archive's answer to it means. No calls, no clock.
 
 use super::{
-    entry::{ENTRY_BYTES, Entry, Id, Kept},
+    entry::{Entry, Id, Kept, SHORT_BYTES, entry_bytes},
+    order::order,
     wire::{Appended, Position},
 };
 use crate::{
@@ -27,6 +28,8 @@ const DIGEST_BYTES: usize = 32;
 /// Entries, and their replies, as they are sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunk {
+    /// Bytes of an entry.
+    pub(super) width: usize,
     pub(super) entries: Vec<u8>,
     pub(super) replies: Vec<u8>,
     /// Where the next one begins; `None` at the end of the partition.
@@ -42,9 +45,12 @@ impl Chunk {
         keep: Keep,
         (end, most_bytes): (Option<Option<u64>>, usize),
     ) -> Result<Self, Damaged> {
-        let mut chunk = Self::default();
         let mut read = 0;
         let has_replies = keep != Keep::Ids;
+        let mut chunk = Self {
+            width: entry_bytes(has_replies),
+            ..Self::default()
+        };
         chunk
             .entries
             .reserve(if has_replies { 1 << 16 } else { most_bytes });
@@ -57,8 +63,8 @@ impl Chunk {
             None => {
                 read += row.reply.map_or(0, |reply| reply.bytes.len());
                 let is_first = chunk.entries.is_empty();
-                let fits =
-                    chunk.bytes() + most_bytes_of(row, keep) <= most_bytes && read <= MOST_READ;
+                let needed = chunk.width + most_reply_bytes_of(row, keep);
+                let fits = chunk.bytes() + needed <= most_bytes && read <= MOST_READ;
                 if is_first || fits {
                     chunk.push(row, keep);
                 }
@@ -69,7 +75,20 @@ impl Chunk {
             return Err(Damaged);
         }
         chunk.next = next;
+        if !has_replies {
+            chunk.sort();
+        }
         Ok(chunk)
+    }
+
+    /// Puts entries without replies in the order of their ids: so neither the filter nor the archive needs to.
+    fn sort(&mut self) {
+        let (entries, _) = self.entries.as_chunks::<SHORT_BYTES>();
+        let mut sorted = Vec::with_capacity(self.entries.len());
+        for index in order(&self.entries, SHORT_BYTES) {
+            sorted.extend_from_slice(&entries[index as usize]);
+        }
+        self.entries = sorted;
     }
 
     fn bytes(&self) -> usize {
@@ -84,7 +103,10 @@ impl Chunk {
             fingerprint: row.fingerprint,
             kept,
         };
-        self.entries.extend_from_slice(&entry.to_bytes());
+        match keep {
+            Keep::Ids => self.entries.extend_from_slice(&entry.short()),
+            Keep::Digests | Keep::Replies => self.entries.extend_from_slice(&entry.full()),
+        }
         match (kept, row.reply) {
             (Kept::Nothing, _) | (_, None) => {}
             (Kept::Digest, Some(reply)) => self.push_reply(&Sha256::digest(reply.bytes)),
@@ -99,12 +121,12 @@ impl Chunk {
 
     /// How many entries it has.
     pub(super) fn count(&self) -> u64 {
-        (self.entries.len() / ENTRY_BYTES) as u64
+        (self.entries.len() / self.width.max(1)) as u64
     }
 
     /// Their ids.
     pub(super) fn ids(&self) -> Vec<Id> {
-        let entries = self.entries.chunks_exact(ENTRY_BYTES);
+        let entries = self.entries.chunks_exact(self.width.max(1));
         entries
             .filter_map(|entry| entry.first_chunk().copied())
             .collect()
@@ -123,13 +145,12 @@ fn kept(row: &EndedRow<'_>, keep: Keep) -> Kept {
     }
 }
 
-fn most_bytes_of(row: &EndedRow<'_>, keep: Keep) -> usize {
-    let reply = match (kept(row, keep), row.reply) {
+fn most_reply_bytes_of(row: &EndedRow<'_>, keep: Keep) -> usize {
+    match (kept(row, keep), row.reply) {
         (Kept::Nothing, _) | (_, None) => 0,
         (Kept::Digest, _) => LENGTH_BYTES + DIGEST_BYTES,
         (Kept::First | Kept::ForRetries, Some(reply)) => LENGTH_BYTES + reply.bytes.len(),
-    };
-    ENTRY_BYTES + reply
+    }
 }
 
 /// What is known of an archive when it is sent a chunk.

@@ -3,12 +3,10 @@
 //! An archive takes entries in order. Its [`Position`] says how many it has taken, and which: a canister that has lost an answer sends the
 //! same chunk again, and learns that it was taken.
 
-use super::entry::ENTRY_BYTES;
 use candid::{CandidType, Principal};
 use serde::Deserialize;
 use serde_bytes::{ByteArray, ByteBuf};
-use siphasher::sip128::{Hasher128, SipHasher13};
-use std::hash::Hasher;
+use twox_hash::XxHash3_128;
 
 /// The methods of an archive that its owner calls.
 pub mod method {
@@ -46,16 +44,20 @@ pub struct Position {
 }
 
 impl Position {
-    /// Where an archive is that has taken a chunk at this position.
-    pub fn after(&self, entries: &[u8], replies: &[u8]) -> Self {
-        let mut hasher = SipHasher13::new();
-        hasher.write(self.digest.as_slice());
-        hasher.write_u64(entries.len() as u64);
-        hasher.write(entries);
-        hasher.write(replies);
+    /// Where an archive is that has taken a chunk at this position, with entries of so many bytes each.
+    pub fn after(&self, entry_bytes: usize, entries: &[u8], replies: &[u8]) -> Self {
+        let parts = [entries, replies].map(|part| XxHash3_128::oneshot(part).to_le_bytes());
+        let lengths = [entries, replies].map(|part| (part.len() as u64).to_le_bytes());
+        let all = [
+            self.digest.as_slice(),
+            parts.as_flattened(),
+            lengths.as_flattened(),
+        ];
+        let digest = XxHash3_128::oneshot(&all.concat()).to_le_bytes();
+        let count = entries.len() / entry_bytes.max(1);
         Self {
-            entries: (self.entries).saturating_add((entries.len() / ENTRY_BYTES) as u64),
-            digest: ByteArray::new(hasher.finish128().as_bytes()),
+            entries: self.entries.saturating_add(count as u64),
+            digest: ByteArray::new(digest),
         }
     }
 }
@@ -65,7 +67,8 @@ impl Position {
 pub struct Append {
     /// Where the archive is before it.
     pub from: Position,
-    /// The entries, of [`ENTRY_BYTES`] each, in any order.
+    /// The entries, of [`entry_bytes`](super::entry_bytes) each, in any order. Those of ids alone are best sent in ascending order, which
+    /// saves the archive the sorting.
     pub entries: ByteBuf,
     /// Of each entry that has a reply or a digest, in their order: its length in bytes, as 4 bytes in little-endian order, and itself.
     pub replies: ByteBuf,
@@ -97,7 +100,7 @@ pub struct LookedUp {
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Found {
     /// The [`Entry`](super::Entry).
-    pub entry: ByteArray<ENTRY_BYTES>,
+    pub entry: ByteBuf,
     /// Its reply, or the reply's digest, as the entry says.
     pub reply: Option<ByteBuf>,
 }

@@ -1,6 +1,10 @@
 //! The beginning of a call: who calls, for which request, and whether it runs.
 
-use super::{endpoint::Endpoint, request::identify};
+use super::{
+    endpoint::Endpoint,
+    request::identify,
+    second_look::{Archives, Asking},
+};
 use crate::{
     access::StoreAccess,
     admission::{self, Decision, Request, Ticket},
@@ -50,37 +54,59 @@ pub(super) enum Kind {
     Durable,
 }
 
-/// Decides what becomes of a call.
+/// Decides what becomes of a call, or whom to ask first.
 pub(super) fn begin<A, R>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,
     endpoint: &Endpoint<A, R>,
     kind: Kind,
-) -> Begun<A> {
+) -> Result<Begun<A>, Asking> {
     if let Some(other) = store.with(|store| store.claim(endpoint.name, endpoint.method)) {
-        return Begun::Answer(Err(shared_name(endpoint, other)));
+        return Ok(Begun::Answer(Err(shared_name(endpoint, other))));
     }
-    let caller = runtime.caller();
-    let bytes = runtime.argument();
+    let (caller, bytes) = (runtime.caller(), runtime.argument());
+    decide(
+        runtime,
+        store,
+        endpoint,
+        (kind, caller, bytes),
+        Archives::NotAsked,
+    )
+}
+
+/// Decides what becomes of a call of a caller with an argument, with what archives have said of it.
+pub(super) fn decide<A, R>(
+    runtime: &impl Runtime,
+    store: &impl StoreAccess,
+    endpoint: &Endpoint<A, R>,
+    (kind, caller, bytes): (Kind, Principal, Vec<u8>),
+    archives: Archives,
+) -> Result<Begun<A>, Asking> {
     let argument = Argument::of_call(&bytes, endpoint.name, &caller);
     let early = endpoint.early_name(&argument, &caller);
     if let Some(name) = &early
         && let Ok(Some(ended)) = store.with(|store| store.ended(name))
     {
-        return Begun::Answer(endpoint.replay(store, ended.reply));
+        return Ok(Begun::Answer(endpoint.replay(store, ended.reply)));
     }
     let now = runtime.time();
     let args = match (endpoint.decode)(&bytes) {
         Ok(args) => args,
-        Err(error) => return Begun::Answer(Err(malformed(endpoint.name, &error))),
+        Err(error) => return Ok(Begun::Answer(Err(malformed(endpoint.name, &error)))),
     };
     let description = (endpoint.describe)(&args);
+    #[cfg(feature = "archive")]
+    let may_ask = matches!(archives, Archives::NotAsked)
+        && store.with(|store| store.policy().archive.is_some());
     let has_quota = store.with(|store| store.policy().quota.is_some());
     let known = (early, has_quota);
     let identified = match identify(endpoint, &description, &argument, &caller, known) {
         Ok(Some(identified)) => identified,
-        Ok(None) => return paid(runtime, store, endpoint, &caller, Begun::Unrecorded(args)),
-        Err(error) => return Begun::Answer(endpoint.refusal(store, error)),
+        Ok(None) => {
+            let unrecorded = Begun::Unrecorded(args);
+            return Ok(paid(runtime, store, endpoint, &caller, unrecorded));
+        }
+        Err(error) => return Ok(Begun::Answer(endpoint.refusal(store, error))),
     };
     let fingerprint = endpoint.fingerprint(&args, &argument, &description);
     let request = Request {
@@ -90,9 +116,28 @@ pub(super) fn begin<A, R>(
         sequence: identified.sequence,
         scope: identified.scope,
     };
-    let decision = store.with(|store| admission::admit(store, &request, now));
+    let decision = match archives {
+        Archives::NotAsked => store.with(|store| admission::admit(store, &request, now)),
+        #[cfg(feature = "archive")]
+        Archives::DontKnow => store.with(|store| admission::admit(store, &request, now)),
+        #[cfg(feature = "archive")]
+        Archives::Hold(record) => {
+            store.with(|store| admission::admit_archived(store, &request.fingerprint, record, now))
+        }
+    };
+    #[cfg(feature = "archive")]
+    if may_ask {
+        match store.with(|store| admission::ask_archives(store, &request, &decision, now)) {
+            Ok(None) => {}
+            Ok(Some(answer)) => {
+                let call = (kind, caller, bytes);
+                return Err(Asking { call, answer });
+            }
+            Err(error) => return Ok(Begun::Answer(endpoint.refusal(store, error))),
+        }
+    }
     let identity = request.identity;
-    match decision {
+    Ok(match decision {
         Decision::Replay(reply) => Begun::Answer(endpoint.replay(store, reply)),
         Decision::Refuse(error) => Begun::Refused(Refused {
             args,
@@ -105,7 +150,7 @@ pub(super) fn begin<A, R>(
             if kind == Kind::Durable
                 && let Err(error) = store.with(|store| store.make_room_for_durable(&bytes, now))
             {
-                return Begun::Answer(endpoint.refusal(store, error));
+                return Ok(Begun::Answer(endpoint.refusal(store, error)));
             }
             let admitted = Admitted {
                 args,
@@ -122,7 +167,7 @@ pub(super) fn begin<A, R>(
             };
             paid(runtime, store, endpoint, &caller, Begun::Admitted(admitted))
         }
-    }
+    })
 }
 
 /// What is to run, once it is paid for.

@@ -13,6 +13,8 @@
 //!
 //! Both are messages to a method that `#[idempotent(durable)]` exports beside the user's, and only the canister itself may call it.
 
+#[cfg(feature = "archive")]
+use super::second_look::look_again;
 use super::{
     begin::{Admitted, Begun, Kind, Refused, begin, damaged},
     endpoint::Endpoint,
@@ -118,7 +120,12 @@ async fn answered_durable<A, R>(
     endpoint: &Endpoint<A, R>,
     asks: bool,
 ) -> Answered {
-    let (identity, message, is_first) = match begin(runtime, store, endpoint, Kind::Durable) {
+    let begun = match begin(runtime, store, endpoint, Kind::Durable) {
+        Ok(begun) => begun,
+        #[cfg(feature = "archive")]
+        Err(asking) => look_again(runtime, store, endpoint, asking).await,
+    };
+    let (identity, message, is_first) = match begun {
         Begun::Answer(answered) => return answered,
         // Without a key there is nothing to go on with.
         Begun::Unrecorded(_) => return endpoint.refusal(store, IdempotencyError::MissingKey),

@@ -3,6 +3,8 @@
 //! The type of a handle says what has yet to be said before it leads to a lane or a request: whose scope, which lane. So a name, a
 //! scope or a lane can't be given where the attribute has another rule.
 
+#[cfg(feature = "archive")]
+use super::watch::watch;
 use super::{answer::replayed, attribute::Attribute, endpoint::MaxInFlight, outcomes::for_retries};
 use crate::{
     access::AnyStore,
@@ -165,7 +167,8 @@ impl<S, I> Handle<S, I> {
     /// request that has not ended the journal is read, too.
     ///
     /// # Errors
-    /// As [`guaranteed_until`](Self::guaranteed_until).
+    /// As [`guaranteed_until`](Self::guaranteed_until). With archives, [`Other`](IdempotencyError::Other) with code 10 if one may hold the
+    /// request, which is not asked.
     pub fn outcome<Q: ?Sized>(
         &self,
         request: &Q,
@@ -176,6 +179,30 @@ impl<S, I> Handle<S, I> {
         I: Identifies<Q>,
     {
         self.outcome_at(request, created_at, Canister.time())
+    }
+
+    /// As [`outcome`](Self::outcome), and asks archives: in an update, or in a composite query.
+    ///
+    /// # Errors
+    /// As [`outcome`](Self::outcome). [`Other`](IdempotencyError::Other) with code 8 if an archive that may hold the request can't be
+    /// asked, and 9 if the archives were not opened in this heap.
+    #[cfg(feature = "archive")]
+    pub async fn outcome_ever<Q: ?Sized>(
+        &self,
+        request: &Q,
+        created_at: Option<Timestamp>,
+    ) -> Result<Outcome, IdempotencyError>
+    where
+        S: KnownScope,
+        I: Identifies<Q>,
+    {
+        let request = self.identify(request)?;
+        let now = || Canister.time();
+        let outcome = self.store.outcome_ever(request, created_at, &now);
+        let (outcome, known) = watch(Canister, outcome).await.0?;
+        for_retries(outcome, known, |reply| {
+            replayed(self.name, self.again, reply)
+        })
     }
 
     /// As [`outcome`](Self::outcome), at any time.

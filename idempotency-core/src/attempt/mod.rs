@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! serve, durable, going_on
-//!       ──► begin, watch, guard, resolution, answer  what a call goes through: begin, run, complete
+//!       ──► begin, second_look, watch, guard, resolution, answer  what a call goes through: begin, run, complete
 //! handle, import, inspection, outcomes
 //!                   ──► attribute        `endpoint!`, `import!`, `inspect!` and `outcomes!`
 //!       all of them ──► endpoint         what the attribute says, as values and functions
@@ -60,6 +60,7 @@ mod inspection;
 mod outcomes;
 mod request;
 mod resolution;
+mod second_look;
 mod serve;
 mod watch;
 
@@ -83,6 +84,9 @@ pub use handle::{
 pub use idempotency_macros::{attribute_of, handle_of, inspect_methods, outcomes_of};
 pub use import::{HasKeys, import_calls};
 pub use inspection::{Inspect, Message, first_inspected};
+#[cfg(feature = "archive")]
+#[doc(hidden)]
+pub use outcomes::outcomes_ever;
 #[doc(hidden)]
 pub use outcomes::{Ask, outcomes, proof};
 pub use resolution::{Asks, Nobody, OnUnknown, Resolution, Resolves, Unknown};

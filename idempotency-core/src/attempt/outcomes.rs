@@ -1,10 +1,14 @@
 //! `outcomes!`: what became of calls, for clients that ask.
 
+#[cfg(feature = "archive")]
+use super::watch::watch;
 use super::{
     attribute::Attribute,
     endpoint::{Description, Endpoint},
     request::{Identified, identify},
 };
+#[cfg(feature = "archive")]
+use crate::access::Later;
 use crate::{
     certified::registry::{self, Proof},
     error::IdempotencyError,
@@ -30,6 +34,15 @@ pub trait Ask {
         now: Timestamp,
     ) -> Result<Outcome, IdempotencyError>;
 
+    /// As [`outcome`](Self::outcome), and asks archives.
+    #[cfg(feature = "archive")]
+    fn outcome_ever<'a>(
+        &'a self,
+        caller: &'a Principal,
+        argument: &'a [u8],
+        now: &'a dyn Fn() -> Timestamp,
+    ) -> Later<'a, Outcome>;
+
     /// What the canister certifies of it.
     fn shown(&self, caller: &Principal, argument: &[u8]) -> Result<Shown, IdempotencyError>;
 }
@@ -45,18 +58,8 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
         argument: &[u8],
         now: Timestamp,
     ) -> Result<Outcome, IdempotencyError> {
-        let recognised = self.endpoint.early_name(
-            &Argument::of_call(argument, self.endpoint.name, caller),
-            caller,
-        );
-        if let Some(name) = recognised
-            && let Some(ended) = self.store.ended(&name)?
-        {
-            return Ok(Outcome::Done {
-                reply: told(self.endpoint.replayed(ended.reply))?,
-                executed_at: ended.since,
-                guaranteed_until: ended.until,
-            });
+        if let Some(ended) = self.ended(caller, argument)? {
+            return Ok(ended);
         }
         let read = Read::new(&self.endpoint, caller, argument)?;
         let Identified {
@@ -68,6 +71,27 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
         for_retries(outcome, known, |reply| self.endpoint.replayed(reply))
     }
 
+    #[cfg(feature = "archive")]
+    fn outcome_ever<'a>(
+        &'a self,
+        caller: &'a Principal,
+        argument: &'a [u8],
+        now: &'a dyn Fn() -> Timestamp,
+    ) -> Later<'a, Outcome> {
+        Box::pin(async move {
+            if let Some(ended) = self.ended(caller, argument)? {
+                return Ok(ended);
+            }
+            let read = Read::new(&self.endpoint, caller, argument)?;
+            let request = (read.identified.identity, read.identified.sequence);
+            let created_at = read.description.created_at;
+            let answer = self.store.outcome_ever(request, created_at, now).await;
+            let (outcome, known) = answer?;
+            read.is_of(&self.endpoint, known.map(|known| known.fingerprint))?;
+            for_retries(outcome, known, |reply| self.endpoint.replayed(reply))
+        })
+    }
+
     fn shown(&self, caller: &Principal, argument: &[u8]) -> Result<Shown, IdempotencyError> {
         let read = Read::new(&self.endpoint, caller, argument)?;
         let created_at = read.description.created_at;
@@ -77,6 +101,28 @@ impl<A, R, S, I> Ask for Attribute<A, R, S, I> {
         })?;
         read.is_of(&self.endpoint, shown.fingerprint)?;
         Ok(shown)
+    }
+}
+
+impl<A, R, S, I> Attribute<A, R, S, I> {
+    /// What became of a call that has ended, and is recognised before its argument is decoded.
+    fn ended(
+        &self,
+        caller: &Principal,
+        argument: &[u8],
+    ) -> Result<Option<Outcome>, IdempotencyError> {
+        let argument = Argument::of_call(argument, self.endpoint.name, caller);
+        let Some(name) = self.endpoint.early_name(&argument, caller) else {
+            return Ok(None);
+        };
+        let Some(ended) = self.store.ended(&name)? else {
+            return Ok(None);
+        };
+        Ok(Some(Outcome::Done {
+            reply: told(self.endpoint.replayed(ended.reply))?,
+            executed_at: ended.since,
+            guaranteed_until: ended.until,
+        }))
     }
 }
 
@@ -158,12 +204,49 @@ pub(super) fn outcomes_in(
     endpoints: &[&dyn Ask],
 ) -> Vec<Result<Outcome, IdempotencyError>> {
     let (caller, now) = (runtime.caller(), runtime.time());
-    let one = |asked: &Asked| {
-        let endpoint = endpoints.iter().find(|it| it.method() == asked.method);
-        let endpoint = endpoint.ok_or_else(|| IdempotencyError::not_offered(&asked.method))?;
-        endpoint.outcome(&caller, &asked.arg, now)
-    };
+    let one = |asked: &Asked| endpoint_of(asked, endpoints)?.outcome(&caller, &asked.arg, now);
     calls.iter().map(one).collect()
+}
+
+/// What became of the caller's calls, as archives know it.
+#[cfg(feature = "archive")]
+pub async fn outcomes_ever(
+    calls: &[Asked],
+    endpoints: &[&dyn Ask],
+) -> Vec<Result<Outcome, IdempotencyError>> {
+    outcomes_ever_in(&Canister, calls, endpoints).await
+}
+
+/// As [`outcomes_ever`], on any runtime. One after the other: what is said of a call must be said in the message of the archives' answer.
+#[cfg(feature = "archive")]
+pub(super) async fn outcomes_ever_in(
+    runtime: &impl Runtime,
+    calls: &[Asked],
+    endpoints: &[&dyn Ask],
+) -> Vec<Result<Outcome, IdempotencyError>> {
+    let caller = runtime.caller();
+    let now = || runtime.time();
+    let mut outcomes = Vec::with_capacity(calls.len());
+    for asked in calls {
+        outcomes.push(match endpoint_of(asked, endpoints) {
+            Ok(endpoint) => {
+                let outcome = endpoint.outcome_ever(&caller, &asked.arg, &now);
+                watch(runtime.clone(), outcome).await.0
+            }
+            Err(error) => Err(error),
+        });
+    }
+    outcomes
+}
+
+fn endpoint_of<'a>(
+    asked: &Asked,
+    endpoints: &[&'a dyn Ask],
+) -> Result<&'a dyn Ask, IdempotencyError> {
+    let endpoint = endpoints.iter().find(|it| it.method() == asked.method);
+    endpoint
+        .copied()
+        .ok_or_else(|| IdempotencyError::not_offered(&asked.method))
 }
 
 /// What proves to a client what became of one of the caller's calls, of a method of one of the endpoints.
@@ -177,8 +260,7 @@ pub(super) fn proof_in(
     asked: &Asked,
     endpoints: &[&dyn Ask],
 ) -> Result<Proof, IdempotencyError> {
-    let endpoint = endpoints.iter().find(|it| it.method() == asked.method);
-    let endpoint = endpoint.ok_or_else(|| IdempotencyError::not_offered(&asked.method))?;
+    let endpoint = endpoint_of(asked, endpoints)?;
     let certificate = runtime.data_certificate().ok_or_else(|| {
         IdempotencyError::not_certified(
             "there is a certificate only in a query that is not replicated",

@@ -1,5 +1,7 @@
 //! One call of an idempotent method: begin, run, complete.
 
+#[cfg(feature = "archive")]
+use super::second_look::look_again;
 use super::{
     begin::{Admitted, Begun, Kind, begin, damaged},
     endpoint::{Endpoint, Errors},
@@ -17,11 +19,12 @@ use crate::{
 use ic_stable_structures::Memory;
 use std::{future::Future, thread::LocalKey};
 
-/// Serves a call of a sync method: everything it does commits in this message, or nothing.
+/// Serves a call of a sync method: everything it does commits in one message, or nothing. That is this message, or if an archive may hold
+/// the request, that of the archives' answer.
 pub fn call<M: Memory, A, R>(
     store: &'static LocalKey<Store<M>>,
     endpoint: &'static Endpoint<A, R>,
-    run: impl FnOnce(A) -> R,
+    run: impl FnOnce(A) -> R + 'static,
 ) {
     serve(&Canister, &store, endpoint, run);
 }
@@ -40,10 +43,21 @@ pub fn call_async<M: Memory, A, R, F: Future<Output = R>>(
 pub(super) fn serve<A, R>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,
-    endpoint: &Endpoint<A, R>,
-    run: impl FnOnce(A) -> R,
+    endpoint: &'static Endpoint<A, R>,
+    run: impl FnOnce(A) -> R + 'static,
 ) {
-    answer(runtime, answered(runtime, store, endpoint, run));
+    let begun = match begin(runtime, store, endpoint, Kind::Sync) {
+        Ok(begun) => begun,
+        #[cfg(feature = "archive")]
+        Err(asking) => {
+            let (its, store) = (runtime.clone(), store.clone());
+            return runtime.spawn(async move {
+                let begun = look_again(&its, &store, endpoint, asking).await;
+                answer(&its, answered(&its, &store, endpoint, begun, run));
+            });
+        }
+    };
+    answer(runtime, answered(runtime, store, endpoint, begun, run));
 }
 
 /// As [`call_async`], on any runtime.
@@ -72,9 +86,10 @@ fn answered<A, R>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,
     endpoint: &Endpoint<A, R>,
+    begun: Begun<A>,
     run: impl FnOnce(A) -> R,
 ) -> Answered {
-    let Admitted { args, ticket, .. } = match begin(runtime, store, endpoint, Kind::Sync) {
+    let Admitted { args, ticket, .. } = match begun {
         Begun::Answer(answered) => return answered,
         Begun::Unrecorded(args) => return endpoint.encoded(run(args)),
         Begun::Admitted(admitted) => admitted,
@@ -97,7 +112,12 @@ async fn answered_async<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
     run: impl FnOnce(A) -> F,
     on_unknown: O,
 ) -> Answered {
-    let (args, guard) = match begin(runtime, &store, endpoint, Kind::Async) {
+    let begun = match begin(runtime, &store, endpoint, Kind::Async) {
+        Ok(begun) => begun,
+        #[cfg(feature = "archive")]
+        Err(asking) => look_again(runtime, &store, endpoint, asking).await,
+    };
+    let (args, guard) = match begun {
         Begun::Answer(answered) => return answered,
         Begun::Unrecorded(args) => {
             let (reply, _) = watch(runtime.clone(), run(args)).await;

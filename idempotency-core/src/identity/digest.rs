@@ -55,15 +55,25 @@ impl Digest {
         both.to_le_bytes()
     }
 
-    /// Its first half, which stands for it where there is no room for more.
-    #[cfg(feature = "archive")]
-    pub(crate) fn half(self) -> Self {
-        Self(self.0, 0)
+    /// Its first 2, 4 or 8 bytes as a number, which stand for it where there is no room for more. It is not zero.
+    pub(crate) fn first(self, bytes: u32) -> u64 {
+        (self.0.get() & u64::MAX >> (64 - 8 * bytes)).max(1)
     }
 
-    /// Whether what was kept stands for it: all of it, or its half.
+    /// A digest of which only [`first`](Self::first) was kept; `None` of zero.
+    #[cfg(feature = "archive")]
+    pub(crate) fn from_first(first: u64) -> Option<Self> {
+        NonZeroU64::new(first).map(|first| Self(first, 0))
+    }
+
+    /// Whether what was kept stands for it: all of it, or its first bytes. Of those that end in zeros fewer are compared.
     pub(super) fn is(self, kept: Self) -> bool {
-        self.0 == kept.0 && (self.1 == kept.1 || kept.1 == 0)
+        match kept.0.get() {
+            _ if kept.1 != 0 => self == kept,
+            first @ ..0x1_0000 => self.first(2) == first,
+            first @ ..0x1_0000_0000 => self.first(4) == first,
+            first => self.0.get() == first,
+        }
     }
 }
 

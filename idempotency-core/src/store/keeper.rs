@@ -33,6 +33,12 @@ pub(crate) trait Keeper {
 
     /// Has the timer set that ships what expires next.
     fn wake(&self, due: Due);
+
+    /// What the store forgot before it had archives, nobody knows: records that expired up to this instant may be such. As long as it is not
+    /// known, all may be.
+    fn forgot_until(&self) -> Timestamp {
+        Timestamp::from_nanos(u64::MAX)
+    }
 }
 
 /// The policy has an archive, and `archive::install` was not called in this heap.

@@ -171,6 +171,12 @@ impl Canister {
         let future: Pin<Box<dyn Future<Output = ()>>> = match self.calls[number].call.method {
             Method::Sync => {
                 endpoints::call(&ic, &store);
+                // An entry point of ic-cdk runs what was spawned in the same message.
+                #[cfg(feature = "archive")]
+                if let Some(spawned) = ic.take_spawned() {
+                    let address = self.heap.place(spawned);
+                    return self.go_on(number, address);
+                }
                 return self.leave(number, None);
             }
             Method::Keep => Box::pin(endpoints::call_async(ic, store, true)),
@@ -272,6 +278,11 @@ impl Heap {
     fn new(memory: &VectorMemory, policy: &Policy, ic: &Native) -> Self {
         let store = Store::open(memory.clone(), *policy, ic.time());
         let store = TestStore::new(store.expect("the memory is sound"));
+        #[cfg(feature = "archive")]
+        if policy.archive.is_some() {
+            let keeper = super::archives::Archive(ic.clone());
+            store.0.keep_with(std::rc::Rc::new(keeper));
+        }
         eviction::open(ic, &store);
         Self {
             store,

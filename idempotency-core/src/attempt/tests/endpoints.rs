@@ -72,7 +72,7 @@ const fn endpoint(errors: Errors) -> Endpoint<(u64, Plan), Answer> {
 }
 
 const KEEP: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Keep);
-const FORGET: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Forget);
+pub(super) const FORGET: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Forget);
 
 const ASKING: Endpoint<(u64, Plan), Answer> = Endpoint {
     name: "asking",
@@ -99,10 +99,11 @@ pub(super) const FOUND: u64 = 1_000;
 
 /// The sync method.
 pub(super) fn call(ic: &Native, store: &TestStore) {
-    serve(ic, store, &FORGET, |(key, plan)| {
-        ic.effect(key, 0);
+    let its = ic.clone();
+    serve(ic, store, &FORGET, move |(key, plan)| {
+        its.effect(key, 0);
         if plan.traps_in == Some(0) {
-            ic.trap("planned");
+            its.trap("planned");
         }
         end(plan, 0)
     });

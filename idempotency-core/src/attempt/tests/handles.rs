@@ -96,10 +96,10 @@ fn first_message<A: ArgumentEncoder, R, S, I>(
 
 /// Calls a sync method.
 fn send<A: ArgumentEncoder, R, S, I>(
-    attribute: &Attribute<A, R, S, I>,
+    attribute: &'static Attribute<A, R, S, I>,
     caller: Principal,
     arguments: A,
-    run: impl FnOnce(A) -> R,
+    run: impl FnOnce(A) -> R + 'static,
 ) {
     let ic = first_message(attribute, caller, arguments);
     serve(&ic, &&STORE, &attribute.endpoint, run);

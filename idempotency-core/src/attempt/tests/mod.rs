@@ -1,6 +1,8 @@
 //! Calls that are cut off, natively. The same is shown on a replica by the integration tests; here each case takes microseconds, so that
 //! all of them can be tried.
 
+#[cfg(feature = "archive")]
+mod archives;
 mod canister;
 mod cases;
 mod certified;

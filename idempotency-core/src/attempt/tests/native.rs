@@ -28,6 +28,9 @@ struct Present {
     /// Those that came with the call and are not accepted yet.
     cycles: Cell<u128>,
     reply: RefCell<Option<Vec<u8>>>,
+    /// What goes on with the call of the message.
+    #[cfg(feature = "archive")]
+    spawned: Cell<Option<std::pin::Pin<Box<dyn Future<Output = ()>>>>>,
     sent: RefCell<Vec<Sent>>,
     /// Whose call to somebody else was made.
     asked: Cell<Option<u64>>,
@@ -117,6 +120,12 @@ impl Native {
     /// What the message was answered with, when it has ended.
     pub(super) fn take_reply(&self) -> Option<Vec<u8>> {
         self.0.reply.take()
+    }
+
+    /// What the message has spawned, when it has ended.
+    #[cfg(feature = "archive")]
+    pub(super) fn take_spawned(&self) -> Option<std::pin::Pin<Box<dyn Future<Output = ()>>>> {
+        self.0.spawned.take()
     }
 
     /// The certified data.
@@ -250,7 +259,9 @@ impl Runtime for Native {
         self.0.cycles.get()
     }
 
-    fn accept_cycles(&self, _: u128) {}
+    fn accept_cycles(&self, cycles: u128) {
+        self.0.cycles.set(self.0.cycles.get() - cycles);
+    }
 
     fn reply(&self, bytes: &[u8]) {
         let before = self.0.reply.replace(Some(bytes.to_vec()));
@@ -275,15 +286,16 @@ impl Runtime for Native {
         }
     }
 
+    #[cfg(feature = "archive")]
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let before = self.0.spawned.replace(Some(Box::pin(task)));
+        assert!(before.is_none(), "a message spawns one task");
+    }
+
     #[cfg(feature = "timers")]
     fn notify(&self, call: Outgoing) {
         let is_awaited = false;
         self.0.sent.borrow_mut().push(Sent { call, is_awaited });
-    }
-
-    #[cfg(feature = "archive")]
-    fn spawn(&self, _: impl Future<Output = ()> + 'static) {
-        unreachable!("no method here begins what it does not await");
     }
 
     #[cfg(feature = "timers")]

@@ -182,13 +182,13 @@ impl Canister {
     }
 
     /// A call of the sync method.
-    fn call_with(&self, endpoint: &Work, key: Option<u64>, answer: &Answer) -> Answered {
+    fn call_with(&self, endpoint: &'static Work, key: Option<u64>, answer: &Answer) -> Answered {
         self.enter(Stage::First, key, answer);
         let message = || serve(&self.ic, &self.store, endpoint, |(_, answer)| answer);
         answered(&self.ic, message)
     }
 
-    fn call(&self, endpoint: &Work, key: u64, answer: &Answer) -> Answered {
+    fn call(&self, endpoint: &'static Work, key: u64, answer: &Answer) -> Answered {
         self.call_with(endpoint, Some(key), answer)
     }
 

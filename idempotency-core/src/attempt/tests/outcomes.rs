@@ -108,10 +108,10 @@ fn encoded(arguments: impl ArgumentEncoder) -> Vec<u8> {
 
 /// User 1 calls a sync method.
 fn send<A: ArgumentEncoder + Clone, R, S, I>(
-    attribute: &Attribute<A, R, S, I>,
+    attribute: &'static Attribute<A, R, S, I>,
     arguments: A,
     at: Duration,
-    run: impl FnOnce(A) -> R,
+    run: impl FnOnce(A) -> R + 'static,
 ) -> Vec<u8> {
     let ic = message(user(1), encoded(arguments), at);
     serve(&ic, &&STORE, &attribute.endpoint, run);

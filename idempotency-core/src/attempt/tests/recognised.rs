@@ -25,6 +25,7 @@ use std::{
     future::pending,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
+    rc::Rc,
     task::{Context, Waker},
     time::Duration,
 };
@@ -46,7 +47,9 @@ type Arguments = (u8, u8, Option<u64>);
 type Reply = Result<String, Failure>;
 
 /// Calls a method, which goes on as it is told to. Whether retries are recognised before they are decoded.
-type Serve = fn(bool, &Native, &TestStore, &dyn Fn(Arguments) -> Option<Reply>);
+type Serve = fn(bool, &Native, &TestStore, Does);
+
+type Does = Rc<dyn Fn(Arguments) -> Option<Reply>>;
 
 thread_local! {
     static STORE: Store<VectorMemory> = unreachable!("the test has a store of its own");
@@ -75,7 +78,7 @@ macro_rules! methods {
                 compare: same(&endpoint.compare),
                 ..*endpoint
             };
-            let endpoint = if recognises { endpoint } else { &decoding };
+            let endpoint = if recognises { endpoint } else { Box::leak(Box::new(decoding)) };
             methods!(@serve $kind ic, store, does, endpoint);
         },)*];
     };
@@ -94,7 +97,7 @@ macro_rules! methods {
         }
     };
     (@serve sync $ic:ident, $store:ident, $does:ident, $endpoint:ident) => {
-        serve($ic, $store, $endpoint, |arguments| {
+        serve($ic, $store, $endpoint, move |arguments| {
             $does(arguments).unwrap_or_else(|| Ok("in time".to_owned()))
         })
     };
@@ -228,7 +231,7 @@ struct World {
     memory: VectorMemory,
     store: TestStore,
     /// How often any method was run: no two runs have the same answer.
-    runs: Cell<u64>,
+    runs: Rc<Cell<u64>>,
 }
 
 impl World {
@@ -239,7 +242,7 @@ impl World {
             recognises,
             memory,
             store: TestStore::new(store.unwrap()),
-            runs: Cell::new(0),
+            runs: Rc::default(),
         }
     }
 
@@ -273,20 +276,21 @@ impl World {
                 argument: encoded(arguments, step.encoding),
             },
         );
-        let run = |(_, amount, _): Arguments| {
-            let run = self.runs.get() + 1;
-            self.runs.set(run);
+        let (runs, is_cut_off) = (Rc::clone(&self.runs), step.is_cut_off);
+        let run = move |(_, amount, _): Arguments| {
+            let run = runs.get() + 1;
+            runs.set(run);
             let reply = match amount {
                 3 => Err(Failure::Poor(run)),
                 // It does not lie in its record.
                 2 => Ok(run.to_string().repeat(100)[..100].to_owned()),
                 _ => Ok(run.to_string()),
             };
-            (!step.is_cut_off).then_some(reply)
+            (!is_cut_off).then_some(reply)
         };
         let serve = METHODS[step.method];
         let served = catch_unwind(AssertUnwindSafe(|| {
-            serve(self.recognises, &ic, &self.store, &run);
+            serve(self.recognises, &ic, &self.store, Rc::new(run));
         }));
         match served {
             Ok(()) => ic.take_reply().ok_or_else(|| "not answered".to_owned()),

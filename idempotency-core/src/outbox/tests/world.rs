@@ -137,6 +137,11 @@ impl Runtime for Ic {
         unreachable!("an outbox certifies nothing")
     }
 
+    #[cfg(feature = "archive")]
+    fn spawn(&self, _: impl Future<Output = ()> + 'static) {
+        unreachable!("an outbox has no caller")
+    }
+
     fn notify(&self, _: Outgoing) {
         unreachable!("an outbox waits for answers")
     }

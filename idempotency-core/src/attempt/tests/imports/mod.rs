@@ -181,10 +181,10 @@ fn message<A: ArgumentEncoder, R, S, I>(
 
 /// User 1 calls a sync method.
 fn ask<A, R, S, I>(
-    (store, attribute): (&'static Stored, &Attribute<A, R, S, I>),
+    (store, attribute): (&'static Stored, &'static Attribute<A, R, S, I>),
     arguments: A,
     now: u64,
-    run: impl FnOnce(A) -> R,
+    run: impl FnOnce(A) -> R + 'static,
 ) -> R
 where
     A: ArgumentEncoder,
