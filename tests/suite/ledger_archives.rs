@@ -4,7 +4,7 @@ use crate::ledger::{self, RICH, icrc1_transfer, transfer, transfer_once};
 use candid::{Nat, Principal};
 use example_ledger::{
     errors::TransferError,
-    init::{ArchiveArgs, ArchiveModule, ArchiveSource, LedgerArg, UpgradeArgs},
+    init::{ArchiveArgs, ArchiveModule, ArchiveSource, Kept, LedgerArg, UpgradeArgs},
     types::{ArchiveStatus, Transaction},
 };
 use idempotency_archive::icrc3::{
@@ -28,17 +28,21 @@ pub(crate) struct World<'a> {
 
 impl<'a> World<'a> {
     pub(crate) fn new(replica: &'a PocketIc, keep_blocks: u64) -> Self {
+        Self::keeping(replica, Kept::Replies, keep_blocks)
+    }
+
+    pub(crate) fn keeping(replica: &'a PocketIc, kept: Kept, keep_blocks: u64) -> Self {
         let ledger = ledger::install(replica);
         let install = Install {
             owner: ledger.id(),
-            keeps_replies: true,
+            keeps_replies: kept != Kept::Ids,
             capacity: 1_000_000,
             capacity_bytes: 1 << 30,
             cycles: 0_u8.into(),
         };
         let archive = Canister::install(replica, ARCHIVE, (install,));
         let source = ArchiveSource::Canisters(vec![archive.id()]);
-        configure(&ledger, source, keep_blocks);
+        configure(&ledger, source, kept, keep_blocks);
         Self { ledger, archive }
     }
 
@@ -60,15 +64,15 @@ impl<'a> World<'a> {
         }
     }
 
-    fn status(&self) -> ArchiveStatus {
+    pub(crate) fn status(&self) -> ArchiveStatus {
         status(&self.ledger)
     }
 }
 
-fn configure(ledger: &Canister<'_>, source: ArchiveSource, keep_blocks: u64) {
+fn configure(ledger: &Canister<'_>, source: ArchiveSource, kept: Kept, keep_blocks: u64) {
     let archives = Some(ArchiveArgs {
         source,
-        keep: None,
+        keep: Some(kept),
         keep_blocks,
     });
     let changes = UpgradeArgs {
@@ -352,7 +356,7 @@ fn a_ledger_makes_its_archives() {
         chunks: vec![hash],
         cycles: None,
     });
-    configure(&ledger, source, 2);
+    configure(&ledger, source, Kept::Replies, 2);
     // To install a module of more than 2 MB takes the chunk store.
     digest(&module);
     let arg = transfer(5, Some(ledger::now(&replica)));

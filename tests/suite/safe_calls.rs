@@ -3,9 +3,10 @@
 use crate::{
     common::{Answer, Fixture, Plan as Work, ok, with_canister},
     ledger,
+    ledger_archives::World,
 };
 use candid::{CandidType, Nat, Principal};
-use example_ledger::errors::TransferError;
+use example_ledger::{errors::TransferError, init::Kept};
 use integration_tests::{CALLER, Canister, Faults, user};
 use local_replica::faults::{AnswerFault, Fault, MessageFault, Plan, Schedule};
 use pocket_ic::PocketIc;
@@ -430,6 +431,44 @@ fn too_old_in_doubt_is_unknown_until_the_blocks_are_read() {
             matches!(&end, End::Rejected(text) if text.starts_with("TooOld")),
             "{end:?}"
         );
+    });
+}
+
+/// The ledger has forgotten the reply, and has no longer the block, which its archive has. Shows G16.
+#[test]
+fn a_transfer_is_found_in_an_archive() {
+    with_caller(|it, caller| {
+        let world = World::keeping(it.replica, Kept::Ids, 2);
+        let tokens = example_ledger::types::TransferArg {
+            to: ledger::account(caller.0.id()),
+            ..ledger::transfer(1_000_000, None)
+        };
+        ledger::icrc1_transfer(&world.ledger, &tokens).expect("user 1 is rich");
+        let created_at = it.now();
+        // The transfer and the search for it.
+        let lost = [1, 2].map(|number| caller.answer(number, AnswerFault::Lose));
+        let Some(faults) = faults(it.replica, lost.to_vec()) else {
+            return;
+        };
+        let mut options = Options {
+            tries: 1,
+            ..OPTIONS
+        };
+        let end = caller.transfer(world.ledger.id(), created_at, options.clone());
+        assert!(end.is_unknown(), "{end:?}");
+        faults.stop();
+        world.transfers(5);
+        it.wait(2 * DAY);
+        world.settle();
+        let status = world.status();
+        assert_eq!(
+            (status.archived_blocks, status.waiting_transactions),
+            (6, 0)
+        );
+        options.in_doubt_since = Some(created_at);
+        let end = caller.transfer(world.ledger.id(), created_at, options);
+        assert_eq!(end, End::Replied(2u8.into()));
+        assert_eq!(ledger::balance(&world.ledger, user(2)), 1_005u64);
     });
 }
 
