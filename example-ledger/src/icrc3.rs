@@ -10,7 +10,7 @@ use idempotency_archive::icrc3::{
 use crate::state::Ledger;
 
 /// The most blocks in an answer, and the most ranges of archived ones: about a megabyte.
-pub(crate) const MAX_BLOCKS: usize = 1_000;
+pub const MAX_BLOCKS: usize = 1_000;
 
 impl<M: Memory> Ledger<M> {
     /// `icrc3_get_blocks`: of each range the blocks that are here, and whom to ask for the others. If these are more than [`MAX_BLOCKS`],

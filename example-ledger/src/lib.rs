@@ -15,7 +15,7 @@ pub mod blocks;
 mod certificate;
 pub mod dedup;
 pub mod errors;
-mod icrc3;
+pub mod icrc3;
 pub mod init;
 mod ledger;
 pub mod log;

@@ -133,9 +133,9 @@ fn blocks_have_the_form_of_the_standard() {
         Value::map([fee.clone(), ("ts", nat(NOW + 3)), ("tx", tx)]),
     );
 
-    let other = Some(ByteBuf::from([5; 32]));
+    let other = ByteBuf::from([5; 32]);
     let mut to = account(CAROL);
-    to.subaccount.clone_from(&other);
+    to.subaccount = Some(other.clone());
     let drawn = TransferFromArgs {
         to,
         fee: Some(10_u8.into()),
@@ -144,7 +144,7 @@ fn blocks_have_the_form_of_the_standard() {
     ledger
         .transfer_from(NOW + 4, principal(BOB), drawn)
         .unwrap();
-    let subaccount = Value::Blob(other.unwrap());
+    let subaccount = Value::Blob(other);
     let tx = Value::map([
         ("op", Value::text("xfer")),
         ("amt", nat(30)),

@@ -124,7 +124,7 @@ fn blocks(ledger: &Canister<'_>, range: Range<u64>) -> Vec<Value> {
         }
         page.sort_by(|one, other| one.id.cmp(&other.id));
         for block in page {
-            if block.id == Nat::from(range.start + found.len() as u64) {
+            if block.id == range.start + found.len() as u64 {
                 found.push(block.block);
             }
         }
