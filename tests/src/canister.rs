@@ -15,8 +15,6 @@ const CYCLES: u128 = 1_000_000_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wasm(&'static str);
 
-/// The archive.
-pub const ARCHIVE: Wasm = Wasm("archive");
 /// The example ledger.
 pub const LEDGER: Wasm = Wasm("ledger");
 /// The canister that sends mail through a gateway.
@@ -31,6 +29,10 @@ pub const DURABLE_CANISTER: Wasm = Wasm("durable_canister");
 pub const CALLER: Wasm = Wasm("caller");
 /// The canister that sends what tests want through an outbox.
 pub const OUTBOX_CANISTER: Wasm = Wasm("outbox_canister");
+/// An archive.
+pub const ARCHIVE: Wasm = Wasm("archive");
+/// The canister that remembers for ever.
+pub const ARCHIVED_CANISTER: Wasm = Wasm("archived_canister");
 /// What the benchmarks measure.
 pub const BENCH_CANISTER: Wasm = Wasm("bench_canister");
 /// A method with the attribute, which the benchmarks weigh.

@@ -14,11 +14,12 @@ pub(crate) type Package = (&'static str, &'static str);
 const LEDGER: Package = ("example-ledger", "ledger");
 
 /// What the tests and the demo run.
-pub(crate) const PACKAGES: [Package; 9] = [
+pub(crate) const PACKAGES: [Package; 10] = [
     LEDGER,
     ("idempotency-archive-canister", "archive"),
     ("example-mail", "mail"),
     ("example-payout", "payout"),
+    ("archived-canister", "archived_canister"),
     ("test-canister", "test_canister"),
     ("durable-canister", "durable_canister"),
     ("caller-canister", "caller"),

@@ -12,7 +12,7 @@
 
 use super::{
     contents::{Archive, Making, State, Step},
-    handle::{Access, Archives, GIVEN_UP_AFTER},
+    handle::{Access, Archives, LOOKS_AFTER, UnderWay},
     policy::Source,
     status::Problem,
     wire::{Install, Status, method},
@@ -69,21 +69,20 @@ pub(super) fn next(
         Task::Again => now,
         Task::Failed(problem) => archives.with(|archives| archives.failed(problem, now)),
         Task::Call(making, call) => {
-            let given_up_at = now.plus(GIVEN_UP_AFTER);
-            let attempt = archives.with(|archives| archives.begin(given_up_at));
+            let under_way = UnderWay::begin(archives);
             let (its, with) = (runtime.clone(), archives.clone());
-            runtime.spawn(take(its, with, making, call, attempt, go_on));
-            given_up_at
+            runtime.spawn(take(its, with, making, call, under_way, go_on));
+            now.plus(LOOKS_AFTER)
         }
     })
 }
 
-async fn take(
+async fn take<A: Access>(
     runtime: impl Runtime,
-    archives: impl Access,
+    archives: A,
     making: Making,
     call: Outgoing,
-    attempt: u64,
+    under_way: UnderWay<A>,
     go_on: impl FnOnce(Timestamp),
 ) {
     let mut answer = runtime.call(call).await;
@@ -96,15 +95,7 @@ async fn take(
         };
     }
     let now = runtime.time();
-    if !archives.with(|archives| archives.end(attempt)) {
-        if let (Step::IsCreated, Ok(bytes)) = (making.step, answer)
-            && let Ok((created,)) = decode::<(CanisterIdRecord,)>(&bytes)
-        {
-            let canister = created.canister_id;
-            archives.with(|archives| archives.orphans.borrow_mut().push(canister));
-        }
-        return;
-    }
+    drop(under_way);
     let owner = runtime.canister();
     let taken = archives.with(|archives| archives.has_taken(making, answer, owner, now));
     match taken {

@@ -8,8 +8,8 @@ use super::{
     contents::{Archive, InFlight, Progress, State},
     create,
     entry::Id,
-    handle::{Access, Archives, GIVEN_UP_AFTER},
-    ship::{Chunk, MOST_BYTES, Meaning, Sent, Standing},
+    handle::{Access, Archives, LOOKS_AFTER, UnderWay},
+    ship::{Chunk, Meaning, Sent, Standing},
     status::Problem,
     wire::{Append, Appended, Position, method},
 };
@@ -18,7 +18,7 @@ use crate::{
     alarm::Due,
     policy::Keep,
     runtime::Runtime,
-    safe_call::{Outcome, SafeCall, transport},
+    safe_call::{Outcome, Reason, SafeCall, transport},
     store::{Damaged, Expired, Moved, Store},
     time::Timestamp,
 };
@@ -85,7 +85,10 @@ fn run(runtime: &impl Runtime, store: &impl StoreAccess, archives: &impl Access,
     let now = runtime.time();
     store.with(|store| store.shipping.rings(at));
     let is_resting = store.with(|store| now < store.ships_after.get());
-    if is_resting || archives.with(|archives| archives.is_busy(now)) {
+    if archives.with(Archives::is_busy) {
+        store.with(|store| store.ships_after.set(now.plus(LOOKS_AFTER)));
+    }
+    if is_resting || archives.with(Archives::is_busy) {
         return schedule(runtime, store, archives, now);
     }
     let task = store.with(|store| archives.with(|archives| archives.next(store, now)));
@@ -95,11 +98,10 @@ fn run(runtime: &impl Runtime, store: &impl StoreAccess, archives: &impl Access,
         Ok(Task::Nothing | Task::Again) => now,
         Ok(Task::Failed(problem)) => archives.with(|archives| archives.failed(problem, now)),
         Ok(Task::Send(sending)) => {
-            let given_up_at = now.plus(GIVEN_UP_AFTER);
-            let attempt = archives.with(|archives| archives.begin(given_up_at));
+            let under_way = UnderWay::begin(archives);
             let (its, of, with) = (runtime.clone(), store.clone(), archives.clone());
-            runtime.spawn(send(its, of, with, *sending, attempt));
-            given_up_at
+            runtime.spawn(send(its, of, with, *sending, under_way));
+            now.plus(LOOKS_AFTER)
         }
         Ok(Task::Make(keep)) => {
             let (its, of, with) = (runtime.clone(), store.clone(), archives.clone());
@@ -129,7 +131,7 @@ async fn send<R: Runtime, S: StoreAccess, A: Access>(
     store: S,
     archives: A,
     sending: Sending,
-    attempt: u64,
+    under_way: UnderWay<A>,
 ) {
     let cycles = archives.with(Archives::cycles_of_chunk);
     let call = SafeCall::repeatable(sending.canister, method::APPEND, (&sending.append,))
@@ -138,9 +140,7 @@ async fn send<R: Runtime, S: StoreAccess, A: Access>(
         .tries(1);
     let outcome = call.send_over(&transport::Plain(runtime.clone())).await;
     let now = runtime.time();
-    if !archives.with(|archives| archives.end(attempt)) {
-        return;
-    }
+    drop(under_way);
     let again = store
         .with(|store| archives.with(|archives| archives.answered(store, sending, outcome, now)));
     if let Ok(again) = again {
@@ -176,7 +176,7 @@ impl<M: Memory> Archives<M> {
         let end = progress.in_flight.map(|in_flight| in_flight.next);
         let current = contents.current().filter(fits);
         let most_bytes = match current {
-            Some(_) => MOST_BYTES,
+            Some(_) => self.policy.chunk_bytes,
             // Whether there is anything to be sent at all.
             None => 1,
         };
@@ -238,10 +238,20 @@ impl<M: Memory> Archives<M> {
         now: Timestamp,
     ) -> Result<Timestamp, Damaged> {
         let archive = sending.canister;
+        let current = self.contents()?.current();
+        if current.is_none_or(|(number, _)| number != sending.archive) {
+            // It was given up meanwhile.
+            return Ok(now);
+        }
         let answer = match outcome {
             Outcome::Replied(answer) => answer,
             Outcome::ReplyLost { message: why, .. } => {
                 return Ok(self.failed(Problem::Nonsense { archive, why }, now));
+            }
+            // It is deleted.
+            Outcome::Rejected(Reason::Reject { code: 3, .. }) => {
+                self.give_up(archive)?;
+                return Ok(now);
             }
             Outcome::Rejected(why)
             | Outcome::NotExecuted(why)
@@ -277,10 +287,7 @@ impl<M: Memory> Archives<M> {
                 again = self.pause(now);
             }
             Standing::Behind => {
-                // What the store still has of what was lost is sent once more.
-                self.lay_down(number, |archive, progress| {
-                    (archive.state, progress.from) = (State::Behind, None);
-                })?;
+                self.give_up(archive)?;
                 return Ok(now);
             }
         }
@@ -324,6 +331,33 @@ impl<M: Memory> Archives<M> {
         }
         contents.set_progress(progress);
         Ok(Ok(()))
+    }
+
+    /// An archive has lost what it had confirmed: nothing more is shipped to it. What the store still has of what it was sent is sent to the
+    /// next one. `false` if it is no archive to which anything is shipped.
+    ///
+    /// The canister does this by itself when it finds that an archive was deleted, reinstalled or rolled back. Call it for one whose module was
+    /// uninstalled, or that will never answer again for another reason. Requests that only this archive can answer are refused, until it
+    /// answers with all that it had confirmed.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn give_up(&self, canister: Principal) -> Result<bool, Damaged> {
+        let mut contents = self.contents()?;
+        let current = contents.current();
+        let Some((number, archive)) = current.filter(|(_, it)| it.canister == canister) else {
+            return Ok(false);
+        };
+        let state = State::Behind;
+        contents.set(number, Archive { state, ..archive });
+        let again = contents.progress().map(|progress| Progress {
+            from: None,
+            in_flight: None,
+            ..progress
+        });
+        contents.set_progress(again);
+        self.succeeded();
+        Ok(true)
     }
 
     /// No chunk is under way any more, and none was taken.

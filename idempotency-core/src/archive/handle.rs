@@ -2,7 +2,7 @@
 
 use super::{
     contents::{Contents, InFlight},
-    generations::{FIRST_IDS, Plan},
+    generations::Plan,
     policy::{ArchivePolicy, Source},
     status::{ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, Trouble},
 };
@@ -23,21 +23,19 @@ use std::{
 /// The longest pause before what has failed is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// What is under way for longer is given up: the message that took its answer has trapped.
-pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_secs(600);
+/// While something is under way the timer looks so seldom whether it still is.
+pub(super) const LOOKS_AFTER: Duration = Duration::from_secs(600);
 
 /// The archives of one store. It lives in a `thread_local!`, as a [`Store`](crate::Store) does, and owns its [`Memory`] for good: give it a
 /// `MemoryId` that nothing else uses.
 pub struct Archives<M: Memory> {
     pub(super) policy: ArchivePolicy,
     contents: RefCell<Contents<M>>,
-    /// What is under way in this heap: its number, and when it is given up.
-    under_way: Cell<Option<(u64, Timestamp)>>,
-    attempts: Cell<u64>,
+    /// Something is under way in this heap.
+    is_busy: Cell<bool>,
     trouble: RefCell<Option<Trouble>>,
     /// In a row.
     failures: Cell<u32>,
-    pub(super) orphans: RefCell<Vec<Principal>>,
     module: OnceCell<[u8; 32]>,
     /// How many requests the store has to ship.
     waiting: OnceCell<Box<dyn Fn() -> u64>>,
@@ -64,11 +62,9 @@ impl<M: Memory> Archives<M> {
         Ok(Self {
             contents: RefCell::new(Contents::open(memory)?),
             policy,
-            under_way: Cell::default(),
-            attempts: Cell::default(),
+            is_busy: Cell::default(),
             trouble: RefCell::default(),
             failures: Cell::default(),
-            orphans: RefCell::default(),
             module: OnceCell::new(),
             waiting: OnceCell::new(),
         })
@@ -110,7 +106,6 @@ impl<M: Memory> Archives<M> {
             }),
             trouble: self.trouble.borrow().clone(),
             lost: contents.lost(),
-            orphans: self.orphans.borrow().clone(),
             bytes: contents.bytes(),
         })
     }
@@ -139,25 +134,8 @@ impl<M: Memory> Archives<M> {
     }
 
     /// Whether something is under way.
-    pub(super) fn is_busy(&self, now: Timestamp) -> bool {
-        (self.under_way.get()).is_some_and(|(_, given_up_at)| now < given_up_at)
-    }
-
-    /// Something is under way from now on; its number.
-    pub(super) fn begin(&self, given_up_at: Timestamp) -> u64 {
-        let attempt = self.attempts.get() + 1;
-        self.attempts.set(attempt);
-        self.under_way.set(Some((attempt, given_up_at)));
-        attempt
-    }
-
-    /// What was under way has ended; `false` if it was given up before.
-    pub(super) fn end(&self, attempt: u64) -> bool {
-        let is_its_own = (self.under_way.get()).is_some_and(|(number, _)| number == attempt);
-        if is_its_own {
-            self.under_way.set(None);
-        }
-        is_its_own
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_busy.get()
     }
 
     /// All is well.
@@ -200,7 +178,7 @@ impl<M: Memory> Archives<M> {
     pub(super) fn plan(&self) -> Plan {
         Plan {
             rate: self.policy.rate(),
-            first_ids: FIRST_IDS,
+            first_ids: self.policy.first_ids,
             archive_ids: self.policy.capacity,
         }
     }
@@ -239,5 +217,22 @@ impl<M: Memory> Access for &'static LocalKey<Archives<M>> {
 
     fn with<T>(&self, work: impl FnOnce(&Archives<M>) -> T) -> T {
         LocalKey::with(self, work)
+    }
+}
+
+/// Something is under way, for as long as this lives. It is dropped also in the cleanup after a trap, so that another attempt may follow; and
+/// never given up before: what is made twice is paid for twice.
+pub(super) struct UnderWay<A: Access>(A);
+
+impl<A: Access> UnderWay<A> {
+    pub(super) fn begin(archives: &A) -> Self {
+        archives.with(|archives| archives.is_busy.set(true));
+        Self(archives.clone())
+    }
+}
+
+impl<A: Access> Drop for UnderWay<A> {
+    fn drop(&mut self) {
+        self.0.with(|archives| archives.is_busy.set(false));
     }
 }

@@ -105,3 +105,6 @@ pub use status::{
     ArchiveState, ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, Trouble,
 };
 pub use upgrade::{Upgraded, upgrade_archives};
+
+#[cfg(test)]
+mod tests;

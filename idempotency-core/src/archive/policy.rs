@@ -1,8 +1,11 @@
 //! Where archives come from, and what they are like.
 
-use super::generations::OneIn;
+use super::generations::{FIRST_IDS, OneIn};
 use candid::Principal;
 use std::fmt;
+
+/// The most bytes of entries and replies in a chunk: with what candid adds, the message is under 2 MB.
+const MOST_BYTES: usize = 1_990_000;
 
 /// Where the archives of a store come from, what they are like, and how often the filter may be wrong. What they keep of a request says
 /// [`Policy::archive`](crate::Policy::archive).
@@ -18,6 +21,10 @@ pub struct ArchivePolicy {
     pub(super) also_controlled_by: Vec<Principal>,
     pub(super) is_blackholed: bool,
     pub(super) one_in: u32,
+    /// How many bytes of entries and replies a chunk has at the most.
+    pub(super) chunk_bytes: usize,
+    /// How many ids the filter is for at first.
+    pub(super) first_ids: u64,
 }
 
 /// Where archives come from.
@@ -65,6 +72,8 @@ impl ArchivePolicy {
             also_controlled_by: vec![],
             is_blackholed: false,
             one_in: 1_024,
+            chunk_bytes: MOST_BYTES,
+            first_ids: FIRST_IDS,
         }
     }
 

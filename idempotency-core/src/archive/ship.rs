@@ -12,9 +12,6 @@ use crate::{
 use ic_stable_structures::Memory;
 use sha2::{Digest as _, Sha256};
 
-/// The most bytes of entries and replies in a chunk: with what candid adds, the message is under 2 MB.
-pub(super) const MOST_BYTES: usize = 1_990_000;
-
 /// A reply that is longer is archived as its digest.
 const MOST_REPLY_BYTES: usize = 1_500_000;
 

@@ -24,8 +24,6 @@ pub struct Overview {
     /// Archives that were perhaps made: an upgrade or a trap came before the answer that would have named them. Each would have been
     /// controlled by this canister, and have the cycles of a new one.
     pub lost: u32,
-    /// Those of them whose answer came late, to this heap: use or delete them by hand.
-    pub orphans: Vec<Principal>,
     /// Bytes of stable memory that the filter and this list take.
     pub bytes: u64,
 }

@@ -73,11 +73,6 @@ impl Runtime for Ic {
         std::future::pending()
     }
 
-    #[cfg(feature = "archive")]
-    fn spawn(&self, _: impl Future<Output = ()> + 'static) {
-        unreachable!("an outbox awaits nothing")
-    }
-
     fn after(&self, delay: Duration, task: impl FnOnce() + 'static) {
         let count = self.0.count.get();
         self.0.count.set(count + 1);

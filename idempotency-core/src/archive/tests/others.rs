@@ -1,0 +1,237 @@
+//! The canisters around: archives that do what `wire` says, and the management canister.
+
+use super::world::{Answer, CANISTER};
+use crate::{
+    archive::{
+        entry::{Entry, Id, Kept, entry_bytes},
+        wire::{Append, Appended, Found, Install, LookedUp, Position, Status, method},
+    },
+    runtime::{Outgoing, Rejected},
+};
+use candid::{CandidType, Nat, Principal};
+use ic_management_canister_types::{
+    CanisterIdRecord, CanisterInfoArgs, CanisterInfoResult, CanisterInstallMode as Mode,
+    UpdateSettingsArgs,
+};
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
+use std::collections::BTreeMap;
+
+/// An archive canister.
+#[derive(Clone, Debug)]
+pub(super) struct Canister {
+    owner: Option<Principal>,
+    capacity: u64,
+    keeps_replies: bool,
+    pub(super) position: Position,
+    pub(super) entries: BTreeMap<Id, (Entry, Option<Vec<u8>>)>,
+    pub(super) is_stopped: bool,
+    /// It has lost what it had confirmed.
+    pub(super) has_lost: bool,
+    pub(super) installs: u32,
+    pub(super) controllers: Vec<Principal>,
+}
+
+impl Canister {
+    fn new() -> Self {
+        Self {
+            owner: None,
+            capacity: 0,
+            keeps_replies: false,
+            position: Position::default(),
+            entries: BTreeMap::new(),
+            is_stopped: false,
+            has_lost: false,
+            installs: 0,
+            controllers: vec![CANISTER],
+        }
+    }
+
+    pub(super) fn given(capacity: u64, keeps_replies: bool) -> Self {
+        Self {
+            owner: Some(CANISTER),
+            capacity,
+            keeps_replies,
+            installs: 1,
+            ..Self::new()
+        }
+    }
+
+    /// It takes no more.
+    pub(super) fn close(&mut self) {
+        self.capacity = self.entries.len() as u64;
+    }
+
+    fn append(&mut self, append: &Append) -> Appended {
+        let width = entry_bytes(self.keeps_replies);
+        let after = (append.from).after(width, &append.entries, &append.replies);
+        if self.position == after {
+            return Appended::Taken(after);
+        }
+        if self.entries.len() as u64 >= self.capacity {
+            return Appended::Full(self.position);
+        }
+        if self.position != append.from {
+            return Appended::OutOfPlace(self.position);
+        }
+        if append.entries.is_empty() || !append.entries.len().is_multiple_of(width) {
+            return Appended::Malformed("these are no entries".to_owned());
+        }
+        let mut replies = append.replies.as_slice();
+        for entry in append.entries.chunks_exact(width) {
+            let entry = Entry::from_bytes(entry).unwrap();
+            let reply = (entry.kept != Kept::Nothing).then(|| {
+                let (length, rest) = replies.split_first_chunk().unwrap();
+                let (reply, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+                replies = rest;
+                reply.to_vec()
+            });
+            if reply.is_some() && !self.keeps_replies {
+                return Appended::Malformed("no replies are kept".to_owned());
+            }
+            self.entries.insert(entry.id, (entry, reply));
+        }
+        assert!(replies.is_empty());
+        self.position = after;
+        Appended::Taken(after)
+    }
+
+    fn look_up(&self, ids: &[ByteBuf]) -> LookedUp {
+        let found = ids.iter().map(|id| {
+            let (entry, reply) = self.entries.get(id.as_slice())?;
+            Some(Found {
+                entry: ByteBuf::from(match self.keeps_replies {
+                    true => entry.full().to_vec(),
+                    false => entry.short().to_vec(),
+                }),
+                reply: reply.clone().map(ByteBuf::from),
+            })
+        });
+        LookedUp {
+            position: self.position,
+            found: found.collect(),
+        }
+    }
+
+    /// What it replies.
+    fn call(&mut self, call: &Outgoing) -> Answer {
+        let none = Rejected {
+            code: 5,
+            message: "it is stopped, or there is no module".to_owned(),
+        };
+        if self.is_stopped || self.owner.is_none() {
+            return Err(none);
+        }
+        let encoded = match call.method.as_str() {
+            method::APPEND => {
+                candid::encode_one(self.append(&candid::decode_one(&call.argument).unwrap()))
+            }
+            method::LOOK_UP => {
+                let ids: Vec<ByteBuf> = candid::decode_one(&call.argument).unwrap();
+                candid::encode_one(self.look_up(&ids))
+            }
+            method::STATUS => candid::encode_one(Status {
+                owner: CANISTER,
+                position: self.position,
+                capacity: self.capacity,
+                bytes: 0,
+                runs: 0,
+                cycles: Nat::from(0u8),
+            }),
+            other => unreachable!("{other}"),
+        };
+        Ok(encoded.unwrap())
+    }
+}
+
+#[derive(CandidType, Deserialize)]
+struct InstallCode {
+    canister_id: Principal,
+    mode: Mode,
+    wasm_module: ByteBuf,
+    arg: ByteBuf,
+}
+
+/// The other canisters, and the management canister.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Others {
+    pub(super) canisters: BTreeMap<Principal, Canister>,
+    made: u8,
+    pub(super) has_deleted: bool,
+    /// The management canister refuses.
+    pub(super) makes_none: bool,
+}
+
+impl Others {
+    pub(super) fn call(&mut self, call: &Outgoing) -> Answer {
+        if call.callee != Principal::management_canister() {
+            return match self.canisters.get_mut(&call.callee) {
+                Some(canister) => canister.call(call),
+                None => Err(rejected(3, "no such canister")),
+            };
+        }
+        if self.makes_none {
+            return Err(rejected(4, "not now"));
+        }
+        match call.method.as_str() {
+            "create_canister" => {
+                self.made += 1;
+                let canister_id = Principal::from_slice(&[1, self.made]);
+                self.canisters.insert(canister_id, Canister::new());
+                Ok(candid::encode_one(CanisterIdRecord { canister_id }).unwrap())
+            }
+            "install_code" => {
+                let args: InstallCode = candid::decode_one(&call.argument).unwrap();
+                let canister = self.canisters.get_mut(&args.canister_id).unwrap();
+                match args.mode {
+                    Mode::Install if canister.owner.is_some() => {
+                        return Err(rejected(5, "there is a module"));
+                    }
+                    Mode::Upgrade(_) => {
+                        canister.installs += 1;
+                        return Ok(candid::encode_args(()).unwrap());
+                    }
+                    Mode::Install | Mode::Reinstall => {}
+                }
+                let install: Install = candid::decode_one(&args.arg).unwrap();
+                assert!(!args.wasm_module.is_empty());
+                *canister = Canister {
+                    installs: canister.installs + 1,
+                    controllers: canister.controllers.clone(),
+                    owner: Some(install.owner),
+                    capacity: install.capacity,
+                    keeps_replies: install.keeps_replies,
+                    ..Canister::new()
+                };
+                Ok(candid::encode_args(()).unwrap())
+            }
+            "update_settings" => {
+                let args: UpdateSettingsArgs = candid::decode_one(&call.argument).unwrap();
+                let canister = self.canisters.get_mut(&args.canister_id).unwrap();
+                if !canister.controllers.contains(&CANISTER) {
+                    return Err(rejected(5, "only controllers"));
+                }
+                canister.controllers = args.settings.controllers.unwrap();
+                Ok(candid::encode_args(()).unwrap())
+            }
+            "canister_info" => {
+                let args: CanisterInfoArgs = candid::decode_one(&call.argument).unwrap();
+                let info = CanisterInfoResult {
+                    total_num_changes: 0,
+                    recent_changes: vec![],
+                    module_hash: None,
+                    controllers: self.canisters[&args.canister_id].controllers.clone(),
+                };
+                Ok(candid::encode_one(info).unwrap())
+            }
+            other => unreachable!("{other}"),
+        }
+    }
+}
+
+pub(super) fn rejected(code: u32, message: &str) -> Rejected {
+    Rejected {
+        code,
+        message: message.to_owned(),
+    }
+}

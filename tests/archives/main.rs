@@ -1,0 +1,8 @@
+//! A canister that remembers for ever, and its archives, whatever happens to either of them.
+
+mod failing;
+mod late;
+mod made;
+mod shipment;
+mod world;
+mod year;
