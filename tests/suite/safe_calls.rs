@@ -395,7 +395,7 @@ fn tokens_of_another_account_move_once() {
 
 /// The blocks of the example ledger say what became of a transfer, as long as they can be read. Shows G16.
 #[test]
-fn too_old_in_doubt_is_unknown_until_the_blocks_are_read() {
+fn too_old_in_doubt_is_unknown() {
     with_ledger(|it, caller, ledger| {
         let created_at = it.now();
         // The transfer, the search for it; the refusal, the search.
