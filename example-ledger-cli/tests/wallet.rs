@@ -57,6 +57,7 @@ impl World {
             initial_balances: vec![(account(world.owner()), WEALTH.into())],
             metadata: vec![],
             max_memo_length: None,
+            archives: None,
         });
         world.ledger = Canister::install(&world._replica, LEDGER, (init,)).id();
         world.url = world._replica.make_live(None).to_string();

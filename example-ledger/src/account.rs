@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use candid::Principal;
 use ic_stable_structures::{Storable, storable::Bound};
-use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::{errors::Refusal, types::Account};
@@ -17,8 +16,8 @@ const KEY_LENGTH: usize = OWNER_END + SUBACCOUNT_LENGTH;
 /// An account in stable memory: the length of the owner, the owner padded with zeros, the subaccount.
 ///
 /// The length keeps apart two owners that differ only in trailing zeros.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct AccountKey(#[serde(with = "serde_bytes")] [u8; KEY_LENGTH]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AccountKey([u8; KEY_LENGTH]);
 
 impl AccountKey {
     /// The account of `owner` named by `subaccount`, which must have exactly 32 bytes if it is given.

@@ -8,7 +8,7 @@ use ic_stable_structures::{Memory, StableBTreeMap, Storable, storable::Bound};
 use crate::{
     account::AccountKey,
     amount::saturated,
-    blocks::{Block, Effect},
+    blocks::{Block, Effect, Fee},
     errors::{ApproveError, Refusal},
     state::Ledger,
     types::{Allowance, AllowanceArgs, ApproveArgs},
@@ -37,6 +37,7 @@ impl<M: Memory> Ledger<M> {
             return Err(Refusal::SelfApproval.into());
         }
         let fee = self.config().transfer_fee;
+        let is_given = arg.fee.is_some();
         if arg.fee.is_some_and(|given| given != fee) {
             return Err(ApproveError::BadFee {
                 expected_fee: fee.into(),
@@ -79,7 +80,10 @@ impl<M: Memory> Ledger<M> {
                 amount: allowance.amount,
                 expected_allowance: arg.expected_allowance.as_ref().map(saturated),
                 expires_at: arg.expires_at,
-                fee,
+                fee: Fee {
+                    amount: fee,
+                    is_given,
+                },
             },
             memo: arg.memo,
             created_at_time: arg.created_at_time,

@@ -9,7 +9,7 @@
 
 use candid::{Nat, Principal};
 use idempotency_core::{
-    IdempotencyError, Key, KeyWriter, Policy, Timestamp, identity::MAX_KEY_BYTES,
+    IdempotencyError, Key, KeyWriter, Policy, Timestamp, archive::Keep, identity::MAX_KEY_BYTES,
 };
 use serde_bytes::ByteBuf;
 use std::time::Duration;
@@ -22,12 +22,16 @@ use crate::{
 /// How many transactions are remembered at a time.
 pub const CAPACITY: u64 = 1_000_000;
 
-/// ICRC-1's `TX_WINDOW` and `PERMITTED_DRIFT`, and how many transactions may be made in them.
-pub(crate) fn policy() -> Policy {
-    Policy::new()
+/// ICRC-1's `TX_WINDOW` and `PERMITTED_DRIFT`, and how many transactions may be made in them. With archives, what is kept of older ones.
+pub(crate) fn policy(archived: Option<Keep>) -> Policy {
+    let policy = Policy::new()
         .window(Duration::from_secs(24 * 60 * 60))
         .drift(Duration::from_secs(60))
-        .capacity(CAPACITY)
+        .capacity(CAPACITY);
+    match archived {
+        Some(keep) => policy.archive(keep),
+        None => policy,
+    }
 }
 
 /// `created_at_time` with its unit, which is nanoseconds.

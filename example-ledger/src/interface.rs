@@ -106,13 +106,44 @@ service : {
 }
 ";
 
+const ICRC_3: &str = "
+type Value = variant { Blob : blob; Text : text; Nat : nat; Int : int; Array : vec Value; Map : vec record { text; Value } };
+type GetBlocksArgs = vec record { start : nat; length : nat };
+type GetBlocksResult = record {
+  log_length : nat;
+  blocks : vec record { id : nat; block : Value };
+  archived_blocks : vec record { args : GetBlocksArgs; callback : func (GetBlocksArgs) -> (GetBlocksResult) query };
+};
+service : {
+  icrc3_get_archives : (record { from : opt principal }) ->
+    (vec record { canister_id : principal; start : nat; end : nat }) query;
+  icrc3_get_tip_certificate : () -> (opt record { certificate : blob; hash_tree : blob }) query;
+  icrc3_get_blocks : (GetBlocksArgs) -> (GetBlocksResult) query;
+  icrc3_supported_block_types : () -> (vec record { block_type : text; url : text }) query;
+}
+";
+
+fn assert_is_subtype_of(standard: &str) {
+    let exported = __export_service();
+    let (ours, theirs) = (CandidSource::Text(&exported), CandidSource::Text(standard));
+    service_compatible(ours, theirs).unwrap();
+}
+
 #[test]
 fn the_interface_is_a_subtype_of_the_standards() {
-    for standard in [ICRC_1, ICRC_2] {
-        service_compatible(
-            CandidSource::Text(&__export_service()),
-            CandidSource::Text(&format!("{COMMON}{standard}")),
-        )
-        .unwrap();
+    for standard in [ICRC_1, ICRC_2, ICRC_3] {
+        assert_is_subtype_of(&format!("{COMMON}{standard}"));
+    }
+}
+
+/// The files are not part of this project: `IDEMPOTENCY_SCHEMAS` names the folder that has them.
+#[test]
+fn the_interface_is_a_subtype_of_the_standards_as_published() {
+    let Some(folder) = std::env::var_os("IDEMPOTENCY_SCHEMAS").map(std::path::PathBuf::from) else {
+        println!("not checked: IDEMPOTENCY_SCHEMAS names no folder with the standards' interfaces");
+        return;
+    };
+    for file in ["ICRC-1.did", "ICRC-2.did", "ICRC-3.did"] {
+        assert_is_subtype_of(&std::fs::read_to_string(folder.join(file)).unwrap());
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     account::AccountKey,
     amount::saturated,
     approvals::StoredAllowance,
-    blocks::{Block, Effect},
+    blocks::{Block, Effect, Fee},
     errors::{Refusal, TransferError, TransferFromError},
     state::Ledger,
     types::{TransferArg, TransferFromArgs},
@@ -22,13 +22,13 @@ struct Payment {
     to: AccountKey,
     spender: Option<AccountKey>,
     amount: u128,
-    fee: u128,
+    fee: Fee,
 }
 
 impl Payment {
     /// What the payer loses. An amount too large for this saturates, and so is more than anybody has.
     fn total(&self) -> u128 {
-        self.amount.saturating_add(self.fee)
+        self.amount.saturating_add(self.fee.amount)
     }
 }
 
@@ -120,7 +120,10 @@ impl<M: Memory> Ledger<M> {
             to,
             spender,
             amount: saturated(amount),
-            fee,
+            fee: Fee {
+                amount: fee,
+                is_given: given_fee.is_some(),
+            },
         })
     }
 
@@ -187,7 +190,7 @@ impl<M: Memory> Ledger<M> {
             self.set_balance(payment.from, rest);
             self.credit(payment.to, payment.amount);
         }
-        self.remove_supply(payment.fee);
+        self.remove_supply(payment.fee.amount);
         Ok(Effect::Transfer {
             from: payment.from,
             to: payment.to,

@@ -1,4 +1,4 @@
-//! An ICRC-1 and ICRC-2 ledger that leaves all deduplication to `idempotency-core`.
+//! An ICRC-1, ICRC-2 and ICRC-3 ledger that leaves all deduplication to `idempotency-core`.
 //!
 //! This file shows what that takes: one [`Store`] among the thread-locals, one line in `init` and in `post_upgrade`, and one
 //! attribute above each method that must not run twice. The methods themselves are ordinary functions. The module `dedup` says
@@ -9,28 +9,35 @@
 pub mod account;
 mod amount;
 mod approvals;
-mod blocks;
+mod archives;
+pub mod archiving;
+pub mod blocks;
+mod certificate;
 pub mod dedup;
 pub mod errors;
+pub mod icrc3;
 pub mod init;
 mod ledger;
+pub mod log;
 mod state;
 pub mod types;
 
 use std::cell::RefCell;
 
-use candid::Nat;
+use candid::{Nat, Principal};
 use ic_cdk::{
-    api::{accept_message, msg_caller, time, trap},
+    api::{accept_message, certified_data_set, data_certificate, msg_caller, time, trap},
     init, inspect_message, post_upgrade, query, update,
 };
 use ic_stable_structures::{
     DefaultMemoryImpl,
     memory_manager::{MemoryId, MemoryManager, VirtualMemory},
 };
+use idempotency_archive::icrc3::{ArchiveInfo, GetArchivesArgs, GetBlocksArg, GetBlocksResult};
 use idempotency_core::{
-    Store,
-    http::{self, HttpRequest, HttpResponse},
+    Store, Timestamp,
+    archive::{self, Archives},
+    http::{self, HttpRequest, HttpResponse, Observed as _},
     idempotent, inspect,
 };
 
@@ -40,8 +47,8 @@ use crate::{
     errors::{ApproveError, Refusal, TransferError, TransferFromError, TransferOnceError},
     init::{ConfigError, LedgerArg},
     types::{
-        Account, Allowance, AllowanceArgs, ApproveArgs, MetadataValue, Standard, Transaction,
-        TransferArg, TransferFromArgs, TransferOnceArg,
+        Account, Allowance, AllowanceArgs, ApproveArgs, ArchiveStatus, BlockType, DataCertificate,
+        MetadataValue, Standard, Transaction, TransferArg, TransferFromArgs, TransferOnceArg,
     },
 };
 
@@ -51,6 +58,7 @@ type Memory = VirtualMemory<DefaultMemoryImpl>;
 
 /// The memories below this one are the ledger's.
 const TRANSACTIONS_MEMORY: u8 = 10;
+const ARCHIVES_MEMORY: u8 = 11;
 
 thread_local! {
     static MEMORY: MemoryManager<DefaultMemoryImpl> = MemoryManager::init(DefaultMemoryImpl::default());
@@ -58,7 +66,10 @@ thread_local! {
     static LEDGER: RefCell<Option<Ledger<Memory>>> = const { RefCell::new(None) };
 
     /// The transactions that must not be executed again.
-    static TRANSACTIONS: Store<Memory> = Store::new(memory(TRANSACTIONS_MEMORY), dedup::policy());
+    static TRANSACTIONS: Store<Memory> = Store::new(memory(TRANSACTIONS_MEMORY), dedup::policy(archives::keep()));
+
+    /// What remembers them for ever, if the ledger has archives.
+    static ARCHIVES: Archives<Memory> = Archives::new(memory(ARCHIVES_MEMORY), archives::policy());
 }
 
 #[init]
@@ -67,26 +78,23 @@ fn init(arg: LedgerArg) {
         trap("a new ledger is installed with the Init argument");
     };
     start(Ledger::create(memory, &args, time()));
-    idempotency_core::install(&TRANSACTIONS);
-    http::certify_skip();
 }
 
 #[post_upgrade]
 fn post_upgrade(arg: Option<LedgerArg>) {
-    start(Ledger::open(memory));
-    idempotency_core::install(&TRANSACTIONS);
-    http::certify_skip();
-    match arg {
-        None | Some(LedgerArg::Upgrade(None)) => {}
-        Some(LedgerArg::Upgrade(Some(args))) => {
-            if let Err(error) = with_ledger(|ledger| ledger.configure(args)) {
-                trap(error.to_string());
-            }
-        }
+    let changes = match arg {
+        None => None,
+        Some(LedgerArg::Upgrade(changes)) => changes,
         Some(LedgerArg::Init(_)) => {
             trap("an existing ledger is upgraded with the Upgrade argument")
         }
-    }
+    };
+    start(Ledger::open(memory).and_then(|mut ledger| {
+        if let Some(changes) = changes {
+            ledger.configure(changes)?;
+        }
+        Ok(ledger)
+    }));
 }
 
 /// Transfers tokens of the caller. With a `created_at_time`, a retry is answered with `Duplicate`.
@@ -103,7 +111,7 @@ fn post_upgrade(arg: Option<LedgerArg>) {
 )]
 #[update]
 fn icrc1_transfer(arg: TransferArg) -> Result<Nat, TransferError> {
-    with_ledger(|ledger| ledger.transfer(time(), msg_caller(), arg)).map(Nat::from)
+    transact(|ledger| ledger.transfer(time(), msg_caller(), arg))
 }
 
 /// Sets the amount that a spender may transfer from an account of the caller. With a `created_at_time`, a retry is answered
@@ -118,7 +126,7 @@ fn icrc1_transfer(arg: TransferArg) -> Result<Nat, TransferError> {
 )]
 #[update]
 fn icrc2_approve(arg: ApproveArgs) -> Result<Nat, ApproveError> {
-    with_ledger(|ledger| ledger.approve(time(), msg_caller(), arg)).map(Nat::from)
+    transact(|ledger| ledger.approve(time(), msg_caller(), arg))
 }
 
 /// Transfers tokens from an account for which the caller has an allowance. With a `created_at_time`, a retry is answered with
@@ -133,7 +141,7 @@ fn icrc2_approve(arg: ApproveArgs) -> Result<Nat, ApproveError> {
 )]
 #[update]
 fn icrc2_transfer_from(arg: TransferFromArgs) -> Result<Nat, TransferFromError> {
-    with_ledger(|ledger| ledger.transfer_from(time(), msg_caller(), arg)).map(Nat::from)
+    transact(|ledger| ledger.transfer_from(time(), msg_caller(), arg))
 }
 
 /// Transfers tokens of the caller once for each `request_id`. This method is in no standard. A retry gets the answer of the
@@ -141,8 +149,8 @@ fn icrc2_transfer_from(arg: TransferFromArgs) -> Result<Nat, TransferFromError> 
 #[idempotent(store = TRANSACTIONS, key = arg.request_id, required)]
 #[update]
 fn transfer_once(arg: TransferOnceArg) -> Result<Nat, TransferOnceError> {
-    let index = with_ledger(|ledger| ledger.transfer(time(), msg_caller(), arg.into()))?;
-    Ok(index.into())
+    let index = transact(|ledger| ledger.transfer(time(), msg_caller(), arg.into()))?;
+    Ok(index)
 }
 
 /// Refuses, before consensus and at no cost, a call of `transfer_once` whose caller is anonymous or whose `request_id` can't be
@@ -225,6 +233,10 @@ fn icrc1_supported_standards() -> Vec<Standard> {
             "ICRC-2",
             "https://github.com/dfinity/ICRC-1/tree/main/standards/ICRC-2",
         ),
+        (
+            "ICRC-3",
+            "https://github.com/dfinity/ICRC-1/tree/main/standards/ICRC-3",
+        ),
     ]
     .map(|(name, url)| Standard {
         name: name.to_owned(),
@@ -242,29 +254,107 @@ fn transaction_count() -> Nat {
 /// The state of the deduplication: a page at `/`, and metrics for Prometheus at `/metrics`.
 #[query]
 fn http_request(request: HttpRequest) -> HttpResponse<'static> {
-    http::serve(&request, &[("transactions", &TRANSACTIONS)])
+    let now = Timestamp::from_nanos(time());
+    let stores = [("transactions", TRANSACTIONS.observe())];
+    let mut response = http::respond(&request, &stores, now);
+    if let Some(certificate) = data_certificate() {
+        let tip = with_ledger(|ledger| ledger.log().tip());
+        certificate::skip(&certificate, tip, &mut response);
+    }
+    response
 }
 
-/// The transaction with the given index.
+/// The transaction with the given index. That of one which an archive has is a reject.
 #[query]
 fn get_transaction(index: Nat) -> Option<Transaction> {
     let index = u64::try_from(&index.0).ok()?;
-    with_ledger(|ledger| ledger.transaction(index))
+    with_ledger(|ledger| {
+        if index < ledger.log().first() {
+            trap("an archive has this transaction: icrc3_get_blocks says which one");
+        }
+        ledger.transaction(index)
+    })
+}
+
+/// The blocks in the given ranges: those that are here, and which archives have the others. At most 1,000 blocks and ranges of archived
+/// blocks are in an answer; for the rest ask again.
+#[query]
+fn icrc3_get_blocks(args: Vec<GetBlocksArg>) -> GetBlocksResult {
+    with_ledger(|ledger| ledger.get_blocks(&args))
+}
+
+/// The archives that have blocks, and which ones.
+#[query]
+fn icrc3_get_archives(args: GetArchivesArgs) -> Vec<ArchiveInfo> {
+    with_ledger(|ledger| ledger.get_archives(&args))
+}
+
+/// How the archives are; nothing if the ledger has none.
+#[query]
+fn archive_status() -> Option<ArchiveStatus> {
+    archives::status()
+}
+
+/// Upgrades the archives that the ledger has made, to the module that its settings name: which ones, and why not if one isn't.
+#[update(guard = "is_controller")]
+async fn upgrade_archives() -> Vec<(Principal, Result<(), String>)> {
+    archive::upgrade_archives(&ARCHIVES).await
+}
+
+/// The hash of the last block, certified by the subnet: each block has the hash of the one before it. Nothing if there is no block.
+#[query]
+fn icrc3_get_tip_certificate() -> Option<DataCertificate> {
+    let tip = with_ledger(|ledger| ledger.log().tip());
+    Some(DataCertificate {
+        certificate: data_certificate()?.into(),
+        hash_tree: certificate::tip_tree(tip)?.into(),
+    })
+}
+
+/// The kinds of blocks that there are.
+#[query]
+fn icrc3_supported_block_types() -> Vec<BlockType> {
+    blocks::supported_block_types()
 }
 
 fn memory(id: u8) -> Memory {
     MEMORY.with(|memory| memory.get(MemoryId::new(id)))
 }
 
+/// What the store remembers, and for how long, is in the ledger's settings.
 fn start(ledger: Result<Ledger<Memory>, ConfigError>) {
     match ledger {
         Ok(ledger) => LEDGER.set(Some(ledger)),
         Err(error) => trap(error.to_string()),
     }
+    idempotency_core::install(&TRANSACTIONS);
+    archives::install();
+    certify();
 }
 
 fn with_ledger<R>(f: impl FnOnce(&mut Ledger<Memory>) -> R) -> R {
     LEDGER.with_borrow_mut(|ledger| f(ledger.as_mut().expect("opened by init and post_upgrade")))
+}
+
+/// Executes a transaction, and has its block certified. Older blocks may have to be archived then.
+fn transact<E>(transaction: impl FnOnce(&mut Ledger<Memory>) -> Result<u64, E>) -> Result<Nat, E> {
+    let index = with_ledger(transaction)?;
+    certify();
+    archiving::drive::schedule();
+    Ok(index.into())
+}
+
+/// Has the subnet certify the last block.
+fn certify() {
+    let tip = with_ledger(|ledger| ledger.log().tip());
+    certified_data_set(certificate::root(tip));
+}
+
+fn is_controller() -> Result<(), String> {
+    match ic_cdk::api::is_controller(&msg_caller()) {
+        true => Ok(()),
+        false => Err("this is for the ledger's controllers".to_owned()),
+    }
 }
 
 /// These queries return no error, so an account that can't exist is a reject.

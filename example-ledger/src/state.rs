@@ -2,15 +2,17 @@
 
 use std::fmt;
 
-use ic_stable_structures::{Memory, StableBTreeMap, StableCell, StableLog};
+use candid::Principal;
+use ic_stable_structures::{Memory, StableBTreeMap, StableCell};
 
 use crate::{
     account::AccountKey,
     amount::{MAX_SUPPLY, saturated},
     approvals::Approvals,
-    blocks::{Block, Effect},
+    blocks::{Block, Effect, transaction},
     errors::Refusal,
     init::{Config, ConfigError, InitArgs, UpgradeArgs},
+    log::{Log, Memories},
     types::Transaction,
 };
 
@@ -21,8 +23,8 @@ mod memory_ids {
     pub(super) const BALANCES: u8 = 2;
     pub(super) const ALLOWANCES: u8 = 3;
     pub(super) const EXPIRATIONS: u8 = 4;
-    pub(super) const BLOCK_INDEX: u8 = 5;
-    pub(super) const BLOCKS: u8 = 6;
+    pub(super) const LOGS: [(u8, u8); 2] = [(5, 6), (7, 8)];
+    pub(super) const LOG_STATE: u8 = 9;
 }
 
 /// A ledger in stable memory.
@@ -37,7 +39,7 @@ pub struct Ledger<M: Memory> {
     /// Accounts that hold something; an emptied one is removed.
     balances: StableBTreeMap<AccountKey, u128, M>,
     pub(crate) approvals: Approvals<M>,
-    blocks: StableLog<Block, M, M>,
+    log: Log<M>,
 }
 
 impl<M: Memory> Ledger<M> {
@@ -79,6 +81,7 @@ impl<M: Memory> Ledger<M> {
     ) -> Result<Self, ConfigError> {
         let config: Config =
             candid::decode_one(stored_config.get()).map_err(|_| ConfigError::NoLedger)?;
+        let config = config.openable()?;
         Ok(Self {
             minting_account: AccountKey::try_from(&config.minting_account)?,
             config,
@@ -89,7 +92,10 @@ impl<M: Memory> Ledger<M> {
                 memory(memory_ids::ALLOWANCES),
                 memory(memory_ids::EXPIRATIONS),
             ),
-            blocks: StableLog::init(memory(memory_ids::BLOCK_INDEX), memory(memory_ids::BLOCKS)),
+            log: Log::init(Memories {
+                state: memory(memory_ids::LOG_STATE),
+                logs: memory_ids::LOGS.map(|(index, data)| (memory(index), memory(data))),
+            }),
         })
     }
 
@@ -118,12 +124,23 @@ impl<M: Memory> Ledger<M> {
 
     /// The number of transactions, which is the index of the next one.
     pub fn transaction_count(&self) -> u64 {
-        self.blocks.len()
+        self.log.len()
     }
 
-    /// The transaction with the given index.
+    /// The transaction with the given index, if an archive doesn't have it.
     pub fn transaction(&self, index: u64) -> Option<Transaction> {
-        self.blocks.get(index).map(Transaction::from)
+        let block = self.log.get(index)?;
+        Some(transaction(&block).expect("the log holds what this ledger did"))
+    }
+
+    /// The blocks.
+    pub fn log(&self) -> &Log<M> {
+        &self.log
+    }
+
+    /// An archive has the blocks before `end`: the ledger forgets those that it may.
+    pub fn confirm_archived(&mut self, archive: Principal, end: u64) {
+        self.log.confirm(archive, end);
     }
 
     pub(crate) fn is_minter(&self, account: &AccountKey) -> bool {
@@ -165,9 +182,7 @@ impl<M: Memory> Ledger<M> {
 
     /// Records a transaction and gives its index.
     pub(crate) fn append(&mut self, block: &Block) -> u64 {
-        self.blocks
-            .append(block)
-            .expect("no stable memory left for the transaction log; the transaction is undone")
+        self.log.append(block)
     }
 }
 

@@ -140,6 +140,39 @@ pub struct Standard {
     pub url: String,
 }
 
+/// One entry of `icrc3_supported_block_types`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct BlockType {
+    /// Its name, such as `1xfer`.
+    pub block_type: String,
+    /// The address of the text that describes it.
+    pub url: String,
+}
+
+/// The answer of `icrc3_get_tip_certificate`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct DataCertificate {
+    /// The certificate of the ledger's certified data, in CBOR.
+    pub certificate: ByteBuf,
+    /// The tree that the certified data is the root hash of, in CBOR: it has `last_block_index`, in LEB128, and `last_block_hash`.
+    pub hash_tree: ByteBuf,
+}
+
+/// How the archives are.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveStatus {
+    /// Those that are given blocks, in the order in which they are filled.
+    pub archives: Vec<Principal>,
+    /// The number of transactions older than a day that the ledger still remembers, as no archive has confirmed them.
+    pub waiting_transactions: u64,
+    /// The number of blocks that archives have, and the ledger no longer.
+    pub archived_blocks: u64,
+    /// The number of blocks that the ledger has.
+    pub kept_blocks: u64,
+    /// Why nothing is archived, if something is wrong. The ledger tries again by itself, and keeps everything meanwhile.
+    pub trouble: Vec<String>,
+}
+
 /// A transaction of the ledger.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {

@@ -10,6 +10,7 @@ use example_ledger::{
     errors::{ApproveError, TransferError, TransferFromError},
     types::{Account, ApproveArgs, TransferArg, TransferFromArgs},
 };
+use idempotency_archive::icrc3::Value;
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
 use support::*;
@@ -367,5 +368,14 @@ proptest! {
             prop_assert_eq!(ledger.total_supply(), model.supply());
             prop_assert_eq!(ledger.transaction_count(), model.blocks);
         }
+        // Each transaction is a block with the hash of the one before, and can be read as a transaction.
+        let mut parent: Option<[u8; 32]> = None;
+        for index in 0..model.blocks {
+            let block = ledger.log().get(index).unwrap();
+            prop_assert_eq!(block.get("phash").cloned(), parent.map(Value::blob));
+            prop_assert!(ledger.transaction(index).is_some());
+            parent = Some(block.hash());
+        }
+        prop_assert_eq!(ledger.log().tip().map(|(_, hash)| hash), parent);
     }
 }

@@ -6,10 +6,11 @@ use candid::Nat;
 use example_ledger::{
     Ledger,
     errors::{ApproveError, TransferError, TransferFromError},
-    init::{ConfigError, UpgradeArgs},
+    init::{ArchiveArgs, ArchiveModule, ArchiveSource, Config, ConfigError, UpgradeArgs},
     types::{Account, ApproveArgs, MetadataValue, Operation, TransferArg, TransferFromArgs},
 };
-use serde_bytes::ByteBuf;
+use ic_stable_structures::StableCell;
+use serde_bytes::{ByteArray, ByteBuf};
 use support::*;
 
 fn nat(n: u128) -> Nat {
@@ -432,6 +433,63 @@ fn there_is_no_ledger_in_an_empty_memory() {
         Ledger::open(memory_of(&memories)).unwrap_err(),
         ConfigError::NoLedger
     );
+}
+
+/// Its transactions are no blocks.
+#[test]
+fn a_ledger_of_another_layout_is_refused() {
+    let memories = memories();
+    let ledger = ledger_in(&memories, &[(ALICE, 100)]);
+    for (layout, told) in [(None, 1), (Some(1), 1), (Some(3), 3)] {
+        let config = Config {
+            layout,
+            ..ledger.config().clone()
+        };
+        let stored = candid::encode_one(config).unwrap();
+        StableCell::new(memory_of(&memories)(0), stored);
+        assert_eq!(
+            Ledger::open(memory_of(&memories)).unwrap_err(),
+            ConfigError::OtherLayout(told)
+        );
+    }
+}
+
+#[test]
+fn archives_are_given_or_made_of_something() {
+    let archives = |source| ArchiveArgs {
+        source,
+        keep: None,
+        keep_blocks: 10,
+    };
+    let nothing = [
+        ArchiveSource::Canisters(vec![]),
+        ArchiveSource::Module(ArchiveModule {
+            hash: ByteArray::new([0; 32]),
+            chunks: vec![],
+            cycles: None,
+        }),
+    ];
+    let mut ledger = ledger(&[]);
+    for source in nothing {
+        let mut args = init_args(&[]);
+        args.archives = Some(archives(source.clone()));
+        let made = Ledger::create(memory_of(&memories()), &args, NOW);
+        assert_eq!(made.unwrap_err(), ConfigError::NoArchive);
+        let changed = ledger.configure(UpgradeArgs {
+            archives: Some(archives(source)),
+            ..UpgradeArgs::default()
+        });
+        assert_eq!(changed, Err(ConfigError::NoArchive));
+    }
+    let given = archives(ArchiveSource::Canisters(vec![principal(9)]));
+    let changes = UpgradeArgs {
+        archives: Some(given.clone()),
+        ..UpgradeArgs::default()
+    };
+    ledger.configure(changes).unwrap();
+    // What is not named stays.
+    ledger.configure(UpgradeArgs::default()).unwrap();
+    assert_eq!(ledger.config().archives, Some(given));
 }
 
 #[test]

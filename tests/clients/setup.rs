@@ -44,6 +44,7 @@ impl World {
             transfer_fee: Nat::from(1_u8),
             initial_balances: initial_balances.collect(),
             max_memo_length: None,
+            archives: None,
             metadata: vec![],
         });
         let ledger = Canister::install(&replica, LEDGER, (args,)).id();
@@ -134,7 +135,14 @@ pub(crate) fn call<J: Journal>(
     let key = Key::new(number.to_be_bytes());
     let to = Principal::from_slice(&number.to_be_bytes());
     match number % 3 {
-        0 => agent.transfer(ledger, to.into(), 1_u8, key).transactions(),
+        0 => {
+            let transfer = agent.transfer(ledger, to.into(), 1_u8, key);
+            // Both ways to look for it.
+            match number % 2 {
+                0 => transfer.transactions(),
+                _ => transfer,
+            }
+        }
         1 => {
             let arg = TransferOnceArg {
                 request_id: ByteBuf::from(key.as_bytes()),

@@ -58,6 +58,7 @@ fn world(clients: Clients) -> (World, System) {
         initial_balances: vec![(account(payout), TOKENS.into())],
         metadata: vec![],
         max_memo_length: None,
+        archives: None,
     });
     install(&mut host, ledger, LEDGER, (init,));
     install(&mut host, payout, PAYOUT, (ledger,));

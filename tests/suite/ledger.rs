@@ -35,6 +35,7 @@ pub(crate) fn install(replica: &PocketIc) -> Canister<'_> {
         initial_balances: vec![(account(user(RICH)), START.into())],
         metadata: vec![],
         max_memo_length: None,
+        archives: None,
     });
     Canister::install(replica, LEDGER, (init,))
 }

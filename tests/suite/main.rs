@@ -18,6 +18,7 @@ mod icrc;
 mod identity;
 mod inspection;
 mod ledger;
+mod ledger_archives;
 mod ledger_refusals;
 mod many;
 mod outcalls;

@@ -23,20 +23,22 @@ fn icp_yaml() -> Value {
 }
 
 #[test]
-fn both_build_the_ledger_and_find_it() {
-    let ledger = &dfx_json()["canisters"]["ledger"];
-    let text = |field: &str| ledger[field].as_str().expect("a text").to_owned();
-    assert!(workspace().join(text("candid")).exists());
-    assert_eq!(text("wasm"), "target/canisters/ledger.wasm");
-    assert_eq!(text("build"), "cargo xtask wasm");
+fn both_build_the_ledger_and_its_archive_and_find_them() {
+    for (number, name) in ["ledger", "archive"].into_iter().enumerate() {
+        let ledger = &dfx_json()["canisters"][name];
+        let text = |field: &str| ledger[field].as_str().expect("a text").to_owned();
+        assert!(workspace().join(text("candid")).exists());
+        assert_eq!(text("wasm"), format!("target/canisters/{name}.wasm"));
+        assert_eq!(text("build"), "cargo xtask wasm");
 
-    let canister = &icp_yaml()["canisters"][0];
-    assert_eq!(canister["name"], "ledger");
-    let commands = canister["build"]["steps"][0]["commands"].to_string();
-    assert!(
-        commands.contains(&text("build")) && commands.contains(&text("wasm")),
-        "{commands}"
-    );
+        let canister = &icp_yaml()["canisters"][number];
+        assert_eq!(canister["name"], name);
+        let commands = canister["build"]["steps"][0]["commands"].to_string();
+        assert!(
+            commands.contains(&text("build")) && commands.contains(&text("wasm")),
+            "{commands}"
+        );
+    }
 }
 
 /// The schemas are dfx's and icp's own, and not part of this project: `IDEMPOTENCY_SCHEMAS` names the folder that has them.

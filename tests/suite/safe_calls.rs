@@ -3,9 +3,10 @@
 use crate::{
     common::{Answer, Fixture, Plan as Work, ok, with_canister},
     ledger,
+    ledger_archives::World,
 };
 use candid::{CandidType, Nat, Principal};
-use example_ledger::errors::TransferError;
+use example_ledger::{errors::TransferError, init::Kept};
 use integration_tests::{CALLER, Canister, Faults, user};
 use local_replica::faults::{AnswerFault, Fault, MessageFault, Plan, Schedule};
 use pocket_ic::PocketIc;
@@ -392,12 +393,14 @@ fn tokens_of_another_account_move_once() {
     });
 }
 
-/// The example ledger has no ICRC-3, so nobody can look whether the transfer is there. Shows G16.
+/// The blocks of the example ledger say what became of a transfer, as long as they can be read. Shows G16.
 #[test]
 fn too_old_in_doubt_is_unknown() {
     with_ledger(|it, caller, ledger| {
         let created_at = it.now();
-        let Some(faults) = faults(it.replica, vec![caller.answer(1, AnswerFault::Lose)]) else {
+        // The transfer, the search for it; the refusal, the search.
+        let lost = [1, 2, 4].map(|number| caller.answer(number, AnswerFault::Lose));
+        let Some(faults) = faults(it.replica, lost.to_vec()) else {
             return;
         };
         let mut options = Options {
@@ -409,16 +412,63 @@ fn too_old_in_doubt_is_unknown() {
             matches!(end, End::StillUnknown { until: Some(_), .. }),
             "{end:?}"
         );
-        assert_eq!(faults.report().applied.0.len(), 1);
+        assert_eq!(faults.report().applied.0.len(), 2);
         it.wait(2 * DAY);
         it.run_timers();
         options.in_doubt_since = Some(created_at);
-        let end = caller.transfer(ledger.id(), created_at, options);
+        let end = caller.transfer(ledger.id(), created_at, options.clone());
         assert!(
             matches!(&end, End::StillUnknown { until: None, last } if last.starts_with("TooOld")),
             "{end:?}"
         );
+        assert_eq!(faults.report().applied.0.len(), 3);
+        let end = caller.transfer(ledger.id(), created_at, options.clone());
+        assert_eq!(end, End::Replied(2u8.into()));
         assert_eq!(ledger::balance(ledger, user(2)), 1_000u64);
+        // Of another one they say that it was never executed.
+        let end = caller.transfer(ledger.id(), created_at + 1, options);
+        assert!(
+            matches!(&end, End::Rejected(text) if text.starts_with("TooOld")),
+            "{end:?}"
+        );
+    });
+}
+
+/// The ledger has forgotten the reply, and has no longer the block, which its archive has. Shows G16.
+#[test]
+fn a_transfer_is_found_in_an_archive() {
+    with_caller(|it, caller| {
+        let world = World::keeping(it.replica, Kept::Ids, 2);
+        let tokens = example_ledger::types::TransferArg {
+            to: ledger::account(caller.0.id()),
+            ..ledger::transfer(1_000_000, None)
+        };
+        ledger::icrc1_transfer(&world.ledger, &tokens).expect("user 1 is rich");
+        let created_at = it.now();
+        // The transfer and the search for it.
+        let lost = [1, 2].map(|number| caller.answer(number, AnswerFault::Lose));
+        let Some(faults) = faults(it.replica, lost.to_vec()) else {
+            return;
+        };
+        let mut options = Options {
+            tries: 1,
+            ..OPTIONS
+        };
+        let end = caller.transfer(world.ledger.id(), created_at, options.clone());
+        assert!(end.is_unknown(), "{end:?}");
+        faults.stop();
+        world.transfers(5);
+        it.wait(2 * DAY);
+        world.settle();
+        let status = world.status();
+        assert_eq!(
+            (status.archived_blocks, status.waiting_transactions),
+            (6, 0)
+        );
+        options.in_doubt_since = Some(created_at);
+        let end = caller.transfer(world.ledger.id(), created_at, options);
+        assert_eq!(end, End::Replied(2u8.into()));
+        assert_eq!(ledger::balance(&world.ledger, user(2)), 1_005u64);
     });
 }
 

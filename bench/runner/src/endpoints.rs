@@ -217,6 +217,7 @@ pub(crate) fn ledger(entries: u64, results: &mut Results, progress: &Progress) {
         initial_balances: vec![(account(1), 1_000_000_000_000_u64.into())],
         metadata: vec![],
         max_memo_length: None,
+        archives: None,
     });
     let canister = Canister::install(&replica, LEDGER, (init,));
     canister

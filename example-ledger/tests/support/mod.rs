@@ -1,4 +1,5 @@
-//! A ledger in memory, and short names for its users.
+//! A ledger in memory, and short names for its users. Not each test needs all of it.
+#![allow(dead_code)]
 
 use candid::{Nat, Principal};
 use example_ledger::{
@@ -44,6 +45,7 @@ pub(crate) fn init_args(balances: &[(u8, u128)]) -> InitArgs {
             .collect(),
         metadata: Vec::new(),
         max_memo_length: None,
+        archives: None,
     }
 }
 
@@ -60,7 +62,19 @@ pub(crate) fn memories() -> MemoryManager<VectorMemory> {
 }
 
 pub(crate) fn ledger(balances: &[(u8, u128)]) -> TestLedger {
-    Ledger::create(memory_of(&memories()), &init_args(balances), NOW).unwrap()
+    ledger_in(&memories(), balances)
+}
+
+pub(crate) fn ledger_in(
+    memories: &MemoryManager<VectorMemory>,
+    balances: &[(u8, u128)],
+) -> TestLedger {
+    Ledger::create(memory_of(memories), &init_args(balances), NOW).unwrap()
+}
+
+/// As an upgrade does.
+pub(crate) fn open(memories: &MemoryManager<VectorMemory>) -> TestLedger {
+    Ledger::open(memory_of(memories)).unwrap()
 }
 
 pub(crate) fn send(to: u8, amount: u128) -> TransferArg {

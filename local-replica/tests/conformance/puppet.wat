@@ -119,6 +119,10 @@
   (func (export "canister_update relay_cycles")
     (call $start_call (i32.const 0) (i32.const 2))
     (call $call_cycles_add (i64.const 0) (i64.const 1000000)) (call $perform))
+  ;; What it takes to create a canister, and more.
+  (func (export "canister_update relay_many_cycles")
+    (call $start_call (i32.const 0) (i32.const 2))
+    (call $call_cycles_add (i64.const 0) (i64.const 2000000000000)) (call $perform))
   (func (export "canister_update relay_then_trap")
     (call $start_call (i32.const 0) (i32.const 2)) (call $perform) (call $boom))
   (func (export "canister_update relay_trap_in_reply")

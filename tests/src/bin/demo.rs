@@ -207,6 +207,7 @@ impl<'a> Demo<'a> {
             initial_balances: vec![(account(alice()), 1_000u16.into())],
             metadata: vec![],
             max_memo_length: None,
+            archives: None,
         });
         let ledger = Canister::install(replica, LEDGER, (init,));
         println!(
