@@ -35,9 +35,7 @@ impl Figures {
             let mut columns = line.split(',');
             let (name, size) = (columns.next().unwrap_or(""), columns.next().unwrap_or(""));
             let size: u64 = size.parse().unwrap_or(0);
-            if size != ids {
-                lines.insert((name.to_owned(), size), line.to_owned());
-            }
+            lines.insert((name.to_owned(), size), line.to_owned());
         }
         for (name, value) in &self.0 {
             let line = format!("{name},{ids},{archives},{}", figure(*value));
