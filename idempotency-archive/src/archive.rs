@@ -8,7 +8,6 @@ use crate::{
     log::Log,
     row::{self, NARROW, WIDE},
     runs::{MAX_RUNS, Merged, Runs},
-    sort,
     wire::{AppendBlocks, AppendedBlocks},
 };
 use candid::{Nat, Principal};
@@ -27,7 +26,7 @@ pub const MAX_CHUNK_BYTES: usize = 10 << 20;
 const FOR_MERGES: u64 = 128;
 
 /// With as many runs an append merges some rows itself.
-const MANY_RUNS: usize = 160;
+const MANY_RUNS: usize = 512;
 
 /// So many rows: more than what comes with an append moves up on all levels together.
 const ROWS_AT_APPEND: u64 = 2_000_000;
@@ -255,12 +254,8 @@ impl<M: Memory> Archive<M> {
             self.save();
             return Appended::Full(position);
         }
-        let rows = match self.contents.runs.width {
-            WIDE => sort::sorted::<WIDE>(entries, &places),
-            _ => sort::sorted::<NARROW>(entries, &[]),
-        };
         self.contents.replies.append(&mut self.extents, replies);
-        self.contents.runs.add(&mut self.extents, &rows);
+        (self.contents.runs).add(&mut self.extents, entries, &places);
         self.contents.before = position;
         self.contents.position = position.after(entries, replies);
         self.save();

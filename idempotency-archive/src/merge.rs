@@ -3,7 +3,7 @@
 use crate::{
     extents::Extents,
     row::{self, Key},
-    runs::Run,
+    runs::{MOST_AT_A_TIME, Run},
 };
 use ic_stable_structures::Memory;
 
@@ -40,12 +40,8 @@ impl Source<'_> {
         true
     }
 
-    fn row<const W: usize>(&self) -> [u8; W] {
-        (self
-            .buffer
-            .get(self.at..)
-            .and_then(|rest| rest.first_chunk()))
-        .map_or([0; W], |row| *row)
+    fn key(&self) -> Key {
+        (self.buffer.get(self.at..)).map_or(0, row::key)
     }
 }
 
@@ -67,115 +63,123 @@ pub(crate) fn pour<const W: usize, M: Memory>(
         .collect();
     sources.retain_mut(|source| source.fill::<W, M>(extents));
 
-    // The last row is held back, as the next may be of its id.
-    let mut held = [0; W];
-    let mut is_held = output.to > 0;
+    // Rows that are to be written; the last is held back, as the next may be of its id.
+    let mut ready = vec![0; (per_extent + 1) as usize * W];
+    let (slots, _) = ready.as_chunks_mut::<W>();
+    let mut count = 0;
     let mut room = output.file.len() as u64 * per_extent - output.to;
-    if is_held {
+    let mut last_key = 0;
+    if output.to > 0 {
         output.to -= 1;
-        row::read(extents, &output.file, W, output.to, &mut held);
+        row::read(extents, &output.file, W, output.to, &mut slots[0]);
+        last_key = row::key(&slots[0]);
+        count = 1;
     }
-    let mut held_key = row::key(&held);
-    let mut ready = Vec::with_capacity(per_extent as usize * W);
-    let write = |extents: &Extents<M>, output: &mut Run, ready: &mut Vec<u8>| {
-        row::write(extents, &output.file, W, output.to, ready);
-        output.to += (ready.len() / W) as u64;
-        ready.clear();
+    let write = |extents: &Extents<M>, output: &mut Run, rows: &[[u8; W]]| {
+        row::write(extents, &output.file, W, output.to, rows.as_flattened());
+        output.to += rows.len() as u64;
     };
 
-    let mut tree = Tree::new(sources.iter().map(|source| row::key(&source.buffer)));
+    let mut tree = Tree::new(sources.iter().map(Source::key));
     let mut moved = 0;
     while moved < budget && !sources.is_empty() {
         let (first, key) = tree.first();
+        let is_again = count > 0 && key == last_key;
+        if room == 0 && !is_again {
+            if count > 0 {
+                write(extents, output, &slots[..count - 1]);
+                slots.swap(0, count - 1);
+                count = 1;
+            }
+            if !extents.push(&mut output.file) {
+                break;
+            }
+            room = per_extent;
+        }
         let source = &mut sources[first];
-        let row = source.row::<W>();
-        if is_held && key == held_key {
-            if row::is_better(&row, &held) {
-                held = row;
-            }
-        } else {
-            if room == 0 {
-                write(extents, output, &mut ready);
-                if !extents.push(&mut output.file) {
-                    break;
-                }
-                room = per_extent;
-            }
+        let Some(row) = (source.buffer.get(source.at..)).and_then(|rest| rest.first_chunk::<W>())
+        else {
+            break;
+        };
+        if !is_again {
+            slots[count] = *row;
+            count += 1;
             room -= 1;
-            if is_held {
-                ready.extend_from_slice(&held);
-            }
-            (held, held_key, is_held) = (row, key, true);
+            last_key = key;
+        } else if row::is_better(row, &slots[count - 1]) {
+            slots[count - 1] = *row;
         }
         moved += 1;
         source.at += W;
-        if source.at < source.buffer.len() {
-            tree.replace_first(row::key(&source.buffer[source.at..]));
-        } else if source.fill::<W, M>(extents) {
-            tree.replace_first(row::key(&source.buffer));
+        if source.at < source.buffer.len() || source.fill::<W, M>(extents) {
+            tree.replace_first(source.key());
         } else {
             sources.remove(first);
-            tree = Tree::new(
-                sources
-                    .iter()
-                    .map(|source| row::key(&source.buffer[source.at..])),
-            );
+            tree = Tree::new(sources.iter().map(Source::key));
         }
     }
     for source in sources {
         source.run.from += (source.at / W) as u64;
     }
-    if is_held {
-        ready.extend_from_slice(&held);
-    }
-    write(extents, output, &mut ready);
+    write(extents, output, &slots[..count]);
     moved
 }
 
 /// A tree of losers: which of several keys is the smallest, when that one is replaced again and again.
 struct Tree {
     keys: Vec<Key>,
-    /// Of each match who lost it; match n is between the winners of 2n and 2n + 1, and those from `keys.len()` on are the keys. The first has
-    /// who won all.
-    matches: Vec<u32>,
+    /// Of each match who lost it, and the first half of its key; match n is between the winners of 2n and 2n + 1, and those from `keys.len()` on
+    /// are the keys. The first has who won all.
+    matches: [(u64, u32); MOST_AT_A_TIME],
 }
 
+// So that no index of a match is checked.
+const _: () = assert!(MOST_AT_A_TIME.is_power_of_two());
+
 impl Tree {
+    /// Of at most [`MOST_AT_A_TIME`] keys.
     fn new(keys: impl Iterator<Item = Key>) -> Self {
-        let keys: Vec<_> = keys.collect();
+        let keys: Vec<_> = keys.take(MOST_AT_A_TIME).collect();
         let count = keys.len();
-        let mut matches = vec![0; count.max(1)];
-        let mut winners: Vec<_> = (0..2 * count)
-            .map(|it| it.saturating_sub(count) as u32)
-            .collect();
+        let mut matches = [(0, 0); MOST_AT_A_TIME];
+        let mut winners: Vec<_> = vec![(0, 0); count];
+        winners.extend((keys.iter().zip(0..)).map(|(&key, at)| (row::prefix(key), at)));
         for at in (1..count).rev() {
             let (one, other) = (winners[2 * at], winners[2 * at + 1]);
-            let is_first = keys[one as usize] <= keys[other as usize];
+            let is_first = keys[one.1 as usize] <= keys[other.1 as usize];
             (winners[at], matches[at]) = if is_first { (one, other) } else { (other, one) };
         }
-        if count > 1 {
-            matches[0] = winners[1];
+        if let Some(&winner) = winners.get(1) {
+            matches[0] = winner;
         }
         Self { keys, matches }
     }
 
     fn first(&self) -> (usize, Key) {
-        let first = self.matches[0] as usize;
+        let first = self.matches[0].1 as usize;
         (first, self.keys.get(first).copied().unwrap_or_default())
     }
 
-    fn replace_first(&mut self, mut key: Key) {
-        let mut winner = self.matches[0];
-        self.keys[winner as usize] = key;
-        let mut at = (winner as usize + self.keys.len()) / 2;
+    #[inline]
+    fn replace_first(&mut self, key: Key) {
+        let first = self.matches[0].1;
+        self.keys[first as usize] = key;
+        let mut winner = (row::prefix(key), first);
+        let mut at = (first as usize + self.keys.len()) / 2;
         while at > 0 {
-            let other = self.keys[self.matches[at] as usize];
-            if other < key {
-                std::mem::swap(&mut winner, &mut self.matches[at]);
-                key = other;
+            let other = self.matches[at % MOST_AT_A_TIME];
+            if other.0 < winner.0 || other.0 == winner.0 && self.goes_before(other, winner) {
+                self.matches[at % MOST_AT_A_TIME] = winner;
+                winner = other;
             }
             at /= 2;
         }
         self.matches[0] = winner;
+    }
+
+    /// Of keys whose first halves are equal.
+    #[cold]
+    fn goes_before(&self, one: (u64, u32), other: (u64, u32)) -> bool {
+        self.keys[one.1 as usize] < self.keys[other.1 as usize]
     }
 }

@@ -10,11 +10,16 @@ pub(crate) const NARROW: usize = ENTRY_BYTES;
 /// Bytes of a row with the place of a reply, an offset in the log of replies in little-endian order; 0 where nothing is kept.
 pub(crate) const WIDE: usize = ENTRY_BYTES + 6;
 
-/// An id as a number; ids are sorted so.
+/// An id as a number, in the order that costs no more than a load; ids are sorted so.
 pub(crate) type Key = u128;
 
 pub(crate) fn key_of(id: &Id) -> Key {
-    Key::from_be_bytes(*id)
+    Key::from_le_bytes(*id)
+}
+
+/// The first half of a key.
+pub(crate) fn prefix(key: Key) -> u64 {
+    (key >> 64) as u64
 }
 
 /// Of a row's first 16 bytes.

@@ -15,6 +15,8 @@ const CYCLES: u128 = 1_000_000_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wasm(&'static str);
 
+/// The archive canister.
+pub const ARCHIVE: Wasm = Wasm("archive");
 /// The example ledger.
 pub const LEDGER: Wasm = Wasm("ledger");
 /// The canister that sends mail through a gateway.
@@ -35,6 +37,8 @@ pub const BENCH_CANISTER: Wasm = Wasm("bench_canister");
 pub const GUARDED_CANISTER: Wasm = Wasm("guarded_canister");
 /// The same without it.
 pub const PLAIN_CANISTER: Wasm = Wasm("plain_canister");
+/// What the benchmarks measure of archives.
+pub const BENCH_ARCHIVE: Wasm = Wasm("bench_archive");
 /// Filters that the benchmarks compare.
 pub const BENCH_FILTERS: Wasm = Wasm("bench_filters");
 /// What the benchmarks measure of the outbox.

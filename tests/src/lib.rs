@@ -20,9 +20,9 @@ mod replica;
 mod target;
 
 pub use canister::{
-    BENCH_CANISTER, BENCH_FILTERS, BENCH_OUTBOX, CALLER, Canister, DURABLE_CANISTER,
-    GUARDED_CANISTER, LEDGER, MAIL, OUTBOX_CANISTER, PAYOUT, PLAIN_CANISTER, SENDING_CANISTER,
-    Sent, TEST_CANISTER, Wasm, call_fees, fixed_fees, user,
+    ARCHIVE, BENCH_ARCHIVE, BENCH_CANISTER, BENCH_FILTERS, BENCH_OUTBOX, CALLER, Canister,
+    DURABLE_CANISTER, GUARDED_CANISTER, LEDGER, MAIL, OUTBOX_CANISTER, PAYOUT, PLAIN_CANISTER,
+    SENDING_CANISTER, Sent, TEST_CANISTER, Wasm, call_fees, fixed_fees, user,
 };
 pub use faults::Faults;
 pub use replica::replica;

@@ -27,8 +27,9 @@ pub(crate) const PACKAGES: [Package; 9] = [
 ];
 
 /// What the benchmarks run.
-pub(crate) const MEASURED: [Package; 4] = [
+pub(crate) const MEASURED: [Package; 5] = [
     LEDGER,
+    ("bench-archive", "bench_archive"),
     ("bench-canister", "bench_canister"),
     ("guarded-canister", "guarded_canister"),
     ("plain-canister", "plain_canister"),

@@ -40,6 +40,13 @@
 //! | `ledger/icrc1_transfer` | what a transfer is charged |
 //! | `ledger/duplicate` | what the same transfer is charged when it comes again |
 //! | `ledger/duplicate_decoded` | the same, with a field that the ledger does not know: it is recognised when it is decoded |
+//! | `archive/decode_each`, `append_each` | decoding a chunk of 50,000 ids, and taking it, for each of them; the bytes are those of the memory when all have been merged |
+//! | `archive/decode_reply_each`, `append_reply_each` | the same of 20,000 ids that have replies of 50 bytes |
+//! | `archive/merge_each` | merging, for each row, a million of them in a message |
+//! | `archive/merges_in_all_each` | all merges, for each id |
+//! | `archive/look_up`, `look_up_absent` | looking for an id that is there, and for one that is not |
+//! | `archive/look_up_100_each` | looking for 100 at once, for each of them |
+//! | `archive/open` | opening an archive after an upgrade |
 //! | `outbox/send` | taking a message with a header and a body of 100 bytes, in a message of its own, where so many have ended; the max is the first, which sets the timer |
 //! | `outbox/send_byte` | a byte of the body beyond those, rounded up |
 //! | `outbox/attempt`, `end` | what the outbox adds to an outcall that a timer makes by hand with its argument ready, and to its answer, which is thrown away |
@@ -51,6 +58,7 @@
 //! takes 42,000 instructions less when it has not. Those of `ledger/…` come one after another, as on a busy ledger.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod certified;
 mod contest;
 mod endpoints;
@@ -92,6 +100,8 @@ struct Plan {
     id_only: &'static [u64],
     /// Requests in a hash tree.
     certified: &'static [u64],
+    /// Ids in an archive.
+    archive: &'static [u64],
     /// Messages that have ended and lie in an outbox.
     outbox: &'static [u64],
     /// Requests that all expire on an idle day.
@@ -106,6 +116,7 @@ const QUICK: Plan = Plan {
     aliased: &[100_000],
     id_only: &[100_000],
     certified: &[1_000, 100_000],
+    archive: &[2_000_000],
     outbox: &[1_000],
     idle_day: 30_000,
     endpoints: 100_000,
@@ -117,6 +128,7 @@ const FULL: Plan = Plan {
     aliased: &[1_000_000, 10_000_000],
     id_only: &[1_000_000, 10_000_000],
     certified: &[1_000, 100_000, 1_000_000],
+    archive: &[2_000_000, 10_000_000],
     outbox: &[1_000, 100_000],
     idle_day: 3_000_000,
     endpoints: 1_000_000,
@@ -170,6 +182,9 @@ fn measure(plan: &Plan, progress: &Progress) -> Results {
     }
     for &entries in plan.certified {
         certified::run(entries, &mut results, progress);
+    }
+    for &entries in plan.archive {
+        archive::run(entries, &mut results, progress);
     }
     for &ended in plan.outbox {
         outbox::run(ended, &mut results, progress);

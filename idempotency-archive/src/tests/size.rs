@@ -5,15 +5,15 @@ use super::*;
 fn an_id_takes_no_more_than_40_bytes() {
     let mut archive = archive(false);
     let mut position = Position::default();
-    for first in (0..1_000_000).step_by(50_000) {
-        position = taken(archive.append(&ids(position, first..first + 50_000)));
+    for first in (0..1_000_000).step_by(25_000) {
+        position = taken(archive.append(&ids(position, first..first + 25_000)));
         while archive.has_to_merge() {
             archive.merge(100_000);
         }
     }
     let status = archive.status(0);
     assert_eq!(status.position.entries, 1_000_000);
-    assert_eq!(status.runs, 5);
+    assert_eq!(status.runs, 9);
     assert!(status.bytes <= 40_000_000, "{}", status.bytes);
     let asked: Vec<_> = (0..1_010_000).step_by(997).map(id).collect();
     let found = archive.look_up(&asked).unwrap().found;
