@@ -19,6 +19,11 @@ impl Figures {
         *most = most.max(value);
     }
 
+    #[cfg(test)]
+    pub(crate) fn get(&self, name: &str) -> f64 {
+        self.0[name]
+    }
+
     /// Writes them to a file, which keeps its figures of other sizes.
     pub(crate) fn write(&self, file: &Path, ids: u64, archives: u32) -> io::Result<()> {
         let before = match fs::read_to_string(file) {

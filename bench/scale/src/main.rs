@@ -83,12 +83,19 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
+    let figures = run(&arguments)?;
+    print!("{figures}");
+    figures.write(&arguments.to, arguments.ids, arguments.archives)?;
+    Ok(())
+}
+
+fn run(arguments: &Arguments) -> Result<Figures, Box<dyn Error>> {
     let each = arguments.ids / u64::from(arguments.archives.max(1));
-    let mut filter = Filter::new(&arguments, each)?;
+    let mut filter = Filter::new(arguments, each)?;
     let mut figures = Figures::default();
     let begun = Instant::now();
     for archive in 0..arguments.archives {
-        fill(&arguments, archive, each, &mut filter, &mut figures)?;
+        fill(arguments, archive, each, &mut filter, &mut figures)?;
         let ids = u64::from(archive + 1) * each;
         eprintln!(
             "[{:7.0?}] {ids} ids in {} archives",
@@ -97,9 +104,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     filter.tell(each * u64::from(arguments.archives), each, &mut figures);
-    print!("{figures}");
-    figures.write(&arguments.to, arguments.ids, arguments.archives)?;
-    Ok(())
+    Ok(figures)
 }
 
 /// Id number `number`: 16 bytes that look random. (Hashing would take most of the time.)
@@ -305,4 +310,20 @@ fn look_up(
         }
     }
     Ok(begun.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each id that is looked up is found, and no other, or `run` fails.
+    #[test]
+    fn two_million_ids_are_found_in_less_than_40_bytes_each() {
+        let arguments = Arguments::parse_from(["", "--ids=2000000", "--archives=1"]);
+        let figures = run(&arguments).unwrap();
+        assert!(figures.get("archive/bytes") <= 40.0);
+        assert!(figures.get("archive/merged") >= 0.5);
+        assert!(figures.get("filter/bytes") <= 3.5);
+        assert!(figures.get("filter/wrong") <= figures.get("filter/promised"));
+    }
 }
