@@ -44,6 +44,7 @@ fn lints() -> [Step; 3] {
         &wasm::PACKAGES[..],
         &wasm::MEASURED,
         &wasm::MEASURED_OUTBOXES,
+        &wasm::MEASURED_ARCHIVES,
     ];
     let canisters = wasm::selection(&canisters.concat());
     [

@@ -71,10 +71,13 @@ fn run(chore: Chore) -> Result<(), Failed> {
         Chore::Demo => after(&wasm::PACKAGES, demo())?,
         Chore::Test { name: None } => after(&wasm::PACKAGES, checks::all())?,
         Chore::Test { name: Some(name) } => after(&wasm::PACKAGES, tests::named(name))?,
-        Chore::Bench { filters: true, .. } => after(&wasm::FILTERS, bench(Some("--filters")))?,
+        Chore::Bench { filters: true, .. } => {
+            after(&wasm::MEASURED_ARCHIVES, bench(Some("--filters")))?
+        }
         Chore::Bench { quick, .. } => {
             let steps = bench(quick.then_some("--quick"));
-            let with_outboxes = after(&wasm::MEASURED_OUTBOXES, steps)?;
+            let with_archives = after(&wasm::MEASURED_ARCHIVES, steps)?;
+            let with_outboxes = after(&wasm::MEASURED_OUTBOXES, with_archives)?;
             after(&wasm::MEASURED, with_outboxes)?
         }
         Chore::Docs => docs::steps(),

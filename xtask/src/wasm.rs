@@ -28,9 +28,8 @@ pub(crate) const PACKAGES: [Package; 10] = [
 ];
 
 /// What the benchmarks run.
-pub(crate) const MEASURED: [Package; 5] = [
+pub(crate) const MEASURED: [Package; 4] = [
     LEDGER,
-    ("bench-archive", "bench_archive"),
     ("bench-canister", "bench_canister"),
     ("guarded-canister", "guarded_canister"),
     ("plain-canister", "plain_canister"),
@@ -42,8 +41,12 @@ pub(crate) const MEASURED_OUTBOXES: [Package; 2] = [
     ("sending-canister", "sending_canister"),
 ];
 
-/// The filters that the benchmarks compare, which need the feature of archives.
-pub(crate) const FILTERS: [Package; 1] = [("bench-filters", "bench_filters")];
+/// What the benchmarks run, with archives: also of them those above are measured without.
+pub(crate) const MEASURED_ARCHIVES: [Package; 3] = [
+    ("archived-canister", "archived_canister"),
+    ("bench-archive", "bench_archive"),
+    ("bench-filters", "bench_filters"),
+];
 
 /// Where the modules are put.
 fn directory() -> PathBuf {

@@ -5,6 +5,7 @@
 //! | `…/absent`, `present` | instructions of a look-up, each in a message of its own |
 //! | `…/insert` | putting one id into a filter that is almost full, in a message of its own |
 //! | `…/insert_bulk` | for each of 50,000 ids put in at once, as a chunk for an archive has them: in the median message, and in the dearest. A fuse filter is made of all its ids at once |
+//! | `…/insert_million` | the same of 1,000,000 put in at once, the last but 100 of them |
 //! | `…/wrong` | of 1,000,000 ids that were never put in, how many it may hold |
 //!
 //! `generations` is the filter as a canister has it, `bloom` the same in one generation, whose rate is a sixteenth of what all have together.
@@ -28,6 +29,9 @@ const CHUNK: u64 = 50_000;
 const UNKNOWN: u64 = 1 << 40;
 
 const UNKNOWNS: u64 = 1_000_000;
+
+/// Ids put in at once, where there are many more.
+const MILLION: u64 = 1_000_000;
 
 pub(crate) fn measure(progress: &Progress) -> Results {
     let mut results = Results::default();
@@ -70,13 +74,19 @@ fn run(filter: Filter, ids: u64, results: &mut Results, progress: &Progress) {
     let mut bulk = Samples::default();
     let mut next = 0;
     let mut bytes = 0;
-    while next < ids - single {
-        let count = chunk.min(ids - single - next);
+    let million = match filter {
+        Filter::Generations | Filter::Bloom if ids > MILLION => MILLION,
+        _ => 0,
+    };
+    while next < ids - single - million {
+        let count = chunk.min(ids - single - million - next);
         let worked = work(true, next, count);
         bulk.extend([worked.instructions / count]);
         bytes = worked.bytes;
         next += count;
     }
+    let together = (million > 0).then(|| work(true, next, million).instructions / million);
+    next += million;
     let one_each = |insert: bool, first: u64, step: u64, samples: u64| -> (Samples, u64) {
         let mut held = 0;
         let samples = (0..samples)
@@ -104,6 +114,9 @@ fn run(filter: Filter, ids: u64, results: &mut Results, progress: &Progress) {
     add("absent", &absent, None);
     add("present", &present, None);
     add("insert_bulk", &bulk, Some(bytes));
+    if let Some(each) = together {
+        add("insert_million", &[each].into_iter().collect(), None);
+    }
     if single > 0 {
         add("insert", &inserts, None);
     }

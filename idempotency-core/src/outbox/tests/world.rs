@@ -135,6 +135,11 @@ impl Runtime for Ic {
     fn notify(&self, _: Outgoing) {
         unreachable!("an outbox waits for answers")
     }
+
+    #[cfg(feature = "archive")]
+    fn spawn(&self, _: impl Future<Output = ()> + 'static) {
+        unreachable!("an outbox has no tasks")
+    }
 }
 
 impl Egress for Ic {
