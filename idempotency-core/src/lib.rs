@@ -25,9 +25,9 @@
 //! | messages to servers outside the IC | `outbox`, with the feature of that name |
 //!
 //! Everything but `runtime` is plain Rust over [`ic_stable_structures::Memory`] and takes the time as an argument.
-#![cfg_attr(not(feature = "outbox"), forbid(unsafe_code))]
+#![cfg_attr(not(any(feature = "archive", feature = "outbox")), forbid(unsafe_code))]
 // `runtime` makes outcalls by itself, in one place.
-#![cfg_attr(feature = "outbox", deny(unsafe_code))]
+#![cfg_attr(any(feature = "archive", feature = "outbox"), deny(unsafe_code))]
 
 mod access;
 pub mod admission;

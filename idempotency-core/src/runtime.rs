@@ -1,6 +1,10 @@
-//! What the library asks of the Internet Computer and tells it, as a trait. This is the only file that touches ic0.
+//! What the library asks of the Internet Computer and tells it, as a trait. This file and those below it are the only ones that
+//! touch ic0.
 //!
 //! A canister has [`Canister`]. Tests have their own (`attempt/tests/ic.rs`), which suspends, traps and upgrades where the test says.
+
+#[cfg(feature = "archive")]
+mod background;
 
 use crate::time::Timestamp;
 use candid::Principal;
@@ -78,10 +82,10 @@ pub(crate) trait Runtime: Clone + 'static {
     /// Calls a canister. The message ends, and what it did is committed, when the answer is awaited.
     fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static;
 
-    /// Goes on with `task` when this message has done all else: in the same message, and after each await in that of the answer. The task
-    /// belongs to the call of this message, and answers it.
+    /// Begins `task`, in this message, and goes on with it in those of the answers that it awaits. It awaits nothing but calls. It belongs to the
+    /// call of this message, and may answer it. An upgrade between a call and its answer ends it.
     #[cfg(feature = "archive")]
-    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+    fn in_background(&self, task: impl Future<Output = ()> + 'static);
 
     /// Calls a canister without waiting for the answer.
     #[cfg(feature = "timers")]
@@ -198,6 +202,10 @@ impl Runtime for Canister {
     #[expect(clippy::manual_async_fn, reason = "an `async fn` would borrow `self`")]
     fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
         async move {
+            #[cfg(feature = "archive")]
+            if background::is_running() {
+                return background::call(call).await;
+            }
             let Outgoing {
                 callee,
                 method,
@@ -224,10 +232,9 @@ impl Runtime for Canister {
         }
     }
 
-    /// An entry point of ic-cdk runs what was spawned before its message ends, and drops it in the cleanup that follows a trap.
     #[cfg(feature = "archive")]
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        ic_cdk::futures::spawn(task);
+    fn in_background(&self, task: impl Future<Output = ()> + 'static) {
+        background::spawn(task);
     }
 
     #[cfg(feature = "timers")]
@@ -294,30 +301,64 @@ impl Egress for Canister {
     /// ic-cdk would have the IC remember a call by the address of what waits for its answer. Outcalls take up to a minute, so upgrades come
     /// between, and such an answer would be written to an address of the next heap. A ticket is no address: whichever heap it comes to
     /// looks it up.
-    #[expect(unsafe_code, reason = "ic-cdk has no call with a ticket")]
     fn outcall(&self, call: &Outgoing, ticket: u32) -> Result<(), Rejected> {
-        // SAFETY: `answered` is safe to be called by the IC with any number, in this heap and in any other one of this module.
-        unsafe {
-            ic0::call_new(
-                call.callee.as_slice(),
-                &call.method,
-                answered,
-                ticket as usize,
-                answered,
-                ticket as usize,
-            );
+        perform(call, ticket, answered, None)
+    }
+}
+
+/// A function that the IC calls with a ticket.
+#[cfg(any(feature = "archive", feature = "outbox"))]
+type Entry = extern "C" fn(usize);
+
+/// Makes a call that the IC remembers by a ticket: `on_answer` is called with it for the answer, and `on_trap` if that traps.
+#[cfg(any(feature = "archive", feature = "outbox"))]
+#[expect(unsafe_code, reason = "ic-cdk has no call with a ticket")]
+fn perform(
+    call: &Outgoing,
+    ticket: u32,
+    on_answer: Entry,
+    on_trap: Option<Entry>,
+) -> Result<(), Rejected> {
+    let ticket = ticket as usize;
+    // SAFETY: these functions are safe to be called by the IC with any number, in this heap and in any other one of this module.
+    unsafe {
+        ic0::call_new(
+            call.callee.as_slice(),
+            &call.method,
+            on_answer,
+            ticket,
+            on_answer,
+            ticket,
+        );
+        if let Some(on_trap) = on_trap {
+            ic0::call_on_cleanup(on_trap, ticket);
         }
-        ic0::call_data_append(&call.argument);
-        if call.cycles > 0 {
-            ic0::call_cycles_add128(call.cycles);
-        }
-        match ic0::call_perform() {
-            0 => Ok(()),
-            error => Err(Rejected {
-                code: 0,
-                message: format!("the call could not be made: {error}"),
-            }),
-        }
+    }
+    ic0::call_data_append(&call.argument);
+    if call.cycles > 0 {
+        ic0::call_cycles_add128(call.cycles);
+    }
+    if let Some(seconds) = call.timeout {
+        ic0::call_with_best_effort_response(seconds);
+    }
+    match ic0::call_perform() {
+        0 => Ok(()),
+        error => Err(Rejected {
+            code: 0,
+            message: format!("the call could not be made: {error}"),
+        }),
+    }
+}
+
+/// The answer that this message brings.
+#[cfg(any(feature = "archive", feature = "outbox"))]
+fn answer() -> Result<Vec<u8>, Rejected> {
+    match ic0::msg_reject_code() {
+        0 => Ok(ic_cdk::api::msg_arg_data()),
+        code => Err(Rejected {
+            code,
+            message: ic_cdk::api::msg_reject_msg(),
+        }),
     }
 }
 
@@ -337,15 +378,8 @@ thread_local! {
 /// What the IC calls with the answer to an outcall.
 #[cfg(feature = "outbox")]
 extern "C" fn answered(ticket: usize) {
-    let answer = match ic0::msg_reject_code() {
-        0 => Ok(ic_cdk::api::msg_arg_data()),
-        code => Err(Rejected {
-            code,
-            message: ic_cdk::api::msg_reject_msg(),
-        }),
-    };
     // A heap that has opened no outbox yet can't take it. It is given up in time, as if it had been lost.
     if let (Some(deliver), Ok(ticket)) = (ON_ANSWER.get(), u32::try_from(ticket)) {
-        deliver(ticket, answer);
+        deliver(ticket, answer());
     }
 }

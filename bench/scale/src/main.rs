@@ -195,7 +195,7 @@ impl Filter {
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..MILLION {
             let number = random.u64(0..ids);
-            let archives: Vec<u32> = may_hold(number).collect();
+            let archives: Vec<u32> = may_hold(number);
             let right = (number / each) as u32;
             assert!(archives.contains(&right), "id {number} is denied");
             needless += u32::from(archives.len() > 1);

@@ -6,9 +6,10 @@ use std::{
 };
 
 use candid::Principal;
-use ic_cdk::{api::time, call::Call};
+use ic_cdk::api::time;
 use ic_cdk_timers::{set_timer, set_timer_interval};
 use idempotency_archive::wire::{APPEND_BLOCKS, AppendedBlocks};
+use idempotency_core::{SafeCall, archive::in_background, safe_call::Outcome};
 
 use super::{Chunk, Settled, Trouble};
 use crate::{archives, with_ledger};
@@ -40,7 +41,7 @@ thread_local! {
 /// Begins: in `init` and `post_upgrade`.
 pub(crate) fn install() {
     if archives::keep_blocks().is_some() {
-        set_timer_interval(LONGEST_PAUSE, run);
+        set_timer_interval(LONGEST_PAUSE, begin);
         schedule();
     }
 }
@@ -60,7 +61,7 @@ pub(crate) fn schedule() {
             .saturating_mul(1 << FAILURES.get().min(6))
             .min(LONGEST_PAUSE);
         DUE.set(Some(now.saturating_add(nanos(pause))));
-        set_timer(pause, run());
+        set_timer(pause, begin());
     }
 }
 
@@ -80,6 +81,11 @@ impl Drop for Busy {
     fn drop(&mut self) {
         IS_BUSY.set(false);
     }
+}
+
+/// In the background: an upgrade may come at any time, and the answer to a chunk after it.
+async fn begin() {
+    in_background(run());
 }
 
 async fn run() {
@@ -119,9 +125,11 @@ fn next_chunk() -> Result<Option<Chunk>, Trouble> {
 }
 
 async fn send(chunk: &Chunk) -> Result<AppendedBlocks, String> {
-    let call = Call::bounded_wait(chunk.archive, APPEND_BLOCKS)
-        .change_timeout(TIMEOUT)
-        .with_arg(&chunk.append);
-    let answer = call.await.map_err(|error| error.to_string())?;
-    answer.candid().map_err(|error| error.to_string())
+    let call = SafeCall::repeatable(chunk.archive, APPEND_BLOCKS, (&chunk.append,));
+    match call.timeout(TIMEOUT).tries(1).send().await {
+        Outcome::Replied(answer) => Ok(answer),
+        Outcome::ReplyLost { message, .. } => Err(message),
+        Outcome::Rejected(why) | Outcome::NotExecuted(why) => Err(why.to_string()),
+        other => Err(format!("{other:?}")),
+    }
 }

@@ -14,7 +14,7 @@
 //!     48      8  what had expired by then, ns, may have been forgotten without an archive
 //!    128    128  progress of the shipping
 //!    256    128  the archive that is being made
-//!   4096  2,568  table of the filter's generations: see `generations.rs`
+//!   4096 10,248  table of the filter's generations: see `generations.rs`
 //! page 1
 //!      0 512×128 archives
 //! page 2 …       the filter
@@ -369,7 +369,7 @@ impl<M: Memory> Contents<M> {
 
     /// The archives that may hold an id.
     pub(super) fn hits(&self, id: &Id) -> Vec<u32> {
-        self.generations.may_hold(&self.memory, id).collect()
+        self.generations.may_hold(&self.memory, id)
     }
 
     /// Bytes of stable memory.

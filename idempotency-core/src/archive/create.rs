@@ -71,7 +71,7 @@ pub(super) fn next(
         Task::Call(making, call) => {
             let under_way = UnderWay::begin(archives);
             let (its, with) = (runtime.clone(), archives.clone());
-            runtime.spawn(take(its, with, making, call, under_way, go_on));
+            runtime.in_background(take(its, with, making, call, under_way, go_on));
             now.plus(LOOKS_AFTER)
         }
     })

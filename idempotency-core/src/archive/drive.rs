@@ -100,7 +100,7 @@ fn run(runtime: &impl Runtime, store: &impl StoreAccess, archives: &impl Access,
         Ok(Task::Send(sending)) => {
             let under_way = UnderWay::begin(archives);
             let (its, of, with) = (runtime.clone(), store.clone(), archives.clone());
-            runtime.spawn(send(its, of, with, *sending, under_way));
+            runtime.in_background(send(its, of, with, *sending, under_way));
             now.plus(LOOKS_AFTER)
         }
         Ok(Task::Make(keep)) => {

@@ -1,13 +1,13 @@
 //! The ids that were archived: a filter for those of each archive, in parts that are begun as they are needed, each four times as large as
 //! the one before.
 //!
-//! The table of them is 2,568 bytes, and should lie in one page of 4 KiB; the filters (`filter.rs`) lie behind one another where the memory
+//! The table of them is 10,248 bytes; the filters (`filter.rs`) lie behind one another where the memory
 //! ended when they were begun.
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      8  number of generations, 64 at most
-//!      8  64×40  the generations, oldest first:
+//!      0      8  number of generations, 256 at most
+//!      8 256×40  the generations, oldest first:
 //!      0      4    number of the archive that has its ids
 //!      4      4    zeros
 //!      8      8    how many ids it was made for
@@ -36,7 +36,7 @@ use ic_stable_structures::Memory;
 pub const TABLE_BYTES: u64 = COUNT_BYTES + MOST as u64 * ENTRY_BYTES;
 
 /// Generations that there can be.
-pub const MOST: usize = 64;
+pub const MOST: usize = 256;
 
 /// The first generation is for so many ids: its filter fits into what a memory of a `MemoryManager` takes at first.
 pub const FIRST_IDS: u64 = 1 << 20;
@@ -97,7 +97,7 @@ pub struct Plan {
     pub archive_ids: u64,
 }
 
-/// There is no room for more ids: the memory can't grow, or there are 64 generations. Nothing has changed.
+/// There is no room for more ids: the memory can't grow, or there are 256 generations. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
@@ -282,20 +282,16 @@ impl Generations {
         memory.write(at, &self.all[index].to_bytes());
     }
 
-    /// Which archives may hold an id: each that it was put in for, and seldom another one.
-    pub fn may_hold<M: Memory>(&self, memory: &M, id: &Id) -> Hits<'_> {
-        let bit = |(index, generation): (usize, &Generation)| {
-            u64::from(generation.filter.may_hold(memory, id)) << index
-        };
-        Hits {
-            all: &self.all,
-            bits: self
-                .all
-                .iter()
-                .enumerate()
-                .map(bit)
-                .fold(0, |bits, bit| bits | bit),
+    /// The numbers of the archives that may hold an id: each that it was put in for, and seldom another one. Each once, that of the newest
+    /// generation first. Nothing is allocated where there is none.
+    pub fn may_hold<M: Memory>(&self, memory: &M, id: &Id) -> Vec<u32> {
+        let mut archives = vec![];
+        for generation in self.all.iter().rev() {
+            if generation.filter.may_hold(memory, id) && !archives.contains(&generation.archive) {
+                archives.push(generation.archive);
+            }
         }
+        archives
     }
 
     /// All generations, the oldest first.
@@ -303,38 +299,6 @@ impl Generations {
         &self.all
     }
 }
-
-/// The archives that may hold an id: an iterator over their numbers, each once, that of the newest generation first.
-#[derive(Clone, Debug)]
-pub struct Hits<'a> {
-    all: &'a [Generation],
-    /// A bit for each generation.
-    bits: u64,
-}
-
-impl Hits<'_> {
-    /// Whether the id was certainly never put in.
-    pub fn is_empty(&self) -> bool {
-        self.bits == 0
-    }
-}
-
-impl Iterator for Hits<'_> {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        let newest = self.bits.checked_ilog2()? as usize;
-        let archive = self.all[newest].archive;
-        for (index, generation) in self.all.iter().enumerate() {
-            if generation.archive == archive {
-                self.bits &= !(1 << index);
-            }
-        }
-        Some(archive)
-    }
-}
-
-const _: () = assert!(MOST <= u64::BITS as usize);
 
 #[cfg(test)]
 #[path = "tests/generations.rs"]

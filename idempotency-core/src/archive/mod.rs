@@ -86,6 +86,7 @@ pub mod filter;
 #[doc(hidden)]
 pub mod generations;
 mod handle;
+mod in_background;
 mod install;
 mod look_up;
 mod order;
@@ -98,6 +99,7 @@ pub mod wire;
 pub use crate::policy::Keep;
 pub use entry::{Entry, FULL_BYTES, Id, Kept, SHORT_BYTES, entry_bytes};
 pub use handle::Archives;
+pub use in_background::in_background;
 pub use install::install;
 #[doc(hidden)] // what archives work with
 pub use order::order;

@@ -54,7 +54,7 @@ pub(super) fn serve<A, R>(
         #[cfg(feature = "archive")]
         Err(asking) => {
             let (its, store) = (runtime.clone(), store.clone());
-            return runtime.spawn(async move {
+            return runtime.in_background(async move {
                 let begun = look_again(&its, &store, endpoint, asking).await;
                 answer(&its, answered(&its, &store, endpoint, begun, run));
             });

@@ -214,7 +214,7 @@ fn what_is_something_else_is_refused_and_unchanged() {
         (65_536, 255),    // a principal of 255 bytes
         (65_536 + 30, 1), // two are current
         (65_536 + 30, 9), // no state
-        (4_096, 65),      // more generations than there are
+        (4_097, 2),       // more generations than there are
     ] {
         assert_eq!(
             refused(&written(), at, byte),

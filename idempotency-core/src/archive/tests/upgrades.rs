@@ -22,7 +22,7 @@ fn two() -> World {
 fn upgraded(world: &mut World, rejected_at: Option<usize>) -> Vec<Upgraded> {
     let result = Rc::new(RefCell::new(None));
     let (it, runtime, archives) = (Rc::clone(&result), world.ic.clone(), world.archives.clone());
-    crate::runtime::Runtime::spawn(&world.ic, async move {
+    crate::runtime::Runtime::in_background(&world.ic, async move {
         *it.borrow_mut() = Some(upgrade(runtime, archives).await);
     });
     world.poll();

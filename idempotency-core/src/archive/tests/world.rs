@@ -94,7 +94,7 @@ impl Runtime for Ic {
         }
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    fn in_background(&self, task: impl Future<Output = ()> + 'static) {
         self.0.begun.borrow_mut().push(Box::pin(task));
     }
 

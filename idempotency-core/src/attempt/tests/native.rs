@@ -287,7 +287,7 @@ impl Runtime for Native {
     }
 
     #[cfg(feature = "archive")]
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    fn in_background(&self, task: impl Future<Output = ()> + 'static) {
         let before = self.0.spawned.replace(Some(Box::pin(task)));
         assert!(before.is_none(), "a message spawns one task");
     }

@@ -137,7 +137,7 @@ impl Runtime for Ic {
     }
 
     #[cfg(feature = "archive")]
-    fn spawn(&self, _: impl Future<Output = ()> + 'static) {
+    fn in_background(&self, _: impl Future<Output = ()> + 'static) {
         unreachable!("an outbox has no tasks")
     }
 }
