@@ -10,6 +10,8 @@
 //!     24      8  features that a version which does not know them may ignore
 //!     32      4  number of archives, 512 at most
 //!     36      4  archives that may have been made and are not known
+//!     40      8  incarnation of the store that was seen last, 0 if none was
+//!     48      8  what had expired by then, ns, may have been forgotten without an archive
 //!    128    128  progress of the shipping
 //!    256    128  the archive that is being made
 //!   4096  2,568  table of the filter's generations: see `generations.rs`
@@ -52,7 +54,7 @@ use super::{
 };
 use crate::{
     policy::Keep,
-    store::{Damaged, Expired, OpenError},
+    store::{Damaged, Expired, History, OpenError},
     table::field,
     time::Timestamp,
 };
@@ -65,6 +67,7 @@ const VERSION: u8 = 1;
 const FEATURES: u64 = 0;
 const INCARNATION_AT: u64 = 8;
 const COUNTS_AT: u64 = 32;
+const STORE_AT: u64 = 40;
 const PROGRESS_AT: u64 = 128;
 const MAKING_AT: u64 = 256;
 const GENERATIONS_AT: u64 = 4_096;
@@ -160,6 +163,9 @@ pub(super) struct Contents<M: Memory> {
     incarnation: u64,
     archives: Vec<Archive>,
     lost: u32,
+    /// Of the store that was seen last; 0 if none was.
+    store_incarnation: u64,
+    forgot_until: Timestamp,
     progress: Option<Progress>,
     making: Option<Making>,
     generations: Generations,
@@ -179,7 +185,7 @@ impl<M: Memory> Contents<M> {
             memory.write(0, &MAGIC);
             memory.write(7, &[VERSION]);
         }
-        let mut head = [0; 40];
+        let mut head = [0; 56];
         memory.read(0, &mut head);
         let found: [u8; 8] = field(&mut &head[..]);
         if found[..7] != MAGIC {
@@ -197,6 +203,8 @@ impl<M: Memory> Contents<M> {
         let _: [u8; 8] = field(rest);
         let count = u32::from_le_bytes(field(rest));
         let lost = u32::from_le_bytes(field(rest));
+        let store_incarnation = u64::from_le_bytes(field(rest));
+        let forgot_until = Timestamp::from_nanos(u64::from_le_bytes(field(rest)));
         if features & !FEATURES != 0 {
             return Err(OpenError::UnknownFeatures { found: features });
         }
@@ -225,6 +233,8 @@ impl<M: Memory> Contents<M> {
             incarnation: incarnation.wrapping_add(1),
             archives,
             lost,
+            store_incarnation,
+            forgot_until,
             progress,
             making,
             generations,
@@ -238,6 +248,29 @@ impl<M: Memory> Contents<M> {
         let mut found = [0; 8];
         self.memory.read(INCARNATION_AT, &mut found);
         u64::from_le_bytes(found) != self.incarnation
+    }
+
+    /// Notes the store whose archives these are, in a heap that has opened it. A heap without archives may have forgotten what it would. `false`,
+    /// and nothing is noted, if the store had archives and these are not they.
+    pub(super) fn meet(&mut self, history: &History) -> bool {
+        if history.is_archived && self.store_incarnation == 0 {
+            return false;
+        }
+        // Heaps follow one another, and a heap may do this twice.
+        let missed = history.incarnation.saturating_sub(self.store_incarnation) > 1;
+        if missed {
+            self.forgot_until = self.forgot_until.max(history.forgotten_until);
+        }
+        self.store_incarnation = history.incarnation;
+        let words = [history.incarnation, self.forgot_until.as_nanos()];
+        let bytes = words.map(u64::to_le_bytes);
+        self.memory.write(STORE_AT, bytes.as_flattened());
+        true
+    }
+
+    /// What had expired by then may have been forgotten without an archive.
+    pub(super) fn forgot_until(&self) -> Timestamp {
+        self.forgot_until
     }
 
     /// All archives, by their numbers.

@@ -20,7 +20,8 @@ use std::{rc::Rc, thread::LocalKey};
 /// each store.
 ///
 /// # Panics
-/// Traps if the policy of the store has no archive, or as [`Archives::new`] does.
+/// Traps if the policy of the store has no archive; if the store had archives before and these are others, in another memory; or as
+/// [`Archives::new`] does.
 pub fn install<S: Memory, M: Memory>(
     store: &'static LocalKey<Store<S>>,
     archives: &'static LocalKey<Archives<M>>,
@@ -33,9 +34,17 @@ pub(super) fn open(runtime: &impl Runtime, store: &impl StoreAccess, archives: &
     if store.with(|store| store.policy().archive.is_none()) {
         runtime.trap("archives are installed for a store whose policy has no `archive`");
     }
-    if let Err(damaged) = archives.with(|archives| archives.contents().map(drop)) {
-        let damaged: Damaged = damaged;
-        runtime.trap(&format!("the archives: {damaged}"));
+    let met = || -> Result<bool, Damaged> {
+        let history = store.with(Store::begin_archiving)?;
+        archives.with(|archives| Ok(archives.contents()?.meet(&history)))
+    };
+    match met() {
+        Ok(true) => {}
+        Ok(false) => runtime.trap(
+            "the store has archives, and these know nothing of it: give `Archives::new` the memory that it had before, or what was \
+             archived would run again",
+        ),
+        Err(damaged) => runtime.trap(&format!("the store or its archives: {damaged}")),
     }
     let keeping = Keeping {
         runtime: runtime.clone(),

@@ -53,6 +53,14 @@ impl<R: Runtime, S: StoreAccess, A: Access> Keeper for Keeping<R, S, A> {
     fn wake(&self, due: Due) {
         drive::set(&self.runtime, &self.store, &self.archives, due);
     }
+
+    fn forgot_until(&self) -> Timestamp {
+        let until = self
+            .archives
+            .with(|archives| Ok(archives.contents()?.forgot_until()));
+        // What is damaged knows nothing.
+        until.unwrap_or_else(|_: Damaged| Timestamp::from_nanos(u64::MAX))
+    }
 }
 
 /// An archive that must be asked.

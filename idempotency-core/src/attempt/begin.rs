@@ -1,9 +1,9 @@
 //! The beginning of a call: who calls, for which request, and whether it runs.
 
 use super::{
+    asking::{Archives, Asking, Kind},
     endpoint::Endpoint,
     request::identify,
-    second_look::{Archives, Asking},
 };
 use crate::{
     access::StoreAccess,
@@ -44,14 +44,6 @@ pub(super) struct Refused<A> {
     pub(super) error: IdempotencyError,
     /// As it was sent.
     pub(super) argument: Vec<u8>,
-}
-
-/// Which kind of method is called.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Sync,
-    Async,
-    Durable,
 }
 
 /// Decides what becomes of a call, or whom to ask first.

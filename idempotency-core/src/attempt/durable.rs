@@ -16,7 +16,8 @@
 #[cfg(feature = "archive")]
 use super::second_look::look_again;
 use super::{
-    begin::{Admitted, Begun, Kind, Refused, begin, damaged},
+    asking::Kind,
+    begin::{Admitted, Begun, Refused, begin, damaged},
     endpoint::Endpoint,
     going_on::{attempt, drive},
     resolution::OnUnknown,
@@ -122,6 +123,8 @@ async fn answered_durable<A, R>(
 ) -> Answered {
     let begun = match begin(runtime, store, endpoint, Kind::Durable) {
         Ok(begun) => begun,
+        #[cfg(not(feature = "archive"))]
+        Err(nobody) => match nobody {},
         #[cfg(feature = "archive")]
         Err(asking) => look_again(runtime, store, endpoint, asking).await,
     };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! serve, durable, going_on
-//!       ──► begin, second_look, watch, guard, resolution, answer  what a call goes through: begin, run, complete
+//!       ──► begin, asking, second_look, watch, guard, resolution, answer  what a call goes through: begin, run, complete
 //! handle, import, inspection, outcomes
 //!                   ──► attribute        `endpoint!`, `import!`, `inspect!` and `outcomes!`
 //!       all of them ──► endpoint         what the attribute says, as values and functions
@@ -48,6 +48,7 @@
 //! before you upgrade it, and start it afterwards.
 
 mod answer;
+mod asking;
 mod attribute;
 mod begin;
 mod durable;
@@ -60,6 +61,7 @@ mod inspection;
 mod outcomes;
 mod request;
 mod resolution;
+#[cfg(feature = "archive")]
 mod second_look;
 mod serve;
 mod watch;

@@ -10,46 +10,15 @@
 //! their second look. That is all of the first look again, at the time of the answer: quota, capacity and window count as they are then,
 //! and the call is charged then.
 
-#[cfg(feature = "archive")]
-use {
-    super::{
-        begin::{Begun, Kind, decide},
-        endpoint::Endpoint,
-        watch::watch,
-    },
-    crate::{
-        access::StoreAccess,
-        runtime::Runtime,
-        store::{LookingUp, Record},
-    },
-    candid::Principal,
+use super::{
+    asking::{Archives, Asking},
+    begin::{Begun, decide},
+    endpoint::Endpoint,
+    watch::watch,
 };
-
-/// What archives have said of a request.
-pub(super) enum Archives {
-    /// They were not asked.
-    NotAsked,
-    /// None of them holds it.
-    #[cfg(feature = "archive")]
-    DontKnow,
-    /// One of them holds it.
-    #[cfg(feature = "archive")]
-    Hold(Record),
-}
-
-/// A call, and the archives' answer that it waits for. The IC has the argument of a call for its first message only.
-#[cfg(feature = "archive")]
-pub(super) struct Asking {
-    pub(super) call: (Kind, Principal, Vec<u8>),
-    pub(super) answer: LookingUp,
-}
-
-/// There is nobody to ask.
-#[cfg(not(feature = "archive"))]
-pub(super) enum Asking {}
+use crate::{access::StoreAccess, runtime::Runtime};
 
 /// Awaits the archives' answer, and decides in its message what becomes of the call.
-#[cfg(feature = "archive")]
 pub(super) async fn look_again<A, R>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,

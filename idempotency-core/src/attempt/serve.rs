@@ -3,7 +3,8 @@
 #[cfg(feature = "archive")]
 use super::second_look::look_again;
 use super::{
-    begin::{Admitted, Begun, Kind, begin, damaged},
+    asking::Kind,
+    begin::{Admitted, Begun, begin, damaged},
     endpoint::{Endpoint, Errors},
     guard::Guard,
     resolution::{OnUnknown, Settled, settle},
@@ -48,6 +49,8 @@ pub(super) fn serve<A, R>(
 ) {
     let begun = match begin(runtime, store, endpoint, Kind::Sync) {
         Ok(begun) => begun,
+        #[cfg(not(feature = "archive"))]
+        Err(nobody) => match nobody {},
         #[cfg(feature = "archive")]
         Err(asking) => {
             let (its, store) = (runtime.clone(), store.clone());
@@ -116,6 +119,8 @@ async fn answered_async<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
 ) -> Answered {
     let begun = match begin(runtime, &store, endpoint, Kind::Async) {
         Ok(begun) => begun,
+        #[cfg(not(feature = "archive"))]
+        Err(nobody) => match nobody {},
         #[cfg(feature = "archive")]
         Err(asking) => look_again(runtime, &store, endpoint, asking).await,
     };

@@ -34,16 +34,24 @@ pub(crate) trait Keeper {
     /// Has the timer set that ships what expires next.
     fn wake(&self, due: Due);
 
-    /// What the store forgot before it had archives, nobody knows: records that expired up to this instant may be such. As long as it is not
-    /// known, all may be.
-    fn forgot_until(&self) -> Timestamp {
-        Timestamp::from_nanos(u64::MAX)
-    }
+    /// What the store forgot when it had no archives, nobody knows: records that expired up to this instant may be such.
+    fn forgot_until(&self) -> Timestamp;
 }
 
 /// The policy has an archive, and `archive::install` was not called in this heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotInstalled;
+
+/// What archives must know of a store when they are installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct History {
+    /// How many heaps have opened it.
+    pub(crate) incarnation: u64,
+    /// Records that expired up to this instant may have been forgotten, as far as this heap can know.
+    pub(crate) forgotten_until: Timestamp,
+    /// It had archives before.
+    pub(crate) is_archived: bool,
+}
 
 /// The oldest partition, which has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

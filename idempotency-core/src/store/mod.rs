@@ -70,7 +70,9 @@ pub(crate) use forest::Batch;
 pub(crate) use forest::LEASE;
 pub use forest::Shown;
 #[cfg(feature = "archive")]
-pub(crate) use keeper::{Archived, EndedRow, Expired, Keeper, LookingUp, Moved, NotInstalled};
+pub(crate) use keeper::{
+    Archived, EndedRow, Expired, History, Keeper, LookingUp, Moved, NotInstalled,
+};
 pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::{Attempt, Reply};

@@ -6,18 +6,33 @@
 use super::{
     Store,
     contents::Contents,
-    keeper::{EndedRow, Expired, Keeper, Moved, NotInstalled},
+    keeper::{EndedRow, Expired, History, Keeper, Moved, NotInstalled},
     record::{Attempt, Held, RecordBytes, Reply, Requests},
 };
 use crate::{
     alarm::Due,
-    table::{Damaged, Family, Segments, read_blob},
+    table::{Damaged, Family, Header, Segments, read_blob},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
 use std::{rc::Rc, time::Duration};
 
 impl<M: Memory> Store<M> {
+    /// Its history; from now on it has archives.
+    pub(crate) fn begin_archiving(&self) -> Result<History, Damaged> {
+        let inner = self.inner()?;
+        let memory = &inner.table.segments.memory;
+        let is_archived = Header::is_archived(memory);
+        if !is_archived {
+            Header::write_archived(memory);
+        }
+        Ok(History {
+            incarnation: inner.header().incarnation,
+            forgotten_until: inner.forgotten_until,
+            is_archived,
+        })
+    }
+
     /// Has `keeper` keep what is forgotten, for as long as this heap lives.
     pub(crate) fn keep_with(&self, keeper: Rc<dyn Keeper>) {
         let _ = self.keeper.set(keeper);

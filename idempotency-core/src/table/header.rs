@@ -37,6 +37,7 @@
 //! | may be ignored | |
 //! |---|---|
 //! | bit 0 | there are trees and a queue: see `nodes.rs`. A version that does not know them lets them lie, and makes the incarnation another than theirs, so that nobody believes them later |
+//! | bit 1 | what was forgotten is in archives: whoever opens this memory with archives that know nothing has mixed up memories |
 
 use super::{
     error::OpenError,
@@ -54,6 +55,9 @@ const INCARNATION_AT: u64 = 8;
 const EXTRAS_AT: u64 = 80;
 /// There are trees and a queue.
 const FOREST: u64 = 1;
+/// An archive keeps what is forgotten.
+#[cfg(feature = "archive")]
+const ARCHIVED: u64 = 2;
 /// Of those that must be refused.
 const FEATURES_AT: u64 = 88;
 /// There are cells, rows without names, and texts.
@@ -236,6 +240,19 @@ impl Header {
     pub(crate) fn write_forest(memory: &impl Memory, is_there: bool) {
         let others = read_extras(memory) & !FOREST;
         let extras = others | if is_there { FOREST } else { 0 };
+        memory.write(EXTRAS_AT, &extras.to_le_bytes());
+    }
+
+    /// Whether what was forgotten is in archives.
+    #[cfg(feature = "archive")]
+    pub(crate) fn is_archived(memory: &impl Memory) -> bool {
+        read_extras(memory) & ARCHIVED != 0
+    }
+
+    /// Notes that what is forgotten is in archives.
+    #[cfg(feature = "archive")]
+    pub(crate) fn write_archived(memory: &impl Memory) {
+        let extras = read_extras(memory) | ARCHIVED;
         memory.write(EXTRAS_AT, &extras.to_le_bytes());
     }
 

@@ -6,7 +6,7 @@ use super::super::{
     wire::Position,
 };
 use crate::{
-    store::{Expired, OpenError},
+    store::{Expired, History, OpenError},
     time::Timestamp,
 };
 use candid::Principal;
@@ -73,7 +73,51 @@ fn written() -> VectorMemory {
     contents.set_progress(Some(progress()));
     contents.set_making(Some(making()));
     contents.count_lost();
+    assert!(contents.meet(&history(0x71, 0x81, false)));
     memory
+}
+
+fn history(incarnation: u64, forgotten_until: u64, is_archived: bool) -> History {
+    History {
+        incarnation,
+        forgotten_until: Timestamp::from_nanos(forgotten_until),
+        is_archived,
+    }
+}
+
+/// Whatever a heap without archives may have forgotten is not known.
+#[test]
+fn what_was_forgotten_without_archives_is_remembered_as_such() {
+    for (heaps, expected) in [
+        // From the first heap on.
+        (&[(1, 0), (2, 50), (2, 51), (3, 60)][..], 0),
+        // A store that was there before.
+        (&[(4, 40), (5, 50)], 40),
+        // Two heaps without archives in between.
+        (&[(1, 0), (4, 40), (5, 50), (7, 70)], 70),
+    ] {
+        let memory = VectorMemory::default();
+        for (heap, (incarnation, forgotten)) in heaps.iter().enumerate() {
+            let mut contents = Contents::open(memory.clone()).unwrap();
+            assert!(contents.meet(&history(*incarnation, *forgotten, heap > 0)));
+        }
+        let contents = Contents::open(memory).unwrap();
+        assert_eq!(
+            contents.forgot_until(),
+            Timestamp::from_nanos(expected),
+            "{heaps:?}"
+        );
+    }
+}
+
+/// With the memory of another store, or a new one, all that was archived would run again.
+#[test]
+fn a_store_that_had_archives_gets_no_new_ones() {
+    let memory = VectorMemory::default();
+    let mut contents = Contents::open(memory.clone()).unwrap();
+    let before = memory.borrow().clone();
+    assert!(!contents.meet(&history(9, 90, true)));
+    assert_eq!(*memory.borrow(), before);
 }
 
 #[test]
@@ -114,7 +158,9 @@ fn the_layout_is_as_documented() {
     assert_eq!(memory[8..16], 1u64.to_le_bytes());
     assert_eq!(memory[16..32], [0; 16]);
     assert_eq!(memory[32..40], [2, 0, 0, 0, 1, 0, 0, 0]);
-    assert!(memory[40..128].iter().all(|byte| *byte == 0));
+    assert_eq!(memory[40..48], 0x71u64.to_le_bytes());
+    assert_eq!(memory[48..56], 0x81u64.to_le_bytes());
+    assert!(memory[56..128].iter().all(|byte| *byte == 0));
     let progress = &memory[128..256];
     assert_eq!(progress[..4], [3, 2, 1, 2]);
     assert_eq!(progress[8..16], 0x2122_2324_2526_2728u64.to_le_bytes());
