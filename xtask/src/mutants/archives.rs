@@ -28,7 +28,7 @@ pub(super) const MAIN: &[Mutant] = &[
         text: "while evicted < most && !policy.has_archive() && inner.first_expiry()",
         instead: "while evicted < most && inner.first_expiry()",
         harm: "the next request or timer forgets what no archive has",
-        tests: &[WHATEVER_GOES_WRONG],
+        tests: &["store::tests::shipping::eviction_leaves_what_no_archive_has"],
     },
     Mutant {
         name: "archive/given-up-for-room",

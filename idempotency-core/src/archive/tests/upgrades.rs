@@ -107,10 +107,8 @@ fn one_of_another_owner_is_not_used() {
     let [foreign, own] = [1, 2].map(|number| Principal::from_slice(&[7, number]));
     let mut world = World::new(policy(Keep::Ids), ArchivePolicy::given([foreign, own]));
     let owner = Principal::from_slice(&[8, 1]);
-    let canister = Canister {
-        owner: Some(owner),
-        ..Canister::given(100, false)
-    };
+    let mut canister = Canister::given(100, false);
+    canister.owner = Some(owner);
     world.others.canisters.insert(foreign, canister);
     (world.others.canisters).insert(own, Canister::given(100, false));
     assert!(world.execute(1));
