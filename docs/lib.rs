@@ -14,6 +14,7 @@ macro_rules! pages {
 #[cfg(doctest)]
 pages! {
     adopting: "adopting.md"
+    archives: "archives.md"
     asynchronous: "async.md"
     certified_outcomes: "certified-outcomes.md"
     choosing_a_key: "choosing-a-key.md"

@@ -74,6 +74,27 @@ fn the_tables_of_metrics_name_each_metric_once() {
     assert_eq!(sorted(named), sorted(made.map(str::to_owned)));
 }
 
+/// Also those of outboxes and archives.
+#[test]
+fn each_test_that_the_guarantees_name_exists() {
+    let page = file("docs/src/guarantees.md");
+    let all = rows(&page, "| ").into_iter();
+    let named = all.filter(|row| row.len() == 3 && row[1].starts_with('`'));
+    let mut count = 0;
+    for row in named {
+        let source = file(quoted(&row[1])[0]);
+        for test in quoted(&row[2]) {
+            let is_there = source.split(&format!("fn {test}(")).next();
+            let is_there = is_there.is_some_and(|before| {
+                before.len() < source.len() && before.trim_end().ends_with("#[test]")
+            });
+            assert!(is_there, "{} has no test {test}", row[1]);
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count}");
+}
+
 /// The cases of `IdempotencyError`, as candid has them.
 fn cases() -> Vec<String> {
     let mut types = TypeContainer::new();

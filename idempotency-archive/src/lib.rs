@@ -1,4 +1,4 @@
-//! Archives of requests that are to be recognised for ever.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod archive;

@@ -3,6 +3,7 @@
 //! The breakages are chosen by hand: each is the absence of something that a promise depends on. Where a tool that makes mutations by
 //! itself, as cargo-mutants does, tells of lines that no test looks at, this tells whether the promises are tested.
 
+mod archives;
 mod list;
 mod outbox;
 mod receiver;
@@ -32,11 +33,16 @@ struct Package {
     breakages: &'static [&'static [Mutant]],
 }
 
-const PACKAGES: [Package; 2] = [
+const PACKAGES: [Package; 3] = [
     Package {
         name: "idempotency-core",
-        tests: "--features outbox --lib",
-        breakages: &[list::ALL, outbox::ALL],
+        tests: "--features archive,outbox --lib",
+        breakages: &[list::ALL, outbox::ALL, archives::MAIN],
+    },
+    Package {
+        name: "idempotency-archive",
+        tests: "--lib",
+        breakages: &[archives::ARCHIVE],
     },
     Package {
         name: "idempotency-receiver",

@@ -143,7 +143,7 @@ async fn ask<R: Runtime>(
 }
 
 /// What an archive keeps of a request; `None` if that makes no sense.
-fn archived(found: Found, id: Id) -> Option<Archived> {
+pub(super) fn archived(found: Found, id: Id) -> Option<Archived> {
     let entry = Entry::from_bytes(&found.entry)?;
     if entry.id != id {
         return None;

@@ -77,6 +77,7 @@
 //! | what lies in stable memory | `contents`; the filter in `filter` and `generations` |
 //! | which archives are asked, and when an answer counts | `look_up` |
 
+mod any_bytes;
 mod contents;
 mod create;
 mod drive;
@@ -97,6 +98,8 @@ mod upgrade;
 pub mod wire;
 
 pub use crate::policy::Keep;
+#[doc(hidden)] // what the fuzzer works with
+pub use any_bytes::__reads_any_bytes;
 pub use entry::{Entry, FULL_BYTES, Id, Kept, SHORT_BYTES, entry_bytes};
 pub use handle::Archives;
 pub use in_background::in_background;

@@ -126,3 +126,27 @@ pub struct Status {
     /// Its balance, in cycles.
     pub cycles: candid::Nat,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_of_all_that_was_sent() {
+        let (start, none) = (Position::default(), &[][..]);
+        let after = start.after(4, &[1; 8], &[2; 3]);
+        assert_eq!(after.entries, 2);
+        for other in [
+            start.after(4, &[3; 8], &[2; 3]),
+            start.after(4, &[1; 8], &[3; 3]),
+            start.after(4, &[1; 8], none),
+            // The same bytes, parted elsewhere.
+            start.after(4, &[[1; 8].as_slice(), &[2; 3]].concat(), none),
+            start.after(4, &[1; 4], none).after(4, &[1; 4], &[2; 3]),
+            after.after(4, &[1; 8], &[2; 3]),
+            after.after(4, none, none),
+        ] {
+            assert_ne!(other.digest, after.digest, "{other:?}");
+        }
+    }
+}

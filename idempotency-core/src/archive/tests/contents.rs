@@ -242,4 +242,15 @@ proptest! {
             let _ = contents.hits(&[7; 16]);
         }
     }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(super::super::__reads_any_bytes(&bytes));
+    }
+
+    /// Those of numbers that are small, as most that are sound have.
+    #[test]
+    fn small_numbers_are_read_without_a_panic(bytes in prop::collection::vec(0u8..8, 0..300)) {
+        prop_assert!(super::super::__reads_any_bytes(&bytes));
+    }
 }

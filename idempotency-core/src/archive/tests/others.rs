@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 /// An archive canister.
 #[derive(Clone, Debug)]
 pub(super) struct Canister {
-    owner: Option<Principal>,
+    pub(super) owner: Option<Principal>,
     capacity: u64,
     keeps_replies: bool,
     pub(super) position: Position,
@@ -121,9 +121,9 @@ impl Canister {
             code: 5,
             message: "it is stopped, or there is no module".to_owned(),
         };
-        if self.is_stopped || self.owner.is_none() {
+        let Some(owner) = self.owner.filter(|_| !self.is_stopped) else {
             return Err(none);
-        }
+        };
         let encoded = match call.method.as_str() {
             method::APPEND => {
                 candid::encode_one(self.append(&candid::decode_one(&call.argument).unwrap()))
@@ -133,7 +133,7 @@ impl Canister {
                 candid::encode_one(self.look_up(call.callee, &ids))
             }
             method::STATUS => candid::encode_one(Status {
-                owner: CANISTER,
+                owner,
                 position: self.position,
                 capacity: self.capacity,
                 bytes: 0,

@@ -194,6 +194,19 @@ fn a_store_that_waits_for_its_archive_says_when_to_come_again() {
 }
 
 #[test]
+fn eviction_leaves_what_no_archive_has() {
+    let store = open(policy());
+    execute(&store, 1, at(1));
+    let now = at(1_000_000);
+    assert_eq!(store.evict(now, 100), Ok(0));
+    execute(&store, 2, now);
+    assert!(matches!(
+        store.lookup(&identity(1)).unwrap(),
+        Lookup::Known(_)
+    ));
+}
+
+#[test]
 fn no_record_lies_in_a_lane() {
     let store = open(policy());
     let lane = identity(99);
