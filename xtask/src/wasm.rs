@@ -27,9 +27,8 @@ pub(crate) const PACKAGES: [Package; 10] = [
     ("withdraw-canister", "withdraw_canister"),
 ];
 
-/// What the benchmarks run.
-pub(crate) const MEASURED: [Package; 4] = [
-    LEDGER,
+/// What the benchmarks run with the library's default features.
+pub(crate) const MEASURED: [Package; 3] = [
     ("bench-canister", "bench_canister"),
     ("guarded-canister", "guarded_canister"),
     ("plain-canister", "plain_canister"),
@@ -42,7 +41,9 @@ pub(crate) const MEASURED_OUTBOXES: [Package; 2] = [
 ];
 
 /// What the benchmarks run, with archives: also of them those above are measured without.
-pub(crate) const MEASURED_ARCHIVES: [Package; 3] = [
+pub(crate) const MEASURED_ARCHIVES: [Package; 5] = [
+    LEDGER,
+    ("idempotency-archive-canister", "archive"),
     ("archived-canister", "archived_canister"),
     ("bench-archive", "bench_archive"),
     ("bench-filters", "bench_filters"),

@@ -6,7 +6,7 @@ use ic_cdk::{api, init, update};
 use ic_stable_structures::DefaultMemoryImpl;
 use idempotency_archive::{Archive, Merged};
 use idempotency_core::archive::{
-    Id,
+    Id, entry_bytes,
     wire::{Append, Appended, Install},
 };
 use serde_bytes::ByteBuf;
@@ -59,7 +59,8 @@ fn append(first: u64, count: u64, reply: Option<u32>) -> (u64, u64) {
         entries.extend(id(number));
         entries.extend([0; 6]);
         entries.push(u8::from(reply.is_some()));
-        entries.extend([1; 16]);
+        let digests = entry_bytes(reply.is_some()) - 23;
+        entries.resize(entries.len() + digests, 1);
         if let Some(length) = reply {
             replies.extend(length.to_le_bytes());
             replies.resize(replies.len() + length as usize, 2);

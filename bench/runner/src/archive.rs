@@ -8,10 +8,10 @@ use crate::{
 use candid::utils::{ArgumentDecoder, ArgumentEncoder};
 use integration_tests::{BENCH_ARCHIVE, Canister, user};
 
-/// Entries of a chunk: nearly 2 MB.
+/// Entries of a chunk: 1.35 MB.
 const CHUNK: u64 = 50_000;
 
-/// Entries of a chunk with replies of so many bytes: the same.
+/// Entries of a chunk with replies of so many bytes: nearly 2 MB.
 const CHUNK_WITH_REPLIES: u64 = 20_000;
 const REPLY_BYTES: u32 = 50;
 

@@ -47,6 +47,10 @@
 //! | `archive/look_up`, `look_up_absent` | looking for an id that is there, and for one that is not |
 //! | `archive/look_up_100_each` | looking for 100 at once, for each of them |
 //! | `archive/open` | opening an archive after an upgrade |
+//! | `shipping/new_request` | what archives add to what a new request is charged, where so many ids are archived and the filter does not hold its own; after an upgrade |
+//! | `shipping/new_request_after` | the same in a heap that has shipped: what is freed after that is scattered, and messages dirty 2 to 4 pages more |
+//! | `shipping/main_each`, `archive_each`, `each` | shipping to an archive that has so many ids, for each more of them: what the canister is charged, what the archive is, and both. Without the bytes that are sent, which cost 1,000 cycles each, and without merges |
+//! | `shipping/…_reply_each` | the same with replies of 50 bytes |
 //! | `outbox/send` | taking a message with a header and a body of 100 bytes, in a message of its own, where so many have ended; the max is the first, which sets the timer |
 //! | `outbox/send_byte` | a byte of the body beyond those, rounded up |
 //! | `outbox/attempt`, `end` | what the outbox adds to an outcall that a timer makes by hand with its argument ready, and to its answer, which is thrown away |
@@ -67,6 +71,7 @@ mod idle_day;
 mod outbox;
 mod plot;
 mod results;
+mod shipping;
 mod size;
 mod subject;
 mod targets;
@@ -102,6 +107,8 @@ struct Plan {
     certified: &'static [u64],
     /// Ids in an archive.
     archive: &'static [u64],
+    /// Ids that a canister has shipped to one.
+    shipped: &'static [u64],
     /// Messages that have ended and lie in an outbox.
     outbox: &'static [u64],
     /// Requests that all expire on an idle day.
@@ -117,6 +124,7 @@ const QUICK: Plan = Plan {
     id_only: &[100_000],
     certified: &[1_000, 100_000],
     archive: &[2_000_000],
+    shipped: &[0, 1_000_000],
     outbox: &[1_000],
     idle_day: 30_000,
     endpoints: 100_000,
@@ -129,6 +137,7 @@ const FULL: Plan = Plan {
     id_only: &[1_000_000, 10_000_000],
     certified: &[1_000, 100_000, 1_000_000],
     archive: &[2_000_000, 10_000_000],
+    shipped: &[0, 1_000_000, 10_000_000],
     outbox: &[1_000, 100_000],
     idle_day: 3_000_000,
     endpoints: 1_000_000,
@@ -186,6 +195,7 @@ fn measure(plan: &Plan, progress: &Progress) -> Results {
     for &entries in plan.archive {
         archive::run(entries, &mut results, progress);
     }
+    shipping::run(plan.shipped, &mut results, progress);
     for &ended in plan.outbox {
         outbox::run(ended, &mut results, progress);
     }

@@ -14,7 +14,7 @@ struct Target {
     value: fn(&Results, &Row) -> Option<f64>,
 }
 
-const TARGETS: [Target; 27] = [
+const TARGETS: [Target; 29] = [
     target(
         "the next number of a lane",
         "sequence/accept",
@@ -153,6 +153,18 @@ const TARGETS: [Target; 27] = [
         "store/insert_bulk",
         3.0,
         worst_times_usual,
+    ),
+    target(
+        "what archives add to a new request",
+        "shipping/new_request",
+        3_000.0,
+        median,
+    ),
+    target(
+        "shipping an id, in both canisters",
+        "shipping/each",
+        2_000.0,
+        median,
     ),
     target(
         "taking a message into an outbox",

@@ -100,6 +100,7 @@ impl Entry {
     }
 
     /// As it is sent and kept: its [`SHORT_BYTES`].
+    #[inline]
     pub fn short(&self) -> [u8; SHORT_BYTES] {
         let mut bytes = [0; SHORT_BYTES];
         self.write_head(&mut bytes);
@@ -114,6 +115,7 @@ impl Entry {
         bytes
     }
 
+    #[inline]
     fn write_head(&self, bytes: &mut [u8]) {
         let Fingerprint {
             argument,

@@ -92,6 +92,7 @@ impl Chunk {
         self.entries.len() + self.replies.len()
     }
 
+    #[inline(always)]
     fn push(&mut self, row: &EndedRow<'_>, keep: Keep) {
         let kept = kept(row, keep);
         let entry = Entry {
@@ -124,9 +125,9 @@ impl Chunk {
     /// Their ids.
     pub(super) fn ids(&self) -> Vec<Id> {
         let entries = self.entries.chunks_exact(self.width.max(1));
-        entries
-            .filter_map(|entry| entry.first_chunk().copied())
-            .collect()
+        let mut ids = Vec::with_capacity(entries.len());
+        ids.extend(entries.filter_map(|entry| entry.first_chunk::<16>()));
+        ids
     }
 }
 

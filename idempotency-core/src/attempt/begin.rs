@@ -68,7 +68,6 @@ pub(super) fn begin<A, R>(
 
 /// Decides what becomes of a call of a caller with an argument, with what archives have said of it.
 // Without archives there is one caller, and what is decided is dear to move.
-#[cfg_attr(not(feature = "archive"), inline(always))]
 pub(super) fn decide<A, R>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,

@@ -86,7 +86,6 @@ pub(super) fn answer(runtime: &impl Runtime, answered: Answered) {
 }
 
 // As `decide`.
-#[cfg_attr(not(feature = "archive"), inline(always))]
 fn answered<A, R>(
     runtime: &impl Runtime,
     store: &impl StoreAccess,

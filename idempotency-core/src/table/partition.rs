@@ -144,8 +144,8 @@ impl<O: Copy + Default + From<[u64; 2]> + Into<[u64; 2]>> Partition<O> {
         from: Option<u64>,
         bytes: &mut Vec<u8>,
     ) -> Result<(u64, Option<u64>), Damaged> {
-        bytes.clear();
         let Some(start) = from.or((self.log.head != 0).then(|| start_of(self.log.head))) else {
+            bytes.clear();
             return Ok((0, None));
         };
         let segment = u32::try_from(start / SEGMENT_BYTES).map_err(|_| Damaged)?;

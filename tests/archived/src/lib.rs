@@ -113,6 +113,12 @@ fn inspect_message() {
     }
 }
 
+/// Records requests as if they had been made, for benchmarks. The next payment sets the timers.
+#[ic_cdk::update]
+fn fill(from: u64, count: u64, reply_bytes: u32) {
+    state::fill(from, count, reply_bytes);
+}
+
 /// Payments for this key trap; none with 0.
 #[ic_cdk::update]
 fn trap_at(key: u64) {

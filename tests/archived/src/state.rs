@@ -6,8 +6,12 @@ use ic_stable_structures::{
     memory_manager::{MemoryId, MemoryManager, VirtualMemory},
 };
 use idempotency_core::{
-    Policy, Store,
+    Policy, Store, Timestamp,
+    admission::{Decision, Request, admit},
     archive::{ArchivePolicy, Archives, Keep},
+    identity::{
+        Argument, Compared, Fingerprinted as _, Identity, LazyFingerprint, RequestKey, Scope,
+    },
 };
 use std::{cell::RefCell, time::Duration};
 
@@ -133,4 +137,29 @@ pub(crate) fn paid(from: u64, most: u64) -> Vec<(u64, u64)> {
             .map(|it| it.into_pair())
             .collect()
     })
+}
+
+/// Records requests as if they had been made now.
+pub(crate) fn fill(from: u64, count: u64, reply_bytes: u32) {
+    let argument = Argument::new(b"arguments");
+    let compared = LazyFingerprint::new(&argument, Compared::Argument, None, &Scope::Caller);
+    let fingerprint = compared.fingerprint();
+    let now = Timestamp::from_nanos(ic_cdk::api::time());
+    let reply = vec![1; reply_bytes as usize];
+    for number in from..from + count {
+        let key = RequestKey::of(&number).expect("a number is a key");
+        let identity = Identity::new("fill", &Scope::Caller, &Principal::anonymous(), &key)
+            .expect("a number is a valid key");
+        let request = Request {
+            identity,
+            fingerprint,
+            created_at: None,
+            sequence: None,
+            scope: None,
+        };
+        STORE.with(|store| match &admit(store, &request, now) {
+            Decision::Execute(ticket) => store.record(ticket, &reply).expect("the store is sound"),
+            other => ic_cdk::trap(format!("a new request is executed, not {other:?}")),
+        });
+    }
 }
