@@ -6,6 +6,7 @@ use candid::{CandidType, Int, Nat, Principal};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
+use std::{cell::RefCell, collections::BTreeMap};
 
 /// How deep values may lie in each other to be stored. A block of ICRC-1 or ICRC-2 is four deep.
 pub const MAX_DEPTH: usize = 32;
@@ -118,7 +119,7 @@ impl Value {
             }
             Self::Map(fields) => {
                 let mut hashes: Vec<_> = (fields.iter())
-                    .map(|(name, value)| (sha256(name.as_bytes()), value.hash()))
+                    .map(|(name, value)| (hash_of_name(name), value.hash()))
                     .collect();
                 hashes.sort_unstable();
                 let mut hasher = Sha256::new();
@@ -215,6 +216,26 @@ impl Value {
             unknown => return Err(NoValue::UnknownKind(unknown)),
         })
     }
+}
+
+/// Names that are remembered with their hashes. A ledger's blocks have some twenty.
+const MOST_NAMES: usize = 64;
+
+/// The hash of a field's name. The same names come in each block, and a hash takes 5,000 instructions.
+fn hash_of_name(name: &str) -> [u8; 32] {
+    thread_local! {
+        static NAMES: RefCell<BTreeMap<String, [u8; 32]>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    NAMES.with_borrow_mut(|names| {
+        if let Some(hash) = names.get(name) {
+            return *hash;
+        }
+        let hash = sha256(name.as_bytes());
+        if names.len() < MOST_NAMES && name.len() <= MOST_NAMES {
+            names.insert(name.to_owned(), hash);
+        }
+        hash
+    })
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
