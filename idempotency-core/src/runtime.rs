@@ -1,35 +1,19 @@
-//! What the library asks of the Internet Computer and tells it, as a trait. This file and those below it are the only ones that
-//! touch ic0.
+//! What the library asks of the Internet Computer and tells it, as a trait. This is the only file that touches ic0.
 //!
 //! A canister has [`Canister`]. Tests have their own (`attempt/tests/ic.rs`), which suspends, traps and upgrades where the test says.
 
+mod outgoing;
 #[cfg(feature = "archive")]
-mod background;
+mod tasks;
+
+#[cfg(any(feature = "archive", feature = "outbox"))]
+pub(crate) use outgoing::Answer;
+pub(crate) use outgoing::{Outgoing, Rejected};
 
 use crate::time::Timestamp;
 use candid::Principal;
 use ic_cdk::call::{Call, CallFailed};
 use std::future::Future;
-
-/// A call to a canister.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outgoing {
-    pub(crate) callee: Principal,
-    pub(crate) method: String,
-    pub(crate) argument: Vec<u8>,
-    /// Those that the callee does not accept come back.
-    pub(crate) cycles: u128,
-    /// How long to wait for the answer, in seconds, at most 300; `None` for as long as it takes.
-    pub(crate) timeout: Option<u32>,
-}
-
-/// Why a call has no reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rejected {
-    /// The IC's reject code; 0 if the call was not sent.
-    pub(crate) code: u32,
-    pub(crate) message: String,
-}
 
 /// The Internet Computer, as the message that is being executed sees it.
 pub(crate) trait Runtime: Clone + 'static {
@@ -203,8 +187,10 @@ impl Runtime for Canister {
     fn call(&self, call: Outgoing) -> impl Future<Output = Result<Vec<u8>, Rejected>> + 'static {
         async move {
             #[cfg(feature = "archive")]
-            if background::is_running() {
-                return background::call(call).await;
+            if tasks::is_running() {
+                let ticket = next_ticket();
+                perform(&call, ticket, task_answered, Some(task_trapped))?;
+                return tasks::answer_to(ticket).await;
             }
             let Outgoing {
                 callee,
@@ -234,7 +220,7 @@ impl Runtime for Canister {
 
     #[cfg(feature = "archive")]
     fn in_background(&self, task: impl Future<Output = ()> + 'static) {
-        background::spawn(task);
+        tasks::run(Box::pin(task));
     }
 
     #[cfg(feature = "timers")]
@@ -352,7 +338,7 @@ fn perform(
 
 /// The answer that this message brings.
 #[cfg(any(feature = "archive", feature = "outbox"))]
-fn answer() -> Result<Vec<u8>, Rejected> {
+fn answer() -> Answer {
     match ic0::msg_reject_code() {
         0 => Ok(ic_cdk::api::msg_arg_data()),
         code => Err(Rejected {
@@ -362,9 +348,38 @@ fn answer() -> Result<Vec<u8>, Rejected> {
     }
 }
 
-/// The answer to a call: a reply, or why there is none.
-#[cfg(feature = "outbox")]
-pub(crate) type Answer = Result<Vec<u8>, Rejected>;
+#[cfg(feature = "archive")]
+thread_local! {
+    /// The first of the message that made the last call of a task, and how many it made after that.
+    static LAST_TICKET: std::cell::Cell<(u32, u32)> = const { std::cell::Cell::new((0, 0)) };
+}
+
+/// No other call of a task has it that may be under way: the canister's version is another one in each message, and a message makes few such
+/// calls.
+#[cfg(feature = "archive")]
+fn next_ticket() -> u32 {
+    let version = (ic_cdk::api::canister_version() as u32) << 4;
+    let (last, count) = LAST_TICKET.get();
+    let count = if last == version { count + 1 } else { 0 };
+    LAST_TICKET.set((version, count));
+    version.wrapping_add(count)
+}
+
+/// What the IC calls with the answer to a task's call.
+#[cfg(feature = "archive")]
+extern "C" fn task_answered(ticket: usize) {
+    if let Some(waiting) = tasks::take(ticket) {
+        let answer = answer();
+        // What it runs may be a method, which may begin tasks of ic-cdk.
+        ic_cdk::futures::internals::in_executor_context(|| waiting.go_on(answer));
+    }
+}
+
+/// What the IC calls when that has trapped: the task does not go on, and whatever it holds lets go.
+#[cfg(feature = "archive")]
+extern "C" fn task_trapped(ticket: usize) {
+    drop(tasks::take(ticket));
+}
 
 /// What takes an answer, by its ticket.
 #[cfg(feature = "outbox")]
