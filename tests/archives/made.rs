@@ -39,6 +39,21 @@ fn archives_are_made_as_they_are_needed_and_the_right_one_is_asked() {
     }
 }
 
+/// What expires at one time is more than an archive holds.
+#[test]
+fn archives_may_be_smaller_than_what_is_sent_at_once() {
+    for keep in [IDS, REPLIES] {
+        let world = World::making(keep, |settings| settings.archive_capacity = 40);
+        for key in 0..100 {
+            world.pay(key).unwrap();
+        }
+        world.ship();
+        assert_eq!(world.shipped(), (100, 0));
+        assert!((0..100).all(|key| world.pay(key) == Ok(key + 1) || keep == IDS));
+        assert!(world.paid().values().all(|times| *times == 1));
+    }
+}
+
 #[test]
 fn nobody_but_its_owner_asks_an_archive_or_sends_to_it() {
     let world = World::making(REPLIES, |_| ());

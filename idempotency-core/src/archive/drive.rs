@@ -176,7 +176,7 @@ impl<M: Memory> Archives<M> {
         let end = progress.in_flight.map(|in_flight| in_flight.next);
         let current = contents.current().filter(fits);
         let most_bytes = match current {
-            Some(_) => self.policy.chunk_bytes,
+            Some(_) => self.policy.most_bytes_of_chunk(keep),
             // Whether there is anything to be sent at all.
             None => 1,
         };
@@ -277,7 +277,8 @@ impl<M: Memory> Archives<M> {
                 self.succeeded();
             }
             Standing::Before if sending.sent.from.entries == 0 => {
-                let why = "it is empty, and full".to_owned();
+                let why = "it is empty, and has no room for a chunk: see `ArchivePolicy::capacity`"
+                    .to_owned();
                 return Ok(self.failed(Problem::Nonsense { archive, why }, now));
             }
             Standing::Before => self.lay_down(number, |_, _| ())?,

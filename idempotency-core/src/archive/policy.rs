@@ -1,6 +1,10 @@
 //! Where archives come from, and what they are like.
 
-use super::generations::{FIRST_IDS, OneIn};
+use super::{
+    entry::entry_bytes,
+    generations::{FIRST_IDS, OneIn},
+};
+use crate::policy::Keep;
 use candid::Principal;
 use std::fmt;
 
@@ -85,7 +89,8 @@ impl ArchivePolicy {
         self
     }
 
-    /// The number of requests at which an archive that this canister makes is full. Default: 1 billion.
+    /// The number of requests at which an archive that this canister makes is full, and the most that are sent at once. Of archives that were
+    /// given, none may hold fewer. Default: 1 billion.
     #[must_use]
     pub fn capacity(mut self, requests: u64) -> Self {
         self.capacity = requests;
@@ -122,6 +127,13 @@ impl ArchivePolicy {
     pub fn one_in(mut self, requests: u32) -> Self {
         self.one_in = requests;
         self
+    }
+
+    /// The most bytes of entries and replies that are sent at once: no more entries than an archive holds.
+    pub(super) fn most_bytes_of_chunk(&self, keep: Keep) -> usize {
+        let entries = usize::try_from(self.capacity).unwrap_or(usize::MAX);
+        let most = entries.saturating_mul(entry_bytes(keep != Keep::Ids));
+        self.chunk_bytes.min(most)
     }
 
     pub(super) fn rate(&self) -> OneIn {

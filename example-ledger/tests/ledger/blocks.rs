@@ -1,12 +1,10 @@
 //! The ledger's transactions as blocks of ICRC-3: what is in them, how they are linked, and what `icrc3_get_blocks` gives.
 
-mod support;
-
+use crate::support::*;
 use candid::{Nat, Principal};
 use example_ledger::types::{ApproveArgs, TransferArg, TransferFromArgs};
 use idempotency_archive::icrc3::{GetArchivesArgs, GetBlocksArg, GetBlocksResult, Value};
 use serde_bytes::ByteBuf;
-use support::*;
 
 /// All of them.
 const ALL: [(u64, u64); 1] = [(0, u64::MAX)];

@@ -1,9 +1,8 @@
 //! Handing blocks to archives: whatever is lost in between, no block is missing and none is doubled.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::*;
 use candid::Principal;
 use example_ledger::archiving::{Chunk, Settled, Trouble};
 use idempotency_archive::{
@@ -11,7 +10,6 @@ use idempotency_archive::{
     wire::{AppendBlocks, AppendedBlocks},
 };
 use proptest::prelude::*;
-use support::*;
 
 /// The plainest archive: it takes blocks that follow those it has, and knows those that it has.
 #[derive(Default)]

@@ -1,7 +1,6 @@
 //! What ICRC-1 and ICRC-2 say about transfers, approvals and their errors, one rule a test.
 
-mod support;
-
+use crate::support::*;
 use candid::Nat;
 use example_ledger::{
     Ledger,
@@ -11,7 +10,6 @@ use example_ledger::{
 };
 use ic_stable_structures::StableCell;
 use serde_bytes::{ByteArray, ByteBuf};
-use support::*;
 
 fn nat(n: u128) -> Nat {
     n.into()

@@ -1,10 +1,9 @@
 //! The ledger against the plainest ledger there could be: maps on the heap, rules in the order of the standards. The model
 //! knows one account of each user and 128 bits; the ledger is told of the account in two ways, and of longer numbers.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::*;
 use candid::Nat;
 use example_ledger::{
     errors::{ApproveError, TransferError, TransferFromError},
@@ -13,7 +12,6 @@ use example_ledger::{
 use idempotency_archive::icrc3::Value;
 use proptest::prelude::*;
 use serde_bytes::ByteBuf;
-use support::*;
 
 const USERS: [u8; 4] = [MINTER, ALICE, BOB, CAROL];
 const INITIAL: [(u8, u128); 2] = [(ALICE, 200), (BOB, 60)];

@@ -1,5 +1,4 @@
-//! A ledger in memory, and short names for its users. Not each test needs all of it.
-#![allow(dead_code)]
+//! A ledger in memory, and short names for its users.
 
 use candid::{Nat, Principal};
 use example_ledger::{
