@@ -107,7 +107,7 @@ impl Value {
     pub fn hash(&self) -> [u8; 32] {
         match self {
             Self::Blob(bytes) => sha256(bytes),
-            Self::Text(text) => sha256(text.as_bytes()),
+            Self::Text(text) => hash_of_text(text),
             Self::Nat(number) => sha256(&nat_to_bytes(number)),
             Self::Int(number) => sha256(&int_to_bytes(number)),
             Self::Array(values) => {
@@ -119,7 +119,7 @@ impl Value {
             }
             Self::Map(fields) => {
                 let mut hashes: Vec<_> = (fields.iter())
-                    .map(|(name, value)| (hash_of_name(name), value.hash()))
+                    .map(|(name, value)| (hash_of_text(name), value.hash()))
                     .collect();
                 hashes.sort_unstable();
                 let mut hasher = Sha256::new();
@@ -218,21 +218,22 @@ impl Value {
     }
 }
 
-/// Names that are remembered with their hashes. A ledger's blocks have some twenty.
-const MOST_NAMES: usize = 64;
+/// Texts that are remembered with their hashes, and the longest of them. A ledger's blocks have some twenty: names of fields, and of operations.
+const MOST_TEXTS: usize = 64;
+const LONGEST_TEXT: usize = 32;
 
-/// The hash of a field's name. The same names come in each block, and a hash takes 5,000 instructions.
-fn hash_of_name(name: &str) -> [u8; 32] {
+/// The hash of a text. The same ones come in each block, and a hash takes 5,000 instructions.
+fn hash_of_text(text: &str) -> [u8; 32] {
     thread_local! {
-        static NAMES: RefCell<BTreeMap<String, [u8; 32]>> = const { RefCell::new(BTreeMap::new()) };
+        static TEXTS: RefCell<BTreeMap<String, [u8; 32]>> = const { RefCell::new(BTreeMap::new()) };
     }
-    NAMES.with_borrow_mut(|names| {
-        if let Some(hash) = names.get(name) {
+    TEXTS.with_borrow_mut(|texts| {
+        if let Some(hash) = texts.get(text) {
             return *hash;
         }
-        let hash = sha256(name.as_bytes());
-        if names.len() < MOST_NAMES && name.len() <= MOST_NAMES {
-            names.insert(name.to_owned(), hash);
+        let hash = sha256(text.as_bytes());
+        if texts.len() < MOST_TEXTS && text.len() <= LONGEST_TEXT {
+            texts.insert(text.to_owned(), hash);
         }
         hash
     })
