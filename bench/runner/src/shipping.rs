@@ -31,13 +31,16 @@ const PAIRS: u64 = 3;
 
 /// Ids of a small partition, and of a large one that fits into a chunk: with replies of so many bytes, too.
 const FEW: u64 = 1_000;
-const MANY: u64 = 70_000;
+const MANY: u64 = 95_000;
 const MANY_WITH_REPLIES: u64 = 20_000;
 const REPLY_BYTES: u32 = 50;
 const REPLY_LENGTH_BYTES: u64 = 4;
 
 /// Ids that are recorded, and shipped, before the next.
 const AT_ONCE: u64 = 1_000_000;
+
+/// Requests that are recorded as if in one block.
+const IN_A_MS: u64 = 10;
 
 /// Requests recorded in one message.
 const IN_A_MESSAGE: u64 = 50_000;
@@ -258,19 +261,16 @@ impl<'a> Bench<'a> {
 
     /// Bytes of a chunk of so many ids as it is sent.
     fn bytes(&self, ids: u64) -> u64 {
-        let (entries, replies) = match self.keep {
-            IDS => (ids * SHORT_BYTES as u64, 0),
-            _ => (
-                ids * FULL_BYTES as u64,
-                ids * (REPLY_LENGTH_BYTES + u64::from(REPLY_BYTES)),
-            ),
+        let (entry_bytes, reply_bytes) = match self.keep {
+            IDS => (SHORT_BYTES, 0),
+            _ => (FULL_BYTES, ids * (REPLY_LENGTH_BYTES + u64::from(REPLY_BYTES))),
         };
-        let blob = |bytes: u64| ByteBuf::from(vec![0; bytes as usize]);
-        let append = Append {
-            from: Position::default(),
-            entries: blob(entries),
-            replies: blob(replies),
-        };
+        let entries = (0..ids).map(|number| {
+            let mut entry = vec![0; entry_bytes];
+            entry[16..22].copy_from_slice(&(number / IN_A_MS).to_le_bytes()[..6]);
+            entry
+        });
+        let append = Append::of(Position::default(), entries, vec![0; reply_bytes as usize]);
         let encoded = candid::encode_one(append).expect("a chunk encodes");
         encoded.len() as u64
     }
