@@ -7,7 +7,7 @@ use candid::{CandidType, Principal, decode_one, encode_one};
 use ic_stable_structures::VectorMemory;
 use idempotency_archive::{Archive, icrc3::Value, wire::AppendBlocks};
 use idempotency_core::archive::{
-    __reads_any_bytes, entry_bytes, sent_bytes,
+    __reads_any_bytes, sent_bytes,
     wire::{Append, Appended, Install, LookedUp, Position, Status},
 };
 use libfuzzer_sys::fuzz_target;
@@ -42,7 +42,7 @@ fn take(append: &Append) {
                 assert_eq!(archive.append(append), Appended::Taken(after));
                 let ids: Vec<[u8; 16]> = append
                     .entries
-                    .chunks(sent_bytes(entry_bytes(keeps_replies)))
+                    .chunks(sent_bytes(keeps_replies))
                     .filter_map(|it| it.first_chunk().copied())
                     .collect();
                 let found = archive
@@ -69,13 +69,17 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = archive(false).append_blocks(&append);
     }
     // As entries, times and replies, without candid around them.
-    if let Some(([of_entries, of_times], rest)) = bytes.split_first_chunk() {
+    if let Some(([count, of_entries, of_times], rest)) = bytes.split_first_chunk() {
         let part = |rest: &[u8], share: &u8| rest.len() * usize::from(*share) / 255;
         let (entries, rest) = rest.split_at(part(rest, of_entries));
         let (times, replies) = rest.split_at(part(rest, of_times));
         let [entries, times, replies] = [entries, times, replies].map(ByteBuf::from);
         take(&Append {
             from: Position::default(),
+            after: Position {
+                entries: u64::from(*count),
+                ..Position::default()
+            },
             entries,
             times,
             replies,

@@ -213,15 +213,20 @@ impl<M: Memory> Archive<M> {
     /// It is full at its capacity of entries (those of one id count each); when what it uses and 8 MiB for merges reach its capacity in bytes;
     /// and when the memory can't grow. A smaller chunk may fit then.
     pub fn append(&mut self, append: &Append) -> Appended {
-        let entry_bytes = row::entry_bytes(self.contents.runs.width);
+        let keeps_replies = self.contents.config.keeps_replies;
         let Append {
             from,
+            after,
             entries,
             times,
             replies,
         } = append;
-        if entries.len() % sent_bytes(entry_bytes) != 0 {
+        let count = append.count(keeps_replies) as u64;
+        if entries.len() % sent_bytes(keeps_replies) != 0 {
             return malformed("the entries' length is no multiple of an entry's");
+        }
+        if from.entries.checked_add(count) != Some(after.entries) {
+            return malformed("the positions are not so many entries apart");
         }
         if entries.len() + times.len() + replies.len() > MAX_CHUNK_BYTES {
             return malformed("there are too many bytes");
@@ -230,26 +235,24 @@ impl<M: Memory> Archive<M> {
             position, before, ..
         } = self.contents;
         if *from != position {
-            let is_again = *from == before && append.after(entry_bytes) == position;
+            let is_again = *from == before && *after == position;
             return if is_again {
                 Appended::Taken(position)
             } else {
                 Appended::OutOfPlace(position)
             };
         }
-        let count = append.count(entry_bytes);
-        let Some(stretches) = stretches(times, count) else {
+        let Some(stretches) = stretches(times, count as usize) else {
             return malformed("the times are not those of the entries");
         };
         let places = match self.places(&stretches, replies) {
             Ok(places) => places,
             Err(reason) => return malformed(reason),
         };
-        let (runs, rows) = (&self.contents.runs, count as u64);
+        let runs = &self.contents.runs;
         let needed =
-            runs.extents_of(rows) + self.contents.replies.extents_for(replies.len() as u64);
-        let fits = (position.entries.checked_add(rows))
-            .is_some_and(|it| it <= self.contents.config.capacity);
+            runs.extents_of(count) + self.contents.replies.extents_for(replies.len() as u64);
+        let fits = after.entries <= self.contents.config.capacity;
         if self.contents.runs.list.len() >= MANY_RUNS {
             self.contents.runs.merge(&mut self.extents, ROWS_AT_APPEND);
         }
@@ -262,7 +265,7 @@ impl<M: Memory> Archive<M> {
         self.contents.replies.append(&mut self.extents, replies);
         (self.contents.runs).add(&mut self.extents, entries, &stretches, &places);
         self.contents.before = position;
-        self.contents.position = append.after(entry_bytes);
+        self.contents.position = *after;
         self.save();
         Appended::Taken(self.contents.position)
     }
@@ -304,13 +307,15 @@ impl<M: Memory> Archive<M> {
     /// # Errors
     /// If what it finds is not what it wrote.
     pub fn look_up(&self, archive: Principal, ids: &[Id]) -> Result<LookedUp, Damaged> {
-        let mut order: Vec<_> = (ids.iter().map(row::key_of)).zip(0..ids.len()).collect();
+        let width = self.contents.runs.width;
+        let keys = ids.iter().map(|id| row::key_of(id, width));
+        let mut order: Vec<_> = keys.zip(0..ids.len()).collect();
         order.sort_unstable();
         let keys: Vec<_> = order.iter().map(|&(key, _)| key).collect();
         let mut found = vec![None; ids.len()];
         let rows = self.contents.runs.look_up(&self.extents, &keys);
         for (row, (_, index)) in rows.into_iter().zip(order) {
-            found[index] = row.map(|row| self.found(row)).transpose()?;
+            found[index] = row.map(|row| self.found(row, &ids[index])).transpose()?;
         }
         Ok(LookedUp {
             archive,
@@ -320,13 +325,13 @@ impl<M: Memory> Archive<M> {
         })
     }
 
-    fn found(&self, row: [u8; WIDE]) -> Result<Found, Damaged> {
+    fn found(&self, row: [u8; WIDE], id: &Id) -> Result<Found, Damaged> {
         let reply = if row::kept(&row) != 0 && self.contents.config.keeps_replies {
             Some(self.reply(row::place(&row)).ok_or(Damaged)?)
         } else {
             None
         };
-        let entry = &row[..row::entry_bytes(self.contents.runs.width)];
+        let entry = row::entry(&row, id, self.contents.runs.width);
         Ok(Found {
             entry: ByteBuf::from(entry),
             reply: reply.map(ByteBuf::from),

@@ -40,8 +40,8 @@ impl Source<'_> {
         true
     }
 
-    fn key(&self) -> Key {
-        (self.buffer.get(self.at..)).map_or(0, row::key)
+    fn key<const W: usize>(&self) -> Key {
+        (self.buffer.get(self.at..)).map_or(0, row::key::<W>)
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn pour<const W: usize, M: Memory>(
     if output.to > 0 {
         output.to -= 1;
         row::read(extents, &output.file, W, output.to, &mut slots[0]);
-        last_key = row::key(&slots[0]);
+        last_key = row::key::<W>(&slots[0]);
         count = 1;
     }
     let write = |extents: &Extents<M>, output: &mut Run, rows: &[[u8; W]]| {
@@ -80,7 +80,7 @@ pub(crate) fn pour<const W: usize, M: Memory>(
         output.to += rows.len() as u64;
     };
 
-    let mut tree = Tree::new(sources.iter().map(Source::key));
+    let mut tree = Tree::new(sources.iter().map(Source::key::<W>));
     let mut moved = 0;
     while moved < budget && !sources.is_empty() {
         let (first, key) = tree.first();
@@ -112,10 +112,10 @@ pub(crate) fn pour<const W: usize, M: Memory>(
         moved += 1;
         source.at += W;
         if source.at < source.buffer.len() || source.fill::<W, M>(extents) {
-            tree.replace_first(source.key());
+            tree.replace_first(source.key::<W>());
         } else {
             sources.remove(first);
-            tree = Tree::new(sources.iter().map(Source::key));
+            tree = Tree::new(sources.iter().map(Source::key::<W>));
         }
     }
     for source in sources {

@@ -1,29 +1,39 @@
-//! A row of a run: an entry, and in an archive that keeps replies 6 bytes more that say where its reply lies.
+//! A row of a run: what is kept of one id.
+//!
+//! ```text
+//! offset  bytes  narrow: of a short entry      offset  bytes  wide: of a full entry
+//!      0      3  digests                            0     16  id
+//!      3     13  id, from its fourth byte on       16      7  time and flags
+//!     16      7  time and flags                    23     16  digests
+//!                                                  39      6  where its reply lies: an offset in the log of replies; 0 where nothing is kept
+//! ```
+//!
+//! Integers are little-endian.
 
 use crate::extents::{EXTENT, Extents, File};
 use ic_stable_structures::Memory;
-use idempotency_core::archive::{FULL_BYTES, Id, SHORT_BYTES};
+use idempotency_core::archive::{COMPARED, FULL_BYTES, Head, Id};
 
-/// Bytes of a row in an archive of ids: a short entry.
-pub(crate) const NARROW: usize = SHORT_BYTES;
+/// Bytes of a row in an archive of ids.
+pub(crate) const NARROW: usize = 16 + Head::BYTES;
 
-/// Bytes of a row in an archive that keeps replies: a full entry, and the place of its reply, an offset in the log of replies in little-endian
-/// order; 0 where nothing is kept.
+/// Bytes of a row in an archive that keeps replies.
 pub(crate) const WIDE: usize = FULL_BYTES + 6;
 
-/// Bytes of a row's entry.
-pub(crate) const fn entry_bytes(width: usize) -> usize {
-    match width {
-        WIDE => FULL_BYTES,
-        _ => SHORT_BYTES,
-    }
+/// Whether rows of a width are those of an archive that keeps replies.
+pub(crate) const fn keeps_replies(width: usize) -> bool {
+    width == WIDE
 }
 
-/// An id as a number, in the order that costs no more than a load; ids are sorted so.
+/// An id as a number, in the order that costs no more than a load, as far as an archive compares it; ids are sorted so.
 pub(crate) type Key = u128;
 
-pub(crate) fn key_of(id: &Id) -> Key {
-    Key::from_le_bytes(*id)
+pub(crate) const fn key_of(id: &Id, width: usize) -> Key {
+    let all = Key::from_le_bytes(*id);
+    match keeps_replies(width) {
+        true => all,
+        false => all & COMPARED,
+    }
 }
 
 /// The first half of a key.
@@ -32,13 +42,21 @@ pub(crate) fn prefix(key: Key) -> u64 {
 }
 
 /// Of a row's first 16 bytes.
-pub(crate) fn key(row: &[u8]) -> Key {
-    row.first_chunk().map_or(0, key_of)
+pub(crate) fn key<const W: usize>(row: &[u8]) -> Key {
+    row.first_chunk().map_or(0, |id| key_of(id, W))
 }
 
 /// What the entry says that is kept of the reply: 0 if nothing.
 pub(crate) fn kept(row: &[u8]) -> u8 {
     row[22] & 3
+}
+
+/// The entry of a row that was found by an id.
+pub(crate) fn entry(row: &[u8; WIDE], id: &Id, width: usize) -> Vec<u8> {
+    match keeps_replies(width) {
+        true => row[..FULL_BYTES].to_vec(),
+        false => [id, &row[16..NARROW], &row[..3]].concat(),
+    }
 }
 
 /// Where the reply lies that a wide row says is kept.
@@ -57,14 +75,16 @@ fn six(bytes: &[u8]) -> u64 {
 /// are merged in which order makes no difference.
 #[cold]
 pub(crate) fn is_better(row: &[u8], than: &[u8]) -> bool {
-    fn worth(row: &[u8]) -> (u8, u64, &[u8], u64) {
+    fn worth(row: &[u8]) -> (u8, u64, &[u8], &[u8], u64) {
         let kept = [0, 2, 2, 1][usize::from(kept(row))];
+        let (entry, place) = row.split_at(row.len().min(FULL_BYTES));
         // What is equal but for its reply is told apart by where that lies: the later goes before.
         (
             kept,
-            six(&row[16..22]),
-            &row[22..entry_bytes(row.len())],
-            six(&row[entry_bytes(row.len())..]),
+            six(&entry[16..]),
+            &entry[22..],
+            &entry[..3],
+            six(place),
         )
     }
     worth(row) > worth(than)

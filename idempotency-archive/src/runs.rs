@@ -281,16 +281,21 @@ impl<'a, M: Memory> Search<'a, M> {
         let mut row = [0; WIDE];
         let found = rows
             .chunks_exact(self.width)
-            .find(|it| row::key(it) == key)?;
+            .find(|row| self.key(row) == key)?;
         row[..self.width].copy_from_slice(found);
         Some(row)
+    }
+
+    fn key(&self, row: &[u8]) -> Key {
+        row.first_chunk()
+            .map_or(0, |id| row::key_of(id, self.width))
     }
 
     /// Narrows the rows in which a key may lie by one of them. Whether the key lies after it.
     fn probe(&mut self, key: Key, at: u64, high: &mut u64, above: &mut u64) -> bool {
         let mut id = [0; 16];
         row::read(self.extents, &self.run.file, self.width, at, &mut id);
-        let there = row::key_of(&id);
+        let there = row::key_of(&id, self.width);
         match there.cmp(&key) {
             Ordering::Less => {
                 (self.low, self.below) = (at + 1, prefix(there));

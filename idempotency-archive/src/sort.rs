@@ -1,12 +1,12 @@
 //! A chunk's entries become the rows of a run.
 
-use crate::row::{self, NARROW, WIDE};
+use crate::row::{self, WIDE};
 use idempotency_core::archive::{Stretch, sent_bytes};
 use std::cmp::Ordering;
 
 /// Bytes of an entry as it is sent to an archive that keeps replies, and to another one.
-pub(crate) const WIDE_SENT: usize = sent_bytes(row::entry_bytes(WIDE));
-pub(crate) const NARROW_SENT: usize = sent_bytes(row::entry_bytes(NARROW));
+pub(crate) const WIDE_SENT: usize = sent_bytes(true);
+pub(crate) const NARROW_SENT: usize = sent_bytes(false);
 
 /// So many are sorted by putting each in its place.
 const FEW: usize = 12;
@@ -23,7 +23,7 @@ pub(crate) fn sorted<const SENT: usize, const W: usize>(
 ) -> Vec<[u8; W]> {
     let (mut entries, _) = entries.as_chunks::<SENT>();
     let bits = entries.len().max(2).ilog2().min(16);
-    let bucket = |entry: &[u8; SENT]| (row::prefix(row::key(entry)) >> (64 - bits)) as usize;
+    let bucket = |entry: &[u8; SENT]| (row::prefix(row::key::<W>(entry)) >> (64 - bits)) as usize;
     let mut ends = vec![0u32; 1 << bits];
     for entry in entries {
         ends[bucket(entry)] += 1;
@@ -43,10 +43,11 @@ pub(crate) fn sorted<const SENT: usize, const W: usize>(
             let place = &mut ends[bucket(entry)];
             let row = &mut rows[*place as usize];
             *place += 1;
+            // Of a short entry all that is sent.
             let (id, digests) = entry.split_at(16);
             row[..16].copy_from_slice(id);
             row[16..23].copy_from_slice(&head);
-            row[23..23 + SENT - 16].copy_from_slice(digests);
+            row[23..23 + digests.len()].copy_from_slice(digests);
             if W == WIDE {
                 let place = places.next().copied().unwrap_or_default();
                 row[WIDE - 6..].copy_from_slice(&place.to_le_bytes()[..6]);
@@ -63,7 +64,7 @@ pub(crate) fn sorted<const SENT: usize, const W: usize>(
     }
     if has_equal {
         rows.dedup_by(|row, kept| {
-            let is_equal = row::key(row) == row::key(kept);
+            let is_equal = row::key::<W>(row) == row::key::<W>(kept);
             if is_equal && row::is_better(row, kept) {
                 *kept = *row;
             }
@@ -76,15 +77,15 @@ pub(crate) fn sorted<const SENT: usize, const W: usize>(
 /// Whether two of them have one id.
 fn sort<const W: usize>(rows: &mut [[u8; W]]) -> bool {
     if rows.len() > FEW {
-        rows.sort_unstable_by_key(|row| row::key(row));
+        rows.sort_unstable_by_key(|row| row::key::<W>(row));
         return rows
             .windows(2)
-            .any(|two| row::key(&two[0]) == row::key(&two[1]));
+            .any(|two| row::key::<W>(&two[0]) == row::key::<W>(&two[1]));
     }
     let mut has_equal = false;
     for end in 1..rows.len() {
         for at in (1..=end).rev() {
-            match row::key(&rows[at]).cmp(&row::key(&rows[at - 1])) {
+            match row::key::<W>(&rows[at]).cmp(&row::key::<W>(&rows[at - 1])) {
                 Ordering::Less => rows.swap(at, at - 1),
                 order => {
                     has_equal |= order == Ordering::Equal;
@@ -99,8 +100,9 @@ fn sort<const W: usize>(rows: &mut [[u8; W]]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::NARROW;
     use idempotency_core::archive::{
-        FULL_BYTES, stretches,
+        FULL_BYTES, SHORT_BYTES, stretches,
         wire::{Append, Position},
     };
     use proptest::prelude::*;
@@ -129,10 +131,12 @@ mod tests {
     }
 
     /// Of each id the best of all rows.
-    fn best(rows: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    fn best<const W: usize>(rows: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
         let mut best = BTreeMap::<u128, Vec<u8>>::new();
         for row in rows {
-            let kept = best.entry(row::key(&row)).or_insert_with(|| row.clone());
+            let kept = best
+                .entry(row::key::<W>(&row))
+                .or_insert_with(|| row.clone());
             if row::is_better(&row, kept) {
                 *kept = row;
             }
@@ -154,14 +158,14 @@ mod tests {
         #[test]
         fn each_ids_best_is_there_in_order(
             full in entries::<FULL_BYTES>(),
-            short in entries::<NARROW>(),
+            short in entries::<SHORT_BYTES>(),
         ) {
             let places: Vec<_> = (0..full.len() as u64).collect();
             let rows = full.iter().zip(&places);
             let rows = rows.map(|(entry, place)| [&entry[..], &place.to_le_bytes()[..6]].concat());
-            prop_assert_eq!(sent::<WIDE_SENT, WIDE>(&full, &places), best(rows));
-            let rows = short.iter().map(|entry| entry.to_vec());
-            prop_assert_eq!(sent::<NARROW_SENT, NARROW>(&short, &[]), best(rows));
+            prop_assert_eq!(sent::<WIDE_SENT, WIDE>(&full, &places), best::<WIDE>(rows));
+            let rows = short.iter().map(|entry| [&entry[23..], &entry[3..23]].concat());
+            prop_assert_eq!(sent::<NARROW_SENT, NARROW>(&short, &[]), best::<NARROW>(rows));
         }
     }
 }

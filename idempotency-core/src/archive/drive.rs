@@ -7,7 +7,6 @@
 use super::{
     contents::{Archive, InFlight, Progress, State, Unfiltered},
     create,
-    entry::entry_bytes,
     generations::NoRoom,
     handle::{Access, Archives, LOOKS_AFTER, UnderWay},
     policy::Most,
@@ -53,8 +52,7 @@ struct Sending {
     partition: Expired,
     sent: Sent,
     append: Append,
-    /// Of an entry as it is kept.
-    entry_bytes: usize,
+    keep: Keep,
     next: Option<u64>,
 }
 
@@ -206,9 +204,9 @@ impl<M: Memory> Archives<M> {
         if (contents.reserve(number, waiting + chunk.count, &self.plan())).is_err() {
             return Ok(Task::Failed(Problem::NoMemory));
         }
-        let (next, entry_bytes) = (chunk.next, entry_bytes(keep != Keep::Ids));
+        let next = chunk.next;
         let append = chunk.append(archive.confirmed);
-        let after = append.after(entry_bytes);
+        let after = append.after;
         let earlier = progress.in_flight;
         contents.set_progress(Some(Progress {
             in_flight: Some(InFlight {
@@ -228,7 +226,7 @@ impl<M: Memory> Archives<M> {
                 after: [after, earlier.map_or(after, |earlier| earlier.after)],
             },
             append,
-            entry_bytes,
+            keep,
             next,
         })))
     }
@@ -324,7 +322,7 @@ impl<M: Memory> Archives<M> {
         let mut contents = self.contents()?;
         let known = *contents.archive(sending.archive).ok_or(Damaged)?;
         let (progress, next) = (contents.progress().ok_or(Damaged)?, sending.next);
-        let ids = ids(&sending.append.entries, sending.entry_bytes);
+        let ids = ids(&sending.append.entries, sending.keep);
         let taken = (sending.archive, ids, next);
         let Ok(progress) = contents.take(store, progress, taken)? else {
             return Ok(Err(Problem::NoMemory));

@@ -6,16 +6,22 @@
 //!     16      6  when its execution began, ms since 1970
 //!     22      1  bits 0 and 1: what is kept of the reply: 0 nothing, 1 the first reply, 2 the reply for retries, 3 a digest;
 //!                bit 2: there is a digest of the argument; bit 3: one of what was chosen; bits 4 and 5: what the former is
-//!     23  4, 16  the digest's first bytes; of two digests the first half each
+//!     23  3, 16  the digest's first bits; of two digests half as many of each
 //! ```
 //!
-//! Integers are little-endian. With 16 bytes of digests it is a *full* entry, as archives have that keep replies or digests of them. With 4 it
-//! is a *short* one, in archives of ids alone.
+//! Integers are little-endian. With 16 bytes of digests it is a *full* entry, as archives have that keep replies or digests of them. With 3 it
+//! is a *short* one, in archives of ids alone. Of its id these compare the last 13 bytes, and put the digests in the place of the others. So it
+//! has 23 bytes there, and is sent as 16.
 //!
-//! An id of 16 bytes is no shorter than what a store compares: see the threat model of [`identity`](crate::identity). Digests are compared
-//! with those of requests of one id. In a full entry with two digests of 8 bytes each, it takes whoever may use that id 2^32 hashes to find
-//! two requests that are taken for one another, where a store has 2^64. In a short one that takes no time, and shows nothing: there is no
-//! reply to be had, and the request does not run.
+//! # What that is worth
+//! An id of 16 bytes is no shorter than what a store compares: see the threat model of [`identity`](crate::identity). With 13 bytes, that is 104
+//! bits of BLAKE3, it takes 2^104 hashes to find a request that is taken for a given one of somebody else, and 2^74 for any one of a billion that
+//! somebody else is going to make; it would have to be executed first, and the other be told that it ran, without a reply. Two requests of one's
+//! own are found by 2^52, and deceive nobody else.
+//!
+//! Digests are compared with those of requests of one id. In a full entry with two digests of 8 bytes each, it takes whoever may use that
+//! id 2^32 hashes to find two requests that are taken for one another, where a store has 2^64. In a short one that takes no time, and shows
+//! nothing: there is no reply to be had, and the request does not run.
 
 use crate::{
     identity::{ArgumentIs, Digest, Fingerprint, Identity},
@@ -30,7 +36,7 @@ pub type Id = [u8; 16];
 pub const FULL_BYTES: usize = ID_BYTES + Head::BYTES + 16;
 
 /// Bytes of a short one.
-pub const SHORT_BYTES: usize = ID_BYTES + Head::BYTES + 4;
+pub const SHORT_BYTES: usize = ID_BYTES + Head::BYTES + SHORT_DIGESTS;
 
 /// Bytes of an entry in an archive that keeps replies, or digests of them, or does not.
 pub const fn entry_bytes(keeps_replies: bool) -> usize {
@@ -40,10 +46,20 @@ pub const fn entry_bytes(keeps_replies: bool) -> usize {
     }
 }
 
-/// Bytes that are sent of an entry of so many, in the order of its fields but for the head: see `packed.rs`.
-pub const fn sent_bytes(entry_bytes: usize) -> usize {
-    entry_bytes - Head::BYTES
+/// Bytes of an entry as it is sent, with what it does not have in common with others: of a full one its id and its digests, of a short one its
+/// digests and the last 13 bytes of its id.
+pub const fn sent_bytes(keeps_replies: bool) -> usize {
+    match keeps_replies {
+        true => ID_BYTES + 16,
+        false => ID_BYTES,
+    }
 }
+
+/// The part of an id, as a number in little-endian order, that archives of ids alone compare.
+pub const COMPARED: u128 = u128::MAX << (8 * SHORT_DIGESTS);
+
+/// Bytes of digests in a short entry.
+pub(super) const SHORT_DIGESTS: usize = 3;
 
 const ID_BYTES: usize = 16;
 const MILLIS_BITS: u32 = 48;
@@ -92,7 +108,8 @@ impl Entry {
 
     /// As it is kept: its [`SHORT_BYTES`].
     pub fn short(&self) -> [u8; SHORT_BYTES] {
-        self.bytes(short_digests(&self.fingerprint))
+        let [digests @ .., _] = short_digests(&self.fingerprint).to_le_bytes();
+        self.bytes(digests)
     }
 
     fn bytes<const DIGESTS: usize, const ALL: usize>(&self, digests: [u8; DIGESTS]) -> [u8; ALL] {
@@ -127,8 +144,11 @@ impl Entry {
         };
         let (argument, chosen) = match (flags & HAS_ARGUMENT != 0, flags & HAS_CHOSEN != 0) {
             (true, true) => {
-                let (argument, chosen) = digests.split_at_checked(digests.len() / 2)?;
-                (Some(first_of(argument)?), Some(first_of(chosen)?))
+                let (argument, chosen) = both_of(digests);
+                (
+                    Some(Digest::from_first(argument)?),
+                    Some(Digest::from_first(chosen)?),
+                )
             }
             (true, false) => (Some(digest_of(digests)?), None),
             (false, true) => (None, Some(digest_of(digests)?)),
@@ -215,7 +235,7 @@ pub(super) const fn are_flags(byte: u8) -> bool {
 pub(super) fn full_digests(fingerprint: &Fingerprint) -> [u8; 16] {
     match (fingerprint.argument, fingerprint.chosen) {
         (Some(argument), Some(chosen)) => {
-            let both = [argument, chosen].map(|digest| u128::from(digest.first(8)));
+            let both = [argument, chosen].map(|digest| u128::from(digest.first(64)));
             (both[0] | both[1] << 64).to_le_bytes()
         }
         (one, other) => one.or(other).map_or([0; 16], Digest::bytes),
@@ -224,26 +244,37 @@ pub(super) fn full_digests(fingerprint: &Fingerprint) -> [u8; 16] {
 
 /// The digests of a short one.
 #[inline(always)]
-pub(super) fn short_digests(fingerprint: &Fingerprint) -> [u8; 4] {
+pub(super) fn short_digests(fingerprint: &Fingerprint) -> u32 {
     let digests = match (fingerprint.argument, fingerprint.chosen) {
-        (Some(argument), Some(chosen)) => argument.first(2) | chosen.first(2) << 16,
-        (one, other) => one.or(other).map_or(0, |only| only.first(4)),
+        (Some(argument), Some(chosen)) => argument.first(12) | chosen.first(12) << 12,
+        (one, other) => one.or(other).map_or(0, |only| only.first(24)),
     };
-    (digests as u32).to_le_bytes()
+    digests as u32
 }
 
-/// A digest, all of it or its first bytes.
+/// A short entry as it is sent.
+#[inline(always)]
+pub(super) fn short_as_sent(id: Id, digests: u32) -> [u8; 16] {
+    (u128::from_le_bytes(id) & COMPARED | u128::from(digests)).to_le_bytes()
+}
+
+fn number(bytes: &[u8]) -> u128 {
+    let numbers = bytes.iter().rev();
+    numbers.fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// The halves of the first bits of two digests.
+fn both_of(bytes: &[u8]) -> (u64, u64) {
+    let (both, bits) = (number(bytes), 4 * bytes.len() as u32);
+    ((both & !(u128::MAX << bits)) as u64, (both >> bits) as u64)
+}
+
+/// A digest, all of it or its first bits.
 fn digest_of(bytes: &[u8]) -> Option<Digest> {
     match bytes.try_into() {
         Ok(all) => Digest::from_bytes(all),
-        Err(_) => first_of(bytes),
+        Err(_) => Digest::from_first(number(bytes) as u64),
     }
-}
-
-fn first_of(bytes: &[u8]) -> Option<Digest> {
-    let mut first = [0; 8];
-    first.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    Digest::from_first(u64::from_le_bytes(first))
 }
 
 #[cfg(test)]
@@ -307,7 +338,6 @@ mod tests {
 
         #[test]
         fn other_digests_are_told_apart(one: u64, other: u64) {
-            prop_assume!(one as u32 != other as u32);
             let entry = |first: u64| {
                 let mut digest = [7; 16];
                 digest[..8].copy_from_slice(&first.to_le_bytes());
@@ -315,7 +345,7 @@ mod tests {
                 let fingerprint = Fingerprint { argument, argument_is: ArgumentIs::Itself, chosen: None };
                 Entry { id: [0; 16], executed_at: Timestamp::from_nanos(0), fingerprint, kept: Kept::Nothing }
             };
-            let (one, other) = (entry(one | 0x1_0000), entry(other | 0x1_0000));
+            let (one, other) = (entry(one | 0x80_0000), entry(other | 0x80_0000));
             prop_assume!(one.short() != other.short());
             for bytes in [&one.full()[..], &one.short()] {
                 let read = Entry::from_bytes(bytes).unwrap();

@@ -6,9 +6,9 @@
 //! +-------------------+-------------------+-----
 //! ```
 //!
-//! An id sets 8 bits of one block. Its 16 bytes are two little-endian numbers. The second is how far into the filter its block lies, in parts
-//! of 2^64. The first are the numbers of seven bits, of 9 bits each, from the lowest; that of the eighth are the lowest 9 bits of the second,
-//! which hardly count for the block.
+//! A *split block* Bloom filter, as Parquet has it: an id sets one bit in each of the eight words of a block. Of its 16 bytes the last four, a
+//! little-endian number, say how far into the filter its block lies, in parts of 2^32. The six bytes from the fourth on are the numbers of the
+//! bits, of 6 bits each, from the lowest. The first three bytes do not count: archives of ids alone do not have them.
 //!
 //! # Why of this kind
 //! It never fails, whatever is put in, in any order and any number at a time. A cuckoo filter takes a third less memory at the same rate, but moves
@@ -25,7 +25,7 @@
 //!
 //! | once in | 256 | 1,024 | 4,096 | 16,384 | 65,536 | 1,048,576 |
 //! |---|---|---|---|---|---|---|
-//! | with so many bytes per id | 1.5 | 2.0 | 2.5 | 3.2 | 4.0 | 6.5 |
+//! | with so many bytes per id | 1.5 | 2.0 | 2.5 | 3.2 | 4.1 | 6.6 |
 
 use super::entry::Id;
 use ic_stable_structures::Memory;
@@ -39,23 +39,25 @@ const PAGE_BYTES: usize = 4_096;
 
 const BLOCKS_IN_PAGE: u64 = (PAGE_BYTES / BLOCK_BYTES) as u64;
 
-/// Bits that an id sets.
-const BITS: u32 = 8;
-
-/// A block has 512 bits.
-const BITS_OF_PLACE: u32 = 9;
+/// Words of a block, in each of which an id sets a bit.
+const WORDS: usize = BLOCK_BYTES / 8;
 
 /// From so many ids to a page on, pages are read and written as a whole.
 const MANY_IN_PAGE: usize = 20;
 
-/// Positions are worked out with numbers below this one: 256 GiB.
-const MOST_BLOCKS: u64 = u32::MAX as u64;
+/// Of as many blocks each has as many ids as any other, but for a sixteenth: 16 GiB.
+const MOST_BLOCKS: u64 = 1 << 28;
+
+const SHARE_BITS: u32 = 32;
+
+/// The bit of an id from which on it says which bits are set.
+const FIRST_PLACE: u32 = 24;
 
 /// For a rate of one in 2^n: how many ids there may be to 16 blocks, at entry n − 1. That number is the largest for which the mean of
-/// `(1 − (511/512)^(8 j))^8`, j being Poisson distributed as the ids in a block are, is no more than the rate.
+/// `(1 − (63/64)^j)^8`, j being Poisson distributed as the ids in a block are, is no more than the rate.
 const IDS_TO_16_BLOCKS: [u64; 20] = [
-    2553, 1875, 1495, 1237, 1046, 897, 776, 677, 593, 522, 461, 408, 361, 321, 285, 253, 225, 200,
-    177, 157,
+    2535, 1862, 1485, 1229, 1039, 890, 771, 672, 589, 518, 457, 405, 359, 318, 283, 251, 223, 198,
+    176, 156,
 ];
 
 /// How often a full filter may be wrong about an id that it does not hold: once in 2 to this many.
@@ -106,53 +108,55 @@ impl Filter {
     /// Puts ids in. One call for many costs less than a call for each: a page is charged once, and read and written once if it gets many.
     pub fn insert<M: Memory>(&self, memory: &M, ids: &[Id]) {
         let pages = self.blocks.div_ceil(BLOCKS_IN_PAGE);
-        match usize::try_from(pages) {
-            Ok(pages) if ids.len() / MANY_IN_PAGE >= pages => {
-                self.insert_by_page(memory, ids, pages)
-            }
-            _ => {
+        match (ids.len() / MANY_IN_PAGE) as u64 >= pages {
+            true => self.insert_by_page(memory, ids, pages),
+            false => {
                 let mut block = [0; BLOCK_BYTES];
                 for id in ids {
                     let at = self.place_of(self.block_of(id));
                     memory.read(at, &mut block);
-                    set(&mut block, bits(id));
+                    set(&mut block, id);
                     memory.write(at, &block);
                 }
             }
         }
     }
 
-    fn insert_by_page<M: Memory>(&self, memory: &M, ids: &[Id], pages: usize) {
-        // Of each page how many ids it gets; then where its first one goes; in the end, where those of the next begin.
-        let mut places = vec![0u32; pages];
-        let mut blocks = Vec::with_capacity(ids.len());
+    /// Puts ids in that lie in as many buckets of some page each, and reads and writes these.
+    fn insert_by_page<M: Memory>(&self, memory: &M, ids: &[Id], pages: u64) {
+        let bits = pages.next_power_of_two().ilog2();
+        let bucket = |id: &Id| (u64::from(share(id)) >> (SHARE_BITS - bits)) as usize;
+        // Of each bucket how many ids it gets; then where its first one goes; in the end, where those of the next begin.
+        let mut places = vec![0u32; 1 << bits];
         for id in ids {
-            let block = self.block_of(id);
-            places[(block / BLOCKS_IN_PAGE) as usize] += 1;
-            blocks.push(block as u32);
+            places[bucket(id)] += 1;
         }
         let mut first = 0;
         for place in &mut places {
             first += mem::replace(place, first);
         }
-        let mut sorted = vec![Placed::default(); ids.len()];
-        for (id, block) in ids.iter().zip(blocks) {
-            let place = &mut places[block as usize / BLOCKS_IN_PAGE as usize];
-            sorted[*place as usize] = Placed::new(id, block);
+        let mut sorted = vec![[0; 16]; ids.len()];
+        for id in ids {
+            let place = &mut places[bucket(id)];
+            sorted[*place as usize] = *id;
             *place += 1;
         }
-        let mut page = [[0; BLOCK_BYTES]; BLOCKS_IN_PAGE as usize];
+        let mut blocks = [[0; BLOCK_BYTES]; BLOCKS_IN_PAGE as usize + 1];
         let mut begin = 0;
-        for (first, end) in (0..).step_by(BLOCKS_IN_PAGE as usize).zip(places) {
+        for (bucket, end) in (0u64..).zip(places) {
             let end = end as usize;
             if begin < end {
-                let blocks = (self.blocks - first).min(BLOCKS_IN_PAGE) as usize;
-                let (at, bytes) = (self.place_of(first), page[..blocks].as_flattened_mut());
-                memory.read(at, bytes);
-                for placed in &sorted[begin..end] {
-                    set(&mut page[placed.in_page()], placed.bits());
+                let shares = bucket << (SHARE_BITS - bits)..(bucket + 1) << (SHARE_BITS - bits);
+                let (first, last) = (self.block_at(shares.start), self.block_at(shares.end - 1));
+                let blocks = &mut blocks[..=(last - first) as usize];
+                memory.read(self.place_of(first), blocks.as_flattened_mut());
+                for id in &sorted[begin..end] {
+                    let block = self.block_of(id).saturating_sub(first);
+                    if let Some(block) = blocks.get_mut(block as usize) {
+                        set(block, id);
+                    }
                 }
-                memory.write(at, page[..blocks].as_flattened());
+                memory.write(self.place_of(first), blocks.as_flattened());
             }
             begin = end;
         }
@@ -167,72 +171,44 @@ impl Filter {
         let mut block = [0; BLOCK_BYTES];
         memory.read(self.place_of(self.block_of(id)), &mut block);
         let (words, _) = block.as_chunks();
-        bits(id).all(|(word, bit)| u64::from_le_bytes(words[word]) & bit != 0)
+        let mut words = words.iter().zip(bits(id));
+        words.all(|(word, bit)| u64::from_le_bytes(*word) & bit != 0)
     }
 
-    /// The product's upper half: ids are spread over any number of blocks.
+    #[inline(always)]
     fn block_of(&self, id: &Id) -> u64 {
-        let [_, back] = halves(id);
-        let (high, low) = (back >> 32, back & u64::from(u32::MAX));
-        (high * self.blocks + ((low * self.blocks) >> 32)) >> 32
+        self.block_at(share(id).into())
+    }
+
+    /// The block that lies so far into the filter: ids are spread over any number of blocks.
+    #[inline(always)]
+    fn block_at(&self, share: u64) -> u64 {
+        (share * self.blocks) >> SHARE_BITS
     }
 }
 
-/// An id, and which block of its page is its.
-#[derive(Clone, Copy, Default)]
-struct Placed {
-    front: u64,
-    /// The end of the second half, and above it the block.
-    rest: u64,
+/// How far into the filter an id's block lies, in parts of 2^32.
+#[inline(always)]
+fn share(id: &Id) -> u32 {
+    (u128::from_le_bytes(*id) >> (128 - SHARE_BITS)) as u32
 }
 
-impl Placed {
-    #[inline(always)]
-    fn new(id: &Id, block: u32) -> Self {
-        let [front, back] = halves(id);
-        let rest = u64::from(block) << BITS_OF_PLACE | back & !(u64::MAX << BITS_OF_PLACE);
-        Self { front, rest }
+/// The bit that an id sets in each word.
+#[inline(always)]
+fn bits(id: &Id) -> [u64; WORDS] {
+    let places = (u128::from_le_bytes(*id) >> FIRST_PLACE) as u64;
+    let mut bits = [0; WORDS];
+    for (word, bit) in bits.iter_mut().enumerate() {
+        *bit = 1 << (places >> (6 * word) & 63);
     }
-
-    #[inline(always)]
-    fn in_page(&self) -> usize {
-        (self.rest >> BITS_OF_PLACE) as usize % BLOCKS_IN_PAGE as usize
-    }
-
-    #[inline(always)]
-    fn bits(&self) -> impl Iterator<Item = (usize, u64)> {
-        bits_of(self.front, self.rest)
-    }
-}
-
-fn halves(id: &Id) -> [u64; 2] {
-    let both = u128::from_le_bytes(*id);
-    [both as u64, (both >> 64) as u64]
+    bits
 }
 
 #[inline(always)]
-fn bits(id: &Id) -> impl Iterator<Item = (usize, u64)> {
-    let [front, back] = halves(id);
-    bits_of(front, back)
-}
-
-/// The bits of an id in its block: in which word of 64 bits, and which there.
-#[inline(always)]
-fn bits_of(front: u64, back: u64) -> impl Iterator<Item = (usize, u64)> {
-    (0..BITS).map(move |number| {
-        let place = match number {
-            7 => back,
-            _ => front >> (BITS_OF_PLACE * number),
-        };
-        ((place >> 6 & 7) as usize, 1 << (place & 63))
-    })
-}
-
-#[inline(always)]
-fn set(block: &mut [u8; BLOCK_BYTES], bits: impl Iterator<Item = (usize, u64)>) {
+fn set(block: &mut [u8; BLOCK_BYTES], id: &Id) {
     let (words, _) = block.as_chunks_mut();
-    for (word, bit) in bits {
-        words[word] = (u64::from_le_bytes(words[word]) | bit).to_le_bytes();
+    for (word, bit) in words.iter_mut().zip(bits(id)) {
+        *word = (u64::from_le_bytes(*word) | bit).to_le_bytes();
     }
 }
 

@@ -54,7 +54,7 @@ const MEMORY_PAGE: u64 = 65_536;
 ///
 /// | once in | 16 | 64 | 256 | 1,024 | 4,096 | 65,536 |
 /// |---|---|---|---|---|---|---|
-/// | bytes for each id | 1.5 | 2.0 | 2.5 | 3.2 | 4.0 | 6.5 |
+/// | bytes for each id | 1.5 | 2.0 | 2.5 | 3.2 | 4.1 | 6.6 |
 ///
 /// Other numbers count as the next of these powers of two, each doubling being a step of its own, some 13 percent more bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -101,6 +101,8 @@ pub mod wire;
 pub use crate::policy::Keep;
 #[doc(hidden)] // what the fuzzer works with
 pub use any_bytes::__reads_any_bytes;
+#[doc(hidden)] // what archives compare
+pub use entry::COMPARED;
 pub use entry::{Entry, FULL_BYTES, Head, Id, Kept, SHORT_BYTES, entry_bytes, sent_bytes};
 pub use handle::Archives;
 pub use in_background::in_background;

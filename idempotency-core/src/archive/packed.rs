@@ -2,17 +2,22 @@
 //! for each byte, and on the IC all that is executed in one block has one time.
 //!
 //! ```text
-//! entries, of each                      times, of each stretch of entries that are alike
-//! offset  bytes  field                  bytes   field
-//!      0     16  id                     1 to 5  how many entries: LEB128
-//!     16  4, 16  digests                1 to 7  ms since the stretch before, or since 1970: signed LEB128
-//!                                            1  flags
+//! entries, of each that is full         of each that is short
+//! offset  bytes  field                  offset  bytes  field
+//!      0     16  id                          0      3  digests
+//!     16     16  digests                     3     13  id, without its first three bytes
+//!
+//! times, of each stretch of entries that are alike
+//!   bytes  field
+//!  1 to 5  how many entries: LEB128
+//!  1 to 7  ms since the stretch before, or since 1970: signed LEB128
+//!       1  flags
 //! ```
 //!
-//! An [`Entry`](super::Entry) has the same fields in another order: id, time and flags, digests.
+//! An [`Entry`](super::Entry) has the same fields: id, time and flags, digests.
 
 use super::{
-    entry::{Head, are_flags},
+    entry::{Head, SHORT_DIGESTS, are_flags},
     wire::{Append, Position},
 };
 use serde_bytes::ByteBuf;
@@ -48,18 +53,24 @@ impl Packed {
         if let Some((id, rest)) = entry.split_first_chunk::<16>()
             && let Some((head, digests)) = rest.split_first_chunk()
         {
-            self.entries.extend_from_slice(id);
-            self.entries.extend_from_slice(digests);
+            let (first, second) = match digests.len() {
+                SHORT_DIGESTS => (digests, &id[SHORT_DIGESTS..]),
+                _ => (&id[..], digests),
+            };
+            self.entries.extend_from_slice(first);
+            self.entries.extend_from_slice(second);
             self.times.push(Head::from_bytes(*head));
         }
     }
 
-    /// The chunk of them, and of their replies.
-    pub(super) fn append(self, from: Position, replies: Vec<u8>) -> Append {
+    /// The chunk of them, so many, and of their replies.
+    pub(super) fn append(self, from: Position, count: u64, replies: Vec<u8>) -> Append {
         let parts = [self.entries, self.times.done(), replies];
+        let after = from.after(count, parts.each_ref().map(Vec::as_slice));
         let [entries, times, replies] = parts.map(ByteBuf::from);
         Append {
             from,
+            after,
             entries,
             times,
             replies,
@@ -74,11 +85,12 @@ impl Append {
         entries: impl IntoIterator<Item = E>,
         replies: Vec<u8>,
     ) -> Self {
-        let mut packed = Packed::default();
+        let (mut packed, mut count) = (Packed::default(), 0);
         for entry in entries {
             packed.push(entry.as_ref());
+            count += 1;
         }
-        packed.append(from, replies)
+        packed.append(from, count, replies)
     }
 }
 
@@ -92,12 +104,18 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Says it of one entry more.
+    /// Says it of one entry more. Whether that begins a stretch.
     #[inline(always)]
-    pub(super) fn push(&mut self, head: Head) {
+    pub(super) fn push(&mut self, head: Head) -> bool {
         match &mut self.last {
-            Some((count, last)) if *last == head && *count < u32::MAX => *count += 1,
-            _ => self.begin(head),
+            Some((count, last)) if *last == head && *count < u32::MAX => {
+                *count += 1;
+                false
+            }
+            _ => {
+                self.begin(head);
+                true
+            }
         }
     }
 
@@ -153,15 +171,20 @@ pub fn stretches(mut times: &[u8], entries: usize) -> Option<Vec<Stretch>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::entry::{FULL_BYTES, SHORT_BYTES, sent_bytes};
+    use crate::archive::entry::{SHORT_BYTES, entry_bytes, sent_bytes};
     use proptest::prelude::*;
 
-    fn unpacked(entries: &[u8], times: &[u8], width: usize) -> Option<Vec<Vec<u8>>> {
-        let mut packed = entries.chunks_exact(sent_bytes(width));
+    /// The entries, without the bytes of ids that are not sent.
+    fn unpacked(entries: &[u8], times: &[u8], is_full: bool) -> Option<Vec<Vec<u8>>> {
+        let mut packed = entries.chunks_exact(sent_bytes(is_full));
         let mut all = vec![];
         for Stretch { count, head } in stretches(times, packed.len())? {
             for entry in packed.by_ref().take(count) {
-                all.push([&entry[..16], &head.bytes(), &entry[16..]].concat());
+                let (id, digests) = match is_full {
+                    true => entry.split_at(16),
+                    false => (&[&[0; 3], &entry[3..]].concat()[..], &entry[..3]),
+                };
+                all.push([id, &head.bytes(), digests].concat());
             }
         }
         Some(all)
@@ -173,7 +196,7 @@ mod tests {
             heads in prop::collection::vec((prop_oneof![0..3u64, any::<u64>()], 0u8..3, 1usize..4), 0..50),
             is_full: bool,
         ) {
-            let width = if is_full { FULL_BYTES } else { SHORT_BYTES };
+            let width = entry_bytes(is_full);
             let mut packed = Packed::default();
             let mut entries = vec![];
             for (millis, flags, count) in heads {
@@ -184,12 +207,15 @@ mod tests {
                     entry[22] = flags;
                     let most = packed.times.bytes() + MOST_OPEN_BYTES;
                     packed.push(&entry);
+                    if !is_full {
+                        entry[..3].fill(0);
+                    }
                     entries.push(entry);
                     prop_assert!(packed.times.clone().done().len() <= most);
                 }
             }
             let Packed { entries: sent, times } = packed;
-            prop_assert_eq!(unpacked(&sent, &times.done(), width), Some(entries));
+            prop_assert_eq!(unpacked(&sent, &times.done(), is_full), Some(entries));
         }
 
         #[test]
@@ -210,7 +236,7 @@ mod tests {
             packed.push(&entry);
         }
         let (entries, times) = (packed.entries, packed.times.done());
-        assert_eq!(entries.len(), 20 * 1_000);
+        assert_eq!(entries.len(), 16 * 1_000);
         assert!(times.len() <= 4 * 10, "{}", times.len());
     }
 

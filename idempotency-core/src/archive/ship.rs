@@ -1,7 +1,7 @@
 //! What a chunk is, and what an archive's answer to it means. No calls, no clock.
 
 use super::{
-    entry::{FULL_BYTES, Head, Id, Kept, SHORT_BYTES, full_digests, sent_bytes, short_digests},
+    entry::{Head, Id, Kept, full_digests, sent_bytes, short_as_sent, short_digests},
     packed::{MOST_OPEN_BYTES, Packed},
     policy::{MOST_BYTES, Most},
     wire::{Append, Appended, Position},
@@ -23,6 +23,9 @@ const MOST_READ: usize = 8 << 20;
 /// Bytes that go before each reply.
 const LENGTH_BYTES: usize = 4;
 const DIGEST_BYTES: usize = 32;
+
+/// Bytes of an entry without a reply.
+const SENT: usize = sent_bytes(false);
 
 /// Entries, and their replies, to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,30 +70,27 @@ impl Chunk {
     ) -> Result<Option<u64>, Damaged> {
         let Packed { entries, times } = &mut self.entries;
         entries.reserve(most.bytes.min(MOST_BYTES));
-        // With this many bytes there is room for one more. A chunk whose end is known has as many as it has.
-        let full = match end {
-            Some(_) => (usize::MAX, usize::MAX),
-            None => {
-                let most_entries = usize::try_from(most.entries).unwrap_or(usize::MAX);
-                let bytes = (most.bytes).saturating_sub(sent_bytes(SHORT_BYTES) + MOST_OPEN_BYTES);
-                (most_entries.saturating_mul(sent_bytes(SHORT_BYTES)), bytes)
-            }
-        };
+        // A chunk whose end is known is as long as it is.
+        let most = if end.is_some() { Most::ALL } else { most };
+        let most_entries = usize::try_from(most.entries).unwrap_or(usize::MAX);
+        // From so many bytes of entries on there is no more room; times take some of it.
+        let full = most_entries.saturating_mul(SENT);
+        let mut full_with_times = full;
         let end = end.flatten().unwrap_or(u64::MAX);
         let next = store.read_ended(partition, from, |row| {
-            let is_full = entries.len() >= full.0 || entries.len() + times.bytes() > full.1;
-            if row.address == end || is_full && !entries.is_empty() {
+            if row.address == end || entries.len() >= full_with_times && !entries.is_empty() {
                 return Ok(false);
             }
             let fingerprint = row.fingerprint();
-            let mut entry = [0; sent_bytes(SHORT_BYTES)];
-            entry[..16].copy_from_slice(&row.id());
-            entry[16..].copy_from_slice(&short_digests(&fingerprint));
+            let entry = short_as_sent(row.id(), short_digests(&fingerprint));
             entries.extend_from_slice(&entry);
-            times.push(Head::of(row.since(), &fingerprint, Kept::Nothing));
+            if times.push(Head::of(row.since(), &fingerprint, Kept::Nothing)) {
+                let others = SENT + times.bytes() + MOST_OPEN_BYTES;
+                full_with_times = full.min(most.bytes.saturating_sub(others).saturating_add(1));
+            }
             Ok(true)
         })?;
-        self.count = (entries.len() / sent_bytes(SHORT_BYTES)) as u64;
+        self.count = (entries.len() / SENT) as u64;
         Ok(next)
     }
 
@@ -112,7 +112,7 @@ impl Chunk {
                     read += reply.as_ref().map_or(0, |reply| reply.bytes.len());
                     let needed = most_reply_bytes_of(kept, reply.as_ref());
                     let fits = self.count < most.entries
-                        && self.bytes() + sent_bytes(FULL_BYTES) + needed <= most.bytes
+                        && self.bytes() + sent_bytes(true) + needed <= most.bytes
                         && read <= MOST_READ;
                     self.count > 0 && !fits
                 }
@@ -155,18 +155,18 @@ impl Chunk {
 
     /// As it is sent to an archive that is there.
     pub(super) fn append(self, from: Position) -> Append {
-        self.entries.append(from, self.replies)
+        self.entries.append(from, self.count, self.replies)
     }
 
     /// The ids of its entries, if it is of ids alone.
     pub(super) fn ids(&self) -> impl Iterator<Item = Id> {
-        ids(&self.entries.entries, SHORT_BYTES)
+        ids(&self.entries.entries, Keep::Ids)
     }
 }
 
-/// The ids of entries of so many bytes, as they are sent.
-pub(super) fn ids(entries: &[u8], entry_bytes: usize) -> impl Iterator<Item = Id> {
-    let entries = entries.chunks_exact(sent_bytes(entry_bytes));
+/// The ids of entries as they are sent. Their first bytes may be others: no filter looks at them.
+pub(super) fn ids(entries: &[u8], keep: Keep) -> impl Iterator<Item = Id> {
+    let entries = entries.chunks_exact(sent_bytes(keep != Keep::Ids));
     entries.map(|entry| entry.first_chunk().copied().unwrap_or_default())
 }
 

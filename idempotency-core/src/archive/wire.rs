@@ -39,8 +39,8 @@ pub struct Install {
 pub struct Position {
     /// Their number.
     pub entries: u64,
-    /// A digest of all of them, and of what came with them. It tells one history from another, and protects against nobody: the IC says
-    /// who calls.
+    /// A digest of all of them, and of what came with them, which the owner works out. It tells one history from another, and protects against
+    /// nobody: the IC says who calls.
     pub digest: ByteArray<16>,
 }
 
@@ -49,7 +49,10 @@ pub struct Position {
 pub struct Append {
     /// Where the archive is before it.
     pub from: Position,
-    /// Of each entry its id of 16 bytes and its digests, of 16 bytes in an archive that keeps replies and 4 in others.
+    /// Where it is with it: the digest of this history, which its owner has worked out.
+    pub after: Position,
+    /// Of each entry its id of 16 bytes and its digests of 16 bytes in an archive that keeps replies; in others its digests of 3 bytes, and the
+    /// last 13 bytes of its id.
     pub entries: ByteBuf,
     /// When they were executed, and what is kept of each: said once of all that follow one another and have it in common.
     pub times: ByteBuf,
@@ -58,24 +61,25 @@ pub struct Append {
 }
 
 impl Append {
-    /// How many entries it has, of so many bytes each as they are kept.
-    pub fn count(&self, entry_bytes: usize) -> usize {
-        self.entries.len() / sent_bytes(entry_bytes)
+    /// How many entries it has, for an archive that keeps replies or does not.
+    pub fn count(&self, keeps_replies: bool) -> usize {
+        self.entries.len() / sent_bytes(keeps_replies)
     }
+}
 
-    /// Where an archive is that has taken it, and keeps entries of so many bytes.
-    pub fn after(&self, entry_bytes: usize) -> Position {
-        let parts = [&self.entries, &self.times, &self.replies];
+impl Position {
+    /// Where an archive is that was here and has taken so many entries as they are sent, their times and replies.
+    pub(super) fn after(&self, count: u64, parts: [&[u8]; 3]) -> Self {
         let digests = parts.map(|part| XxHash3_128::oneshot(part).to_le_bytes());
         let lengths = parts.map(|part| (part.len() as u64).to_le_bytes());
         let all = [
-            self.from.digest.as_slice(),
+            self.digest.as_slice(),
             digests.as_flattened(),
             lengths.as_flattened(),
         ];
         let digest = XxHash3_128::oneshot(&all.concat()).to_le_bytes();
-        Position {
-            entries: (self.from.entries).saturating_add(self.count(entry_bytes) as u64),
+        Self {
+            entries: self.entries.saturating_add(count),
             digest: ByteArray::new(digest),
         }
     }
@@ -137,39 +141,22 @@ pub struct Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::SHORT_BYTES;
 
     #[test]
     fn a_history_is_of_all_that_was_sent() {
-        let append = |from, entries: &[u8], times: &[u8], replies: &[u8]| {
-            let [entries, times, replies] =
-                [entries, times, replies].map(|part| ByteBuf::from(part.to_vec()));
-            Append {
-                from,
-                entries,
-                times,
-                replies,
-            }
-            .after(SHORT_BYTES)
-        };
         let (start, none) = (Position::default(), &[][..]);
-        let after = append(start, &[1; 40], &[4; 3], &[2; 3]);
+        let after = start.after(2, [&[1; 32], &[4; 3], &[2; 3]]);
         assert_eq!(after.entries, 2);
         for other in [
-            append(start, &[3; 40], &[4; 3], &[2; 3]),
-            append(start, &[1; 40], &[5; 3], &[2; 3]),
-            append(start, &[1; 40], &[4; 3], &[3; 3]),
-            append(start, &[1; 40], &[4; 3], none),
+            start.after(2, [&[3; 32], &[4; 3], &[2; 3]]),
+            start.after(2, [&[1; 32], &[5; 3], &[2; 3]]),
+            start.after(2, [&[1; 32], &[4; 3], &[3; 3]]),
+            start.after(2, [&[1; 32], &[4; 3], none]),
             // The same bytes, parted elsewhere.
-            append(start, &[1; 40], &[4, 4, 4, 2, 2, 2], none),
-            append(
-                append(start, &[1; 20], none, none),
-                &[1; 20],
-                &[4; 3],
-                &[2; 3],
-            ),
-            append(after, &[1; 40], &[4; 3], &[2; 3]),
-            append(after, none, none, none),
+            start.after(2, [&[1; 32], &[4, 4, 4, 2, 2, 2], none]),
+            (start.after(1, [&[1; 16], none, none])).after(1, [&[1; 16], &[4; 3], &[2; 3]]),
+            after.after(2, [&[1; 32], &[4; 3], &[2; 3]]),
+            after.after(0, [none; 3]),
         ] {
             assert_ne!(other.digest, after.digest, "{other:?}");
         }

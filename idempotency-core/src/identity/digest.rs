@@ -55,9 +55,10 @@ impl Digest {
         both.to_le_bytes()
     }
 
-    /// Its first 2, 4 or 8 bytes as a number, which stand for it where there is no room for more. It is not zero.
-    pub(crate) fn first(self, bytes: u32) -> u64 {
-        (self.0.get() & u64::MAX >> (64 - 8 * bytes)).max(1)
+    /// Its first 12, 24 or 64 bits as a number, which stand for it where there is no room for more. It is not zero.
+    #[inline(always)]
+    pub(crate) fn first(self, bits: u32) -> u64 {
+        (self.0.get() & u64::MAX >> (64 - bits)).max(1)
     }
 
     /// A digest of which only [`first`](Self::first) was kept; `None` of zero.
@@ -66,12 +67,12 @@ impl Digest {
         NonZeroU64::new(first).map(|first| Self(first, 0))
     }
 
-    /// Whether what was kept stands for it: all of it, or its first bytes. Of those that end in zeros fewer are compared.
+    /// Whether what was kept stands for it: all of it, or its first bits. Of those that end in zeros fewer are compared.
     pub(super) fn is(self, kept: Self) -> bool {
         match kept.0.get() {
             _ if kept.1 != 0 => self == kept,
-            first @ ..0x1_0000 => self.first(2) == first,
-            first @ ..0x1_0000_0000 => self.first(4) == first,
+            first @ ..0x1000 => self.first(12) == first,
+            first @ ..0x100_0000 => self.first(24) == first,
             first => self.0.get() == first,
         }
     }

@@ -80,8 +80,6 @@ pub(crate) use records::Lookup;
 #[cfg(feature = "http")]
 pub(crate) use samples::Sample;
 pub use settlement::{Resolved, Settlement, UnknownRequest};
-#[cfg(feature = "archive")]
-pub(crate) use shipping::EndedRow;
 pub use stats::{Events, Stats};
 pub use ticket::Ticket;
 pub(crate) use ticket::{Counted, TicketCounters};

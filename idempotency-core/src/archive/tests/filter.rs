@@ -29,7 +29,7 @@ fn filter(blocks: u64) -> (VectorMemory, Filter) {
 fn rate(mean: f64) -> f64 {
     let (mut sum, mut probability) = (0.0, (-mean).exp());
     for ids in 0..1_000 {
-        let is_unset = (511.0f64 / 512.0).powi(8 * ids);
+        let is_unset = (63.0f64 / 64.0).powi(ids);
         sum += probability * (1.0 - is_unset).powi(8);
         probability *= mean / f64::from(ids + 1);
     }
@@ -53,8 +53,8 @@ fn the_documented_bytes_are_right() {
         (10, 2.0),
         (12, 2.5),
         (14, 3.2),
-        (16, 4.0),
-        (20, 6.5),
+        (16, 4.1),
+        (20, 6.6),
     ];
     for (bits, bytes) in documented {
         let each = Filter::bytes_for(1_000_000, bits).unwrap() as f64 / 1e6;
@@ -90,25 +90,28 @@ fn a_full_filter_is_wrong_as_seldom_as_it_was_made_for() {
 #[test]
 fn the_bits_of_an_id_stay_what_they_are() {
     let (memory, filter) = filter(3);
-    // Nine bits each, from the lowest: 1, 2, 4, …, 64; and 511 at the end of the second half.
-    let front: u64 = (0..7).map(|number| (1 << number) << (9 * number)).sum();
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&front.to_le_bytes());
-    id[8..].copy_from_slice(&0x5555_5555_5555_51FF_u64.to_le_bytes());
+    // Six bits each, from the lowest of the fourth byte: 1, 2, 4, …, 32, 63, 0.
+    let places: u64 = (0..6).map(|number| (1 << number) << (6 * number)).sum();
+    let places = places | 63 << 36;
+    let mut id = [0xFF; 16];
+    id[3..9].copy_from_slice(&places.to_le_bytes()[..6]);
+    // Of three blocks, the second begins with 0x55555556, the third with 0xAAAAAAAB.
+    id[12..].copy_from_slice(&0x5555_5555_u32.to_le_bytes());
     filter.insert(&memory, &[id]);
     let mut bytes = [0; 192];
     memory.read(OFFSET, &mut bytes);
+    let words = [1, 2, 4, 8, 16, 32, 63, 0].map(|place| 1u64 << place);
     let mut expected = [0; 192];
-    // Of three blocks, the second begins with the second half 0x5555555555555556, the third with 0xAAAAAAAAAAAAAAAB.
-    expected[..9].copy_from_slice(&[0b0001_0110, 1, 1, 0, 1, 0, 0, 0, 1]);
-    expected[63] = 0x80;
+    expected[..64].copy_from_slice(words.map(u64::to_le_bytes).as_flattened());
     assert_eq!(bytes, expected);
-    id[8..].copy_from_slice(&0xAAAA_AAAA_AAAA_ABFF_u64.to_le_bytes());
+    id[12..].copy_from_slice(&0xAAAA_AAAB_u32.to_le_bytes());
     filter.insert(&memory, &[id]);
     memory.read(OFFSET, &mut bytes);
-    let block: [u8; 64] = expected[..64].try_into().unwrap();
-    assert_eq!(bytes[128..], block);
+    assert_eq!(bytes[128..], expected[..64]);
     assert_eq!(bytes[64..128], [0; 64]);
+    // Its first bytes are not in archives of ids alone.
+    id[..3].fill(0);
+    assert!(filter.may_hold(&memory, &id));
 }
 
 /// Counts how often each place is written to.
@@ -142,7 +145,7 @@ impl Memory for Counting {
 
 #[test]
 fn pages_that_get_many_ids_are_read_and_written_once() {
-    // Two pages and a bit of a third one.
+    // Two pages and a bit of a third one, in four buckets.
     let (memory, filter) = filter(130);
     let memory = Counting {
         memory,
@@ -150,9 +153,11 @@ fn pages_that_get_many_ids_are_read_and_written_once() {
         reads: RefCell::default(),
     };
     filter.insert(&memory, &ids(0..1_000));
-    assert_eq!(memory.reads.take(), 3);
+    assert_eq!(memory.reads.take(), 4);
     assert_eq!(memory.writes.borrow().len(), 130);
-    assert!(memory.writes.take().into_values().all(|writes| writes == 1));
+    // Two buckets may have a block in common.
+    assert!(memory.writes.borrow().values().sum::<u32>() <= 130 + 3);
+    memory.writes.take();
     filter.insert(&memory, &ids(1_000..1_010));
     assert_eq!(memory.reads.take(), 10);
     assert_eq!(memory.writes.take().into_values().sum::<u32>(), 10);

@@ -64,8 +64,7 @@ impl Canister {
     }
 
     fn append(&mut self, append: &Append) -> Appended {
-        let width = entry_bytes(self.keeps_replies);
-        let after = append.after(width);
+        let after = append.after;
         if self.position == after {
             return Appended::Taken(after);
         }
@@ -75,7 +74,7 @@ impl Canister {
         if self.position != append.from {
             return Appended::OutOfPlace(self.position);
         }
-        let Some(entries) = entries_of(append, width) else {
+        let Some(entries) = entries_of(append, self.keeps_replies) else {
             return Appended::Malformed("these are no entries".to_owned());
         };
         let mut replies = append.replies.as_slice();
@@ -98,13 +97,18 @@ impl Canister {
 
     fn look_up(&self, archive: Principal, ids: &[ByteArray<16>]) -> LookedUp {
         let found = ids.iter().map(|id| {
-            let (entry, reply) = self.entries.get(id.as_slice())?;
+            let mut known = id.into_array();
+            if !self.keeps_replies {
+                known[..3].fill(0);
+            }
+            let (mut entry, reply) = self.entries.get(&known)?.clone();
+            entry.id = id.into_array();
             Some(Found {
                 entry: ByteBuf::from(match self.keeps_replies {
                     true => entry.full().to_vec(),
                     false => entry.short().to_vec(),
                 }),
-                reply: reply.clone().map(ByteBuf::from),
+                reply: reply.map(ByteBuf::from),
             })
         });
         LookedUp {
@@ -146,15 +150,19 @@ impl Canister {
     }
 }
 
-/// The entries of a chunk, if it is one.
-fn entries_of(append: &Append, width: usize) -> Option<Vec<Entry>> {
-    let sent = append.entries.chunks(sent_bytes(width));
-    let mut sent = sent.map(|it| it.split_at_checked(16)).peekable();
+/// The entries of a chunk, if it is one. Of short ones the first bytes of the ids are zeros.
+fn entries_of(append: &Append, keeps_replies: bool) -> Option<Vec<Entry>> {
+    let mut sent = append.entries.chunks(sent_bytes(keeps_replies)).peekable();
     sent.peek()?;
     let mut entries = vec![];
-    for Stretch { count, head } in stretches(&append.times, append.count(width))? {
+    for Stretch { count, head } in stretches(&append.times, append.count(keeps_replies))? {
         for _ in 0..count {
-            let (id, digests) = sent.next()??;
+            let (first, second) = sent.next()?.split_at_checked(16)?;
+            let id = &[&[0; 3], &first[3..]].concat();
+            let (id, digests) = match keeps_replies {
+                true => (first, second),
+                false => (&id[..], &first[..3]),
+            };
             entries.push(Entry::from_bytes(&[id, &head.bytes(), digests].concat())?);
         }
     }
