@@ -1,6 +1,7 @@
 //! The Internet Computer, by ic-agent.
 
 use crate::{
+    certificate::{ANY_AGE, time},
     end::Reject,
     transport::{Draft, Message, Status, Submitted, Transport, Trouble},
 };
@@ -13,7 +14,6 @@ use ic_agent::{
     },
     hash_tree::Label,
     identity::AnonymousIdentity,
-    lookup_value,
 };
 use idempotency_core::Timestamp;
 use std::{
@@ -35,9 +35,6 @@ pub struct IcTransport {
     timeout: Duration,
     began: Instant,
 }
-
-/// ic-agent refuses certificates that are older by the local clock.
-const ANY_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// How far ahead the expiry of a reading is that is made before any certificate was seen.
 const READING: Duration = Duration::from_secs(180);
@@ -197,11 +194,6 @@ fn signed(content: &EnvelopeContent, identity: &dyn Identity) -> Result<Vec<u8>,
         sender_delegation: signature.delegations,
     };
     Ok(envelope.encode_bytes())
-}
-
-fn time(certificate: &Certificate) -> Result<Timestamp, AgentError> {
-    let mut time = lookup_value(certificate, ["time".as_bytes()])?;
-    Ok(Timestamp::from_nanos(leb128::read::unsigned(&mut time)?))
 }
 
 fn of(reject: RejectResponse) -> Reject {

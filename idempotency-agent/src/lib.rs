@@ -63,6 +63,7 @@
 
 mod agent;
 mod call;
+mod certificate;
 mod clock;
 mod end;
 mod ic;
