@@ -14,6 +14,9 @@ use std::{sync::Arc, time::Duration};
 /// certificate's own time.
 pub(crate) const ANY_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// What says of itself that it is CBOR.
+const SELF_DESCRIBED: [u8; 3] = [0xd9, 0xd9, 0xf7];
+
 /// The certificate that `bytes` encode in CBOR, and nothing more. They may be anybody's.
 ///
 /// # Errors
@@ -26,6 +29,14 @@ pub(crate) fn decoded(bytes: &[u8]) -> Result<Certificate, String> {
         return Err("something follows it".into());
     }
     Certificate::from_cbor(bytes).map_err(|error| error.to_string())
+}
+
+/// The certificate in CBOR.
+pub(crate) fn encoded(certificate: &Certificate) -> Vec<u8> {
+    let mut bytes = SELF_DESCRIBED.to_vec();
+    // Memory does not refuse to be written.
+    let _ = ciborium::into_writer(certificate, &mut bytes);
+    bytes
 }
 
 /// Whether it is signed, up to the root key, by the subnet that has this canister. Takes two verifications of a BLS signature, some
