@@ -73,8 +73,8 @@ fn append(
     (first, count): (u8, u8),
     reply: u8,
 ) {
-    let (mut entries, mut replies) = (vec![], vec![]);
-    for number in numbers(first, count) {
+    let mut replies = vec![];
+    let entries = numbers(first, count).map(|number| {
         let mut entry = vec![0; entry_bytes(keeps_replies)];
         entry[..16].copy_from_slice(&id(number));
         if keeps_replies {
@@ -82,15 +82,11 @@ fn append(
             replies.extend(u32::from(reply).to_le_bytes());
             replies.resize(replies.len() + usize::from(reply), 7);
         }
-        entries.extend(entry);
-    }
+        entry
+    });
+    let entries: Vec<_> = entries.collect();
     let from = archive.status(0).position;
-    let append = Append {
-        from,
-        entries: ByteBuf::from(entries),
-        replies: ByteBuf::from(replies),
-    };
-    let _ = archive.append(&append);
+    let _ = archive.append(&Append::of(from, entries, replies));
 }
 
 /// `None` if it does not open again.

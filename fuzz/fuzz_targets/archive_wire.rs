@@ -7,7 +7,7 @@ use candid::{CandidType, Principal, decode_one, encode_one};
 use ic_stable_structures::VectorMemory;
 use idempotency_archive::{Archive, icrc3::Value, wire::AppendBlocks};
 use idempotency_core::archive::{
-    __reads_any_bytes,
+    __reads_any_bytes, entry_bytes, sent_bytes,
     wire::{Append, Appended, Install, LookedUp, Position, Status},
 };
 use libfuzzer_sys::fuzz_target;
@@ -40,10 +40,9 @@ fn take(append: &Append) {
         match archive.append(append) {
             Appended::Taken(after) => {
                 assert_eq!(archive.append(append), Appended::Taken(after));
-                let width = idempotency_core::archive::entry_bytes(keeps_replies);
                 let ids: Vec<[u8; 16]> = append
                     .entries
-                    .chunks(width)
+                    .chunks(sent_bytes(entry_bytes(keeps_replies)))
                     .filter_map(|it| it.first_chunk().copied())
                     .collect();
                 let found = archive
@@ -69,13 +68,18 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(append) = read::<AppendBlocks>(bytes) {
         let _ = archive(false).append_blocks(&append);
     }
-    // As entries and replies, without candid around them.
-    let (share, rest) = bytes.split_first().unwrap_or((&0, &[]));
-    let (entries, replies) = rest.split_at(rest.len() * usize::from(*share) / 255);
-    take(&Append {
-        from: Position::default(),
-        entries: ByteBuf::from(entries),
-        replies: ByteBuf::from(replies),
-    });
+    // As entries, times and replies, without candid around them.
+    if let Some(([of_entries, of_times], rest)) = bytes.split_first_chunk() {
+        let part = |rest: &[u8], share: &u8| rest.len() * usize::from(*share) / 255;
+        let (entries, rest) = rest.split_at(part(rest, of_entries));
+        let (times, replies) = rest.split_at(part(rest, of_times));
+        let [entries, times, replies] = [entries, times, replies].map(ByteBuf::from);
+        take(&Append {
+            from: Position::default(),
+            entries,
+            times,
+            replies,
+        });
+    }
     let _ = Value::from_bytes(bytes);
 });

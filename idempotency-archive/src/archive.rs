@@ -13,7 +13,7 @@ use crate::{
 use candid::{Nat, Principal};
 use ic_stable_structures::Memory;
 use idempotency_core::archive::{
-    Id,
+    Id, Stretch, sent_bytes, stretches,
     wire::{Append, Appended, Found, Install, LookedUp, Position, Status},
 };
 use serde_bytes::{ByteArray, ByteBuf};
@@ -213,35 +213,39 @@ impl<M: Memory> Archive<M> {
     /// It is full at its capacity of entries (those of one id count each); when what it uses and 8 MiB for merges reach its capacity in bytes;
     /// and when the memory can't grow. A smaller chunk may fit then.
     pub fn append(&mut self, append: &Append) -> Appended {
+        let entry_bytes = row::entry_bytes(self.contents.runs.width);
         let Append {
             from,
             entries,
+            times,
             replies,
         } = append;
-        let entry_bytes = row::entry_bytes(self.contents.runs.width);
-        if entries.len() % entry_bytes != 0 {
+        if entries.len() % sent_bytes(entry_bytes) != 0 {
             return malformed("the entries' length is no multiple of an entry's");
         }
-        if entries.len() + replies.len() > MAX_CHUNK_BYTES {
+        if entries.len() + times.len() + replies.len() > MAX_CHUNK_BYTES {
             return malformed("there are too many bytes");
         }
         let Contents {
             position, before, ..
         } = self.contents;
         if *from != position {
-            let is_again = *from == before && from.after(entry_bytes, entries, replies) == position;
+            let is_again = *from == before && append.after(entry_bytes) == position;
             return if is_again {
                 Appended::Taken(position)
             } else {
                 Appended::OutOfPlace(position)
             };
         }
-        let places = match self.places(entries, replies) {
+        let count = append.count(entry_bytes);
+        let Some(stretches) = stretches(times, count) else {
+            return malformed("the times are not those of the entries");
+        };
+        let places = match self.places(&stretches, replies) {
             Ok(places) => places,
             Err(reason) => return malformed(reason),
         };
-        let runs = &self.contents.runs;
-        let rows = (entries.len() / entry_bytes) as u64;
+        let (runs, rows) = (&self.contents.runs, count as u64);
         let needed =
             runs.extents_of(rows) + self.contents.replies.extents_for(replies.len() as u64);
         let fits = (position.entries.checked_add(rows))
@@ -256,35 +260,36 @@ impl<M: Memory> Archive<M> {
             return Appended::Full(position);
         }
         self.contents.replies.append(&mut self.extents, replies);
-        (self.contents.runs).add(&mut self.extents, entries, &places);
+        (self.contents.runs).add(&mut self.extents, entries, &stretches, &places);
         self.contents.before = position;
-        self.contents.position = position.after(entry_bytes, entries, replies);
+        self.contents.position = append.after(entry_bytes);
         self.save();
         Appended::Taken(self.contents.position)
     }
 
     /// Of each entry where its reply will lie, if the archive keeps replies.
-    fn places(&self, entries: &[u8], replies: &[u8]) -> Result<Vec<u64>, &'static str> {
-        let has_reply = |entry: &[u8]| row::kept(entry) != 0;
-        let mut entries = entries.chunks_exact(row::entry_bytes(self.contents.runs.width));
+    fn places(&self, stretches: &[Stretch], replies: &[u8]) -> Result<Vec<u64>, &'static str> {
         if !self.contents.config.keeps_replies {
-            return if !replies.is_empty() || entries.any(has_reply) {
+            let has_reply = |stretch: &Stretch| stretch.head.has_reply();
+            return if !replies.is_empty() || stretches.iter().any(has_reply) {
                 Err("this archive keeps no replies")
             } else {
                 Ok(vec![])
             };
         }
         let mut rest = replies;
-        let mut places = Vec::with_capacity(entries.len());
-        for entry in entries {
-            if !has_reply(entry) {
-                places.push(0);
-                continue;
+        let mut places = vec![];
+        for Stretch { count, head } in stretches {
+            for _ in 0..*count {
+                if !head.has_reply() {
+                    places.push(0);
+                    continue;
+                }
+                places.push(self.contents.replies.length + (replies.len() - rest.len()) as u64);
+                let after = (rest.split_first_chunk())
+                    .and_then(|(length, rest)| rest.get(u32::from_le_bytes(*length) as usize..));
+                rest = after.ok_or("a reply is missing")?;
             }
-            places.push(self.contents.replies.length + (replies.len() - rest.len()) as u64);
-            let after = (rest.split_first_chunk())
-                .and_then(|(length, rest)| rest.get(u32::from_le_bytes(*length) as usize..));
-            rest = after.ok_or("a reply is missing")?;
         }
         if rest.is_empty() {
             Ok(places)

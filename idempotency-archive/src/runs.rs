@@ -4,9 +4,10 @@ use crate::{
     extents::{Extents, File},
     merge,
     row::{self, Key, NARROW, WIDE, prefix},
-    sort,
+    sort::{self, NARROW_SENT, WIDE_SENT},
 };
 use ic_stable_structures::Memory;
+use idempotency_core::archive::Stretch;
 use std::cmp::Ordering;
 
 /// The most runs that the header has room for.
@@ -43,6 +44,20 @@ pub(crate) struct Run {
 impl Run {
     fn rows(&self) -> u64 {
         self.to - self.from
+    }
+
+    /// A run of rows that are in order.
+    fn of<M: Memory, const W: usize>(extents: &mut Extents<M>, rows: &[[u8; W]]) -> Self {
+        let mut run = Self {
+            file: File::default(),
+            from: 0,
+            to: 0,
+            state: State::Whole,
+        };
+        for rows in rows.chunks(row::per_extent(W) as usize) {
+            run.push(extents, rows);
+        }
+        run
     }
 
     /// Puts rows at its end, which begin an extent.
@@ -84,24 +99,25 @@ impl Runs {
         rows.div_ceil(row::per_extent(self.width))
     }
 
-    /// Adds a run of entries; `places` has of each where its reply lies, if rows say so. There must be [`extents_of`](Self::extents_of) them
-    /// free.
+    /// Adds a run of entries as they were sent; `places` has of each where its reply lies, if rows say so. There must be
+    /// [`extents_of`](Self::extents_of) them free.
     pub(crate) fn add<M: Memory>(
         &mut self,
         extents: &mut Extents<M>,
         entries: &[u8],
+        stretches: &[Stretch],
         places: &[u64],
     ) {
-        let mut run = Run {
-            file: File::default(),
-            from: 0,
-            to: 0,
-            state: State::Whole,
+        let run = match self.width {
+            WIDE => Run::of(
+                extents,
+                &sort::sorted::<WIDE_SENT, WIDE>(entries, stretches, places),
+            ),
+            _ => Run::of(
+                extents,
+                &sort::sorted::<NARROW_SENT, NARROW>(entries, stretches, places),
+            ),
         };
-        match self.width {
-            WIDE => sort::sorted::<WIDE>(entries, places, |rows| run.push(extents, rows)),
-            _ => sort::sorted::<NARROW>(entries, places, |rows| run.push(extents, rows)),
-        }
         if run.to > 0 {
             self.list.push(run);
             self.begin_merges();

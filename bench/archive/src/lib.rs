@@ -9,7 +9,6 @@ use idempotency_core::archive::{
     Id, entry_bytes,
     wire::{Append, Appended, Install},
 };
-use serde_bytes::ByteBuf;
 use std::cell::RefCell;
 
 thread_local! {
@@ -53,24 +52,22 @@ fn counter() -> u64 {
 /// for taking it.
 #[update]
 fn append(first: u64, count: u64, reply: Option<u32>) -> (u64, u64) {
-    let mut entries = vec![];
     let mut replies = vec![];
-    for number in first..first + count {
-        entries.extend(id(number));
-        entries.extend([0; 6]);
-        entries.push(u8::from(reply.is_some()));
-        let digests = entry_bytes(reply.is_some()) - 23;
-        entries.resize(entries.len() + digests, 1);
+    let entries = (first..first + count).map(|number| {
         if let Some(length) = reply {
             replies.extend(length.to_le_bytes());
             replies.resize(replies.len() + length as usize, 2);
         }
-    }
-    let chunk = Append {
-        from: with(|archive| archive.status(0).position),
-        entries: ByteBuf::from(entries),
-        replies: ByteBuf::from(replies),
-    };
+        let mut entry = vec![1; entry_bytes(reply.is_some())];
+        entry[..16].copy_from_slice(&id(number));
+        // Ten in a block.
+        entry[16..22].copy_from_slice(&(number / 10 * 500).to_le_bytes()[..6]);
+        entry[22] = u8::from(reply.is_some());
+        entry
+    });
+    let entries: Vec<_> = entries.collect();
+    let from = with(|archive| archive.status(0).position);
+    let chunk = Append::of(from, entries, replies);
     let sent = Encode!(&chunk).expect("a chunk is encoded");
     drop(chunk);
     let begun = counter();

@@ -38,7 +38,6 @@ use idempotency_core::archive::{
     wire::{Append, Appended, Install, Position},
 };
 use memory::Mapped;
-use serde_bytes::ByteBuf;
 use std::{
     error::Error,
     path::PathBuf,
@@ -126,7 +125,8 @@ fn id(number: u64) -> Id {
 fn entry(number: u64) -> [u8; SHORT_BYTES] {
     let mut entry = [0; SHORT_BYTES];
     entry[..16].copy_from_slice(&id(number));
-    entry[16..22].copy_from_slice(&number.to_le_bytes()[..6]);
+    // Ten in a block.
+    entry[16..22].copy_from_slice(&(number / 10 * 500).to_le_bytes()[..6]);
     entry[22] = 4;
     entry[23..].copy_from_slice(&id(!number)[..4]);
     entry
@@ -230,12 +230,7 @@ fn fill(
     while next < first + each {
         let numbers = next..(next + CHUNK).min(first + each);
         next = numbers.end;
-        let entries: Vec<u8> = numbers.clone().flat_map(entry).collect();
-        let append = Append {
-            from: position,
-            entries: ByteBuf::from(entries),
-            replies: ByteBuf::new(),
-        };
+        let append = Append::of(position, numbers.clone().map(entry), vec![]);
         let before = memory.used();
         memory.next_message();
         position = match archive.append(&append) {

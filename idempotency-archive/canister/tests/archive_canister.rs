@@ -31,21 +31,17 @@ fn id(number: u64) -> [u8; 16] {
 
 /// A chunk of the ids of numbers, each with a reply.
 fn chunk(from: Position, numbers: std::ops::Range<u64>) -> Append {
-    let mut entries = vec![];
     let mut replies = vec![];
-    for number in numbers {
+    let entries = numbers.map(|number| {
         let mut entry = [0; FULL_BYTES];
         entry[..16].copy_from_slice(&id(number));
         entry[22] = 1;
-        entries.extend(entry);
         replies.extend(8u32.to_le_bytes());
         replies.extend(number.to_le_bytes());
-    }
-    Append {
-        from,
-        entries: ByteBuf::from(entries),
-        replies: ByteBuf::from(replies),
-    }
+        entry
+    });
+    let entries: Vec<_> = entries.collect();
+    Append::of(from, entries, replies)
 }
 
 fn append(archive: &Canister<'_>, chunk: &Append) -> Position {

@@ -32,15 +32,20 @@ fn a_chunk_that_is_none_changes_nothing() {
         append
     };
     for append in [
-        with(|it| it.entries.truncate(77)),
+        with(|it| it.entries.truncate(63)),
         with(|it| it.entries.push(0)),
         with(|it| it.replies.clear()),
         with(|it| it.replies.truncate(11)),
         with(|it| it.replies.push(0)),
         with(|it| it.replies[3] = 255),
         with(|it| it.replies[0] = 2),
-        with(|it| it.entries[22] = 0),
-        with(|it| it.entries.truncate(39)),
+        with(|it| it.times.clear()),
+        with(|it| it.times.push(0)),
+        with(|it| it.times[0] = 2),
+        with(|it| it.times[2] = 0),
+        with(|it| it.times[2] |= 64),
+        with(|it| it.times.resize(MAX_CHUNK_BYTES, 0)),
+        with(|it| it.entries.truncate(32)),
         with(|it| it.replies.resize(MAX_CHUNK_BYTES, 0)),
     ] {
         refused(&mut keeps, &append);

@@ -69,22 +69,13 @@ pub(crate) fn chunk(from: Position, entries: &[(impl AsRef<[u8]>, Vec<u8>)]) -> 
             replies.extend(reply);
         }
     }
-    let entries: Vec<_> = entries.iter().map(|(entry, _)| entry.as_ref()).collect();
-    Append {
-        from,
-        entries: ByteBuf::from(entries.concat()),
-        replies: ByteBuf::from(replies),
-    }
+    Append::of(from, entries.iter().map(|(entry, _)| entry), replies)
 }
 
 /// A chunk of the ids of numbers, for an archive of ids.
 pub(crate) fn ids(from: Position, numbers: impl Iterator<Item = u64>) -> Append {
-    let entries: Vec<[u8; SHORT_BYTES]> = numbers.map(|number| entry(id(number), 0, 0)).collect();
-    Append {
-        from,
-        entries: ByteBuf::from(entries.as_flattened()),
-        replies: ByteBuf::new(),
-    }
+    let entries = numbers.map(|number| entry::<SHORT_BYTES>(id(number), 0, 0));
+    Append::of(from, entries, vec![])
 }
 
 pub(crate) fn taken(appended: Appended) -> Position {

@@ -7,8 +7,9 @@
 use super::{
     contents::{Archive, InFlight, Progress, State},
     create,
-    entry::Id,
+    entry::{Id, entry_bytes},
     handle::{Access, Archives, LOOKS_AFTER, UnderWay},
+    policy::Most,
     ship::{Chunk, Meaning, Sent, Standing},
     status::Problem,
     wire::{Append, Appended, Position, method},
@@ -24,7 +25,6 @@ use crate::{
 };
 use candid::Principal;
 use ic_stable_structures::Memory;
-use serde_bytes::ByteBuf;
 
 /// How long to wait for the answer to a chunk, in seconds.
 const TIMEOUT: u32 = 120;
@@ -175,13 +175,16 @@ impl<M: Memory> Archives<M> {
         };
         let end = progress.in_flight.map(|in_flight| in_flight.next);
         let current = contents.current().filter(fits);
-        let most_bytes = match current {
-            Some(_) => self.policy.most_bytes_of_chunk(keep),
+        let most = match current {
+            Some(_) => self.policy.most_of_chunk(),
             // Whether there is anything to be sent at all.
-            None => 1,
+            None => Most {
+                entries: 1,
+                bytes: 0,
+            },
         };
-        let chunk = Chunk::read(store, partition, progress.from, keep, (end, most_bytes))?;
-        if chunk.entries.is_empty() {
+        let chunk = Chunk::read(store, partition, progress.from, keep, (end, most))?;
+        if chunk.count == 0 {
             store.forget_archived(partition, now)?;
             contents.set_progress(None);
             return Ok(Task::Again);
@@ -189,14 +192,16 @@ impl<M: Memory> Archives<M> {
         let Some((number, archive)) = current else {
             return Ok(Task::Make(policy));
         };
-        if (contents.reserve(number, chunk.count(), &self.plan())).is_err() {
+        if (contents.reserve(number, chunk.count, &self.plan())).is_err() {
             return Ok(Task::Failed(Problem::NoMemory));
         }
-        let after = (archive.confirmed).after(chunk.width, &chunk.entries, &chunk.replies);
+        let (ids, next) = (chunk.ids(keep), chunk.next);
+        let append = chunk.append(archive.confirmed);
+        let after = append.after(entry_bytes(keep != Keep::Ids));
         let earlier = progress.in_flight;
         contents.set_progress(Some(Progress {
             in_flight: Some(InFlight {
-                next: chunk.next,
+                next,
                 keep,
                 after,
                 since: earlier.map_or(now, |earlier| earlier.since),
@@ -211,13 +216,9 @@ impl<M: Memory> Archives<M> {
                 from: archive.confirmed,
                 after: [after, earlier.map_or(after, |earlier| earlier.after)],
             },
-            ids: chunk.ids(),
-            next: chunk.next,
-            append: Append {
-                from: archive.confirmed,
-                entries: ByteBuf::from(chunk.entries),
-                replies: ByteBuf::from(chunk.replies),
-            },
+            ids,
+            next,
+            append,
         })))
     }
 

@@ -1,4 +1,4 @@
-//! An entry: what an archive keeps of a request, the same between canisters as in an archive's memory. Whoever sends it pays for each byte.
+//! An entry: what an archive keeps of a request. It is sent without what it has in common with others: `packed.rs`.
 //!
 //! ```text
 //! offset  bytes  field
@@ -19,7 +19,7 @@
 
 use crate::{
     identity::{ArgumentIs, Digest, Fingerprint, Identity},
-    table::{field, tail},
+    table::tail,
     time::Timestamp,
 };
 
@@ -27,10 +27,10 @@ use crate::{
 pub type Id = [u8; 16];
 
 /// Bytes of a full entry.
-pub const FULL_BYTES: usize = HEAD_BYTES + 16;
+pub const FULL_BYTES: usize = ID_BYTES + Head::BYTES + 16;
 
 /// Bytes of a short one.
-pub const SHORT_BYTES: usize = HEAD_BYTES + 4;
+pub const SHORT_BYTES: usize = ID_BYTES + Head::BYTES + 4;
 
 /// Bytes of an entry in an archive that keeps replies, or digests of them, or does not.
 pub const fn entry_bytes(keeps_replies: bool) -> usize {
@@ -40,7 +40,8 @@ pub const fn entry_bytes(keeps_replies: bool) -> usize {
     }
 }
 
-const HEAD_BYTES: usize = 23;
+const ID_BYTES: usize = 16;
+const MILLIS_BITS: u32 = 48;
 const NANOS_PER_MS: u64 = 1_000_000;
 const HAS_ARGUMENT: u8 = 4;
 const HAS_CHOSEN: u8 = 8;
@@ -79,76 +80,33 @@ impl Entry {
         tail(identity.name())
     }
 
-    /// As it is sent and kept: its [`FULL_BYTES`].
+    /// As it is kept: its [`FULL_BYTES`].
     pub fn full(&self) -> [u8; FULL_BYTES] {
-        let mut bytes = [0; FULL_BYTES];
-        self.write_head(&mut bytes);
-        let Fingerprint {
-            argument, chosen, ..
-        } = self.fingerprint;
-        match (argument, chosen) {
-            (Some(argument), Some(chosen)) => {
-                bytes[23..31].copy_from_slice(&argument.first(8).to_le_bytes());
-                bytes[31..].copy_from_slice(&chosen.first(8).to_le_bytes());
-            }
-            (one, other) => {
-                let only = one.or(other).map_or([0; 16], Digest::bytes);
-                bytes[23..].copy_from_slice(&only);
-            }
-        }
-        bytes
+        self.bytes(full_digests(&self.fingerprint))
     }
 
-    /// As it is sent and kept: its [`SHORT_BYTES`].
-    #[inline]
+    /// As it is kept: its [`SHORT_BYTES`].
     pub fn short(&self) -> [u8; SHORT_BYTES] {
-        let mut bytes = [0; SHORT_BYTES];
-        self.write_head(&mut bytes);
-        let Fingerprint {
-            argument, chosen, ..
-        } = self.fingerprint;
-        let digests = match (argument, chosen) {
-            (Some(argument), Some(chosen)) => argument.first(2) | chosen.first(2) << 16,
-            (one, other) => one.or(other).map_or(0, |only| only.first(4)),
-        };
-        bytes[23..].copy_from_slice(&digests.to_le_bytes()[..4]);
-        bytes
+        self.bytes(short_digests(&self.fingerprint))
     }
 
-    #[inline]
-    fn write_head(&self, bytes: &mut [u8]) {
-        let Fingerprint {
-            argument,
-            argument_is,
-            chosen,
-        } = self.fingerprint;
-        bytes[..16].copy_from_slice(&self.id);
-        let millis = self.executed_at.as_nanos() / NANOS_PER_MS;
-        bytes[16..22].copy_from_slice(&millis.to_le_bytes()[..6]);
-        let kept = match self.kept {
-            Kept::Nothing => 0,
-            Kept::First => 1,
-            Kept::ForRetries => 2,
-            Kept::Digest => 3,
-        };
-        let is_alias = match argument_is {
-            ArgumentIs::Itself => 0,
-            ArgumentIs::Alias => IS_ALIAS,
-            ArgumentIs::AliasOnly => IS_ALIAS | IS_ALIAS_ONLY,
-        };
-        let has = |digest: Option<Digest>, bit| digest.map_or(0, |_| bit);
-        bytes[22] = kept | is_alias | has(argument, HAS_ARGUMENT) | has(chosen, HAS_CHOSEN);
+    fn bytes<const DIGESTS: usize, const ALL: usize>(&self, digests: [u8; DIGESTS]) -> [u8; ALL] {
+        let mut bytes = [0; ALL];
+        let (id, rest) = bytes.split_at_mut(ID_BYTES);
+        let (head, rest) = rest.split_at_mut(Head::BYTES);
+        id.copy_from_slice(&self.id);
+        head.copy_from_slice(&Head::of(self.executed_at, &self.fingerprint, self.kept).bytes());
+        rest.copy_from_slice(&digests);
+        bytes
     }
 
     /// An entry, full or short; `None` of bytes that are none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (head, digests) = bytes.split_first_chunk::<HEAD_BYTES>()?;
-        let rest = &mut head.as_slice();
-        let id = field(rest);
-        let mut millis = [0; 8];
-        millis[..6].copy_from_slice(&field::<6>(rest));
-        let [flags] = field(rest);
-        if flags >= 64 {
+        let (id, rest) = bytes.split_first_chunk()?;
+        let (head, digests) = rest.split_first_chunk()?;
+        let head = Head::from_bytes(*head);
+        let flags = head.flags();
+        if !are_flags(flags) {
             return None;
         }
         let kept = match flags & 3 {
@@ -160,7 +118,6 @@ impl Entry {
         let argument_is = match flags & (IS_ALIAS | IS_ALIAS_ONLY) {
             0 => ArgumentIs::Itself,
             IS_ALIAS => ArgumentIs::Alias,
-            IS_ALIAS_ONLY => return None,
             _ => ArgumentIs::AliasOnly,
         };
         let (argument, chosen) = match (flags & HAS_ARGUMENT != 0, flags & HAS_CHOSEN != 0) {
@@ -173,10 +130,9 @@ impl Entry {
             (false, false) => (None, None),
         };
         let is_entry = bytes.len() == FULL_BYTES || bytes.len() == SHORT_BYTES;
-        let millis = u64::from_le_bytes(millis);
         is_entry.then_some(Self {
-            id,
-            executed_at: Timestamp::from_nanos(millis.checked_mul(NANOS_PER_MS)?),
+            id: *id,
+            executed_at: Timestamp::from_nanos(head.millis().checked_mul(NANOS_PER_MS)?),
             fingerprint: Fingerprint {
                 argument,
                 argument_is,
@@ -185,6 +141,90 @@ impl Entry {
             kept,
         })
     }
+}
+
+/// When a request was executed, and what its entry says of the rest, as they lie in the entry: a number whose low 48 bits are the milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head(u64);
+
+impl Head {
+    /// Bytes of it.
+    pub const BYTES: usize = 7;
+
+    pub(super) const fn new(millis: u64, flags: u8) -> Self {
+        Self(millis & !(u64::MAX << MILLIS_BITS) | (flags as u64) << MILLIS_BITS)
+    }
+
+    /// That of a request.
+    #[inline(always)]
+    pub(super) fn of(executed_at: Timestamp, fingerprint: &Fingerprint, kept: Kept) -> Self {
+        let kept = match kept {
+            Kept::Nothing => 0,
+            Kept::First => 1,
+            Kept::ForRetries => 2,
+            Kept::Digest => 3,
+        };
+        let is_alias = match fingerprint.argument_is {
+            ArgumentIs::Itself => 0,
+            ArgumentIs::Alias => IS_ALIAS,
+            ArgumentIs::AliasOnly => IS_ALIAS | IS_ALIAS_ONLY,
+        };
+        let has = |digest: Option<Digest>, bit| digest.map_or(0, |_| bit);
+        let has_argument = has(fingerprint.argument, HAS_ARGUMENT);
+        let flags = kept | is_alias | has_argument | has(fingerprint.chosen, HAS_CHOSEN);
+        Self::new(executed_at.as_nanos() / NANOS_PER_MS, flags)
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        let mut all = [0; 8];
+        all[..Self::BYTES].copy_from_slice(&bytes);
+        Self(u64::from_le_bytes(all))
+    }
+
+    /// As it lies in an entry.
+    pub fn bytes(self) -> [u8; Self::BYTES] {
+        let [bytes @ .., _] = self.0.to_le_bytes();
+        bytes
+    }
+
+    pub(super) const fn millis(self) -> u64 {
+        self.0 & !(u64::MAX << MILLIS_BITS)
+    }
+
+    pub(super) const fn flags(self) -> u8 {
+        (self.0 >> MILLIS_BITS) as u8
+    }
+
+    /// Whether a reply is kept, or its digest.
+    pub const fn has_reply(self) -> bool {
+        self.flags() & 3 != 0
+    }
+}
+
+/// Whether a byte can be the flags of an entry.
+pub(super) const fn are_flags(byte: u8) -> bool {
+    byte < 64 && byte & (IS_ALIAS | IS_ALIAS_ONLY) != IS_ALIAS_ONLY
+}
+
+/// The digests of a full entry.
+pub(super) fn full_digests(fingerprint: &Fingerprint) -> [u8; 16] {
+    match (fingerprint.argument, fingerprint.chosen) {
+        (Some(argument), Some(chosen)) => {
+            let both = [argument, chosen].map(|digest| u128::from(digest.first(8)));
+            (both[0] | both[1] << 64).to_le_bytes()
+        }
+        (one, other) => one.or(other).map_or([0; 16], Digest::bytes),
+    }
+}
+
+/// The digests of a short one.
+#[inline(always)]
+pub(super) fn short_digests(fingerprint: &Fingerprint) -> [u8; 4] {
+    let digests = match (fingerprint.argument, fingerprint.chosen) {
+        (Some(argument), Some(chosen)) => argument.first(2) | chosen.first(2) << 16,
+        (one, other) => one.or(other).map_or(0, |only| only.first(4)),
+    };
+    (digests as u32).to_le_bytes()
 }
 
 /// A digest, all of it or its first bytes.

@@ -68,7 +68,7 @@
 //!
 //! | rule | module |
 //! |---|---|
-//! | what an archive keeps of a request | `entry` |
+//! | what an archive keeps of a request | `entry`; how that is sent, `packed` |
 //! | what is said between a canister and its archives | [`wire`] |
 //! | which requests may be archived, which rows are read | `store/shipping.rs` |
 //! | what a chunk is, and what its answer means | `ship` |
@@ -90,7 +90,7 @@ mod handle;
 mod in_background;
 mod install;
 mod look_up;
-mod order;
+mod packed;
 mod policy;
 mod ship;
 mod status;
@@ -100,12 +100,12 @@ pub mod wire;
 pub use crate::policy::Keep;
 #[doc(hidden)] // what the fuzzer works with
 pub use any_bytes::__reads_any_bytes;
-pub use entry::{Entry, FULL_BYTES, Id, Kept, SHORT_BYTES, entry_bytes};
+pub use entry::{Entry, FULL_BYTES, Head, Id, Kept, SHORT_BYTES, entry_bytes};
 pub use handle::Archives;
 pub use in_background::in_background;
 pub use install::install;
 #[doc(hidden)] // what archives work with
-pub use order::order;
+pub use packed::{Stretch, sent_bytes, stretches};
 pub use policy::ArchivePolicy;
 pub use status::{
     ArchiveState, ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, Trouble,

@@ -1,15 +1,20 @@
 //! Where archives come from, and what they are like.
 
-use super::{
-    entry::entry_bytes,
-    generations::{FIRST_IDS, OneIn},
-};
-use crate::policy::Keep;
+use super::generations::{FIRST_IDS, OneIn};
 use candid::Principal;
 use std::fmt;
 
-/// The most bytes of entries and replies in a chunk: with what candid adds, the message is under 2 MB.
+/// The most bytes of entries, times and replies in a chunk: with what candid adds, the message is under 2 MB.
 const MOST_BYTES: usize = 1_990_000;
+
+/// How long a chunk may be. It has one entry at the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Most {
+    /// Entries.
+    pub(super) entries: u64,
+    /// Bytes of entries, times and replies.
+    pub(super) bytes: usize,
+}
 
 /// Where the archives of a store come from, what they are like, and how often the filter may be wrong. What they keep of a request says
 /// [`Policy::archive`](crate::Policy::archive).
@@ -129,11 +134,12 @@ impl ArchivePolicy {
         self
     }
 
-    /// The most bytes of entries and replies that are sent at once: no more entries than an archive holds.
-    pub(super) fn most_bytes_of_chunk(&self, keep: Keep) -> usize {
-        let entries = usize::try_from(self.capacity).unwrap_or(usize::MAX);
-        let most = entries.saturating_mul(entry_bytes(keep != Keep::Ids));
-        self.chunk_bytes.min(most)
+    /// How much is sent at once: no more entries than an archive holds.
+    pub(super) fn most_of_chunk(&self) -> Most {
+        Most {
+            entries: self.capacity,
+            bytes: self.chunk_bytes,
+        }
     }
 
     pub(super) fn rate(&self) -> OneIn {

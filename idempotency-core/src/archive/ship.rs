@@ -1,16 +1,19 @@
 //! What a chunk is, and what an archive's answer to it means. No calls, no clock.
 
 use super::{
-    entry::{Entry, Id, Kept, SHORT_BYTES, entry_bytes},
-    order::order,
-    wire::{Appended, Position},
+    entry::{FULL_BYTES, Head, Id, Kept, SHORT_BYTES, entry_bytes, full_digests, short_digests},
+    packed::{Packed, sent_bytes},
+    policy::Most,
+    wire::{Append, Appended, Position},
 };
 use crate::{
     policy::Keep,
     store::{Damaged, EndedRow, Expired, Reply, Store},
 };
 use ic_stable_structures::Memory;
+use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 
 /// A reply that is longer is archived as its digest.
 const MOST_REPLY_BYTES: usize = 1_500_000;
@@ -22,13 +25,13 @@ const MOST_READ: usize = 8 << 20;
 const LENGTH_BYTES: usize = 4;
 const DIGEST_BYTES: usize = 32;
 
-/// Entries, and their replies, as they are sent.
+/// Entries, and their replies, to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunk {
-    /// Bytes of an entry.
-    pub(super) width: usize,
-    pub(super) entries: Vec<u8>,
-    pub(super) replies: Vec<u8>,
+    entries: Packed,
+    replies: Vec<u8>,
+    /// How many entries.
+    pub(super) count: u64,
     /// Where the next one begins; `None` at the end of the partition.
     pub(super) next: Option<u64>,
 }
@@ -40,99 +43,113 @@ impl Chunk {
         partition: Expired,
         from: Option<u64>,
         keep: Keep,
-        (end, most_bytes): (Option<Option<u64>>, usize),
+        (end, most): (Option<Option<u64>>, Most),
     ) -> Result<Self, Damaged> {
+        let mut chunk = Self::default();
+        if keep == Keep::Ids {
+            chunk.entries.entries.reserve(most.bytes);
+        }
         let mut read = 0;
-        let has_replies = keep != Keep::Ids;
-        let mut chunk = Self {
-            width: entry_bytes(has_replies),
-            ..Self::default()
-        };
-        chunk
-            .entries
-            .reserve(if has_replies { 1 << 16 } else { most_bytes });
-        let next = store.read_ended(partition, from, has_replies, |row| match end {
-            Some(end) if end == Some(row.address) => false,
-            Some(_) => {
-                chunk.push(row, keep);
-                true
-            }
-            None => {
-                read += row.reply.map_or(0, |reply| reply.bytes.len());
-                let is_first = chunk.entries.is_empty();
-                let needed = chunk.width + most_reply_bytes_of(row, keep);
-                let fits = chunk.bytes() + needed <= most_bytes && read <= MOST_READ;
-                if is_first || fits {
-                    chunk.push(row, keep);
+        chunk.next = store.read_ended(partition, from, |row| {
+            let reply = match keep {
+                Keep::Ids => None,
+                Keep::Digests | Keep::Replies => row.reply()?,
+            };
+            let kept = kept(reply.as_ref(), keep);
+            let ends = match end {
+                Some(end) => end == Some(row.address),
+                None => {
+                    read += reply.as_ref().map_or(0, |reply| reply.bytes.len());
+                    let needed = most_reply_bytes_of(kept, reply.as_ref());
+                    let fits = chunk.count < most.entries
+                        && chunk.bytes_with(keep, needed) <= most.bytes
+                        && read <= MOST_READ;
+                    chunk.count > 0 && !fits
                 }
-                is_first || fits
+            };
+            if !ends {
+                chunk.push(&row, keep, kept);
+                if let Some(reply) = reply {
+                    chunk.push_reply(kept, &reply.bytes);
+                }
             }
+            Ok(!ends)
         })?;
-        if end.is_some_and(|end| end != next) {
-            return Err(Damaged);
+        match end {
+            Some(end) if end != chunk.next => Err(Damaged),
+            _ => Ok(chunk),
         }
-        chunk.next = next;
-        if !has_replies {
-            chunk.sort();
-        }
-        Ok(chunk)
     }
 
-    /// Puts entries without replies in the order of their ids: so neither the filter nor the archive needs to.
-    fn sort(&mut self) {
-        let (entries, _) = self.entries.as_chunks::<SHORT_BYTES>();
-        let mut sorted = Vec::with_capacity(self.entries.len());
-        for index in order(&self.entries, SHORT_BYTES) {
-            sorted.extend_from_slice(&entries[index as usize]);
-        }
-        self.entries = sorted;
-    }
-
-    fn bytes(&self) -> usize {
-        self.entries.len() + self.replies.len()
+    /// How many bytes it has with one entry more, and so many of its reply.
+    #[inline(always)]
+    fn bytes_with(&self, keep: Keep, reply_bytes: usize) -> usize {
+        let sent_bytes = sent_bytes(entry_bytes(keep != Keep::Ids));
+        self.entries.bytes_with(sent_bytes) + self.replies.len() + reply_bytes
     }
 
     #[inline(always)]
-    fn push(&mut self, row: &EndedRow<'_>, keep: Keep) {
-        let kept = kept(row, keep);
-        let entry = Entry {
-            id: row.id,
-            executed_at: row.since,
-            fingerprint: row.fingerprint,
-            kept,
-        };
+    fn push<M: Memory>(&mut self, row: &EndedRow<'_, M>, keep: Keep, kept: Kept) {
+        let (id, fingerprint) = (u128::from_le_bytes(row.id()), row.fingerprint());
+        let entries = &mut self.entries.entries;
         match keep {
-            Keep::Ids => self.entries.extend_from_slice(&entry.short()),
-            Keep::Digests | Keep::Replies => self.entries.extend_from_slice(&entry.full()),
+            Keep::Ids => {
+                let mut entry = [0; sent_bytes(SHORT_BYTES)];
+                entry[..16].copy_from_slice(&id.to_le_bytes());
+                entry[16..].copy_from_slice(&short_digests(&fingerprint));
+                entries.extend_from_slice(&entry);
+            }
+            Keep::Digests | Keep::Replies => {
+                let mut entry = [0; sent_bytes(FULL_BYTES)];
+                entry[..16].copy_from_slice(&id.to_le_bytes());
+                entry[16..].copy_from_slice(&full_digests(&fingerprint));
+                entries.extend_from_slice(&entry);
+            }
         }
-        match (kept, row.reply) {
-            (Kept::Nothing, _) | (_, None) => {}
-            (Kept::Digest, Some(reply)) => self.push_reply(&Sha256::digest(reply.bytes)),
-            (Kept::First | Kept::ForRetries, Some(reply)) => self.push_reply(reply.bytes),
-        }
+        self.entries
+            .push_head(Head::of(row.since(), &fingerprint, kept));
+        self.count += 1;
     }
 
-    fn push_reply(&mut self, bytes: &[u8]) {
+    fn push_reply(&mut self, kept: Kept, bytes: &[u8]) {
+        let digest;
+        let bytes = match kept {
+            Kept::Nothing => return,
+            Kept::Digest => {
+                digest = Sha256::digest(bytes);
+                digest.as_slice()
+            }
+            Kept::First | Kept::ForRetries => bytes,
+        };
         (self.replies).extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         self.replies.extend_from_slice(bytes);
     }
 
-    /// How many entries it has.
-    pub(super) fn count(&self) -> u64 {
-        (self.entries.len() / self.width.max(1)) as u64
-    }
-
-    /// Their ids.
-    pub(super) fn ids(&self) -> Vec<Id> {
-        let entries = self.entries.chunks_exact(self.width.max(1));
+    /// The ids of its entries.
+    pub(super) fn ids(&self, keep: Keep) -> Vec<Id> {
+        let width = sent_bytes(entry_bytes(keep != Keep::Ids));
+        let entries = self.entries.entries.chunks_exact(width);
         let mut ids = Vec::with_capacity(entries.len());
         ids.extend(entries.filter_map(|entry| entry.first_chunk::<16>()));
         ids
     }
+
+    /// As it is sent to an archive that is there.
+    pub(super) fn append(self, from: Position) -> Append {
+        let (entries, times) = self.entries.done();
+        let [entries, times, replies] = [entries, times, self.replies].map(ByteBuf::from);
+        Append {
+            from,
+            entries,
+            times,
+            replies,
+        }
+    }
 }
 
-fn kept(row: &EndedRow<'_>, keep: Keep) -> Kept {
-    match (keep, row.reply) {
+#[inline(always)]
+fn kept(reply: Option<&Reply<Cow<'_, [u8]>>>, keep: Keep) -> Kept {
+    match (keep, reply) {
         (Keep::Ids, _) | (_, None) => Kept::Nothing,
         (Keep::Digests, Some(_)) => Kept::Digest,
         (Keep::Replies, Some(reply)) if reply.bytes.len() > MOST_REPLY_BYTES => Kept::Digest,
@@ -143,8 +160,9 @@ fn kept(row: &EndedRow<'_>, keep: Keep) -> Kept {
     }
 }
 
-fn most_reply_bytes_of(row: &EndedRow<'_>, keep: Keep) -> usize {
-    match (kept(row, keep), row.reply) {
+#[inline(always)]
+fn most_reply_bytes_of(kept: Kept, reply: Option<&Reply<Cow<'_, [u8]>>>) -> usize {
+    match (kept, reply) {
         (Kept::Nothing, _) | (_, None) => 0,
         (Kept::Digest, _) => LENGTH_BYTES + DIGEST_BYTES,
         (Kept::First | Kept::ForRetries, Some(reply)) => LENGTH_BYTES + reply.bytes.len(),

@@ -3,6 +3,7 @@
 //! An archive takes entries in order. Its [`Position`] says how many it has taken, and which: a canister that has lost an answer sends the
 //! same chunk again, and learns that it was taken.
 
+use super::packed::{Packed, sent_bytes};
 use candid::{CandidType, Principal};
 use serde::Deserialize;
 use serde_bytes::{ByteArray, ByteBuf};
@@ -43,35 +44,61 @@ pub struct Position {
     pub digest: ByteArray<16>,
 }
 
-impl Position {
-    /// Where an archive is that has taken a chunk at this position, with entries of so many bytes each.
-    pub fn after(&self, entry_bytes: usize, entries: &[u8], replies: &[u8]) -> Self {
-        let parts = [entries, replies].map(|part| XxHash3_128::oneshot(part).to_le_bytes());
-        let lengths = [entries, replies].map(|part| (part.len() as u64).to_le_bytes());
-        let all = [
-            self.digest.as_slice(),
-            parts.as_flattened(),
-            lengths.as_flattened(),
-        ];
-        let digest = XxHash3_128::oneshot(&all.concat()).to_le_bytes();
-        let count = entries.len() / entry_bytes.max(1);
-        Self {
-            entries: self.entries.saturating_add(count as u64),
-            digest: ByteArray::new(digest),
-        }
-    }
-}
-
-/// A chunk of entries.
+/// A chunk of entries. `packed.rs` says how they are sent.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Append {
     /// Where the archive is before it.
     pub from: Position,
-    /// The entries, of [`entry_bytes`](super::entry_bytes) each, in any order. Those of ids alone are best sent in ascending order, which
-    /// saves the archive the sorting.
+    /// Of each entry its id of 16 bytes and its digests, of 16 bytes in an archive that keeps replies and 4 in others.
     pub entries: ByteBuf,
+    /// When they were executed, and what is kept of each: said once of all that follow one another and have it in common.
+    pub times: ByteBuf,
     /// Of each entry that has a reply or a digest, in their order: its length in bytes, as 4 bytes in little-endian order, and itself.
     pub replies: ByteBuf,
+}
+
+impl Append {
+    /// The chunk of some [entries](super::Entry), as they are kept.
+    pub fn of<E: AsRef<[u8]>>(
+        from: Position,
+        entries: impl IntoIterator<Item = E>,
+        replies: Vec<u8>,
+    ) -> Self {
+        let mut packed = Packed::default();
+        for entry in entries {
+            packed.push_entry(entry.as_ref());
+        }
+        let (entries, times) = packed.done();
+        let [entries, times, replies] = [entries, times, replies].map(ByteBuf::from);
+        Self {
+            from,
+            entries,
+            times,
+            replies,
+        }
+    }
+
+    /// How many entries it has, of so many bytes each as they are kept.
+    pub fn count(&self, entry_bytes: usize) -> usize {
+        self.entries.len() / sent_bytes(entry_bytes)
+    }
+
+    /// Where an archive is that has taken it, and keeps entries of so many bytes.
+    pub fn after(&self, entry_bytes: usize) -> Position {
+        let parts = [&self.entries, &self.times, &self.replies];
+        let digests = parts.map(|part| XxHash3_128::oneshot(part).to_le_bytes());
+        let lengths = parts.map(|part| (part.len() as u64).to_le_bytes());
+        let all = [
+            self.from.digest.as_slice(),
+            digests.as_flattened(),
+            lengths.as_flattened(),
+        ];
+        let digest = XxHash3_128::oneshot(&all.concat()).to_le_bytes();
+        Position {
+            entries: (self.from.entries).saturating_add(self.count(entry_bytes) as u64),
+            digest: ByteArray::new(digest),
+        }
+    }
 }
 
 /// What became of a chunk.
@@ -130,21 +157,39 @@ pub struct Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::SHORT_BYTES;
 
     #[test]
     fn a_history_is_of_all_that_was_sent() {
+        let append = |from, entries: &[u8], times: &[u8], replies: &[u8]| {
+            let [entries, times, replies] =
+                [entries, times, replies].map(|part| ByteBuf::from(part.to_vec()));
+            Append {
+                from,
+                entries,
+                times,
+                replies,
+            }
+            .after(SHORT_BYTES)
+        };
         let (start, none) = (Position::default(), &[][..]);
-        let after = start.after(4, &[1; 8], &[2; 3]);
+        let after = append(start, &[1; 40], &[4; 3], &[2; 3]);
         assert_eq!(after.entries, 2);
         for other in [
-            start.after(4, &[3; 8], &[2; 3]),
-            start.after(4, &[1; 8], &[3; 3]),
-            start.after(4, &[1; 8], none),
+            append(start, &[3; 40], &[4; 3], &[2; 3]),
+            append(start, &[1; 40], &[5; 3], &[2; 3]),
+            append(start, &[1; 40], &[4; 3], &[3; 3]),
+            append(start, &[1; 40], &[4; 3], none),
             // The same bytes, parted elsewhere.
-            start.after(4, &[[1; 8].as_slice(), &[2; 3]].concat(), none),
-            start.after(4, &[1; 4], none).after(4, &[1; 4], &[2; 3]),
-            after.after(4, &[1; 8], &[2; 3]),
-            after.after(4, none, none),
+            append(start, &[1; 40], &[4, 4, 4, 2, 2, 2], none),
+            append(
+                append(start, &[1; 20], none, none),
+                &[1; 20],
+                &[4; 3],
+                &[2; 3],
+            ),
+            append(after, &[1; 40], &[4; 3], &[2; 3]),
+            append(after, none, none, none),
         ] {
             assert_ne!(other.digest, after.digest, "{other:?}");
         }

@@ -1,9 +1,7 @@
 //! Who keeps what a store forgets: it is above the store, which knows it by this trait.
 
-use super::record::{Record, Reply};
-use crate::{
-    alarm::Due, error::IdempotencyError, identity::Fingerprint, table::Damaged, time::Timestamp,
-};
+use super::record::Record;
+use crate::{alarm::Due, error::IdempotencyError, table::Damaged, time::Timestamp};
 use std::{future::Future, pin::Pin};
 
 /// What an archive knows of a request.
@@ -59,19 +57,6 @@ pub(crate) struct Expired {
     pub(crate) number: u16,
     /// Numbers come round, times do not.
     pub(crate) until: u64,
-}
-
-/// A request that has ended, as it lies in a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EndedRow<'a> {
-    /// Where it lies.
-    pub(crate) address: u64,
-    /// The last 16 bytes of its identity.
-    pub(crate) id: [u8; 16],
-    pub(crate) since: Timestamp,
-    pub(crate) fingerprint: Fingerprint,
-    /// `None` if it was dropped, or replies are not wanted.
-    pub(crate) reply: Option<Reply<&'a [u8]>>,
 }
 
 /// What became of the requests of a partition that have not ended.

@@ -70,9 +70,7 @@ pub(crate) use forest::Batch;
 pub(crate) use forest::LEASE;
 pub use forest::Shown;
 #[cfg(feature = "archive")]
-pub(crate) use keeper::{
-    Archived, EndedRow, Expired, History, Keeper, LookingUp, Moved, NotInstalled,
-};
+pub(crate) use keeper::{Archived, Expired, History, Keeper, LookingUp, Moved, NotInstalled};
 pub(crate) use open::{NotRecorded, Progress};
 pub(crate) use origin::Origin;
 pub use record::{Attempt, Reply};
@@ -82,6 +80,8 @@ pub(crate) use records::Lookup;
 #[cfg(feature = "http")]
 pub(crate) use samples::Sample;
 pub use settlement::{Resolved, Settlement, UnknownRequest};
+#[cfg(feature = "archive")]
+pub(crate) use shipping::EndedRow;
 pub use stats::{Events, Stats};
 pub use ticket::Ticket;
 pub(crate) use ticket::{Counted, TicketCounters};

@@ -6,16 +6,67 @@
 use super::{
     Store,
     contents::Contents,
-    keeper::{EndedRow, Expired, History, Keeper, Moved, NotInstalled},
-    record::{Attempt, Held, RecordBytes, Reply, Requests},
+    keeper::{Expired, History, Keeper, Moved, NotInstalled},
+    record::{Attempt, EndedBytes, Held, Reply, next_ended},
 };
 use crate::{
     alarm::Due,
-    table::{Damaged, Family, Header, Segments, read_blob},
+    identity::Fingerprint,
+    table::{Damaged, Header, Segments, read_blob},
     time::Timestamp,
 };
 use ic_stable_structures::Memory;
-use std::{rc::Rc, time::Duration};
+use std::{borrow::Cow, rc::Rc, time::Duration};
+
+/// A request that has ended, as it lies in a log.
+pub(crate) struct EndedRow<'a, M> {
+    /// Where it lies.
+    pub(crate) address: u64,
+    bytes: EndedBytes<'a>,
+    segments: &'a Segments<M>,
+    /// How often its partition has given up its replies.
+    drops: u32,
+}
+
+impl<'a, M: Memory> EndedRow<'a, M> {
+    /// The last 16 bytes of its identity.
+    #[inline(always)]
+    pub(crate) fn id(&self) -> [u8; 16] {
+        self.bytes.tail()
+    }
+
+    #[inline(always)]
+    pub(crate) fn since(&self) -> Timestamp {
+        self.bytes.since()
+    }
+
+    #[inline(always)]
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.bytes.fingerprint()
+    }
+
+    /// `None` if it was dropped.
+    pub(crate) fn reply(&self) -> Result<Option<Reply<Cow<'a, [u8]>>>, Damaged> {
+        let Some(Reply {
+            bytes,
+            is_for_retries,
+        }) = self.bytes.reply()?
+        else {
+            return Ok(None);
+        };
+        let bytes = match bytes {
+            Held::Here(bytes) => Cow::Borrowed(bytes),
+            Held::There(place, length) if place.drops == self.drops => {
+                Cow::Owned(read_blob(self.segments, place.address, length)?)
+            }
+            Held::There(..) => return Ok(None),
+        };
+        Ok(Some(Reply {
+            bytes,
+            is_for_retries,
+        }))
+    }
+}
 
 impl<M: Memory> Store<M> {
     /// Its history; from now on it has archives.
@@ -101,27 +152,30 @@ impl<M: Memory> Store<M> {
         &self,
         expired: Expired,
         from: Option<u64>,
-        with_replies: bool,
-        mut take: impl FnMut(&EndedRow<'_>) -> bool,
+        mut take: impl FnMut(EndedRow<'_, M>) -> Result<bool, Damaged>,
     ) -> Result<Option<u64>, Damaged> {
         let inner = self.inner()?;
         let partition = inner.is_oldest(expired)?;
         let (segments, drops) = (&inner.table.segments, partition.own.drops);
-        let (mut bytes, mut from) = (vec![], from);
+        let (mut log, mut from) = (vec![], from);
         // A chain that leads back into itself has no end.
         for _ in 0..=partition.log_segments() {
-            let (start, next) = partition.read_log(segments, from, &mut bytes)?;
-            let mut at = 0;
-            while let Some(row) = Requests::row(bytes.get(at..).unwrap_or_default())? {
-                let row_bytes = bytes.get(at..at + row.length).ok_or(Damaged)?;
-                if row_bytes[0] != super::journal::MARK {
-                    let address = start + at as u64;
-                    let reading = (address, with_replies.then_some(drops));
-                    if !show(segments, row_bytes, reading, &mut take)? {
-                        return Ok(Some(address));
-                    }
+            let (start, next) = partition.read_log(segments, from, &mut log)?;
+            let mut rest = log.as_slice();
+            while let Some((length, ended)) = next_ended(rest)? {
+                let address = start + (log.len() - rest.len()) as u64;
+                let row = |bytes| EndedRow {
+                    address,
+                    bytes,
+                    segments,
+                    drops,
+                };
+                if let Some(ended) = ended
+                    && !take(row(ended))?
+                {
+                    return Ok(Some(address));
                 }
-                at += row.length;
+                rest = rest.get(length..).ok_or(Damaged)?;
             }
             let Some(next) = next else {
                 return Ok(None);
@@ -156,42 +210,6 @@ impl<M: Memory> Store<M> {
         let due = expired.plus(Duration::from_nanos(1));
         self.shipping.set(due.max(self.ships_after.get()), now)
     }
-}
-
-/// Shows one row if it is of a request that has ended; whether it was taken, or is of none.
-#[inline]
-fn show<M: Memory>(
-    segments: &Segments<M>,
-    bytes: &[u8],
-    (address, drops): (u64, Option<u32>),
-    take: &mut impl FnMut(&EndedRow<'_>) -> bool,
-) -> Result<bool, Damaged> {
-    let Some(ended) = RecordBytes::new(bytes).ended()? else {
-        return Ok(true);
-    };
-    let blob;
-    let reply = match (ended.reply, drops) {
-        (None, _) | (_, None) => None,
-        (Some(reply), Some(drops)) => match reply.bytes {
-            Held::Here(bytes) => Some(bytes),
-            Held::There(place, length) if place.drops == drops => {
-                blob = read_blob(segments, place.address, length)?;
-                Some(blob.as_slice())
-            }
-            Held::There(..) => None,
-        }
-        .map(|bytes| Reply {
-            bytes,
-            is_for_retries: reply.is_for_retries,
-        }),
-    };
-    Ok(take(&EndedRow {
-        address,
-        id: ended.tail,
-        since: ended.since,
-        fingerprint: ended.fingerprint,
-        reply,
-    }))
 }
 
 impl<M: Memory> Contents<M> {

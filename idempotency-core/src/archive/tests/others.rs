@@ -4,6 +4,7 @@ use super::world::{Answer, CANISTER};
 use crate::{
     archive::{
         entry::{Entry, Id, Kept, entry_bytes},
+        packed::{Stretch, sent_bytes, stretches},
         wire::{Append, Appended, Found, Install, LookedUp, Position, Status, method},
     },
     runtime::{Outgoing, Rejected},
@@ -64,7 +65,7 @@ impl Canister {
 
     fn append(&mut self, append: &Append) -> Appended {
         let width = entry_bytes(self.keeps_replies);
-        let after = (append.from).after(width, &append.entries, &append.replies);
+        let after = append.after(width);
         if self.position == after {
             return Appended::Taken(after);
         }
@@ -74,12 +75,11 @@ impl Canister {
         if self.position != append.from {
             return Appended::OutOfPlace(self.position);
         }
-        if append.entries.is_empty() || !append.entries.len().is_multiple_of(width) {
+        let Some(entries) = entries_of(append, width) else {
             return Appended::Malformed("these are no entries".to_owned());
-        }
+        };
         let mut replies = append.replies.as_slice();
-        for entry in append.entries.chunks_exact(width) {
-            let entry = Entry::from_bytes(entry).unwrap();
+        for entry in entries {
             let reply = (entry.kept != Kept::Nothing).then(|| {
                 let (length, rest) = replies.split_first_chunk().unwrap();
                 let (reply, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
@@ -144,6 +144,21 @@ impl Canister {
         };
         Ok(encoded.unwrap())
     }
+}
+
+/// The entries of a chunk, if it is one.
+fn entries_of(append: &Append, width: usize) -> Option<Vec<Entry>> {
+    let sent = append.entries.chunks(sent_bytes(width));
+    let mut sent = sent.map(|it| it.split_at_checked(16)).peekable();
+    sent.peek()?;
+    let mut entries = vec![];
+    for Stretch { count, head } in stretches(&append.times, append.count(width))? {
+        for _ in 0..count {
+            let (id, digests) = sent.next()??;
+            entries.push(Entry::from_bytes(&[id, &head.bytes(), digests].concat())?);
+        }
+    }
+    sent.next().is_none().then_some(entries)
 }
 
 #[derive(CandidType, Deserialize)]

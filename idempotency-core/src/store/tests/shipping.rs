@@ -1,6 +1,6 @@
 //! What has expired, read for an archive: the same rows from each place on, and nothing of what lies in a log for nothing.
 
-use super::super::{EndedRow, Expired, Lookup, Moved, Reply, Store};
+use super::super::{Expired, Lookup, Moved, Reply, Store};
 use crate::{
     admission::{self, Decision, Request},
     error::IdempotencyError,
@@ -73,12 +73,13 @@ fn read(
     most: usize,
 ) -> (Vec<Row>, Option<u64>) {
     let mut rows = vec![];
-    let next = store.read_ended(expired, from, true, |row: &EndedRow<'_>| {
+    let next = store.read_ended(expired, from, |row| {
         let is_taken = rows.len() < most;
         if is_taken {
-            rows.push((row.id, row.reply.map(|reply| reply.bytes.to_vec())));
+            let reply = row.reply()?.map(|reply| reply.bytes.into_owned());
+            rows.push((row.id(), reply));
         }
-        is_taken
+        Ok(is_taken)
     });
     (rows, next.unwrap())
 }

@@ -1,0 +1,213 @@
+//! How entries are sent: without the time and the flags, which are said once of all that have them in common. The IC charges 50 instructions
+//! for each byte, and on the IC all that is executed in one block has one time.
+//!
+//! ```text
+//! entries, of each                      times, of each stretch of entries that are alike
+//! offset  bytes  field                  bytes   field
+//!      0     16  id                     1 to 5  how many entries: LEB128
+//!     16  4, 16  digests                1 to 7  ms since the stretch before, or since 1970: signed LEB128
+//!                                            1  flags
+//! ```
+//!
+//! An [`Entry`](super::Entry) has the same fields in another order: id, time and flags, digests.
+
+use super::entry::{FULL_BYTES, Head, SHORT_BYTES, are_flags};
+use std::ops::Range;
+
+/// Bytes that are sent of an entry of so many, but for those of its stretch.
+pub const fn sent_bytes(entry_bytes: usize) -> usize {
+    entry_bytes - Head::BYTES
+}
+
+/// The most bytes of a stretch.
+const MOST_STRETCH_BYTES: usize = 13;
+
+/// Times have 48 bits.
+const TIMES: Range<i64> = 0..1 << 48;
+
+/// Entries that have the time and the flags in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// How many.
+    pub count: usize,
+    /// Their time and flags, as they lie in each entry.
+    pub head: Head,
+}
+
+/// Entries, taken apart as they are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Packed {
+    pub(super) entries: Vec<u8>,
+    times: Vec<u8>,
+    /// Of the stretch before the last.
+    before: i64,
+    last: Option<(u32, Head)>,
+}
+
+impl Packed {
+    /// Adds an entry: its [`FULL_BYTES`] or [`SHORT_BYTES`].
+    pub(super) fn push_entry(&mut self, entry: &[u8]) {
+        if let Some((id, rest)) = entry.split_first_chunk::<16>()
+            && let Some((head, digests)) = rest.split_first_chunk()
+        {
+            self.entries.extend_from_slice(id);
+            self.entries.extend_from_slice(digests);
+            self.push_head(Head::from_bytes(*head));
+        }
+    }
+
+    /// Says of one more entry when it was executed. Its id and digests are put to [`entries`](Self::entries).
+    #[inline]
+    pub(super) fn push_head(&mut self, head: Head) {
+        match &mut self.last {
+            Some((count, last)) if *last == head && *count < u32::MAX => *count += 1,
+            last => {
+                let ended = last.replace((1, head));
+                self.end(ended);
+            }
+        }
+    }
+
+    fn end(&mut self, stretch: Option<(u32, Head)>) {
+        let Some((count, head)) = stretch else {
+            return;
+        };
+        let millis = head.millis() as i64;
+        // A vector takes whatever is written.
+        let _ = leb128::write::unsigned(&mut self.times, count.into());
+        let _ = leb128::write::signed(&mut self.times, millis - self.before);
+        self.times.push(head.flags());
+        self.before = millis;
+    }
+
+    /// How many bytes it has with one entry more, of so many as they are sent, at the most.
+    pub(super) fn bytes_with(&self, sent_bytes: usize) -> usize {
+        self.entries.len() + sent_bytes + self.times.len() + 2 * MOST_STRETCH_BYTES
+    }
+
+    /// Entries and times.
+    pub(super) fn done(mut self) -> (Vec<u8>, Vec<u8>) {
+        let last = self.last.take();
+        self.end(last);
+        (self.entries, self.times)
+    }
+}
+
+/// The stretches that `times` tells of; `None` if they are not of so many entries, or no times.
+pub fn stretches(mut times: &[u8], entries: usize) -> Option<Vec<Stretch>> {
+    let mut stretches = vec![];
+    let (mut left, mut millis) = (entries, 0i64);
+    while !times.is_empty() {
+        let count = usize::try_from(leb128::read::unsigned(&mut times).ok()?).ok()?;
+        left = left.checked_sub(count).filter(|_| count > 0)?;
+        millis = millis.checked_add(leb128::read::signed(&mut times).ok()?)?;
+        let (flags, rest) = times.split_first()?;
+        times = rest;
+        if !TIMES.contains(&millis) || !are_flags(*flags) {
+            return None;
+        }
+        let head = Head::new(millis as u64, *flags);
+        stretches.push(Stretch { count, head });
+    }
+    (left == 0).then_some(stretches)
+}
+
+const _: () = assert!(sent_bytes(FULL_BYTES) == 32 && sent_bytes(SHORT_BYTES) == 20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unpacked(entries: &[u8], times: &[u8], width: usize) -> Option<Vec<Vec<u8>>> {
+        let mut packed = entries.chunks_exact(sent_bytes(width));
+        let mut all = vec![];
+        for Stretch { count, head } in stretches(times, packed.len())? {
+            for entry in packed.by_ref().take(count) {
+                all.push([&entry[..16], &head.bytes(), &entry[16..]].concat());
+            }
+        }
+        Some(all)
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_packed_is_unpacked(
+            heads in prop::collection::vec((prop_oneof![0..3u64, any::<u64>()], 0u8..3, 1usize..4), 0..50),
+            is_full: bool,
+        ) {
+            let width = if is_full { FULL_BYTES } else { SHORT_BYTES };
+            let mut packed = Packed::default();
+            let mut entries = vec![];
+            for (millis, flags, count) in heads {
+                for _ in 0..count {
+                    let number = entries.len() as u8;
+                    let mut entry = vec![number; width];
+                    entry[16..22].copy_from_slice(&millis.to_le_bytes()[..6]);
+                    entry[22] = flags;
+                    let most = packed.bytes_with(sent_bytes(width));
+                    packed.push_entry(&entry);
+                    entries.push(entry);
+                    let (sent, times) = packed.clone().done();
+                    prop_assert!(sent.len() + times.len() <= most);
+                }
+            }
+            let (sent, times) = packed.done();
+            prop_assert_eq!(unpacked(&sent, &times, width), Some(entries));
+        }
+
+        #[test]
+        fn any_bytes_are_times_or_none(bytes in prop::collection::vec(any::<u8>(), 0..40), entries in 0usize..300) {
+            if let Some(stretches) = stretches(&bytes, entries) {
+                prop_assert_eq!(stretches.iter().map(|it| it.count).sum::<usize>(), entries);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_alike_is_said_once() {
+        let mut packed = Packed::default();
+        for number in 0..1_000u64 {
+            let mut entry = [0; SHORT_BYTES];
+            // A hundred in each second.
+            entry[16..22].copy_from_slice(&(number / 100 * 1_000).to_le_bytes()[..6]);
+            packed.push_entry(&entry);
+        }
+        let (entries, times) = packed.done();
+        assert_eq!(entries.len(), 20 * 1_000);
+        assert!(times.len() <= 4 * 10, "{}", times.len());
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        let good = {
+            let mut packed = Packed::default();
+            packed.push_entry(&[1; SHORT_BYTES]);
+            packed.push_entry(&[2; SHORT_BYTES]);
+            packed.done().1
+        };
+        assert_eq!(stretches(&good, 2).map(|it| it.len()), Some(2));
+        let stretch = |count: u64, millis: i64, flags: u8| {
+            let mut times = vec![];
+            leb128::write::unsigned(&mut times, count).unwrap();
+            leb128::write::signed(&mut times, millis).unwrap();
+            times.push(flags);
+            times
+        };
+        for (times, entries) in [
+            (good.clone(), 1),
+            (good.clone(), 3),
+            (good[..good.len() - 1].to_vec(), 2),
+            (stretch(0, 0, 0), 0),
+            (stretch(1, -1, 0), 1),
+            (stretch(1, 1 << 48, 0), 1),
+            (stretch(1, i64::MAX, 0), 1),
+            (stretch(1, 0, 64), 1),
+            (stretch(u64::MAX, 0, 0), 1),
+            ([stretch(1, 1, 0), stretch(1, i64::MAX, 0)].concat(), 2),
+            (vec![], 1),
+        ] {
+            assert_eq!(stretches(&times, entries), None, "{times:?}");
+        }
+    }
+}
