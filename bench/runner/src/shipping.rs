@@ -1,9 +1,9 @@
 //! A canister with archives: what these add to a new request, and what it takes to ship one to them, in both canisters.
 //!
 //! Timers ship, and a timer's message can't measure itself. It is measured by what both canisters are charged while a partition is
-//! shipped in one chunk: a cycle for each instruction and 1,000 for each heap page that is dirtied. Of two partitions, a large and a small one,
-//! the difference is shared by the ids that the large one has more; messages, timers and their fees are the same. The bytes of the chunk
-//! are paid for besides, 1,000 cycles each, and are left out here.
+//! shipped: a cycle for each instruction and 1,000 for each heap page that is dirtied. Of two partitions, a large and a small one, the difference
+//! is shared by the ids that the large one has more, without what it takes to send a chunk more: that is measured in a canister which sends
+//! few ids at a time. The bytes of chunks are paid for besides, 1,000 cycles each, and are left out here.
 
 use crate::{
     Progress,
@@ -15,7 +15,7 @@ use idempotency_core::{
     Stats,
     archive::{
         FULL_BYTES, Overview, SHORT_BYTES,
-        wire::{Append, Install, Position},
+        wire::{Append, Install, Position, Status, method},
     },
 };
 use integration_tests::{ARCHIVE, ARCHIVED_CANISTER, Canister, user};
@@ -26,18 +26,27 @@ use std::time::Duration;
 /// Calls that the figure for a new request is the median of.
 const CALLS: u64 = 50;
 
-/// Pairs of partitions that are shipped.
-const PAIRS: u64 = 3;
-
-/// Ids of a small partition, and of a large one that fits into a chunk: with replies of so many bytes, too.
+/// Ids of a small partition, and of a large one. In between no archive merges.
 const FEW: u64 = 1_000;
-const MANY: u64 = 70_000;
-const MANY_WITH_REPLIES: u64 = 20_000;
+const MANY: u64 = 1_000_000;
+const MANY_WITH_REPLIES: u64 = 200_000;
+
+/// Ids of a chunk, and chunks, by which the cost of one chunk more is found.
+const IN_SMALL_CHUNK: u64 = 50;
+const SMALL_CHUNKS: u64 = 20;
+
+/// Bytes of each reply, and of its length before it.
 const REPLY_BYTES: u32 = 50;
 const REPLY_LENGTH_BYTES: u64 = 4;
 
 /// Ids that are recorded, and shipped, before the next.
 const AT_ONCE: u64 = 1_000_000;
+
+/// Ids that an archive may have, and that are sent at once, if they are not to be few.
+const LARGE: u64 = 1_000_000_000;
+
+/// Requests that are recorded as if in one block.
+const IN_A_MS: u64 = 10;
 
 /// Requests recorded in one message.
 const IN_A_MESSAGE: u64 = 50_000;
@@ -69,7 +78,10 @@ struct Settings {
 
 pub(crate) fn run(sizes: &[u64], results: &mut Results, progress: &Progress) {
     let replica = replica_at_epoch();
-    let mut bench = Bench::new(&replica, IDS);
+    let chunk = [IDS, REPLIES].map(|keep| Bench::new(&replica, keep, IN_SMALL_CHUNK).chunk());
+    let ids_only = chunk[0].iter().sum::<f64>() as u64;
+    results.add("shipping/chunk", SMALL_CHUNKS, ids_only, ids_only, None);
+    let mut bench = Bench::new(&replica, IDS, LARGE);
     for &entries in sizes {
         progress.say(&format!(
             "a canister with {} archived ids",
@@ -81,13 +93,13 @@ pub(crate) fn run(sizes: &[u64], results: &mut Results, progress: &Progress) {
             bench.ship_all();
         }
         if entries > 0 {
-            let [main, archive, both] = bench.each(MANY);
-            for (benchmark, samples) in [
+            let [main, archive] = bench.each(MANY, chunk[0]);
+            for (benchmark, each) in [
                 ("shipping/main_each", main),
                 ("shipping/archive_each", archive),
-                ("shipping/each", both),
+                ("shipping/each", main + archive),
             ] {
-                results.add(benchmark, entries, samples.median(), samples.max(), None);
+                results.add(benchmark, entries, each, each, None);
             }
         }
         if entries > 0 {
@@ -103,20 +115,25 @@ pub(crate) fn run(sizes: &[u64], results: &mut Results, progress: &Progress) {
         let (median, max) = (samples.median(), samples.max());
         results.add("shipping/new_request", entries, median, max, None);
     }
-    let mut bench = Bench::new(&replica, REPLIES);
-    bench.fill(AT_ONCE);
+    let mut bench = Bench::new(&replica, REPLIES, LARGE);
+    bench.fill(MANY_WITH_REPLIES);
     bench.ship_all();
-    let [main, archive, both] = bench.each(MANY_WITH_REPLIES);
-    for (benchmark, samples) in [
+    let [main, archive] = bench.each(MANY_WITH_REPLIES, chunk[1]);
+    for (benchmark, each) in [
         ("shipping/main_reply_each", main),
         ("shipping/archive_reply_each", archive),
-        ("shipping/reply_each", both),
+        ("shipping/reply_each", main + archive),
     ] {
-        results.add(benchmark, AT_ONCE, samples.median(), samples.max(), None);
+        results.add(benchmark, MANY_WITH_REPLIES, each, each, None);
     }
 }
 
-fn canister(replica: &PocketIc, keep: u8, archives: Vec<Principal>) -> Canister<'_> {
+fn canister(
+    replica: &PocketIc,
+    keep: u8,
+    archives: Vec<Principal>,
+    archive_capacity: u64,
+) -> Canister<'_> {
     let settings = Settings {
         keep,
         window: WINDOW.as_secs(),
@@ -124,11 +141,18 @@ fn canister(replica: &PocketIc, keep: u8, archives: Vec<Principal>) -> Canister<
         one_in: 1_024,
         archives,
         module: ByteBuf::from([0; 32]),
-        archive_capacity: 1_000_000_000,
+        archive_capacity,
         // There is nothing to install.
         is_forgotten: keep == NOTHING,
     };
     Canister::install(replica, ARCHIVED_CANISTER, (settings,))
+}
+
+/// What shipping took.
+struct Shipped {
+    /// The main canister, and the archive.
+    charged: [f64; 2],
+    chunks: u64,
 }
 
 struct Bench<'a> {
@@ -144,7 +168,7 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(replica: &'a PocketIc, keep: u8) -> Self {
+    fn new(replica: &'a PocketIc, keep: u8, archive_capacity: u64) -> Self {
         let install = |owner| Install {
             owner,
             keeps_replies: keep != IDS,
@@ -153,12 +177,12 @@ impl<'a> Bench<'a> {
             cycles: 0u8.into(),
         };
         let archive = Canister::install(replica, ARCHIVE, (install(Principal::anonymous()),));
-        let main = canister(replica, keep, vec![archive.id()]);
+        let main = canister(replica, keep, vec![archive.id()], archive_capacity);
         // Now it is known whose it is.
         (archive.reinstall(ARCHIVE, (install(main.id()),))).expect("an archive is installed");
         Self {
             main,
-            without: canister(replica, NOTHING, vec![]),
+            without: canister(replica, NOTHING, vec![], archive_capacity),
             archive,
             keep,
             archived: 0,
@@ -239,38 +263,62 @@ impl<'a> Bench<'a> {
         panic!("nothing was shipped");
     }
 
-    /// What each id takes: the main canister, the archive, and both.
-    fn each(&mut self, many: u64) -> [Samples; 3] {
-        let mut samples = [(); 3].map(|()| Samples::default());
-        for _ in 0..PAIRS {
-            let [small, large] = [FEW, many].map(|count| {
-                self.fill(count);
-                let [main, archive] = self.ship_all();
-                [main - 1_000 * self.bytes(count + 1), archive]
-            });
-            let each = [0, 1].map(|who| (large[who] - small[who]).div_ceil(many - FEW));
-            samples[0].extend([each[0]]);
-            samples[1].extend([each[1]]);
-            samples[2].extend([each[0] + each[1]]);
-        }
-        samples
+    /// Ships so many ids and a payment: what both canisters are charged, but for bytes, and in how many chunks.
+    fn shipped(&mut self, count: u64) -> Shipped {
+        self.fill(count);
+        let before = self.runs();
+        let [main, archive] = self.ship_all();
+        let chunks = self.runs() - before;
+        let bytes = self.bytes(count + 1) + (chunks - 1) * self.bytes(0);
+        let charged = [main - 1_000 * bytes, archive].map(|it| it as f64);
+        Shipped { charged, chunks }
+    }
+
+    /// The runs of the archive: as many as the chunks that it has taken, as long as it does not merge.
+    fn runs(&self) -> u64 {
+        let (replica, none) = (self.main.replica(), candid::encode_args(()));
+        let none = none.expect("no arguments encode");
+        let status = replica.query_call(self.archive.id(), self.main.id(), method::STATUS, none);
+        let status: Status = candid::decode_one(&status.expect("the archive answers"))
+            .expect("the archive's answer");
+        status.runs.into()
+    }
+
+    /// What a chunk more takes: the main canister, and the archive.
+    fn chunk(&mut self) -> [f64; 2] {
+        let one = self.shipped(IN_SMALL_CHUNK - 1);
+        let many = self.shipped(SMALL_CHUNKS * IN_SMALL_CHUNK - 1);
+        assert_eq!((one.chunks, many.chunks), (1, SMALL_CHUNKS));
+        [0, 1].map(|who| (many.charged[who] - one.charged[who]) / (SMALL_CHUNKS - 1) as f64)
+    }
+
+    /// What each id takes: the main canister, and the archive. A chunk more takes so much with the ids that are in it.
+    fn each(&mut self, many: u64, chunk: [f64; 2]) -> [u64; 2] {
+        let small = self.shipped(FEW);
+        let large = self.shipped(many);
+        let chunks = (large.chunks - small.chunks) as f64;
+        let ids = (many - FEW) as f64 - chunks * IN_SMALL_CHUNK as f64;
+        [0, 1].map(|who| {
+            let more = large.charged[who] - small.charged[who];
+            ((more - chunks * chunk[who]) / ids).ceil() as u64
+        })
     }
 
     /// Bytes of a chunk of so many ids as it is sent.
     fn bytes(&self, ids: u64) -> u64 {
-        let (entries, replies) = match self.keep {
-            IDS => (ids * SHORT_BYTES as u64, 0),
+        let (entry_bytes, reply_bytes) = match self.keep {
+            IDS => (SHORT_BYTES, 0),
             _ => (
-                ids * FULL_BYTES as u64,
+                FULL_BYTES,
                 ids * (REPLY_LENGTH_BYTES + u64::from(REPLY_BYTES)),
             ),
         };
-        let blob = |bytes: u64| ByteBuf::from(vec![0; bytes as usize]);
-        let append = Append {
-            from: Position::default(),
-            entries: blob(entries),
-            replies: blob(replies),
-        };
+        let entries = (0..ids).map(|number| {
+            let mut entry = vec![0; entry_bytes];
+            entry[16..22].copy_from_slice(&(number / IN_A_MS).to_le_bytes()[..6]);
+            entry
+        });
+        let append = Append::of(Position::default(), entries, vec![0; reply_bytes as usize]);
         let encoded = candid::encode_one(append).expect("a chunk encodes");
         encoded.len() as u64
     }

@@ -36,6 +36,9 @@
 //!     24      8  where the one behind it begins
 //!     32     24  position of the archive behind the chunk that is under way
 //!     56      8  since when it is, ns
+//!     64      8  where in its log those begin that an archive has confirmed and the filter lacks; 0 at the beginning
+//!     72      8  how many these are
+//!     80      4  which archive
 //!
 //! offset  bytes  the archive that is being made
 //!      0     30  principal, if it is known
@@ -125,6 +128,16 @@ pub(super) struct Progress {
     /// Where the next chunk begins; `None` at the beginning.
     pub(super) from: Option<u64>,
     pub(super) in_flight: Option<InFlight>,
+    pub(super) unfiltered: Option<Unfiltered>,
+}
+
+/// Ids that an archive has confirmed, and that are not in the filter yet: those before [`Progress::from`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unfiltered {
+    pub(super) archive: u32,
+    /// Where they begin in the partition's log; `None` at its beginning.
+    pub(super) from: Option<u64>,
+    pub(super) count: u64,
 }
 
 /// How far an archive is that is being made.
@@ -169,6 +182,8 @@ pub(super) struct Contents<M: Memory> {
     progress: Option<Progress>,
     making: Option<Making>,
     generations: Generations,
+    /// The ids that are [`Unfiltered`], if all of them were confirmed in this heap.
+    pub(super) unfiltered: Vec<Id>,
 }
 
 type Record = [u8; RECORD_BYTES];
@@ -238,6 +253,7 @@ impl<M: Memory> Contents<M> {
             progress,
             making,
             generations,
+            unfiltered: vec![],
         };
         (contents.memory).write(INCARNATION_AT, &contents.incarnation.to_le_bytes());
         Ok(contents)
@@ -357,7 +373,7 @@ impl<M: Memory> Contents<M> {
     }
 
     /// Puts ids of an archive into the filter.
-    pub(super) fn insert(&mut self, archive: u32, ids: &mut [Id]) -> Result<(), NoRoom> {
+    pub(super) fn insert(&mut self, archive: u32, ids: &[Id]) -> Result<(), NoRoom> {
         self.generations.insert(&self.memory, archive, ids)
     }
 
@@ -470,6 +486,11 @@ impl Progress {
             write_position(&mut bytes[32..56], &in_flight.after);
             bytes[56..64].copy_from_slice(&in_flight.since.as_nanos().to_le_bytes());
         }
+        if let Some(unfiltered) = self.unfiltered {
+            bytes[64..72].copy_from_slice(&unfiltered.from.unwrap_or(0).to_le_bytes());
+            bytes[72..80].copy_from_slice(&unfiltered.count.to_le_bytes());
+            bytes[80..84].copy_from_slice(&unfiltered.archive.to_le_bytes());
+        }
         bytes
     }
 
@@ -484,6 +505,8 @@ impl Progress {
         let [until, from, next] = [(); 3].map(|()| u64::from_le_bytes(field(rest)));
         let after = read_position(rest);
         let since = Timestamp::from_nanos(u64::from_le_bytes(field(rest)));
+        let [unfiltered_from, count] = [(); 2].map(|()| u64::from_le_bytes(field(rest)));
+        let archive = u32::from_le_bytes(field(rest));
         let keep = match keep {
             0 => Keep::Ids,
             1 => Keep::Digests,
@@ -506,6 +529,11 @@ impl Progress {
             partition: Expired { number, until },
             from: (from != 0).then_some(from),
             in_flight,
+            unfiltered: (count != 0).then_some(Unfiltered {
+                archive,
+                from: (unfiltered_from != 0).then_some(unfiltered_from),
+                count,
+            }),
         }))
     }
 }

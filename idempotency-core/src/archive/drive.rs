@@ -5,12 +5,13 @@
 //! heap sends again.
 
 use super::{
-    contents::{Archive, InFlight, Progress, State},
+    contents::{Archive, InFlight, Progress, State, Unfiltered},
     create,
-    entry::{Id, entry_bytes},
+    entry::entry_bytes,
+    generations::NoRoom,
     handle::{Access, Archives, LOOKS_AFTER, UnderWay},
     policy::Most,
-    ship::{Chunk, Meaning, Sent, Standing},
+    ship::{Chunk, Meaning, Sent, Standing, ids},
     status::Problem,
     wire::{Append, Appended, Position, method},
 };
@@ -52,8 +53,9 @@ struct Sending {
     partition: Expired,
     sent: Sent,
     append: Append,
+    /// Of an entry as it is kept.
+    entry_bytes: usize,
     next: Option<u64>,
-    ids: Vec<Id>,
 }
 
 /// Sets the timer for what expires next, or is to be tried again, unless it is set for that time or an earlier one.
@@ -162,10 +164,11 @@ impl<M: Memory> Archives<M> {
         }
         let mut contents = self.contents()?;
         let progress = contents.progress().filter(|it| it.partition == partition);
-        let progress = progress.unwrap_or(Progress {
+        let mut progress = progress.unwrap_or(Progress {
             partition,
             from: None,
             in_flight: None,
+            unfiltered: None,
         });
         let keep = progress
             .in_flight
@@ -178,12 +181,19 @@ impl<M: Memory> Archives<M> {
         let most = match current {
             Some(_) => self.policy.most_of_chunk(),
             // Whether there is anything to be sent at all.
-            None => Most {
-                entries: 1,
-                bytes: 0,
-            },
+            None => Most::ONE,
         };
         let chunk = Chunk::read(store, partition, progress.from, keep, (end, most))?;
+        let goes_on = |it: Unfiltered| {
+            chunk.count > 0 && current.is_some_and(|(number, _)| number == it.archive)
+        };
+        if !progress.unfiltered.is_none_or(goes_on) {
+            match contents.fill(store, progress)? {
+                Ok(filled) => progress = filled,
+                Err(NoRoom) => return Ok(Task::Failed(Problem::NoMemory)),
+            }
+            contents.set_progress(Some(progress));
+        }
         if chunk.count == 0 {
             store.forget_archived(partition, now)?;
             contents.set_progress(None);
@@ -192,12 +202,13 @@ impl<M: Memory> Archives<M> {
         let Some((number, archive)) = current else {
             return Ok(Task::Make(policy));
         };
-        if (contents.reserve(number, chunk.count, &self.plan())).is_err() {
+        let waiting = progress.unfiltered.map_or(0, |it| it.count);
+        if (contents.reserve(number, waiting + chunk.count, &self.plan())).is_err() {
             return Ok(Task::Failed(Problem::NoMemory));
         }
-        let (ids, next) = (chunk.ids(keep), chunk.next);
+        let (next, entry_bytes) = (chunk.next, entry_bytes(keep != Keep::Ids));
         let append = chunk.append(archive.confirmed);
-        let after = append.after(entry_bytes(keep != Keep::Ids));
+        let after = append.after(entry_bytes);
         let earlier = progress.in_flight;
         contents.set_progress(Some(Progress {
             in_flight: Some(InFlight {
@@ -216,9 +227,9 @@ impl<M: Memory> Archives<M> {
                 from: archive.confirmed,
                 after: [after, earlier.map_or(after, |earlier| earlier.after)],
             },
-            ids,
-            next,
             append,
+            entry_bytes,
+            next,
         })))
     }
 
@@ -302,19 +313,22 @@ impl<M: Memory> Archives<M> {
         Ok(again)
     }
 
-    /// The archive has a chunk: its ids go into the filter, and if it was the partition's last one, the store forgets that.
+    /// The archive has a chunk. If it was the partition's last one, the store forgets that.
     fn confirm<S: Memory>(
         &self,
         store: &Store<S>,
-        mut sending: Sending,
+        sending: Sending,
         position: Position,
         now: Timestamp,
     ) -> Result<Result<(), Problem>, Damaged> {
         let mut contents = self.contents()?;
         let known = *contents.archive(sending.archive).ok_or(Damaged)?;
-        if (contents.insert(sending.archive, &mut sending.ids)).is_err() {
+        let (progress, next) = (contents.progress().ok_or(Damaged)?, sending.next);
+        let ids = ids(&sending.append.entries, sending.entry_bytes);
+        let taken = (sending.archive, ids, next);
+        let Ok(progress) = contents.take(store, progress, taken)? else {
             return Ok(Err(Problem::NoMemory));
-        }
+        };
         contents.set(
             sending.archive,
             Archive {
@@ -322,16 +336,10 @@ impl<M: Memory> Archives<M> {
                 ..known
             },
         );
-        let partition = sending.partition;
-        let progress = sending.next.map(|next| Progress {
-            partition,
-            from: Some(next),
-            in_flight: None,
-        });
-        if progress.is_none() {
-            store.forget_archived(partition, now)?;
+        if next.is_none() {
+            store.forget_archived(sending.partition, now)?;
         }
-        contents.set_progress(progress);
+        contents.set_progress(next.map(|_| progress));
         Ok(Ok(()))
     }
 
@@ -355,6 +363,7 @@ impl<M: Memory> Archives<M> {
         let again = contents.progress().map(|progress| Progress {
             from: None,
             in_flight: None,
+            unfiltered: None,
             ..progress
         });
         contents.set_progress(again);

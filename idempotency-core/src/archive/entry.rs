@@ -40,6 +40,11 @@ pub const fn entry_bytes(keeps_replies: bool) -> usize {
     }
 }
 
+/// Bytes that are sent of an entry of so many, in the order of its fields but for the head: see `packed.rs`.
+pub const fn sent_bytes(entry_bytes: usize) -> usize {
+    entry_bytes - Head::BYTES
+}
+
 const ID_BYTES: usize = 16;
 const MILLIS_BITS: u32 = 48;
 const NANOS_PER_MS: u64 = 1_000_000;

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! An id sets 8 bits of one block. Its 16 bytes are two little-endian numbers. The second is how far into the filter its block lies, in parts
-//! of 2^64: so ids that come in their [`order`](super::order()) go through it from front to back. The first are the numbers of seven bits, of 9
-//! bits each, from the lowest; that of the eighth are the lowest 9 bits of the second, which hardly count for the block.
+//! of 2^64. The first are the numbers of seven bits, of 9 bits each, from the lowest; that of the eighth are the lowest 9 bits of the second,
+//! which hardly count for the block.
 //!
 //! # Why of this kind
 //! It never fails, whatever is put in, in any order and any number at a time. A cuckoo filter takes a third less memory at the same rate, but moves
@@ -29,7 +29,7 @@
 
 use super::entry::Id;
 use ic_stable_structures::Memory;
-use std::{borrow::Cow, slice};
+use std::mem;
 
 /// Bytes of a block: one read.
 const BLOCK_BYTES: usize = 64;
@@ -41,6 +41,9 @@ const BLOCKS_IN_PAGE: u64 = (PAGE_BYTES / BLOCK_BYTES) as u64;
 
 /// Bits that an id sets.
 const BITS: u32 = 8;
+
+/// A block has 512 bits.
+const BITS_OF_PLACE: u32 = 9;
 
 /// From so many ids to a page on, pages are read and written as a whole.
 const MANY_IN_PAGE: usize = 20;
@@ -110,71 +113,61 @@ impl Filter {
             _ => {
                 let mut block = [0; BLOCK_BYTES];
                 for id in ids {
-                    self.change(memory, self.block_of(id), &mut block, slice::from_ref(id));
+                    let at = self.place_of(self.block_of(id));
+                    memory.read(at, &mut block);
+                    set(&mut block, bits(id));
+                    memory.write(at, &block);
                 }
             }
         }
     }
 
     fn insert_by_page<M: Memory>(&self, memory: &M, ids: &[Id], pages: usize) {
-        let page_of = |id: &Id| (self.block_of(id) / BLOCKS_IN_PAGE) as usize;
         // Of each page how many ids it gets; then where its first one goes; in the end, where those of the next begin.
-        let mut places = vec![0; pages];
-        let (mut last, mut is_sorted) = (0, true);
+        let mut places = vec![0u32; pages];
+        let mut blocks = Vec::with_capacity(ids.len());
         for id in ids {
-            let page = page_of(id);
-            places[page] += 1;
-            is_sorted &= last <= page;
-            last = page;
+            let block = self.block_of(id);
+            places[(block / BLOCKS_IN_PAGE) as usize] += 1;
+            blocks.push(block as u32);
         }
         let mut first = 0;
         for place in &mut places {
-            (*place, first) = (first, first + *place);
+            first += mem::replace(place, first);
         }
-        let mut sorted = Cow::Borrowed(ids);
-        if is_sorted {
-            places.rotate_left(1);
-            places[pages - 1] = ids.len();
-        } else {
-            let sorted = sorted.to_mut();
-            for id in ids {
-                let place = &mut places[page_of(id)];
-                sorted[*place] = *id;
-                *place += 1;
-            }
+        let mut sorted = vec![Placed::default(); ids.len()];
+        for (id, block) in ids.iter().zip(blocks) {
+            let place = &mut places[block as usize / BLOCKS_IN_PAGE as usize];
+            sorted[*place as usize] = Placed::new(id, block);
+            *place += 1;
         }
-        let mut page = [0; PAGE_BYTES];
+        let mut page = [[0; BLOCK_BYTES]; BLOCKS_IN_PAGE as usize];
         let mut begin = 0;
         for (first, end) in (0..).step_by(BLOCKS_IN_PAGE as usize).zip(places) {
-            let blocks = (self.blocks - first).min(BLOCKS_IN_PAGE) as usize;
+            let end = end as usize;
             if begin < end {
-                let bytes = &mut page[..blocks * BLOCK_BYTES];
-                self.change(memory, first, bytes, &sorted[begin..end]);
+                let blocks = (self.blocks - first).min(BLOCKS_IN_PAGE) as usize;
+                let (at, bytes) = (self.place_of(first), page[..blocks].as_flattened_mut());
+                memory.read(at, bytes);
+                for placed in &sorted[begin..end] {
+                    set(&mut page[placed.in_page()], placed.bits());
+                }
+                memory.write(at, page[..blocks].as_flattened());
             }
             begin = end;
         }
     }
 
-    /// Sets the bits of ids whose blocks are among those from `first` on that fill `bytes`.
-    #[inline]
-    fn change<M: Memory>(&self, memory: &M, first: u64, bytes: &mut [u8], ids: &[Id]) {
-        let at = self.offset + first * BLOCK_BYTES as u64;
-        memory.read(at, bytes);
-        for id in ids {
-            let start = (self.block_of(id) - first) as usize * BLOCK_BYTES;
-            if let Some(block) = bytes[start..].first_chunk_mut::<BLOCK_BYTES>() {
-                bits(id).for_each(|(byte, bit)| block[byte] |= bit);
-            }
-        }
-        memory.write(at, bytes);
+    fn place_of(&self, block: u64) -> u64 {
+        self.offset + block * BLOCK_BYTES as u64
     }
 
     /// Whether it may hold the id: always for one that was put in; for another one, at the rate that the filter was made for. It reads 64 bytes.
     pub fn may_hold<M: Memory>(&self, memory: &M, id: &Id) -> bool {
         let mut block = [0; BLOCK_BYTES];
-        let at = self.offset + self.block_of(id) * BLOCK_BYTES as u64;
-        memory.read(at, &mut block);
-        bits(id).all(|(byte, bit)| block[byte] & bit != 0)
+        memory.read(self.place_of(self.block_of(id)), &mut block);
+        let (words, _) = block.as_chunks();
+        bits(id).all(|(word, bit)| u64::from_le_bytes(words[word]) & bit != 0)
     }
 
     /// The product's upper half: ids are spread over any number of blocks.
@@ -185,25 +178,62 @@ impl Filter {
     }
 }
 
+/// An id, and which block of its page is its.
+#[derive(Clone, Copy, Default)]
+struct Placed {
+    front: u64,
+    /// The end of the second half, and above it the block.
+    rest: u64,
+}
+
+impl Placed {
+    #[inline(always)]
+    fn new(id: &Id, block: u32) -> Self {
+        let [front, back] = halves(id);
+        let rest = u64::from(block) << BITS_OF_PLACE | back & !(u64::MAX << BITS_OF_PLACE);
+        Self { front, rest }
+    }
+
+    #[inline(always)]
+    fn in_page(&self) -> usize {
+        (self.rest >> BITS_OF_PLACE) as usize % BLOCKS_IN_PAGE as usize
+    }
+
+    #[inline(always)]
+    fn bits(&self) -> impl Iterator<Item = (usize, u64)> {
+        bits_of(self.front, self.rest)
+    }
+}
+
 fn halves(id: &Id) -> [u64; 2] {
-    let (halves, _) = id.as_chunks();
-    [0, 1].map(|half| {
-        halves
-            .get(half)
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    let both = u128::from_le_bytes(*id);
+    [both as u64, (both >> 64) as u64]
+}
+
+#[inline(always)]
+fn bits(id: &Id) -> impl Iterator<Item = (usize, u64)> {
+    let [front, back] = halves(id);
+    bits_of(front, back)
+}
+
+/// The bits of an id in its block: in which word of 64 bits, and which there.
+#[inline(always)]
+fn bits_of(front: u64, back: u64) -> impl Iterator<Item = (usize, u64)> {
+    (0..BITS).map(move |number| {
+        let place = match number {
+            7 => back,
+            _ => front >> (BITS_OF_PLACE * number),
+        };
+        ((place >> 6 & 7) as usize, 1 << (place & 63))
     })
 }
 
-/// The bits of an id in its block: in which byte, and which there.
-fn bits(id: &Id) -> impl Iterator<Item = (usize, u8)> {
-    let [front, back] = halves(id);
-    (0..BITS).map(move |number| {
-        let bits = match number {
-            7 => back,
-            _ => front >> (9 * number),
-        };
-        ((bits >> 3 & 63) as usize, 1 << (bits & 7))
-    })
+#[inline(always)]
+fn set(block: &mut [u8; BLOCK_BYTES], bits: impl Iterator<Item = (usize, u64)>) {
+    let (words, _) = block.as_chunks_mut();
+    for (word, bit) in bits {
+        words[word] = (u64::from_le_bytes(words[word]) | bit).to_le_bytes();
+    }
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@
 //! | what is said between a canister and its archives | [`wire`] |
 //! | which requests may be archived, which rows are read | `store/shipping.rs` |
 //! | what a chunk is, and what its answer means | `ship` |
-//! | when something is sent, and when it is forgotten | `drive` |
+//! | when something is sent, and when it is forgotten | `drive`; when it goes into the filter, `fill` |
 //! | how archives are made | `create`; upgraded, `upgrade` |
 //! | what lies in stable memory | `contents`; the filter in `filter` and `generations` |
 //! | which archives are asked, and when an answer counts | `look_up` |
@@ -82,6 +82,7 @@ mod contents;
 mod create;
 mod drive;
 mod entry;
+mod fill;
 #[doc(hidden)] // what the simulation of many archives works with
 pub mod filter;
 #[doc(hidden)]
@@ -100,12 +101,12 @@ pub mod wire;
 pub use crate::policy::Keep;
 #[doc(hidden)] // what the fuzzer works with
 pub use any_bytes::__reads_any_bytes;
-pub use entry::{Entry, FULL_BYTES, Head, Id, Kept, SHORT_BYTES, entry_bytes};
+pub use entry::{Entry, FULL_BYTES, Head, Id, Kept, SHORT_BYTES, entry_bytes, sent_bytes};
 pub use handle::Archives;
 pub use in_background::in_background;
 pub use install::install;
 #[doc(hidden)] // what archives work with
-pub use packed::{Stretch, sent_bytes, stretches};
+pub use packed::{Stretch, stretches};
 pub use policy::ArchivePolicy;
 pub use status::{
     ArchiveState, ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, Trouble,

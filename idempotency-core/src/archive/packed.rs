@@ -11,15 +11,16 @@
 //!
 //! An [`Entry`](super::Entry) has the same fields in another order: id, time and flags, digests.
 
-use super::entry::{FULL_BYTES, Head, SHORT_BYTES, are_flags};
+use super::{
+    entry::{Head, are_flags},
+    wire::{Append, Position},
+};
+use serde_bytes::ByteBuf;
 use std::ops::Range;
 
-/// Bytes that are sent of an entry of so many, but for those of its stretch.
-pub const fn sent_bytes(entry_bytes: usize) -> usize {
-    entry_bytes - Head::BYTES
-}
+/// The most bytes of the last stretch, and of one that an entry more begins.
+pub(super) const MOST_OPEN_BYTES: usize = 2 * MOST_STRETCH_BYTES;
 
-/// The most bytes of a stretch.
 const MOST_STRETCH_BYTES: usize = 13;
 
 /// Times have 48 bits.
@@ -38,58 +39,95 @@ pub struct Stretch {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Packed {
     pub(super) entries: Vec<u8>,
-    times: Vec<u8>,
-    /// Of the stretch before the last.
-    before: i64,
-    last: Option<(u32, Head)>,
+    pub(super) times: Times,
 }
 
 impl Packed {
-    /// Adds an entry: its [`FULL_BYTES`] or [`SHORT_BYTES`].
-    pub(super) fn push_entry(&mut self, entry: &[u8]) {
+    /// Adds an entry: all its bytes, as it is kept.
+    pub(super) fn push(&mut self, entry: &[u8]) {
         if let Some((id, rest)) = entry.split_first_chunk::<16>()
             && let Some((head, digests)) = rest.split_first_chunk()
         {
             self.entries.extend_from_slice(id);
             self.entries.extend_from_slice(digests);
-            self.push_head(Head::from_bytes(*head));
+            self.times.push(Head::from_bytes(*head));
         }
     }
 
-    /// Says of one more entry when it was executed. Its id and digests are put to [`entries`](Self::entries).
-    #[inline]
-    pub(super) fn push_head(&mut self, head: Head) {
+    /// The chunk of them, and of their replies.
+    pub(super) fn append(self, from: Position, replies: Vec<u8>) -> Append {
+        let parts = [self.entries, self.times.done(), replies];
+        let [entries, times, replies] = parts.map(ByteBuf::from);
+        Append {
+            from,
+            entries,
+            times,
+            replies,
+        }
+    }
+}
+
+impl Append {
+    /// The chunk of some [entries](super::Entry), as they are kept.
+    pub fn of<E: AsRef<[u8]>>(
+        from: Position,
+        entries: impl IntoIterator<Item = E>,
+        replies: Vec<u8>,
+    ) -> Self {
+        let mut packed = Packed::default();
+        for entry in entries {
+            packed.push(entry.as_ref());
+        }
+        packed.append(from, replies)
+    }
+}
+
+/// When entries were executed, stretch by stretch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Times {
+    bytes: Vec<u8>,
+    /// Of the stretch before the last.
+    before: i64,
+    last: Option<(u32, Head)>,
+}
+
+impl Times {
+    /// Says it of one entry more.
+    #[inline(always)]
+    pub(super) fn push(&mut self, head: Head) {
         match &mut self.last {
             Some((count, last)) if *last == head && *count < u32::MAX => *count += 1,
-            last => {
-                let ended = last.replace((1, head));
-                self.end(ended);
-            }
+            _ => self.begin(head),
         }
     }
 
-    fn end(&mut self, stretch: Option<(u32, Head)>) {
-        let Some((count, head)) = stretch else {
+    #[inline(never)]
+    fn begin(&mut self, head: Head) {
+        self.end();
+        self.last = Some((1, head));
+    }
+
+    fn end(&mut self) {
+        let Some((count, head)) = self.last.take() else {
             return;
         };
         let millis = head.millis() as i64;
         // A vector takes whatever is written.
-        let _ = leb128::write::unsigned(&mut self.times, count.into());
-        let _ = leb128::write::signed(&mut self.times, millis - self.before);
-        self.times.push(head.flags());
+        let _ = leb128::write::unsigned(&mut self.bytes, count.into());
+        let _ = leb128::write::signed(&mut self.bytes, millis - self.before);
+        self.bytes.push(head.flags());
         self.before = millis;
     }
 
-    /// How many bytes it has with one entry more, of so many as they are sent, at the most.
-    pub(super) fn bytes_with(&self, sent_bytes: usize) -> usize {
-        self.entries.len() + sent_bytes + self.times.len() + 2 * MOST_STRETCH_BYTES
+    /// How many bytes there are, without the last stretch.
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
-    /// Entries and times.
-    pub(super) fn done(mut self) -> (Vec<u8>, Vec<u8>) {
-        let last = self.last.take();
-        self.end(last);
-        (self.entries, self.times)
+    fn done(mut self) -> Vec<u8> {
+        self.end();
+        self.bytes
     }
 }
 
@@ -112,11 +150,10 @@ pub fn stretches(mut times: &[u8], entries: usize) -> Option<Vec<Stretch>> {
     (left == 0).then_some(stretches)
 }
 
-const _: () = assert!(sent_bytes(FULL_BYTES) == 32 && sent_bytes(SHORT_BYTES) == 20);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::entry::{FULL_BYTES, SHORT_BYTES, sent_bytes};
     use proptest::prelude::*;
 
     fn unpacked(entries: &[u8], times: &[u8], width: usize) -> Option<Vec<Vec<u8>>> {
@@ -145,15 +182,14 @@ mod tests {
                     let mut entry = vec![number; width];
                     entry[16..22].copy_from_slice(&millis.to_le_bytes()[..6]);
                     entry[22] = flags;
-                    let most = packed.bytes_with(sent_bytes(width));
-                    packed.push_entry(&entry);
+                    let most = packed.times.bytes() + MOST_OPEN_BYTES;
+                    packed.push(&entry);
                     entries.push(entry);
-                    let (sent, times) = packed.clone().done();
-                    prop_assert!(sent.len() + times.len() <= most);
+                    prop_assert!(packed.times.clone().done().len() <= most);
                 }
             }
-            let (sent, times) = packed.done();
-            prop_assert_eq!(unpacked(&sent, &times, width), Some(entries));
+            let Packed { entries: sent, times } = packed;
+            prop_assert_eq!(unpacked(&sent, &times.done(), width), Some(entries));
         }
 
         #[test]
@@ -171,9 +207,9 @@ mod tests {
             let mut entry = [0; SHORT_BYTES];
             // A hundred in each second.
             entry[16..22].copy_from_slice(&(number / 100 * 1_000).to_le_bytes()[..6]);
-            packed.push_entry(&entry);
+            packed.push(&entry);
         }
-        let (entries, times) = packed.done();
+        let (entries, times) = (packed.entries, packed.times.done());
         assert_eq!(entries.len(), 20 * 1_000);
         assert!(times.len() <= 4 * 10, "{}", times.len());
     }
@@ -182,9 +218,9 @@ mod tests {
     fn what_is_no_time_is_refused() {
         let good = {
             let mut packed = Packed::default();
-            packed.push_entry(&[1; SHORT_BYTES]);
-            packed.push_entry(&[2; SHORT_BYTES]);
-            packed.done().1
+            packed.push(&[1; SHORT_BYTES]);
+            packed.push(&[2; SHORT_BYTES]);
+            packed.times.done()
         };
         assert_eq!(stretches(&good, 2).map(|it| it.len()), Some(2));
         let stretch = |count: u64, millis: i64, flags: u8| {

@@ -5,7 +5,7 @@ use candid::Principal;
 use std::fmt;
 
 /// The most bytes of entries, times and replies in a chunk: with what candid adds, the message is under 2 MB.
-const MOST_BYTES: usize = 1_990_000;
+pub(super) const MOST_BYTES: usize = 1_990_000;
 
 /// How long a chunk may be. It has one entry at the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,20 @@ pub(super) struct Most {
     pub(super) entries: u64,
     /// Bytes of entries, times and replies.
     pub(super) bytes: usize,
+}
+
+impl Most {
+    /// Whether there is anything.
+    pub(super) const ONE: Self = Self {
+        entries: 1,
+        bytes: 0,
+    };
+
+    /// As long as it is.
+    pub(super) const ALL: Self = Self {
+        entries: u64::MAX,
+        bytes: usize::MAX,
+    };
 }
 
 /// Where the archives of a store come from, what they are like, and how often the filter may be wrong. What they keep of a request says

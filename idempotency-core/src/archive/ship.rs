@@ -1,17 +1,16 @@
 //! What a chunk is, and what an archive's answer to it means. No calls, no clock.
 
 use super::{
-    entry::{FULL_BYTES, Head, Id, Kept, SHORT_BYTES, entry_bytes, full_digests, short_digests},
-    packed::{Packed, sent_bytes},
-    policy::Most,
+    entry::{FULL_BYTES, Head, Id, Kept, SHORT_BYTES, full_digests, sent_bytes, short_digests},
+    packed::{MOST_OPEN_BYTES, Packed},
+    policy::{MOST_BYTES, Most},
     wire::{Append, Appended, Position},
 };
 use crate::{
     policy::Keep,
-    store::{Damaged, EndedRow, Expired, Reply, Store},
+    store::{Damaged, Expired, Reply, Store},
 };
 use ic_stable_structures::Memory;
-use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 
@@ -46,69 +45,98 @@ impl Chunk {
         (end, most): (Option<Option<u64>>, Most),
     ) -> Result<Self, Damaged> {
         let mut chunk = Self::default();
-        if keep == Keep::Ids {
-            chunk.entries.entries.reserve(most.bytes);
-        }
-        let mut read = 0;
-        chunk.next = store.read_ended(partition, from, |row| {
-            let reply = match keep {
-                Keep::Ids => None,
-                Keep::Digests | Keep::Replies => row.reply()?,
-            };
-            let kept = kept(reply.as_ref(), keep);
-            let ends = match end {
-                Some(end) => end == Some(row.address),
-                None => {
-                    read += reply.as_ref().map_or(0, |reply| reply.bytes.len());
-                    let needed = most_reply_bytes_of(kept, reply.as_ref());
-                    let fits = chunk.count < most.entries
-                        && chunk.bytes_with(keep, needed) <= most.bytes
-                        && read <= MOST_READ;
-                    chunk.count > 0 && !fits
-                }
-            };
-            if !ends {
-                chunk.push(&row, keep, kept);
-                if let Some(reply) = reply {
-                    chunk.push_reply(kept, &reply.bytes);
-                }
+        chunk.next = match keep {
+            Keep::Ids => chunk.read_ids(store, partition, from, (end, most)),
+            Keep::Digests | Keep::Replies => {
+                chunk.read_replies(store, partition, from, keep, (end, most))
             }
-            Ok(!ends)
-        })?;
+        }?;
         match end {
             Some(end) if end != chunk.next => Err(Damaged),
             _ => Ok(chunk),
         }
     }
 
-    /// How many bytes it has with one entry more, and so many of its reply.
-    #[inline(always)]
-    fn bytes_with(&self, keep: Keep, reply_bytes: usize) -> usize {
-        let sent_bytes = sent_bytes(entry_bytes(keep != Keep::Ids));
-        self.entries.bytes_with(sent_bytes) + self.replies.len() + reply_bytes
+    /// All that is archived with ids alone is read by this, so what does not change from row to row is worked out before.
+    fn read_ids<M: Memory>(
+        &mut self,
+        store: &Store<M>,
+        partition: Expired,
+        from: Option<u64>,
+        (end, most): (Option<Option<u64>>, Most),
+    ) -> Result<Option<u64>, Damaged> {
+        let Packed { entries, times } = &mut self.entries;
+        entries.reserve(most.bytes.min(MOST_BYTES));
+        // With this many bytes there is room for one more. A chunk whose end is known has as many as it has.
+        let full = match end {
+            Some(_) => (usize::MAX, usize::MAX),
+            None => {
+                let most_entries = usize::try_from(most.entries).unwrap_or(usize::MAX);
+                let bytes = (most.bytes).saturating_sub(sent_bytes(SHORT_BYTES) + MOST_OPEN_BYTES);
+                (most_entries.saturating_mul(sent_bytes(SHORT_BYTES)), bytes)
+            }
+        };
+        let end = end.flatten().unwrap_or(u64::MAX);
+        let next = store.read_ended(partition, from, |row| {
+            let is_full = entries.len() >= full.0 || entries.len() + times.bytes() > full.1;
+            if row.address == end || is_full && !entries.is_empty() {
+                return Ok(false);
+            }
+            let fingerprint = row.fingerprint();
+            let mut entry = [0; sent_bytes(SHORT_BYTES)];
+            entry[..16].copy_from_slice(&row.id());
+            entry[16..].copy_from_slice(&short_digests(&fingerprint));
+            entries.extend_from_slice(&entry);
+            times.push(Head::of(row.since(), &fingerprint, Kept::Nothing));
+            Ok(true)
+        })?;
+        self.count = (entries.len() / sent_bytes(SHORT_BYTES)) as u64;
+        Ok(next)
     }
 
-    #[inline(always)]
-    fn push<M: Memory>(&mut self, row: &EndedRow<'_, M>, keep: Keep, kept: Kept) {
-        let (id, fingerprint) = (u128::from_le_bytes(row.id()), row.fingerprint());
-        let entries = &mut self.entries.entries;
-        match keep {
-            Keep::Ids => {
-                let mut entry = [0; sent_bytes(SHORT_BYTES)];
-                entry[..16].copy_from_slice(&id.to_le_bytes());
-                entry[16..].copy_from_slice(&short_digests(&fingerprint));
-                entries.extend_from_slice(&entry);
+    fn read_replies<M: Memory>(
+        &mut self,
+        store: &Store<M>,
+        partition: Expired,
+        from: Option<u64>,
+        keep: Keep,
+        (end, most): (Option<Option<u64>>, Most),
+    ) -> Result<Option<u64>, Damaged> {
+        let mut read = 0;
+        store.read_ended(partition, from, |row| {
+            let reply = row.reply()?;
+            let kept = kept(reply.as_ref(), keep);
+            let ends = match end {
+                Some(end) => end == Some(row.address),
+                None => {
+                    read += reply.as_ref().map_or(0, |reply| reply.bytes.len());
+                    let needed = most_reply_bytes_of(kept, reply.as_ref());
+                    let fits = self.count < most.entries
+                        && self.bytes() + sent_bytes(FULL_BYTES) + needed <= most.bytes
+                        && read <= MOST_READ;
+                    self.count > 0 && !fits
+                }
+            };
+            if ends {
+                return Ok(false);
             }
-            Keep::Digests | Keep::Replies => {
-                let mut entry = [0; sent_bytes(FULL_BYTES)];
-                entry[..16].copy_from_slice(&id.to_le_bytes());
-                entry[16..].copy_from_slice(&full_digests(&fingerprint));
-                entries.extend_from_slice(&entry);
+            let fingerprint = row.fingerprint();
+            let Packed { entries, times } = &mut self.entries;
+            entries.extend_from_slice(&row.id());
+            entries.extend_from_slice(&full_digests(&fingerprint));
+            times.push(Head::of(row.since(), &fingerprint, kept));
+            if let Some(reply) = reply {
+                self.push_reply(kept, &reply.bytes);
             }
-        }
-        self.entries
-            .push_head(Head::of(row.since(), &fingerprint, kept));
-        self.count += 1;
+            self.count += 1;
+            Ok(true)
+        })
+    }
+
+    /// The most bytes that it has.
+    fn bytes(&self) -> usize {
+        let Packed { entries, times } = &self.entries;
+        entries.len() + times.bytes() + MOST_OPEN_BYTES + self.replies.len()
     }
 
     fn push_reply(&mut self, kept: Kept, bytes: &[u8]) {
@@ -125,26 +153,21 @@ impl Chunk {
         self.replies.extend_from_slice(bytes);
     }
 
-    /// The ids of its entries.
-    pub(super) fn ids(&self, keep: Keep) -> Vec<Id> {
-        let width = sent_bytes(entry_bytes(keep != Keep::Ids));
-        let entries = self.entries.entries.chunks_exact(width);
-        let mut ids = Vec::with_capacity(entries.len());
-        ids.extend(entries.filter_map(|entry| entry.first_chunk::<16>()));
-        ids
-    }
-
     /// As it is sent to an archive that is there.
     pub(super) fn append(self, from: Position) -> Append {
-        let (entries, times) = self.entries.done();
-        let [entries, times, replies] = [entries, times, self.replies].map(ByteBuf::from);
-        Append {
-            from,
-            entries,
-            times,
-            replies,
-        }
+        self.entries.append(from, self.replies)
     }
+
+    /// The ids of its entries, if it is of ids alone.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Id> {
+        ids(&self.entries.entries, SHORT_BYTES)
+    }
+}
+
+/// The ids of entries of so many bytes, as they are sent.
+pub(super) fn ids(entries: &[u8], entry_bytes: usize) -> impl Iterator<Item = Id> {
+    let entries = entries.chunks_exact(sent_bytes(entry_bytes));
+    entries.map(|entry| entry.first_chunk().copied().unwrap_or_default())
 }
 
 #[inline(always)]

@@ -3,7 +3,7 @@
 //! An archive takes entries in order. Its [`Position`] says how many it has taken, and which: a canister that has lost an answer sends the
 //! same chunk again, and learns that it was taken.
 
-use super::packed::{Packed, sent_bytes};
+use super::entry::sent_bytes;
 use candid::{CandidType, Principal};
 use serde::Deserialize;
 use serde_bytes::{ByteArray, ByteBuf};
@@ -58,26 +58,6 @@ pub struct Append {
 }
 
 impl Append {
-    /// The chunk of some [entries](super::Entry), as they are kept.
-    pub fn of<E: AsRef<[u8]>>(
-        from: Position,
-        entries: impl IntoIterator<Item = E>,
-        replies: Vec<u8>,
-    ) -> Self {
-        let mut packed = Packed::default();
-        for entry in entries {
-            packed.push_entry(entry.as_ref());
-        }
-        let (entries, times) = packed.done();
-        let [entries, times, replies] = [entries, times, replies].map(ByteBuf::from);
-        Self {
-            from,
-            entries,
-            times,
-            replies,
-        }
-    }
-
     /// How many entries it has, of so many bytes each as they are kept.
     pub fn count(&self, entry_bytes: usize) -> usize {
         self.entries.len() / sent_bytes(entry_bytes)

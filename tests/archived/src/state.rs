@@ -144,9 +144,11 @@ pub(crate) fn fill(from: u64, count: u64, reply_bytes: u32) {
     let argument = Argument::new(b"arguments");
     let compared = LazyFingerprint::new(&argument, Compared::Argument, None, &Scope::Caller);
     let fingerprint = compared.fingerprint();
-    let now = Timestamp::from_nanos(ic_cdk::api::time());
+    let begun = ic_cdk::api::time();
     let reply = vec![1; reply_bytes as usize];
     for number in from..from + count {
+        // Those of a block have one time.
+        let now = Timestamp::from_nanos(begun + (number - from) / 10 * 1_000_000);
         let key = RequestKey::of(&number).expect("a number is a key");
         let identity = Identity::new("fill", &Scope::Caller, &Principal::anonymous(), &key)
             .expect("a number is a valid key");

@@ -2,7 +2,7 @@
 
 use super::super::{
     Keep,
-    contents::{Archive, Contents, InFlight, Making, Progress, State, Step},
+    contents::{Archive, Contents, InFlight, Making, Progress, State, Step, Unfiltered},
     wire::Position,
 };
 use crate::{
@@ -46,6 +46,11 @@ fn progress() -> Progress {
             keep: Keep::Replies,
             after: position(0x0105),
             since: Timestamp::from_nanos(0x51),
+        }),
+        unfiltered: Some(Unfiltered {
+            archive: 0x0706,
+            from: Some(0x91_9293),
+            count: 0x0A0B,
         }),
     }
 }
@@ -169,6 +174,9 @@ fn the_layout_is_as_documented() {
     assert_eq!(progress[32..40], 0x0105u64.to_le_bytes());
     assert_eq!(progress[40..56], [5; 16]);
     assert_eq!(progress[56..64], 0x51u64.to_le_bytes());
+    assert_eq!(progress[64..72], 0x91_9293u64.to_le_bytes());
+    assert_eq!(progress[72..80], 0x0A0Bu64.to_le_bytes());
+    assert_eq!(progress[80..84], 0x0706u32.to_le_bytes());
     let making = &memory[256..384];
     assert_eq!(making[..2], [1, 0xA1]);
     assert_eq!(making[30..32], [3, 0b1011]);

@@ -3,8 +3,8 @@
 use super::world::{Answer, CANISTER};
 use crate::{
     archive::{
-        entry::{Entry, Id, Kept, entry_bytes},
-        packed::{Stretch, sent_bytes, stretches},
+        entry::{Entry, Id, Kept, entry_bytes, sent_bytes},
+        packed::{Stretch, stretches},
         wire::{Append, Appended, Found, Install, LookedUp, Position, Status, method},
     },
     runtime::{Outgoing, Rejected},
