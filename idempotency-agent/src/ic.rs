@@ -1,6 +1,7 @@
 //! The Internet Computer, by ic-agent.
 
 use crate::{
+    certificate::{ANY_AGE, time},
     end::Reject,
     transport::{Draft, Message, Status, Submitted, Transport, Trouble},
 };
@@ -13,7 +14,6 @@ use ic_agent::{
     },
     hash_tree::Label,
     identity::AnonymousIdentity,
-    lookup_value,
 };
 use idempotency_core::Timestamp;
 use std::{
@@ -36,8 +36,14 @@ pub struct IcTransport {
     began: Instant,
 }
 
-/// ic-agent refuses certificates that are older by the local clock.
-const ANY_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// What the subnet says of a request.
+pub(crate) struct Reading {
+    pub(crate) status: Status,
+    /// When the certificate was made.
+    pub(crate) time: Timestamp,
+    /// It is verified, and says this of this request.
+    pub(crate) certificate: Certificate,
+}
 
 /// How far ahead the expiry of a reading is that is made before any certificate was seen.
 const READING: Duration = Duration::from_secs(180);
@@ -83,14 +89,19 @@ impl IcTransport {
         }
     }
 
-    /// Reads the status of a request, and the certificate's time.
-    async fn read(
+    /// The identity that signs.
+    pub(crate) fn identity(&self) -> &dyn Identity {
+        &*self.identity
+    }
+
+    /// Reads the status of a request.
+    pub(crate) async fn read(
         &self,
         canister: Principal,
         id: [u8; 32],
         expiry: Timestamp,
         identity: &dyn Identity,
-    ) -> Result<(RequestStatusResponse, Timestamp), Trouble> {
+    ) -> Result<Reading, Trouble> {
         let content = EnvelopeContent::ReadState {
             ingress_expiry: expiry.as_nanos(),
             sender: identity.sender().map_err(Trouble::NoAnswer)?,
@@ -100,7 +111,11 @@ impl IcTransport {
         let id = RequestId::new(&id);
         let reading = self.agent.request_status_signed(&id, canister, bytes);
         let (status, certificate) = self.in_time(reading).await.map_err(trouble)?;
-        Ok((status, time(&certificate).map_err(trouble)?))
+        Ok(Reading {
+            status: status_of(status),
+            time: time(&certificate).map_err(trouble)?,
+            certificate,
+        })
     }
 }
 
@@ -127,11 +142,7 @@ impl Transport for IcTransport {
             arg: draft.arg.to_owned(),
             sender_info: self.identity.sender_info(),
         };
-        Ok(Message {
-            id: *content.to_request_id(),
-            expiry: draft.expiry,
-            bytes: signed(&content, &*self.identity)?,
-        })
+        message(&content, self.identity())
     }
 
     async fn submit(&self, canister: Principal, message: &Message) -> Result<Submitted, Trouble> {
@@ -152,17 +163,8 @@ impl Transport for IcTransport {
         message: &Message,
         expiry: Timestamp,
     ) -> Result<(Status, Timestamp), Trouble> {
-        let (status, time) = self
-            .read(canister, message.id, expiry, &*self.identity)
-            .await?;
-        let status = match status {
-            RequestStatusResponse::Unknown => Status::Absent,
-            RequestStatusResponse::Received => Status::Received,
-            RequestStatusResponse::Processing => Status::Processing,
-            RequestStatusResponse::Replied(reply) => Status::Replied(reply.arg),
-            RequestStatusResponse::Rejected(reject) => Status::Rejected(of(reject)),
-            RequestStatusResponse::Done => Status::Done,
-        };
+        let reading = self.read(canister, message.id, expiry, self.identity());
+        let Reading { status, time, .. } = reading.await?;
         Ok((status, time))
     }
 
@@ -173,10 +175,8 @@ impl Transport for IcTransport {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let expiry = crate::rules::plus(Timestamp::default(), local + READING);
-        let (_, time) = self
-            .read(canister, [0; 32], expiry, &AnonymousIdentity)
-            .await?;
-        Ok(time)
+        let reading = self.read(canister, [0; 32], expiry, &AnonymousIdentity);
+        Ok(reading.await?.time)
     }
 
     fn elapsed(&self) -> Duration {
@@ -186,6 +186,18 @@ impl Transport for IcTransport {
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
+}
+
+/// A call that is signed.
+pub(crate) fn message(
+    content: &EnvelopeContent,
+    identity: &dyn Identity,
+) -> Result<Message, String> {
+    Ok(Message {
+        id: *content.to_request_id(),
+        expiry: Timestamp::from_nanos(content.ingress_expiry()),
+        bytes: signed(content, identity)?,
+    })
 }
 
 fn signed(content: &EnvelopeContent, identity: &dyn Identity) -> Result<Vec<u8>, String> {
@@ -199,9 +211,15 @@ fn signed(content: &EnvelopeContent, identity: &dyn Identity) -> Result<Vec<u8>,
     Ok(envelope.encode_bytes())
 }
 
-fn time(certificate: &Certificate) -> Result<Timestamp, AgentError> {
-    let mut time = lookup_value(certificate, ["time".as_bytes()])?;
-    Ok(Timestamp::from_nanos(leb128::read::unsigned(&mut time)?))
+fn status_of(status: RequestStatusResponse) -> Status {
+    match status {
+        RequestStatusResponse::Unknown => Status::Absent,
+        RequestStatusResponse::Received => Status::Received,
+        RequestStatusResponse::Processing => Status::Processing,
+        RequestStatusResponse::Replied(reply) => Status::Replied(reply.arg),
+        RequestStatusResponse::Rejected(reject) => Status::Rejected(of(reject)),
+        RequestStatusResponse::Done => Status::Done,
+    }
 }
 
 fn of(reject: RejectResponse) -> Reject {

@@ -49,7 +49,15 @@
 //!    ├──► transport ──► ic          a trait; ic-agent
 //!    ├──► ledger                    the blocks of a ledger, where no answer tells
 //!    └──► journal                   a file, or a SQLite database
+//! answer, proof ──► certificate     what others can read; up to the root key
 //! ```
+//!
+//! # What others can read
+//! What a canister says of calls can be kept, and shown to a third party that has the root key and nothing else, years later:
+//! - [`IcTransport::certified_answer`] asks by an update, also what only the canister's archives know. [`CertifiedAnswer::verified`] reads it.
+//! - [`IcTransport::proven`] asks by a query, where the canister's store certifies. [`verified`] reads such a proof.
+//!
+//! An answer is about the calls of the one who asked, and an [`Err`](Answered::outcomes) in it proves nothing of a call.
 //!
 //! # Time
 //! No claim rests on a local clock. That a message can't run any more is proved by a certificate of the canister's subnet with a later time
@@ -62,7 +70,9 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod answer;
 mod call;
+mod certificate;
 mod clock;
 mod end;
 mod ic;
@@ -80,6 +90,7 @@ mod transport;
 mod two_step;
 
 pub use agent::{Error, Progress, SafeAgent};
+pub use answer::{AnswerError, Answered, CertifiedAnswer};
 pub use call::Call;
 pub use clock::SubnetClock;
 pub use end::{End, Proof, Refusal, Reject, Reply};

@@ -1,14 +1,14 @@
 //! Proofs that canisters give of what became of a call: verified here, up to the IC's root key.
 
 use crate::{
+    certificate::{self, time},
     ic::IcTransport,
     transport::{Transport as _, Trouble},
 };
 use candid::Principal;
-use ic_agent::{Agent, AgentError, Certificate, lookup_value};
-use ic_cbor::CertificateToCbor;
+use ic_agent::{AgentError, lookup_value};
 use idempotency_core::{
-    IdempotencyError, Timestamp,
+    IdempotencyError,
     certified::{CertifiedData, LABEL, Proof, Proven, Question, Unproven, verify},
     outcome::Asked,
 };
@@ -67,17 +67,20 @@ impl IcTransport {
         let proof: Result<Proof, IdempotencyError> =
             candid::decode_one(&answer).map_err(unreadable)?;
         let proof = proof.map_err(ProofError::Refused)?;
-        let proven = verified(self.agent(), canister, label, &proof, question)?;
+        let root_key = self.agent().read_root_key();
+        let proven = verified(&root_key, canister, label, &proof, question)?;
         Ok((proven, proof.reply.map(|reply| reply.into_vec())))
     }
 }
 
-/// What a proof says, if it is a canister's: for a proof that came by other ways. `agent` has the root key.
+/// What a proof says, if it is a canister's: for a proof that came by other ways. That needs no network, and no more than `root_key`, in DER:
+/// the Internet Computer's is that of an [`Agent`](ic_agent::Agent::read_root_key) to which no other was given. How old the proof is does
+/// not matter; [`Proven`] says as of when it speaks.
 ///
 /// # Errors
 /// [`ProofError`]
 pub fn verified(
-    agent: &Agent,
+    root_key: &[u8],
     canister: Principal,
     label: &str,
     proof: &Proof,
@@ -86,18 +89,15 @@ pub fn verified(
     if proof.label != label {
         return Err(ProofError::OtherStore(proof.label.clone()));
     }
-    let certificate = Certificate::from_cbor(&proof.certificate)
-        .map_err(|error| ProofError::Unreadable(error.to_string()))?;
-    agent.verify(&certificate, canister)?;
+    let certificate = certificate::decoded(&proof.certificate).map_err(ProofError::Unreadable)?;
+    certificate::verify(&certificate, canister, root_key)?;
     let data = lookup_value(
         &certificate,
         [&b"canister"[..], canister.as_slice(), b"certified_data"],
     )?;
-    let mut time = lookup_value(&certificate, ["time".as_bytes()])?;
-    let time = leb128::read::unsigned(&mut time).map_err(AgentError::from)?;
     let certified = CertifiedData {
         data,
-        time: Timestamp::from_nanos(time),
+        time: time(&certificate)?,
     };
     let path = [LABEL.as_bytes(), label.as_bytes()];
     let reply = proof.reply.as_ref().map(|reply| reply.as_slice());

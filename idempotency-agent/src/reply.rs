@@ -8,13 +8,17 @@ use candid::{
     },
 };
 
-/// Whether the reply is an `Err` that holds the library's `InProgress`. Another error that looks like it costs no more than a question.
-pub(crate) fn is_in_progress(reply: &[u8]) -> bool {
-    /// What decoding may cost: some milliseconds.
+/// For candid of anybody's: decoding it may cost some milliseconds.
+pub(crate) fn frugal() -> DecoderConfig {
     const QUOTA: usize = 10_000_000;
     let mut config = DecoderConfig::new();
     config.set_decoding_quota(QUOTA).set_skipping_quota(QUOTA);
-    let Ok(args) = IDLArgs::from_bytes_with_config(reply, &config) else {
+    config
+}
+
+/// Whether the reply is an `Err` that holds the library's `InProgress`. Another error that looks like it costs no more than a question.
+pub(crate) fn is_in_progress(reply: &[u8]) -> bool {
+    let Ok(args) = IDLArgs::from_bytes_with_config(reply, &frugal()) else {
         return false;
     };
     match args.args.as_slice() {

@@ -1,6 +1,7 @@
 //! A canister that remembers for ever, and its archives, whatever happens to either of them.
 
 mod failing;
+mod kept;
 mod late;
 mod made;
 mod shipment;

@@ -2,9 +2,12 @@
 
 use super::{
     proxy::{Lossy, start},
-    setup::{CLIENTS, Canisters, World, call, client, root_key, was_executed},
+    setup::{CLIENTS, Canisters, World, call, client, principal, root_key, was_executed},
 };
-use idempotency_agent::FileJournal;
+use candid::encode_args;
+use idempotency_agent::{FileJournal, MemoryJournal};
+use idempotency_core::outcome::{Asked, Outcome};
+use serde_bytes::ByteBuf;
 use std::{
     env,
     sync::{Arc, atomic::Ordering},
@@ -110,4 +113,36 @@ fn each_key_is_one_execution() {
 #[test]
 fn each_key_is_one_execution_of_clients_that_are_killed() {
     all_clients(true);
+}
+
+/// What is kept is a certificate that was read well, however often that takes.
+#[test]
+fn an_answer_to_keep_comes_through() {
+    let world = World::live();
+    let lossy = Arc::new(Lossy::new(11, 20));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask = async |number: u8, url: &str, key: &[u8]| {
+        let journal = MemoryJournal::default();
+        let agent = client(number, url, key.to_vec(), journal).await;
+        let arg = encode_args((ByteBuf::from([number]), Vec::<u8>::new())).unwrap();
+        let call = Asked {
+            method: "work".into(),
+            arg: arg.into(),
+        };
+        let answer = (agent.transport())
+            .certified_answer(world.canisters.worker, "idempotency_outcomes", &[call])
+            .await;
+        let (answered, kept) = answer.unwrap();
+        assert_eq!(answered.sender, principal(number));
+        let outcome = &answered.outcomes[0];
+        assert!(matches!(outcome, Ok(Outcome::Absent { .. })), "{outcome:?}");
+        assert_eq!(kept.verified(key).unwrap(), answered);
+    };
+    runtime.block_on(async {
+        let key = root_key(&world.url).await;
+        let url = start(&world.url, lossy.clone()).await;
+        let asked = (0..CLIENTS).map(|number| ask(number, &url, &key));
+        futures_util::future::join_all(asked).await;
+    });
+    assert!(lossy.faults.load(Ordering::Relaxed) > 0);
 }

@@ -3,6 +3,7 @@
 //! The breakages are chosen by hand: each is the absence of something that a promise depends on. Where a tool that makes mutations by
 //! itself, as cargo-mutants does, tells of lines that no test looks at, this tells whether the promises are tested.
 
+mod agent;
 mod archives;
 mod list;
 mod outbox;
@@ -33,7 +34,7 @@ struct Package {
     breakages: &'static [&'static [Mutant]],
 }
 
-const PACKAGES: [Package; 3] = [
+const PACKAGES: [Package; 4] = [
     Package {
         name: "idempotency-core",
         tests: "--features archive,outbox --lib",
@@ -48,6 +49,11 @@ const PACKAGES: [Package; 3] = [
         name: "idempotency-receiver",
         tests: "--features sqlite --test suite",
         breakages: &[receiver::ALL],
+    },
+    Package {
+        name: "idempotency-agent",
+        tests: "--lib",
+        breakages: &[agent::ALL],
     },
 ];
 
