@@ -66,8 +66,6 @@ const MILLIS_BITS: u32 = 48;
 const NANOS_PER_MS: u64 = 1_000_000;
 const HAS_ARGUMENT: u8 = 4;
 const HAS_CHOSEN: u8 = 8;
-const IS_ALIAS: u8 = 16;
-const IS_ALIAS_ONLY: u8 = 32;
 
 /// What is kept of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,11 +135,7 @@ impl Entry {
             2 => Kept::ForRetries,
             _ => Kept::Digest,
         };
-        let argument_is = match flags & (IS_ALIAS | IS_ALIAS_ONLY) {
-            0 => ArgumentIs::Itself,
-            IS_ALIAS => ArgumentIs::Alias,
-            _ => ArgumentIs::AliasOnly,
-        };
+        let argument_is = ArgumentIs::of(flags)?;
         let (argument, chosen) = match (flags & HAS_ARGUMENT != 0, flags & HAS_CHOSEN != 0) {
             (true, true) => {
                 let (argument, chosen) = both_of(digests);
@@ -189,14 +183,10 @@ impl Head {
             Kept::ForRetries => 2,
             Kept::Digest => 3,
         };
-        let is_alias = match fingerprint.argument_is {
-            ArgumentIs::Itself => 0,
-            ArgumentIs::Alias => IS_ALIAS,
-            ArgumentIs::AliasOnly => IS_ALIAS | IS_ALIAS_ONLY,
-        };
         let has = |digest: Option<Digest>, bit| digest.map_or(0, |_| bit);
         let has_argument = has(fingerprint.argument, HAS_ARGUMENT);
-        let flags = kept | is_alias | has_argument | has(fingerprint.chosen, HAS_CHOSEN);
+        let argument_is = fingerprint.argument_is as u8;
+        let flags = kept | argument_is | has_argument | has(fingerprint.chosen, HAS_CHOSEN);
         Self::new(executed_at.as_nanos() / NANOS_PER_MS, flags)
     }
 
@@ -228,7 +218,7 @@ impl Head {
 
 /// Whether a byte can be the flags of an entry.
 pub(super) const fn are_flags(byte: u8) -> bool {
-    byte < 64 && byte & (IS_ALIAS | IS_ALIAS_ONLY) != IS_ALIAS_ONLY
+    byte < 64 && ArgumentIs::of(byte).is_some()
 }
 
 /// The digests of a full entry.

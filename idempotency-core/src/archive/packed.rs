@@ -21,7 +21,7 @@ use super::{
     wire::{Append, Position},
 };
 use serde_bytes::ByteBuf;
-use std::ops::Range;
+use std::{mem, ops::Range};
 
 /// The most bytes of the last stretch, and of one that an entry more begins.
 pub(super) const MOST_OPEN_BYTES: usize = 2 * MOST_STRETCH_BYTES;
@@ -100,38 +100,33 @@ pub(super) struct Times {
     bytes: Vec<u8>,
     /// Of the stretch before the last.
     before: i64,
-    last: Option<(u32, Head)>,
+    last: Option<Head>,
+    /// How many entries of the last one there are.
+    count: u64,
 }
 
 impl Times {
     /// Says it of one entry more. Whether that begins a stretch.
     #[inline(always)]
     pub(super) fn push(&mut self, head: Head) -> bool {
-        match &mut self.last {
-            Some((count, last)) if *last == head && *count < u32::MAX => {
-                *count += 1;
-                false
-            }
-            _ => {
-                self.begin(head);
-                true
-            }
+        let is_new = self.last != Some(head);
+        if is_new {
+            self.end();
+            self.last = Some(head);
         }
+        self.count += 1;
+        is_new
     }
 
     #[inline(never)]
-    fn begin(&mut self, head: Head) {
-        self.end();
-        self.last = Some((1, head));
-    }
-
     fn end(&mut self) {
-        let Some((count, head)) = self.last.take() else {
+        let Some(head) = self.last.take() else {
             return;
         };
+        let count = mem::take(&mut self.count);
         let millis = head.millis() as i64;
         // A vector takes whatever is written.
-        let _ = leb128::write::unsigned(&mut self.bytes, count.into());
+        let _ = leb128::write::unsigned(&mut self.bytes, count);
         let _ = leb128::write::signed(&mut self.bytes, millis - self.before);
         self.bytes.push(head.flags());
         self.before = millis;

@@ -74,11 +74,11 @@ impl Chunk {
         let most = if end.is_some() { Most::ALL } else { most };
         let most_entries = usize::try_from(most.entries).unwrap_or(usize::MAX);
         // From so many bytes of entries on there is no more room; times take some of it.
-        let full = most_entries.saturating_mul(SENT);
+        let full = most_entries.saturating_mul(SENT).max(1);
         let mut full_with_times = full;
         let end = end.flatten().unwrap_or(u64::MAX);
         let next = store.read_ended(partition, from, |row| {
-            if row.address == end || entries.len() >= full_with_times && !entries.is_empty() {
+            if row.address == end || entries.len() >= full_with_times {
                 return Ok(false);
             }
             let fingerprint = row.fingerprint();

@@ -33,16 +33,33 @@ pub struct Fingerprint {
     pub(crate) chosen: Option<Digest>,
 }
 
-/// What the digest of an argument is.
+/// What the digest of an argument is. The numbers are bits of what is kept of requests: records and entries of archives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum ArgumentIs {
     /// Of the argument alone.
     #[default]
-    Itself,
+    Itself = 0,
     /// The request's alias: the argument, by whom it was sent, and to which endpoint.
-    Alias,
+    Alias = 32,
     /// The request's alias, which is not compared with that of a request of the same identity.
-    AliasOnly,
+    AliasOnly = 48,
+}
+
+impl ArgumentIs {
+    /// The bits that say it.
+    pub(crate) const BITS: u8 = Self::AliasOnly as u8;
+
+    /// What the bits among others say; `None` if they say nothing.
+    #[inline(always)]
+    pub(crate) const fn of(bits: u8) -> Option<Self> {
+        match bits & Self::BITS {
+            0 => Some(Self::Itself),
+            32 => Some(Self::Alias),
+            48 => Some(Self::AliasOnly),
+            _ => None,
+        }
+    }
 }
 
 impl Fingerprint {

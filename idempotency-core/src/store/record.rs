@@ -48,11 +48,7 @@ pub(super) const MOST_BYTES: usize = MOST_LENGTH;
 const HAS_CHOSEN: u8 = 64;
 /// In the first byte.
 const HAS_ROOM: u8 = 128;
-/// In the first byte.
-const IS_ALIAS: u8 = 32;
-/// In the first byte.
-const IS_ALIAS_ONLY: u8 = IS_ALIAS | 16;
-const FLAGS: u8 = HAS_CHOSEN | HAS_ROOM | IS_ALIAS_ONLY;
+const FLAGS: u8 = HAS_CHOSEN | HAS_ROOM | ArgumentIs::BITS;
 const DIGEST_BYTES: usize = 16;
 const PENDING_BYTES: usize = 24;
 /// Of a pending record of layout version 3 before it had feature 0.
@@ -200,11 +196,7 @@ impl Head {
             argument_is,
             chosen,
         } = self.fingerprint;
-        bytes[0] |= match argument_is {
-            ArgumentIs::Itself => 0,
-            ArgumentIs::Alias => IS_ALIAS,
-            ArgumentIs::AliasOnly => IS_ALIAS_ONLY,
-        };
+        bytes[0] |= argument_is as u8;
         bytes[4..12].copy_from_slice(&self.since.as_nanos().to_le_bytes());
         bytes[12..28].copy_from_slice(&argument.map_or([0; DIGEST_BYTES], Digest::bytes));
         bytes[28..FIXED_BYTES].copy_from_slice(&tail(self.identity.name()));
@@ -277,12 +269,15 @@ impl<'a> RecordBytes<'a> {
 
     /// In bytes, without the zeros after it.
     fn length(&self) -> usize {
+        if self.0[0] & HAS_ROOM != 0 {
+            return MOST_LENGTH;
+        }
+        let place = self.body_place();
         let inline = match self.body_bytes() {
-            _ if self.0[0] & HAS_ROOM != 0 => MOST_LENGTH - self.body_place(),
-            long if long > inline_bytes(self.has_chosen()) => 8,
+            long if long > MOST_LENGTH - place => 8,
             short => short,
         };
-        (self.body_place() + inline).next_multiple_of(4)
+        place + (inline + 3 & !3)
     }
 
     fn state(&self) -> u8 {
@@ -294,11 +289,7 @@ impl<'a> RecordBytes<'a> {
     }
 
     fn argument_is(&self) -> ArgumentIs {
-        match self.0[0] & IS_ALIAS_ONLY {
-            IS_ALIAS => ArgumentIs::Alias,
-            IS_ALIAS_ONLY => ArgumentIs::AliasOnly,
-            _ => ArgumentIs::Itself,
-        }
+        ArgumentIs::of(self.0[0]).unwrap_or_default()
     }
 
     fn body_place(&self) -> usize {
@@ -580,7 +571,7 @@ impl Family for Requests {
     #[inline]
     fn has_alias(bytes: &[u8], alias: &[u8; 16]) -> bool {
         let mut argument = &bytes[12..];
-        bytes[0] & IS_ALIAS != 0 && field(&mut argument) == *alias
+        bytes[0] & ArgumentIs::Alias as u8 != 0 && field(&mut argument) == *alias
     }
 
     fn blob(bytes: &[u8]) -> Option<(BlobPlace, usize)> {
