@@ -60,8 +60,8 @@ fn append(first: u64, count: u64, reply: Option<u32>) -> (u64, u64) {
         }
         let mut entry = vec![1; entry_bytes(reply.is_some())];
         entry[..16].copy_from_slice(&id(number));
-        // Ten in a block.
-        entry[16..22].copy_from_slice(&(number / 10 * 500).to_le_bytes()[..6]);
+        // A hundred in a block.
+        entry[16..22].copy_from_slice(&(number / 100 * 500).to_le_bytes()[..6]);
         entry[22] = u8::from(reply.is_some());
         entry
     });

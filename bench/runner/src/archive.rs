@@ -8,8 +8,8 @@ use crate::{
 use candid::utils::{ArgumentDecoder, ArgumentEncoder};
 use integration_tests::{BENCH_ARCHIVE, Canister, user};
 
-/// Entries of a chunk: 1.35 MB.
-const CHUNK: u64 = 50_000;
+/// Entries of a chunk: 1.6 MB.
+const CHUNK: u64 = 100_000;
 
 /// Entries of a chunk with replies of so many bytes: nearly 2 MB.
 const CHUNK_WITH_REPLIES: u64 = 20_000;

@@ -46,7 +46,7 @@ const AT_ONCE: u64 = 1_000_000;
 const LARGE: u64 = 1_000_000_000;
 
 /// Requests that are recorded as if in one block.
-const IN_A_MS: u64 = 10;
+const IN_A_MS: u64 = 100;
 
 /// Requests recorded in one message.
 const IN_A_MESSAGE: u64 = 50_000;

@@ -45,7 +45,7 @@ use std::{
 };
 
 /// Ids in a chunk: some 2 MB.
-const CHUNK: u64 = 50_000;
+const CHUNK: u64 = 100_000;
 
 /// Rows merged in a message.
 const ROWS_IN_MESSAGE: u64 = 1_000_000;
@@ -70,7 +70,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1_000)]
     one_in: u32,
     /// Ids that are put into the filter in one message.
-    #[arg(long, default_value_t = CHUNK)]
+    #[arg(long, default_value_t = MILLION)]
     together: u64,
     /// Where the files are put.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
@@ -128,7 +128,7 @@ fn entry(number: u64) -> [u8; SHORT_BYTES] {
     // Ten in a block.
     entry[16..22].copy_from_slice(&(number / 10 * 500).to_le_bytes()[..6]);
     entry[22] = 4;
-    entry[23..].copy_from_slice(&id(!number)[..4]);
+    entry[23..].copy_from_slice(&id(!number)[..3]);
     entry
 }
 
@@ -176,7 +176,7 @@ impl Filter {
     fn tell(&self, ids: u64, each: u64, figures: &mut Figures) {
         let used = self.memory.used();
         let name = match self.together {
-            CHUNK => "filter/insert".to_owned(),
+            MILLION => "filter/insert".to_owned(),
             other => format!("filter/insert_{other}"),
         };
         figures.add(&name, used.instructions() as f64 / ids as f64);

@@ -10,7 +10,7 @@ use super::{
     generations::NoRoom,
     handle::{Access, Archives, LOOKS_AFTER, UnderWay},
     policy::Most,
-    ship::{Chunk, Meaning, Sent, Standing, ids},
+    ship::{Chunk, Meaning, Sent, Standing},
     status::Problem,
     wire::{Append, Appended, Position, method},
 };
@@ -322,9 +322,8 @@ impl<M: Memory> Archives<M> {
         let mut contents = self.contents()?;
         let known = *contents.archive(sending.archive).ok_or(Damaged)?;
         let (progress, next) = (contents.progress().ok_or(Damaged)?, sending.next);
-        let ids = ids(&sending.append.entries, sending.keep);
-        let taken = (sending.archive, ids, next);
-        let Ok(progress) = contents.take(store, progress, taken)? else {
+        let taken = (sending.archive, &sending.append.entries[..], sending.keep);
+        let Ok(progress) = contents.take(store, progress, taken, next)? else {
             return Ok(Err(Problem::NoMemory));
         };
         contents.set(

@@ -8,7 +8,7 @@ use super::{
     entry::Id,
     generations::NoRoom,
     policy::Most,
-    ship::Chunk,
+    ship::{Chunk, add_ids},
 };
 use crate::{
     policy::Keep,
@@ -20,16 +20,17 @@ use ic_stable_structures::Memory;
 const MANY: usize = if cfg!(test) { 7 } else { 1 << 20 };
 
 impl<M: Memory> Contents<M> {
-    /// Takes the ids of the chunk that was under way: an archive has confirmed it. If it was the partition's last one, all are in the filter
-    /// then. The progress behind it, which is not noted yet.
+    /// Takes the ids of the chunk that was under way: an archive has confirmed it, with these entries. If it was the partition's last one, all
+    /// are in the filter then. The progress behind it, at `next`, which is not noted yet.
     pub(super) fn take<S: Memory>(
         &mut self,
         store: &Store<S>,
         progress: Progress,
-        (archive, ids, next): (u32, impl Iterator<Item = Id>, Option<u64>),
+        (archive, entries, keep): (u32, &[u8], Keep),
+        next: Option<u64>,
     ) -> Result<Result<Progress, NoRoom>, Damaged> {
         let mut waiting = self.waiting(store, &progress)?;
-        waiting.extend(ids);
+        add_ids(&mut waiting, entries, keep);
         let behind = Progress {
             from: next,
             in_flight: None,
@@ -82,7 +83,7 @@ impl<M: Memory> Contents<M> {
         let (partition, from) = (progress.partition, unfiltered.from);
         let chunk = Chunk::read(store, partition, from, Keep::Ids, until)?;
         match chunk.count == unfiltered.count {
-            true => Ok(chunk.ids().collect()),
+            true => Ok(chunk.ids()),
             false => Err(Damaged),
         }
     }

@@ -106,19 +106,21 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Says it of one entry more. Whether that begins a stretch.
-    #[inline(always)]
-    pub(super) fn push(&mut self, head: Head) -> bool {
-        let is_new = self.last != Some(head);
-        if is_new {
+    /// Says it of one entry more.
+    pub(super) fn push(&mut self, head: Head) {
+        if self.last != Some(head) {
             self.end();
             self.last = Some(head);
         }
         self.count += 1;
-        is_new
     }
 
-    #[inline(never)]
+    /// Says of one entry more that it is like the last.
+    #[inline(always)]
+    pub(super) fn push_again(&mut self) {
+        self.count += 1;
+    }
+
     fn end(&mut self) {
         let Some(head) = self.last.take() else {
             return;

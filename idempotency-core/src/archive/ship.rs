@@ -77,6 +77,7 @@ impl Chunk {
         let full = most_entries.saturating_mul(SENT).max(1);
         let mut full_with_times = full;
         let end = end.flatten().unwrap_or(u64::MAX);
+        let mut last = None;
         let next = store.read_ended(partition, from, |row| {
             if row.address == end || entries.len() >= full_with_times {
                 return Ok(false);
@@ -84,7 +85,12 @@ impl Chunk {
             let fingerprint = row.fingerprint();
             let entry = short_as_sent(row.id(), short_digests(&fingerprint));
             entries.extend_from_slice(&entry);
-            if times.push(Head::of(row.since(), &fingerprint, Kept::Nothing)) {
+            let alike = (row.since(), fingerprint.has());
+            if last == Some(alike) {
+                times.push_again();
+            } else {
+                last = Some(alike);
+                times.push(Head::of(row.since(), &fingerprint, Kept::Nothing));
                 let others = SENT + times.bytes() + MOST_OPEN_BYTES;
                 full_with_times = full.min(most.bytes.saturating_sub(others).saturating_add(1));
             }
@@ -159,16 +165,26 @@ impl Chunk {
     }
 
     /// The ids of its entries, if it is of ids alone.
-    pub(super) fn ids(&self) -> impl Iterator<Item = Id> {
-        ids(&self.entries.entries, Keep::Ids)
+    pub(super) fn ids(&self) -> Vec<Id> {
+        let mut ids = vec![];
+        add_ids(&mut ids, &self.entries.entries, Keep::Ids);
+        ids
     }
 }
 
-/// The ids of entries as they are sent. Their first bytes may be others: no filter looks at them.
-pub(super) fn ids(entries: &[u8], keep: Keep) -> impl Iterator<Item = Id> {
-    let entries = entries.chunks_exact(sent_bytes(keep != Keep::Ids));
-    entries.map(|entry| entry.first_chunk().copied().unwrap_or_default())
+/// Adds the ids of entries as they are sent. Their first bytes may be others: no filter looks at them.
+pub(super) fn add_ids(ids: &mut Vec<Id>, entries: &[u8], keep: Keep) {
+    match keep {
+        // They begin with all that there is.
+        Keep::Ids => ids.extend_from_slice(entries.as_chunks().0),
+        Keep::Digests | Keep::Replies => {
+            let entries = entries.chunks_exact(sent_bytes(true));
+            ids.extend(entries.filter_map(|entry| entry.first_chunk::<16>()));
+        }
+    }
 }
+
+const _: () = assert!(SENT == 16);
 
 #[inline(always)]
 fn kept(reply: Option<&Reply<Cow<'_, [u8]>>>, keep: Keep) -> Kept {

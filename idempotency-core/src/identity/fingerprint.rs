@@ -63,6 +63,17 @@ impl ArgumentIs {
 }
 
 impl Fingerprint {
+    /// What there is of it, without the digests.
+    #[cfg(feature = "archive")]
+    #[inline(always)]
+    pub(crate) fn has(&self) -> (ArgumentIs, bool, bool) {
+        (
+            self.argument_is,
+            self.argument.is_some(),
+            self.chosen.is_some(),
+        )
+    }
+
     /// The name by which the request is found before its argument is decoded.
     pub(crate) fn alias(&self) -> Option<Digest> {
         match self.argument_is {
