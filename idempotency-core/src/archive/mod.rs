@@ -116,4 +116,4 @@ pub use status::{
 pub use upgrade::{Upgraded, upgrade_archives};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -171,4 +171,4 @@ pub use sleep::Sleep;
 pub use step::Step;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -60,10 +60,17 @@ fn pay(key: u64, amount: u64) -> Answer {
 
 /// Other callers' payments under one key are the same payment.
 #[idempotent(store = STORE, key = key, scope = global)]
-#[ic_cdk::update]
+#[ic_cdk::update(guard = "is_user")]
 fn pay_together(key: u64, amount: u64) -> Answer {
     let _ = amount;
     Ok(state::pay(key))
+}
+
+fn is_user() -> Result<(), String> {
+    match ic_cdk::api::msg_caller() == Principal::anonymous() {
+        true => Err("this is for users".to_owned()),
+        false => Ok(()),
+    }
 }
 
 #[idempotent(store = STORE, key = key, created_at = Timestamp::from_nanos(*created_at))]

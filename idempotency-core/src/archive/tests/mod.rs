@@ -2,8 +2,8 @@
 
 mod contents;
 mod look_ups;
-mod others;
+pub(crate) mod others;
 mod steps;
 mod stories;
 mod upgrades;
-mod world;
+pub(crate) mod world;

@@ -20,13 +20,13 @@ use std::collections::BTreeMap;
 
 /// An archive canister.
 #[derive(Clone, Debug)]
-pub(super) struct Canister {
+pub(crate) struct Canister {
     pub(super) owner: Option<Principal>,
     capacity: u64,
     keeps_replies: bool,
     pub(super) position: Position,
     pub(super) entries: BTreeMap<Id, (Entry, Option<Vec<u8>>)>,
-    pub(super) is_stopped: bool,
+    pub(crate) is_stopped: bool,
     /// It has lost what it had confirmed.
     pub(super) has_lost: bool,
     pub(super) installs: u32,
@@ -56,6 +56,13 @@ impl Canister {
             installs: 1,
             ..Self::new()
         }
+    }
+
+    /// It is installed anew.
+    pub(crate) fn reinstall(&mut self) {
+        self.has_lost |= !self.entries.is_empty();
+        self.entries.clear();
+        self.position = Position::default();
     }
 
     /// It takes no more.
@@ -179,8 +186,8 @@ struct InstallCode {
 
 /// The other canisters, and the management canister.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Others {
-    pub(super) canisters: BTreeMap<Principal, Canister>,
+pub(crate) struct Others {
+    pub(crate) canisters: BTreeMap<Principal, Canister>,
     made: u8,
     pub(super) has_deleted: bool,
     /// The management canister refuses.
@@ -188,7 +195,7 @@ pub(super) struct Others {
 }
 
 impl Others {
-    pub(super) fn call(&mut self, call: &Outgoing) -> Answer {
+    pub(crate) fn call(&mut self, call: &Outgoing) -> Answer {
         if call.callee != Principal::management_canister() {
             return match self.canisters.get_mut(&call.callee) {
                 Some(canister) => canister.call(call),
@@ -254,7 +261,7 @@ impl Others {
     }
 }
 
-pub(super) fn rejected(code: u32, message: &str) -> Rejected {
+pub(crate) fn rejected(code: u32, message: &str) -> Rejected {
     Rejected {
         code,
         message: message.to_owned(),

@@ -139,9 +139,7 @@ impl Story {
             }
             Fault::Reinstall => {
                 for canister in world.others.canisters.values_mut() {
-                    canister.has_lost |= !canister.entries.is_empty();
-                    canister.entries.clear();
-                    canister.position = Default::default();
+                    canister.reinstall();
                 }
             }
             Fault::Delete => {

@@ -3,7 +3,7 @@
 
 use super::{
     super::{
-        ArchivePolicy, Archives, Keep, Overview, entry::Entry, handle::Access, install,
+        ArchivePolicy, Archives, Id, Keep, Overview, entry::Entry, handle::Access, install,
         look_up::Keeping,
     },
     others::{Others, rejected},
@@ -29,35 +29,35 @@ use std::{
     future::{Future, poll_fn},
     mem,
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-pub(super) const CANISTER: Principal = Principal::from_slice(&[9, 1, 1]);
-pub(super) const WINDOW: Duration = Duration::from_secs(3_200);
+pub(crate) const CANISTER: Principal = Principal::from_slice(&[9, 1, 1]);
+pub(crate) const WINDOW: Duration = Duration::from_secs(3_200);
 pub(super) const MODULE: &[u8] = b"an archive's module";
 
-pub(super) type Answer = Result<Vec<u8>, Rejected>;
+pub(crate) type Answer = Result<Vec<u8>, Rejected>;
 type Slot = Rc<RefCell<Option<Answer>>>;
 type Timer = Box<dyn FnOnce()>;
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A call on its way.
-pub(super) struct Sent {
-    pub(super) call: Outgoing,
+pub(crate) struct Sent {
+    pub(crate) call: Outgoing,
     answer: Slot,
 }
 
 impl Sent {
-    pub(super) fn answer(self, answer: Answer) {
+    pub(crate) fn answer(self, answer: Answer) {
         *self.answer.borrow_mut() = Some(answer);
     }
 }
 
 /// What messages see of the IC. Clones are the same.
 #[derive(Clone)]
-pub(super) struct Ic(Rc<Present>);
+pub(crate) struct Ic(Rc<Present>);
 
 #[derive(Default)]
 struct Present {
@@ -163,7 +163,7 @@ impl Runtime for Ic {
 }
 
 #[derive(Clone)]
-pub(super) struct TheStore(Rc<Store<VectorMemory>>);
+pub(crate) struct TheStore(Rc<Store<VectorMemory>>);
 
 impl StoreAccess for TheStore {
     type Memory = VectorMemory;
@@ -173,8 +173,20 @@ impl StoreAccess for TheStore {
     }
 }
 
+/// The same for what the store itself holds, and timers: neither keeps a store that is gone.
 #[derive(Clone)]
-pub(super) struct TheArchives(Rc<Archives<VectorMemory>>);
+struct WhileThere(Weak<Store<VectorMemory>>);
+
+impl StoreAccess for WhileThere {
+    type Memory = VectorMemory;
+
+    fn with<T>(&self, work: impl FnOnce(&Store<VectorMemory>) -> T) -> T {
+        work(&self.0.upgrade().expect("its heap is there"))
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct TheArchives(Rc<Archives<VectorMemory>>);
 
 impl TheArchives {
     pub(super) fn give_up(&self, canister: Principal) -> bool {
@@ -209,14 +221,14 @@ pub(super) struct Snapshot {
     open: Vec<u64>,
 }
 
-pub(super) struct World {
-    pub(super) ic: Ic,
+pub(crate) struct World {
+    pub(crate) ic: Ic,
     memories: [VectorMemory; 2],
     pub(super) policy: Policy,
     pub(super) archive_policy: ArchivePolicy,
-    pub(super) store: TheStore,
+    pub(crate) store: TheStore,
     pub(super) archives: TheArchives,
-    pub(super) others: Others,
+    pub(crate) others: Others,
     tasks: Vec<Task>,
     /// Requests that were executed, with their replies if these are to be known.
     pub(super) executed: BTreeMap<u64, Option<Vec<u8>>>,
@@ -226,7 +238,7 @@ pub(super) struct World {
 }
 
 /// The policy of a store with 32 partitions in its window.
-pub(super) fn policy(keep: Keep) -> Policy {
+pub(crate) fn policy(keep: Keep) -> Policy {
     Policy::new()
         .window(WINDOW)
         .drift(Duration::ZERO)
@@ -235,14 +247,14 @@ pub(super) fn policy(keep: Keep) -> Policy {
 }
 
 /// Archives that are made, with chunks of a few entries.
-pub(super) fn archive_policy(capacity: u64) -> ArchivePolicy {
+pub(crate) fn archive_policy(capacity: u64) -> ArchivePolicy {
     let mut policy = ArchivePolicy::embedded(MODULE).capacity(capacity);
     (policy.chunk_bytes, policy.first_ids) = (300, 50);
     policy
 }
 
 impl World {
-    pub(super) fn new(policy: Policy, archive_policy: ArchivePolicy) -> Self {
+    pub(crate) fn new(policy: Policy, archive_policy: ArchivePolicy) -> Self {
         let ic = Ic(Rc::default());
         ic.0.now.set(1_000_000_000_000);
         let memories = [VectorMemory::default(), VectorMemory::default()];
@@ -262,6 +274,28 @@ impl World {
         }
     }
 
+    /// The same in a fresh heap, and apart from this one.
+    pub(crate) fn again(&self) -> Self {
+        let ic = Ic(Rc::default());
+        ic.0.now.set(self.ic.0.now.get());
+        let memories =
+            (self.memories.each_ref()).map(|it| Rc::new(RefCell::new(it.borrow().clone())));
+        let (store, archives) = open(&ic, &memories, self.policy, &self.archive_policy);
+        Self {
+            ic,
+            memories,
+            policy: self.policy,
+            archive_policy: self.archive_policy.clone(),
+            store,
+            archives,
+            others: self.others.clone(),
+            tasks: vec![],
+            executed: self.executed.clone(),
+            running: BTreeMap::new(),
+            cut_off: self.cut_off.clone(),
+        }
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.ic.time()
     }
@@ -275,7 +309,7 @@ impl World {
     }
 
     /// What runs goes on as far as it can.
-    pub(super) fn poll(&mut self) {
+    pub(crate) fn poll(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
         loop {
             self.tasks.append(&mut self.ic.0.begun.borrow_mut());
@@ -289,7 +323,7 @@ impl World {
     }
 
     /// Lets time pass, to the next timer at the most; whether that has run.
-    pub(super) fn pass(&mut self, time: Duration) -> bool {
+    pub(crate) fn pass(&mut self, time: Duration) -> bool {
         let end = self.ic.0.now.get() + time.as_nanos() as u64;
         let first = self.ic.0.timers.borrow().keys().next().copied();
         let Some((at, count)) = first.filter(|(at, _)| *at <= end) else {
@@ -313,7 +347,7 @@ impl World {
         self.ic.0.timers.borrow().len()
     }
 
-    pub(super) fn on_their_way(&self) -> usize {
+    pub(crate) fn on_their_way(&self) -> usize {
         self.ic.0.sent.borrow().len()
     }
 
@@ -339,7 +373,7 @@ impl World {
     }
 
     /// The heap goes. What it has sent arrives; nobody takes the answers.
-    pub(super) fn upgrade(&mut self) {
+    pub(crate) fn upgrade(&mut self) {
         self.ic.0.timers.borrow_mut().clear();
         self.ic.0.begun.borrow_mut().clear();
         mem::take(&mut self.tasks).clear();
@@ -392,7 +426,7 @@ impl World {
     }
 
     /// A request is executed in one message, if it is a new one and there is room.
-    pub(super) fn execute(&mut self, key: u64) -> bool {
+    pub(crate) fn execute(&mut self, key: u64) -> bool {
         if self.executed.contains_key(&key) || self.cut_off.contains(&key) {
             return false;
         }
@@ -434,13 +468,21 @@ impl World {
 
     /// Whether an archive is asked for a request.
     pub(super) fn may_hold(&self, key: u64) -> bool {
-        let id = Entry::id_of(&identity(key));
-        self.keeping().may_hold(&id).unwrap()
+        self.may_hold_id(&Entry::id_of(&identity(key)))
+    }
+
+    pub(crate) fn may_hold_id(&self, id: &Id) -> bool {
+        self.keeping().may_hold(id).unwrap()
     }
 
     /// A look-up that is under way.
     pub(super) fn begin_look_up(&self, key: u64) -> LookingUp {
         self.keeping().look_up(Entry::id_of(&identity(key)))
+    }
+
+    /// The calls on their way.
+    pub(crate) fn take_sent(&mut self) -> VecDeque<Sent> {
+        mem::take(&mut *self.ic.0.sent.borrow_mut())
     }
 
     /// The call that was made last, and what its callee would answer now.
@@ -528,7 +570,7 @@ impl World {
     }
 
     /// How many requests the store holds.
-    pub(super) fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         self.store.0.stats().entries
     }
 
@@ -546,7 +588,7 @@ impl World {
     }
 
     /// All goes well for so long.
-    pub(super) fn settle(&mut self, time: Duration) {
+    pub(crate) fn settle(&mut self, time: Duration) {
         let end = self.now().plus(time);
         loop {
             while self.deliver(None) {}
@@ -559,6 +601,15 @@ impl World {
     }
 }
 
+/// There are thousands of worlds.
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.ic.0.timers.take());
+        drop(self.ic.0.begun.take());
+        drop(self.ic.0.sent.take());
+    }
+}
+
 fn open(
     ic: &Ic,
     [store, archives]: &[VectorMemory; 2],
@@ -568,8 +619,9 @@ fn open(
     let store = Store::open(store.clone(), policy, ic.time()).unwrap();
     let archives = Archives::open(archives.clone(), archive_policy.clone()).unwrap();
     let (store, archives) = (TheStore(Rc::new(store)), TheArchives(Rc::new(archives)));
-    eviction::open(ic, &store);
-    install::open(ic, &store, &archives);
+    let of_store = WhileThere(Rc::downgrade(&store.0));
+    eviction::open(ic, &of_store);
+    install::open(ic, &of_store, &archives);
     (store, archives)
 }
 

@@ -2,6 +2,7 @@
 
 mod cases;
 mod held;
+mod interleavings;
 mod outcomes;
 
 use super::{

@@ -71,7 +71,7 @@ const fn endpoint(errors: Errors) -> Endpoint<(u64, Plan), Answer> {
     }
 }
 
-const KEEP: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Keep);
+pub(super) const KEEP: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Keep);
 pub(super) const FORGET: Endpoint<(u64, Plan), Answer> = endpoint(Errors::Forget);
 
 const ASKING: Endpoint<(u64, Plan), Answer> = Endpoint {

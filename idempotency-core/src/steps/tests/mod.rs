@@ -6,5 +6,5 @@ mod cuts;
 mod refusals;
 mod replay;
 mod safe_calls;
-mod ways;
+pub(crate) mod ways;
 mod world;

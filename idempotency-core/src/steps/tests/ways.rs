@@ -9,14 +9,14 @@ use std::{future::Future, time::Duration};
 
 /// All sequences of choices, one after the other.
 #[derive(Default)]
-pub(super) struct Choices {
+pub(crate) struct Choices {
     /// What was chosen, and among how many.
     taken: Vec<(usize, usize)>,
     at: usize,
 }
 
 impl Choices {
-    fn choose(&mut self, options: usize) -> usize {
+    pub(crate) fn choose(&mut self, options: usize) -> usize {
         if self.at == self.taken.len() {
             self.taken.push((0, options));
         }
@@ -26,7 +26,7 @@ impl Choices {
         choice
     }
 
-    fn next(&mut self) -> bool {
+    pub(crate) fn next(&mut self) -> bool {
         self.at = 0;
         while let Some((choice, options)) = self.taken.pop() {
             if choice + 1 < options {
