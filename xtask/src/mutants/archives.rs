@@ -121,22 +121,14 @@ pub(super) const MAIN: &[Mutant] = &[
         harm: "a chunk with other replies is taken for the one that was received",
         tests: &["archive::wire::tests::a_history_is_of_all_that_was_sent"],
     },
-    Mutant {
-        name: "archive/earlier-attempt-forgotten",
-        file: "archive/drive.rs",
-        text: "earlier.map_or(after, |earlier| earlier.after)",
-        instead: "earlier.map_or(after, |_| after)",
-        harm: "an archive that has a chunk as it was sent first is taken for one that is ahead or behind",
-        tests: &["archive::tests::"],
-    },
     // What an archive's answer to a look-up means.
     Mutant {
         name: "archive/not-there-of-one-that-has-lost",
         file: "archive/look_up.rs",
         text: "None if entries < asking.confirmed.entries => Err(format!(",
         instead: "None if false => Err(format!(",
-        harm: "what an archive has lost is said never to have been executed, and runs once more",
-        tests: &[WHATEVER_GOES_WRONG],
+        harm: "an archive that has lost something is asked a hundred times for each request that it may hold",
+        tests: &["archive::tests::look_ups::one_that_has_lost_something_is_asked_once"],
     },
     Mutant {
         name: "archive/answer-to-another-question",

@@ -76,6 +76,23 @@ fn an_archive_that_has_taken_more_meanwhile_is_asked_again() {
     assert!(matches!(found.record.state, State::Done(_)));
 }
 
+/// It is known then that it can't answer, and nothing that it says helps.
+#[test]
+fn one_that_has_lost_something_is_asked_once() {
+    let mut world = archived();
+    for canister in world.others.canisters.values_mut() {
+        canister.reinstall();
+    }
+    let mut look_up = world.begin_look_up(7);
+    assert_eq!(poll(&mut look_up), Poll::Pending);
+    let (asked, answer) = world.take_last();
+    asked.answer(answer);
+    let Poll::Ready(answer) = poll(&mut look_up) else {
+        panic!("it is asked again");
+    };
+    assert!(is_refused(&answer), "{answer:?}");
+}
+
 #[test]
 fn a_false_positive_is_not_found() {
     let mut world = archived();
