@@ -68,7 +68,7 @@ fn is_contents(bytes: &[u8], place: u64) -> bool {
         && contents.reserve(number, 1, &plan).is_ok()
     {
         contents.set(number, archive);
-        if contents.insert(number, &mut [id]).is_err() || !contents.hits(&id).contains(&number) {
+        if contents.insert(number, &[id]).is_err() || !contents.hits(&id).contains(&number) {
             return false;
         }
     }

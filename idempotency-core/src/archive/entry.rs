@@ -122,6 +122,9 @@ impl Entry {
 
     /// An entry, full or short; `None` of bytes that are none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != FULL_BYTES && bytes.len() != SHORT_BYTES {
+            return None;
+        }
         let (id, rest) = bytes.split_first_chunk()?;
         let (head, digests) = rest.split_first_chunk()?;
         let head = Head::from_bytes(*head);
@@ -148,8 +151,7 @@ impl Entry {
             (false, true) => (None, Some(digest_of(digests)?)),
             (false, false) => (None, None),
         };
-        let is_entry = bytes.len() == FULL_BYTES || bytes.len() == SHORT_BYTES;
-        is_entry.then_some(Self {
+        Some(Self {
             id: *id,
             executed_at: Timestamp::from_nanos(head.millis().checked_mul(NANOS_PER_MS)?),
             fingerprint: Fingerprint {
@@ -253,7 +255,7 @@ fn number(bytes: &[u8]) -> u128 {
     numbers.fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
-/// The halves of the first bits of two digests.
+/// The first bits of two digests: half of 3 or 16 bytes each.
 fn both_of(bytes: &[u8]) -> (u64, u64) {
     let (both, bits) = (number(bytes), 4 * bytes.len() as u32);
     ((both & !(u128::MAX << bits)) as u64, (both >> bits) as u64)
@@ -342,6 +344,14 @@ mod tests {
                 prop_assert!(one.fingerprint.matches(&read.fingerprint));
                 prop_assert!(!other.fingerprint.matches(&read.fingerprint));
             }
+        }
+
+        /// Both digests, and more of them than an entry has.
+        #[test]
+        fn more_bytes_than_an_entry_has_are_none(more in 40usize..80) {
+            let mut bytes = vec![1; more];
+            bytes[22] = HAS_ARGUMENT | HAS_CHOSEN;
+            prop_assert_eq!(Entry::from_bytes(&bytes), None);
         }
 
         #[test]

@@ -277,7 +277,7 @@ impl<'a> RecordBytes<'a> {
             long if long > MOST_LENGTH - place => 8,
             short => short,
         };
-        place + (inline + 3 & !3)
+        place + ((inline + 3) & !3)
     }
 
     fn state(&self) -> u8 {

@@ -3,7 +3,7 @@
 use super::world::{Answer, CANISTER};
 use crate::{
     archive::{
-        entry::{Entry, Id, Kept, entry_bytes, sent_bytes},
+        entry::{Entry, Id, Kept, sent_bytes},
         packed::{Stretch, stretches},
         wire::{Append, Appended, Found, Install, LookedUp, Position, Status, method},
     },
