@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 /// The most runs that the header has room for.
 pub(crate) const MAX_RUNS: usize = 1024;
 
-/// At this many runs of one level they are merged into one. So chunks of 50,000 ids are merged twice on their way to 10^9, and up to some 80 runs
+/// At this many runs of one level they are merged into one. So chunks of 100,000 ids are merged twice on their way to 10^9, and up to some 80 runs
 /// are there to look into.
 pub(crate) const FAN_IN: usize = 32;
 

@@ -41,8 +41,8 @@ pub(crate) struct Quota {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Keep {
-    /// Nothing more: 27 bytes. A late retry gets [`ReplyDropped`](crate::IdempotencyError::ReplyDropped), with the time at which the request
-    /// ran; once in 4 billion times also one that is no retry, and should be told that its key was used for another request.
+    /// Nothing more: 23 bytes. A late retry gets [`ReplyDropped`](crate::IdempotencyError::ReplyDropped), with the time at which the request
+    /// ran; once in 17 million times also one that is no retry, and should be told that its key was used for another request.
     Ids,
     /// The digest of the reply, too: 81 bytes in all. A late retry gets the same as with [`Keep::Ids`], and whoever has kept the reply can show
     /// that it was this one.

@@ -21,7 +21,7 @@
 //! | `filter/generations` | how many there are: reads of a look-up |
 //! | `filter/wrong`, `promised` | how many of a million ids that never were it may hold, and of how many that was promised at most |
 //! | `filter/needless` | of a million ids that are there, for how many it names another archive, too |
-//! | `filter/insert` | instructions charged for stable memory alone, for each id: 50,000 are put in at a time, or as many as the name says; `…/last`: in the last message |
+//! | `filter/insert` | instructions charged for stable memory alone, for each id: 1,000,000 are put in at a time, or as many as the name says; `…/last`: in the last message |
 #![deny(unsafe_code)]
 
 mod figures;

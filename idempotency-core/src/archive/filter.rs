@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! +-------------------+-------------------+-----
-//! | block 0: 512 bits | block 1: 512 bits | …      a blocked Bloom filter
+//! | block 0: 512 bits | block 1: 512 bits | …      a split block Bloom filter
 //! +-------------------+-------------------+-----
 //! ```
 //!

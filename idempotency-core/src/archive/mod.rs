@@ -61,8 +61,8 @@
 //! | is ahead, because *this* canister was rolled back | it goes on from where it is; what it is sent twice it keeps once |
 //!
 //! # Costs
-//! A chunk has up to 2 MB: some 73,000 ids, or as many replies as fit. The IC charges the sender 50 instructions for each byte of it, which is
-//! 1,350 for an id; all else is some hundred. [`OneIn`](generations::OneIn) has the filter's bytes.
+//! A chunk has up to 2 MB: some 120,000 ids, or as many replies as fit. The IC charges the sender 50 instructions for each byte of it, which is
+//! 800 for an id; reading the log, the filter and the archive take some 300 each. [`OneIn`](generations::OneIn) has the filter's bytes.
 //!
 //! # Where each rule lives
 //!

@@ -8,8 +8,8 @@ pub(super) const ALL: &[Mutant] = &[
     Mutant {
         name: "alias/not-compared",
         file: "store/record.rs",
-        text: "bytes[0] & IS_ALIAS != 0 && field(&mut argument) == *alias",
-        instead: "bytes[0] & IS_ALIAS != 0 && field(&mut argument) != [0; 16]",
+        text: "bytes[0] & ArgumentIs::Alias as u8 != 0 && field(&mut argument) == *alias",
+        instead: "bytes[0] & ArgumentIs::Alias as u8 != 0 && field(&mut argument) != [0; 16]",
         harm: "a call is answered with the reply to another one whose hash begins alike",
         tests: &[
             "store::tests::aliases::each_leads_to_its_own_request_whatever_bits_it_shares_with_others",

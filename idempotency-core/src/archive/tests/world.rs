@@ -13,7 +13,7 @@ use crate::{
     admission::{self, Decision, Request},
     error::IdempotencyError,
     eviction,
-    identity::{Fingerprint, Identity},
+    identity::{ArgumentIs, Digest, Fingerprint, Fingerprinted as _, Identity},
     policy::Policy,
     runtime::{Outgoing, Rejected, Runtime},
     store::{
@@ -414,7 +414,7 @@ impl World {
     fn admit(&self, key: u64) -> Decision {
         let request = Request {
             identity: identity(key),
-            fingerprint: Fingerprint::default(),
+            fingerprint: fingerprint(key),
             created_at: None,
             sequence: None,
             scope: None,
@@ -555,6 +555,10 @@ impl World {
                     None => panic!("{key} is lost, and the filter says that it never was"),
                 },
             };
+            let (own, kept) = (fingerprint(key), record.fingerprint);
+            assert_eq!(own.has(), kept.has(), "{key}");
+            assert_eq!(own.matches(&kept), own != Fingerprint::default(), "{key}");
+            assert!(!fingerprint(key ^ 4).matches(&kept), "{key}");
             if let (State::Done(reply), Some(expected)) = (&record.state, expected) {
                 assert_eq!(reply.bytes, expected);
             } else {
@@ -629,6 +633,16 @@ pub(super) fn identity(key: u64) -> Identity {
     let mut name = [0; 24];
     name.copy_from_slice(&blake3::hash(&key.to_le_bytes()).as_bytes()[..24]);
     Identity(name)
+}
+
+/// Of one thing, of another, of both, or of nothing.
+fn fingerprint(key: u64) -> Fingerprint {
+    let digest = |of: u8| Digest::from_bytes([of ^ key as u8 | 1; 16]);
+    Fingerprint {
+        argument: digest(0).filter(|_| key & 1 != 0),
+        argument_is: ArgumentIs::Itself,
+        chosen: digest(0x80).filter(|_| key & 2 != 0),
+    }
 }
 
 /// Some are long enough to lie outside of their records.
