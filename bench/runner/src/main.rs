@@ -40,7 +40,7 @@
 //! | `ledger/icrc1_transfer` | what a transfer is charged |
 //! | `ledger/duplicate` | what the same transfer is charged when it comes again |
 //! | `ledger/duplicate_decoded` | the same, with a field that the ledger does not know: it is recognised when it is decoded |
-//! | `archive/decode_each`, `append_each` | decoding a chunk of 50,000 ids, and taking it, for each of them; the bytes are those of the memory when all have been merged |
+//! | `archive/decode_each`, `append_each` | decoding a chunk of 100,000 ids, and taking it, for each of them; the bytes are those of the memory when all have been merged |
 //! | `archive/decode_reply_each`, `append_reply_each` | the same of 20,000 ids that have replies of 50 bytes |
 //! | `archive/merge_each` | merging, for each row, a million of them in a message |
 //! | `archive/merges_in_all_each` | all merges, for each id |
@@ -48,8 +48,9 @@
 //! | `archive/look_up_100_each` | looking for 100 at once, for each of them |
 //! | `archive/open` | opening an archive after an upgrade |
 //! | `shipping/new_request` | what archives add to what a new request is charged, where so many ids are archived and the filter does not hold its own; after an upgrade |
-//! | `shipping/new_request_after` | the same in a heap that has shipped: what is freed after that is scattered, and messages dirty 2 to 4 pages more |
-//! | `shipping/main_each`, `archive_each`, `each` | shipping to an archive that has so many ids, for each more of them: what the canister is charged, what the archive is, and both. Without the bytes that are sent, which cost 1,000 cycles each, and without merges |
+//! | `shipping/new_request_after` | the same in a heap that has shipped: what is freed after that is scattered, and messages dirty 1 to 4 pages more |
+//! | `shipping/main_each`, `archive_each`, `each` | shipping to an archive that has so many ids, for each more of them: what the canister is charged, what the archive is, and both. Without what chunks cost, and the bytes that are sent, 1,000 cycles each, and without merges. A million are in a partition, a hundred in a block |
+//! | `shipping/chunk` | what a chunk of 50 ids more is charged in both canisters, fees included: of so many chunks |
 //! | `shipping/…_reply_each` | the same with replies of 50 bytes |
 //! | `outbox/send` | taking a message with a header and a body of 100 bytes, in a message of its own, where so many have ended; the max is the first, which sets the timer |
 //! | `outbox/send_byte` | a byte of the body beyond those, rounded up |

@@ -84,8 +84,8 @@ pub(super) const MAIN: &[Mutant] = &[
     Mutant {
         name: "archive/waiting-ids-of-another-archive",
         file: "archive/drive.rs",
-        text: "current.is_some_and(|(number, _)| number == it.archive)",
-        instead: "current.is_some_and(|_| it.count > 0)",
+        text: "if !progress.unfiltered.is_none_or(goes_on) {",
+        instead: "if progress.unfiltered.is_some_and(|it| it.count == 0 && goes_on(it)) {",
         harm: "another archive is asked than the one that has it, and it runs once more",
         tests: &["archive::tests::steps::"],
     },
