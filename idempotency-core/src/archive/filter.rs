@@ -92,12 +92,16 @@ impl Filter {
     /// How long a filter for so many ids is that is wrong once in 2^`rate_bits` when it holds them all. `None` if that is too long for one.
     /// `rate_bits` is taken for the nearest that there is.
     pub fn bytes_for(ids: u64, rate_bits: u32) -> Option<u64> {
-        let row = rate_bits.clamp(LEAST_RATE_BITS, MOST_RATE_BITS) - LEAST_RATE_BITS;
         let blocks = ids
             .checked_mul(16)?
-            .div_ceil(IDS_TO_16_BLOCKS[row as usize])
+            .div_ceil(ids_to_16_blocks(rate_bits))
             .max(1);
         (blocks <= MOST_BLOCKS).then_some(blocks * BLOCK_BYTES as u64)
+    }
+
+    /// For how many ids a filter can be that is wrong once in 2^`rate_bits`.
+    pub(super) fn most_ids_for(rate_bits: u32) -> u64 {
+        MOST_BLOCKS * ids_to_16_blocks(rate_bits) / 16
     }
 
     /// No filter of this length was made for more ids.
@@ -185,6 +189,11 @@ impl Filter {
     fn block_at(&self, share: u64) -> u64 {
         (share * self.blocks) >> SHARE_BITS
     }
+}
+
+fn ids_to_16_blocks(rate_bits: u32) -> u64 {
+    let row = rate_bits.clamp(LEAST_RATE_BITS, MOST_RATE_BITS) - LEAST_RATE_BITS;
+    IDS_TO_16_BLOCKS[row as usize]
 }
 
 /// How far into the filter an id's block lies, in parts of 2^32.

@@ -1,5 +1,5 @@
 //! The ids that were archived: a filter for those of each archive, in parts that are begun as they are needed, each four times as large as
-//! the one before.
+//! the one before, up to 16 GiB.
 //!
 //! The table of them is 10,248 bytes; the filters (`filter.rs`) lie behind one another where the memory
 //! ended when they were begun.
@@ -238,7 +238,8 @@ impl Generations {
         let of_archive = self.all.iter().filter(|it| it.archive == archive);
         let planned: u64 = of_archive.map(|it| it.capacity).sum();
         let left = plan.archive_ids.saturating_sub(planned);
-        (next.min(left.max(planned / 8))).max(plan.first_ids.min(plan.archive_ids))
+        let wanted = (next.min(left.max(planned / 8))).max(plan.first_ids.min(plan.archive_ids));
+        wanted.min(Filter::most_ids_for(plan.rate.bits_of_each()))
     }
 
     /// How many ids of an archive can be put in.

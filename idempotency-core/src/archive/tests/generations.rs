@@ -61,6 +61,58 @@ impl Memory for Limited {
     }
 }
 
+/// A memory of any size, of which only the beginning can be written to.
+struct Endless {
+    beginning: VectorMemory,
+    pages: Cell<u64>,
+}
+
+impl Memory for Endless {
+    fn size(&self) -> u64 {
+        self.pages.get()
+    }
+
+    fn grow(&self, pages: u64) -> i64 {
+        self.pages.replace(self.pages.get() + pages) as i64
+    }
+
+    fn read(&self, offset: u64, dst: &mut [u8]) {
+        self.beginning.read(offset, dst);
+    }
+
+    fn write(&self, offset: u64, src: &[u8]) {
+        self.beginning.write(offset, src);
+    }
+}
+
+/// One filter is as large as it can be, and there are more of them.
+#[test]
+fn an_archive_may_be_larger_than_a_filter_can_be() {
+    for one_in in [2, 1_024, 65_536] {
+        let memory = Endless {
+            beginning: memory(),
+            pages: Cell::new(1),
+        };
+        let plan = Plan {
+            rate: OneIn::new(one_in),
+            first_ids: FIRST_IDS,
+            archive_ids: 1 << 37,
+        };
+        let mut generations = Generations::open(&memory, AT).unwrap();
+        let mut held = 0;
+        while held < plan.archive_ids {
+            generations.reserve(&memory, 0, 1, &plan).unwrap();
+            // Each as if it were full.
+            let newest = generations.all.last_mut().unwrap();
+            newest.count = newest.capacity;
+            held += newest.capacity;
+        }
+        assert!(generations.all().len() < 64, "{one_in}");
+        assert!(generations.all().iter().all(|it| it.bytes <= 1 << 34));
+        assert!(held < plan.archive_ids / 8 * 9, "{one_in}");
+    }
+}
+
 fn memory() -> VectorMemory {
     let memory = VectorMemory::default();
     memory.grow(1);
