@@ -208,7 +208,8 @@ impl<M: Memory> Archive<M> {
         }
     }
 
-    /// Takes a chunk, if it follows what was taken before. The last chunk is known when it comes again. A chunk may be empty.
+    /// Takes a chunk, if it follows what was taken before; where it is then, the chunk says. The last chunk is known when it comes again. A chunk
+    /// may be empty.
     ///
     /// It is full at its capacity of entries (those of one id count each); when what it uses and 8 MiB for merges reach its capacity in bytes;
     /// and when the memory can't grow. A smaller chunk may fit then.

@@ -13,32 +13,10 @@ use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) use integration_tests::archived::{Answer, DIGESTS, Failure, IDS, REPLIES, Settings};
+
 pub(crate) const DAY: u64 = 86_400;
 const CYCLES: u128 = 1_000_000_000_000_000;
-
-#[derive(CandidType, Clone, Debug, Deserialize)]
-pub(crate) struct Settings {
-    pub(crate) keep: u8,
-    pub(crate) window: u64,
-    pub(crate) capacity: u64,
-    pub(crate) one_in: u32,
-    pub(crate) archives: Vec<Principal>,
-    pub(crate) module: ByteBuf,
-    pub(crate) archive_capacity: u64,
-    pub(crate) is_forgotten: bool,
-}
-
-pub(crate) const IDS: u8 = 0;
-pub(crate) const DIGESTS: u8 = 1;
-pub(crate) const REPLIES: u8 = 2;
-
-#[derive(CandidType, Clone, Debug, Deserialize, PartialEq)]
-pub(crate) enum Failure {
-    Own(String),
-    Idempotency(IdempotencyError),
-}
-
-pub(crate) type Answer = Result<u64, Failure>;
 
 pub(crate) struct World {
     pub(crate) replica: PocketIc,

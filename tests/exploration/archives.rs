@@ -10,7 +10,11 @@ use idempotency_core::{
     IdempotencyError,
     archive::{Overview, wire::Install},
 };
-use integration_tests::{ARCHIVE, ARCHIVED_CANISTER, user};
+use integration_tests::{
+    ARCHIVE, ARCHIVED_CANISTER,
+    archived::{Answer, Failure, REPLIES, Settings},
+    user,
+};
 use local_replica::{
     explore::{FaultKind, Message, System, View},
     in_process::{CanisterInstallMode, InProcess},
@@ -20,31 +24,10 @@ use serde_bytes::ByteBuf;
 
 use crate::world::{ALL, CLIENT, OF_MESSAGES, answer, ask, bounds, create, explored, install};
 
-/// How the canister is installed.
-#[derive(CandidType)]
-struct Settings {
-    keep: u8,
-    window: u64,
-    capacity: u64,
-    one_in: u32,
-    archives: Vec<Principal>,
-    module: ByteBuf,
-    archive_capacity: u64,
-    is_forgotten: bool,
-}
-
 #[derive(CandidType)]
 struct Uninstalled {
     canister_id: Principal,
 }
-
-#[derive(CandidType, Clone, Debug, Deserialize, PartialEq)]
-enum Failure {
-    Own(String),
-    Idempotency(IdempotencyError),
-}
-
-type Answer = Result<u64, Failure>;
 
 /// What its store says.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq)]
@@ -56,7 +39,6 @@ struct Stats {
     unknown: u64,
 }
 
-const REPLIES: u8 = 2;
 const DAY: u64 = 86_400;
 const KEY: u64 = 1;
 const ELSEWHERE: u64 = 2;

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archived;
 mod canister;
 pub mod conformance;
 mod faults;

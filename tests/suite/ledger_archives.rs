@@ -253,7 +253,8 @@ fn no_block_is_lost_or_doubled_whatever_fails() {
                 MessageFault::Stop { rounds: 4 },
                 MessageFault::OutOfCycles { rounds: 4 },
             ];
-            // Between a timer's call and its answer an upgrade may damage the heap: ic-cdk-timers knows its calls by heap addresses.
+            // Between a timer's call and its answer an upgrade may damage the heap, as ic-cdk-timers knows its calls by heap addresses: the ledger
+            // is upgraded between rounds.
             let first = usize::from(canister == ledger);
             plans.extend(whats.into_iter().skip(first).map(message));
             // Once the global timer itself has trapped, ic-cdk-timers sets none until the next upgrade.
@@ -289,25 +290,35 @@ fn no_block_is_lost_or_doubled_whatever_fails() {
         applied += faults.report().applied.0.len();
         faults.stop();
         wait(&replica, 2 * MINUTE);
-        it.transfers(1);
-        it.settle();
-        let status = it.status();
-        assert_eq!(
-            (status.kept_blocks, status.trouble),
-            (3, vec![]),
-            "{fault:?}"
-        );
-        let length = u64::try_from(ledger::transactions(&it.ledger).0).expect("not many");
-        assert_eq!(status.archived_blocks, length - 3, "{fault:?}");
-        // Those since the last shipment and some before.
-        let recent = blocks(&it.ledger, length.saturating_sub(20)..length);
-        for pair in recent.windows(2) {
-            let parent = pair[1].get("phash").cloned();
-            assert_eq!(parent, Some(Value::blob(pair[0].hash())), "{fault:?}");
-        }
+        assert_shipped(&it, &format!("{fault:?}"));
     }
     assert!(applied > 30, "{applied} faults");
+    for rounds in 0..8 {
+        it.transfers(4);
+        replica.advance_time(Duration::from_secs(11));
+        (0..rounds).for_each(|_| replica.tick());
+        let upgraded = it.ledger.upgrade(LEDGER, (None::<LedgerArg>,));
+        upgraded.expect("the ledger is upgraded");
+        wait(&replica, 2 * MINUTE);
+        assert_shipped(&it, &format!("an upgrade after {rounds} rounds"));
+    }
     assert_complete(&it.ledger);
+}
+
+/// With three blocks kept; all others are shipped, and none is missing among the last.
+fn assert_shipped(it: &World<'_>, after: &str) {
+    it.transfers(1);
+    it.settle();
+    let status = it.status();
+    assert_eq!((status.kept_blocks, status.trouble), (3, vec![]), "{after}");
+    let length = u64::try_from(ledger::transactions(&it.ledger).0).expect("not many");
+    assert_eq!(status.archived_blocks, length - 3, "{after}");
+    // Those since the last shipment and some before.
+    let recent = blocks(&it.ledger, length.saturating_sub(20)..length);
+    for pair in recent.windows(2) {
+        let parent = pair[1].get("phash").cloned();
+        assert_eq!(parent, Some(Value::blob(pair[0].hash())), "{after}");
+    }
 }
 
 /// Shows G1, G2.

@@ -10,7 +10,7 @@ use crate::{
     results::{Results, Samples, grouped},
     subject::{charged, replica_at_epoch},
 };
-use candid::{CandidType, Principal};
+use candid::Principal;
 use idempotency_core::{
     Stats,
     archive::{
@@ -18,7 +18,11 @@ use idempotency_core::{
         wire::{Append, Install, Position, Status, method},
     },
 };
-use integration_tests::{ARCHIVE, ARCHIVED_CANISTER, Canister, user};
+use integration_tests::{
+    ARCHIVE, ARCHIVED_CANISTER, Canister,
+    archived::{IDS, NOTHING, REPLIES, Settings},
+    user,
+};
 use pocket_ic::PocketIc;
 use serde_bytes::ByteBuf;
 use std::time::Duration;
@@ -58,23 +62,6 @@ const STEP: Duration = Duration::from_secs(5);
 /// Steps and rounds after which nothing more is going to happen.
 const MOST_STEPS: u32 = 200;
 const MOST_ROUNDS: u32 = 1_000;
-
-/// What an archive keeps, as the canister is told.
-const IDS: u8 = 0;
-const REPLIES: u8 = 2;
-const NOTHING: u8 = 3;
-
-#[derive(CandidType)]
-struct Settings {
-    keep: u8,
-    window: u64,
-    capacity: u64,
-    one_in: u32,
-    archives: Vec<Principal>,
-    module: ByteBuf,
-    archive_capacity: u64,
-    is_forgotten: bool,
-}
 
 pub(crate) fn run(sizes: &[u64], results: &mut Results, progress: &Progress) {
     let replica = replica_at_epoch();

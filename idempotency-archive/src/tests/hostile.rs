@@ -39,6 +39,7 @@ fn a_chunk_that_is_none_changes_nothing() {
         with(|it| it.replies.push(0)),
         with(|it| it.replies[3] = 255),
         with(|it| it.replies[0] = 2),
+        with(|it| it.after.entries += 1),
         with(|it| it.times.clear()),
         with(|it| it.times.push(0)),
         with(|it| it.times[0] = 2),

@@ -140,8 +140,6 @@ async fn send<R: Runtime, S: StoreAccess, A: Access>(
         .tries(1);
     let outcome = call.send_over(&transport::Plain(runtime.clone())).await;
     let now = runtime.time();
-    // Before anything is put on the heap that stays.
-    drop(call);
     drop(under_way);
     let again = store
         .with(|store| archives.with(|archives| archives.answered(store, sending, outcome, now)));

@@ -126,7 +126,7 @@ impl Filter {
         }
     }
 
-    /// Puts ids in that lie in as many buckets of some page each, and reads and writes these.
+    /// Puts ids in, in the order of buckets of about a page each: a bucket is read and written once.
     fn insert_by_page<M: Memory>(&self, memory: &M, ids: &[Id], pages: u64) {
         let bits = pages.next_power_of_two().ilog2();
         let bucket = |id: &Id| (u64::from(share(id)) >> (SHARE_BITS - bits)) as usize;

@@ -85,7 +85,7 @@ impl Chunk {
             let fingerprint = row.fingerprint();
             let entry = short_as_sent(row.id(), short_digests(&fingerprint));
             entries.extend_from_slice(&entry);
-            let alike = (row.since(), fingerprint.has());
+            let alike = (row.since(), fingerprint.shape());
             if last == Some(alike) {
                 times.push_again();
             } else {

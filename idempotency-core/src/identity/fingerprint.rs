@@ -66,7 +66,7 @@ impl Fingerprint {
     /// What there is of it, without the digests.
     #[cfg(feature = "archive")]
     #[inline(always)]
-    pub(crate) fn has(&self) -> (ArgumentIs, bool, bool) {
+    pub(crate) fn shape(&self) -> (ArgumentIs, bool, bool) {
         (
             self.argument_is,
             self.argument.is_some(),

@@ -92,7 +92,7 @@ pub(super) const MAIN: &[Mutant] = &[
     Mutant {
         name: "archive/alike-by-their-time",
         file: "archive/ship.rs",
-        text: "let alike = (row.since(), fingerprint.has());",
+        text: "let alike = (row.since(), fingerprint.shape());",
         instead: "let alike = row.since();",
         harm: "a retry is told that its key was used for another request, as one of the same block compared other things",
         tests: &["archive::tests::stories::"],

@@ -1,8 +1,9 @@
 //! Asking archives: what an answer is worth, and what is made of one that makes no sense.
 
 use super::{
+    ic::Answer,
     others::rejected,
-    world::{Answer, WINDOW, World, archive_policy, policy},
+    world::{WINDOW, World, archive_policy, policy},
 };
 use crate::{
     archive::{

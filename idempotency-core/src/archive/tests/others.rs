@@ -1,6 +1,6 @@
 //! The canisters around: archives that do what `wire` says, and the management canister.
 
-use super::world::{Answer, CANISTER};
+use super::{ic::Answer, world::CANISTER};
 use crate::{
     archive::{
         entry::{Entry, Id, Kept, sent_bytes},

@@ -6,6 +6,7 @@ use super::{
         ArchivePolicy, Archives, Id, Keep, Overview, entry::Entry, handle::Access, install,
         look_up::Keeping,
     },
+    ic::{Answer, Ic, Sent, Task},
     others::{Others, rejected},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     eviction,
     identity::{ArgumentIs, Digest, Fingerprint, Fingerprinted as _, Identity},
     policy::Policy,
-    runtime::{Outgoing, Rejected, Runtime},
+    runtime::{Rejected, Runtime},
     store::{
         Archived, Attempt, Keeper as _, LookingUp, Lookup, Origin, Reply, State, Store, Ticket,
     },
@@ -24,11 +25,9 @@ use crate::{
 use candid::Principal;
 use ic_stable_structures::VectorMemory;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
-    future::{Future, poll_fn},
     mem,
-    pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -37,130 +36,6 @@ use std::{
 pub(crate) const CANISTER: Principal = Principal::from_slice(&[9, 1, 1]);
 pub(crate) const WINDOW: Duration = Duration::from_secs(3_200);
 pub(super) const MODULE: &[u8] = b"an archive's module";
-
-pub(crate) type Answer = Result<Vec<u8>, Rejected>;
-type Slot = Rc<RefCell<Option<Answer>>>;
-type Timer = Box<dyn FnOnce()>;
-type Task = Pin<Box<dyn Future<Output = ()>>>;
-
-/// A call on its way.
-pub(crate) struct Sent {
-    pub(crate) call: Outgoing,
-    answer: Slot,
-}
-
-impl Sent {
-    pub(crate) fn answer(self, answer: Answer) {
-        *self.answer.borrow_mut() = Some(answer);
-    }
-}
-
-/// What messages see of the IC. Clones are the same.
-#[derive(Clone)]
-pub(crate) struct Ic(Rc<Present>);
-
-#[derive(Default)]
-struct Present {
-    now: Cell<u64>,
-    count: Cell<u64>,
-    timers: RefCell<BTreeMap<(u64, u64), Timer>>,
-    begun: RefCell<Vec<Task>>,
-    sent: RefCell<VecDeque<Sent>>,
-}
-
-impl Runtime for Ic {
-    fn time(&self) -> Timestamp {
-        Timestamp::from_nanos(self.0.now.get())
-    }
-
-    fn canister(&self) -> Principal {
-        CANISTER
-    }
-
-    fn call(&self, call: Outgoing) -> impl Future<Output = Answer> + 'static {
-        let ic = self.clone();
-        async move {
-            let answer = Slot::default();
-            let sent = Sent {
-                call,
-                answer: Rc::clone(&answer),
-            };
-            ic.0.sent.borrow_mut().push_back(sent);
-            poll_fn(move |_| match answer.take() {
-                Some(answer) => Poll::Ready(answer),
-                None => Poll::Pending,
-            })
-            .await
-        }
-    }
-
-    fn in_background(&self, task: impl Future<Output = ()> + 'static) {
-        self.0.begun.borrow_mut().push(Box::pin(task));
-    }
-
-    fn after(&self, delay: Duration, task: impl FnOnce() + 'static) {
-        let count = self.0.count.get();
-        self.0.count.set(count + 1);
-        let at = self.0.now.get() + delay.as_nanos() as u64;
-        (self.0.timers.borrow_mut()).insert((at, count), Box::new(task));
-    }
-
-    fn caller(&self) -> Principal {
-        unreachable!("archives have no caller")
-    }
-
-    fn deadline(&self) -> u64 {
-        unreachable!("archives have no caller")
-    }
-
-    fn instructions_of_call(&self) -> u64 {
-        unreachable!("archives count none")
-    }
-
-    fn argument(&self) -> Vec<u8> {
-        unreachable!("archives have no caller")
-    }
-
-    fn method_name(&self) -> String {
-        unreachable!("archives have no caller")
-    }
-
-    fn cycles_available(&self) -> u128 {
-        unreachable!("archives have no caller")
-    }
-
-    fn accept_cycles(&self, _: u128) {
-        unreachable!("archives have no caller")
-    }
-
-    fn reply(&self, _: &[u8]) {
-        unreachable!("archives have no caller")
-    }
-
-    fn reject(&self, _: &str) {
-        unreachable!("archives have no caller")
-    }
-
-    fn trap(&self, text: &str) -> ! {
-        panic!("{text}")
-    }
-
-    fn certify(&self, _: &[u8; 32]) {
-        unreachable!("archives certify nothing here")
-    }
-
-    fn may_certify(&self) -> bool {
-        false
-    }
-
-    fn data_certificate(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn notify(&self, _: Outgoing) {
-        unreachable!("archives wait for answers")
-    }
-}
 
 #[derive(Clone)]
 pub(crate) struct TheStore(Rc<Store<VectorMemory>>);
@@ -556,7 +431,7 @@ impl World {
                 },
             };
             let (own, kept) = (fingerprint(key), record.fingerprint);
-            assert_eq!(own.has(), kept.has(), "{key}");
+            assert_eq!(own.shape(), kept.shape(), "{key}");
             assert_eq!(own.matches(&kept), own != Fingerprint::default(), "{key}");
             assert!(!fingerprint(key ^ 4).matches(&kept), "{key}");
             if let (State::Done(reply), Some(expected)) = (&record.state, expected) {

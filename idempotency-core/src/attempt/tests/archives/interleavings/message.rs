@@ -2,7 +2,10 @@
 
 use super::super::super::{endpoints::FORGET, user};
 use crate::{
-    archive::tests::world::{self, CANISTER, Ic},
+    archive::tests::{
+        ic::{self, Ic},
+        world::CANISTER,
+    },
     runtime::{Outgoing, Runtime},
     time::Timestamp,
 };
@@ -87,7 +90,7 @@ impl Runtime for OfCall {
         None
     }
 
-    fn call(&self, call: Outgoing) -> impl Future<Output = world::Answer> + 'static {
+    fn call(&self, call: Outgoing) -> impl Future<Output = ic::Answer> + 'static {
         self.0.ic.call(call)
     }
 

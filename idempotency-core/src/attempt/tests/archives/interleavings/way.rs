@@ -9,8 +9,9 @@ use super::{
 use crate::{
     access::StoreAccess as _,
     archive::tests::{
+        ic::{self, Sent},
         others::rejected,
-        world::{self, CANISTER, Sent, WINDOW, World},
+        world::{CANISTER, WINDOW, World},
     },
     attempt::{
         resolution::Nobody,
@@ -64,7 +65,7 @@ struct OnItsWay {
     pub(super) of: Option<usize>,
     pub(super) sent: Sent,
     /// What it was answered with, if it was executed.
-    pub(super) answer: Option<world::Answer>,
+    pub(super) answer: Option<ic::Answer>,
 }
 
 impl OnItsWay {
@@ -204,7 +205,7 @@ impl<'a> Way<'a> {
         }));
     }
 
-    pub(super) fn answer(&mut self, place: usize, answer: world::Answer) {
+    pub(super) fn answer(&mut self, place: usize, answer: ic::Answer) {
         let OnItsWay { of, sent, .. } = self.on_their_way.remove(place);
         sent.answer(answer);
         match of {
