@@ -48,7 +48,7 @@
 //! | `archive/look_up_100_each` | looking for 100 at once, for each of them |
 //! | `archive/open` | opening an archive after an upgrade |
 //! | `shipping/new_request` | what archives add to what a new request is charged, where so many ids are archived and the filter does not hold its own; after an upgrade |
-//! | `shipping/new_request_after` | the same in a heap that has shipped: what is freed after that is scattered, and messages dirty 1 to 4 pages more |
+//! | `shipping/new_request_used` | the same in 40 heaps that have shipped and hold data of other kinds: where their holes are decides which pages a message dirties, at 1,000 each, so that one heap alone says little |
 //! | `shipping/main_each`, `archive_each`, `each` | shipping to an archive that has so many ids, for each more of them: what the canister is charged, what the archive is, and both. Without what chunks cost, and the bytes that are sent, 1,000 cycles each, and without merges. A million are in a partition, a hundred in a block |
 //! | `shipping/chunk` | what a chunk of 50 ids more is charged in both canisters, fees included: of so many chunks |
 //! | `shipping/…_reply_each` | the same with replies of 50 bytes |

@@ -18,6 +18,15 @@ impl Extend<u64> for Samples {
     }
 }
 
+impl IntoIterator for Samples {
+    type Item = u64;
+    type IntoIter = std::vec::IntoIter<u64>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl Samples {
     pub(crate) fn median(&self) -> u64 {
         let mut sorted = self.0.clone();

@@ -30,6 +30,11 @@ use std::time::Duration;
 /// Calls that the figure for a new request is the median of.
 const CALLS: u64 = 50;
 
+/// Heaps in which new requests are measured, calls in each of them, and blocks of other data there.
+const HEAPS: u64 = 40;
+const CALLS_IN_A_HEAP: u64 = 5;
+const BLOCKS: u64 = 300;
+
 /// Ids of a small partition, and of a large one. In between no archive merges.
 const FEW: u64 = 1_000;
 const MANY: u64 = 1_000_000;
@@ -89,18 +94,15 @@ pub(crate) fn run(sizes: &[u64], results: &mut Results, progress: &Progress) {
                 results.add(benchmark, entries, each, each, None);
             }
         }
-        if entries > 0 {
-            let samples = bench.new_requests();
-            let (median, max) = (samples.median(), samples.max());
-            results.add("shipping/new_request_after", entries, median, max, None);
-        }
-        for canister in [bench.main, bench.without] {
-            (canister.upgrade(ARCHIVED_CANISTER, (None::<Settings>,)))
-                .expect("the canister is upgraded");
-        }
-        let samples = bench.new_requests();
+        bench.upgrade();
+        let samples = bench.new_requests(CALLS);
         let (median, max) = (samples.median(), samples.max());
         results.add("shipping/new_request", entries, median, max, None);
+        if entries > 0 {
+            let samples = bench.new_requests_in_used_heaps();
+            let (median, max) = (samples.median(), samples.max());
+            results.add("shipping/new_request_used", entries, median, max, None);
+        }
     }
     let mut bench = Bench::new(&replica, REPLIES, LARGE);
     bench.fill(MANY_WITH_REPLIES);
@@ -201,13 +203,42 @@ impl<'a> Bench<'a> {
         self.pay();
     }
 
-    /// What archives add to what is charged for new requests.
-    fn new_requests(&mut self) -> Samples {
+    /// What archives add to what is charged for so many new requests.
+    fn new_requests(&mut self, calls: u64) -> Samples {
         let pay = |_| {
             let [with, without] = self.pay();
             with.saturating_sub(without)
         };
-        (0..CALLS).map(pay).collect()
+        (0..calls).map(pay).collect()
+    }
+
+    /// The same in heaps that have data of other kinds, each of them differently, and have shipped.
+    fn new_requests_in_used_heaps(&mut self) -> Samples {
+        let mut samples = Samples::default();
+        for seed in 0..HEAPS {
+            self.upgrade();
+            self.wear(2 * seed);
+            self.fill(FEW);
+            self.ship_all();
+            self.wear(2 * seed + 1);
+            samples.extend(self.new_requests(CALLS_IN_A_HEAP));
+        }
+        samples
+    }
+
+    /// Both canisters begin with a heap that is empty.
+    fn upgrade(&self) {
+        for canister in [self.main, self.without] {
+            (canister.upgrade(ARCHIVED_CANISTER, (None::<Settings>,)))
+                .expect("the canister is upgraded");
+        }
+    }
+
+    fn wear(&self, seed: u64) {
+        for canister in [self.main, self.without] {
+            (canister.update::<()>(user(1), "wear", (seed, BLOCKS)))
+                .expect("the canister takes memory");
+        }
     }
 
     fn held(&self) -> u64 {

@@ -126,6 +126,12 @@ fn fill(from: u64, count: u64, reply_bytes: u32) {
     state::fill(from, count, reply_bytes);
 }
 
+/// Leaves blocks of many sizes on the heap, with holes in between, as a canister's own data does: others for each seed.
+#[ic_cdk::update]
+fn wear(seed: u64, blocks: u64) {
+    state::wear(seed, blocks);
+}
+
 /// Payments for this key trap; none with 0.
 #[ic_cdk::update]
 fn trap_at(key: u64) {

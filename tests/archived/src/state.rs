@@ -15,6 +15,9 @@ use idempotency_core::{
 };
 use std::{cell::RefCell, time::Duration};
 
+/// Bytes of a large block on the heap.
+const MOST_BLOCK_BYTES: usize = 400;
+
 type Memory = VirtualMemory<DefaultMemoryImpl>;
 
 /// What a test wants.
@@ -47,6 +50,9 @@ thread_local! {
     /// How often was paid for a key.
     static PAID: RefCell<StableBTreeMap<u64, u64, Memory>> =
         RefCell::new(StableBTreeMap::init(memory(1)));
+
+    /// What else lies on the heap.
+    static BLOCKS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(vec![]) };
 
     /// The number of payments, and the key whose payment traps.
     static COUNT: RefCell<StableCell<(u64, u64), Memory>> =
@@ -118,6 +124,22 @@ pub(crate) fn pay(key: u64) -> u64 {
         ic_cdk::trap("the payment traps");
     }
     number
+}
+
+/// Leaves blocks of many sizes on the heap, with holes in between.
+pub(crate) fn wear(seed: u64, blocks: u64) {
+    /// Knuth's generator of 64 bits, whose upper bits are the better ones.
+    fn next(state: &mut u64) -> u64 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005);
+        *state = state.wrapping_add(1_442_695_040_888_963_407);
+        *state >> 33
+    }
+    let mut state = seed;
+    let made: Vec<_> = (0..blocks)
+        .map(|_| vec![1; 8 + next(&mut state) as usize % MOST_BLOCK_BYTES])
+        .collect();
+    let kept = made.into_iter().filter(|_| next(&mut state).is_multiple_of(2));
+    BLOCKS.with_borrow_mut(|blocks| blocks.extend(kept));
 }
 
 /// Payments for this key trap; none with 0.
