@@ -2,7 +2,7 @@
 
 use super::{
     ground,
-    harness::{PAGE_BYTES, START, TestMemory},
+    harness::{START, TestMemory, memory::PAGE_BYTES},
     hashed,
 };
 use crate::{

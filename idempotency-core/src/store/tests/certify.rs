@@ -1,7 +1,7 @@
 //! The tree of a store and its memory: room, damage, and what an older version leaves of it.
 
 use super::{
-    harness::{PAGE_BYTES, TestMemory},
+    harness::{TestMemory, memory::PAGE_BYTES},
     hashed,
 };
 use crate::{

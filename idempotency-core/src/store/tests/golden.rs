@@ -11,7 +11,7 @@
 
 mod story;
 
-use super::harness::{PAGE_BYTES, TestMemory};
+use super::harness::{TestMemory, memory::PAGE_BYTES};
 use crate::{
     admission::{self, Decision},
     identity::{EarlyName, Identity},

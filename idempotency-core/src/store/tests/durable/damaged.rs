@@ -1,7 +1,7 @@
 //! Memories with requests that have not ended that something else has written to: nothing panics, and everything comes to an end.
 
 use super::*;
-use crate::store::tests::harness::PAGE_BYTES;
+use crate::store::tests::harness::memory::PAGE_BYTES;
 use ic_stable_structures::Memory;
 use proptest::prelude::*;
 

@@ -3,10 +3,10 @@
 //! written against the public interface, named `library`; what the crate alone can do comes in as [`Attempts`].
 
 mod damage;
-mod memory;
+pub(crate) mod memory;
 
 pub(crate) use damage::{Patch, any_image};
-pub(crate) use memory::{PAGE_BYTES, TestMemory};
+pub(crate) use memory::TestMemory;
 
 use super::library::{
     IdempotencyError, OpenError, Policy, Stats, Store, Timestamp,
