@@ -2,21 +2,20 @@
 //! target in `fuzz/`.
 
 use super::{
-    contents::Contents,
+    contents::{Archive, Contents, State},
     entry::{Entry, FULL_BYTES, Id},
     generations::Plan,
     look_up::archived,
     policy::ArchivePolicy,
-    wire::Found,
+    wire::{Found, Position},
 };
+use crate::{store::OpenError, time::Timestamp};
+use candid::Principal;
 use ic_stable_structures::{Memory as _, VectorMemory};
 use serde_bytes::ByteBuf;
 
-/// The memory's two pages, and one of a filter.
-const PAGES: u64 = 3;
-
-/// Where bytes are put: the header, progress and what is being made; the table of generations; the archives.
-const PLACES: [u64; 5] = [8, 128, 256, 4_096, 65_536];
+/// Where bytes are put: the header, progress and what is being made; the table of generations, and its second; the archives, and the second.
+const PLACES: [u64; 7] = [8, 128, 256, 4_096, 4_144, 65_536, 65_664];
 
 /// Reads bytes as each kind of those that it may find. They are refused, or whatever is read is written as it was.
 #[doc(hidden)]
@@ -42,33 +41,50 @@ fn is_entry(bytes: &[u8]) -> bool {
     })
 }
 
+/// What a canister has noted that has two archives, each with its filter.
+fn noted() -> Result<VectorMemory, OpenError> {
+    let memory = VectorMemory::default();
+    let mut contents = Contents::open(memory.clone())?;
+    for number in 0..2 {
+        contents.add(Archive {
+            canister: Principal::from_slice(&[number]),
+            state: State::Current,
+            keeps_replies: false,
+            is_made: true,
+            is_blackholed: false,
+            confirmed: Position::default(),
+            since: Timestamp::default(),
+            module: [0; 32],
+        });
+        let reserved = contents.reserve(number.into(), 1, &plan());
+        reserved.map_err(|_| OpenError::OutOfMemory)?;
+    }
+    Ok(memory)
+}
+
 /// Works with a memory that has them at a place; it is refused if it does not open again.
 fn is_contents(bytes: &[u8], place: u64) -> bool {
-    let memory = VectorMemory::default();
-    let Ok(new) = Contents::open(memory.clone()) else {
+    let Ok(memory) = noted() else {
         return false;
     };
-    drop(new);
-    memory.grow(PAGES - memory.size());
-    let room = (PAGES * 65_536 - place) as usize;
+    let room = (memory.size() * 65_536 - place) as usize;
     memory.write(place, &bytes[..bytes.len().min(room)]);
     let Ok(mut contents) = Contents::open(memory.clone()) else {
         return true;
     };
-    let id = [7; 16];
-    let _ = contents.hits(&id);
+    // So many that a page of the filter is written as a whole.
+    let ids: Vec<Id> = (0..20).map(|number| [number; 16]).collect();
+    let count = ids.len() as u64;
+    let _ = contents.hits(&ids[0]);
     let (progress, making) = (contents.progress(), contents.making());
     contents.set_progress(progress);
     contents.set_making(making);
-    let plan = Plan {
-        first_ids: 100,
-        ..plan()
-    };
     if let Some((number, archive)) = contents.current()
-        && contents.reserve(number, 1, &plan).is_ok()
+        && contents.reserve(number, count, &plan()).is_ok()
     {
         contents.set(number, archive);
-        if contents.insert(number, &[id]).is_err() || !contents.hits(&id).contains(&number) {
+        let is_in = contents.insert(number, &ids).is_ok();
+        if !is_in || !ids.iter().all(|id| contents.hits(id).contains(&number)) {
             return false;
         }
     }
@@ -82,7 +98,7 @@ fn plan() -> Plan {
     let policy = ArchivePolicy::embedded(&[]);
     Plan {
         rate: policy.rate(),
-        first_ids: policy.first_ids,
+        first_ids: 100,
         archive_ids: policy.capacity,
     }
 }
