@@ -62,16 +62,18 @@ fn is_kept(bytes: &[u8]) -> bool {
 /// As a server's answer, and what the transform is to keep of it.
 fn is_answered(bytes: &[u8]) -> bool {
     let (context, rest) = bytes.split_at(bytes.len() / 2);
-    let Some((&[low, high], body)) = rest.split_first_chunk() else {
+    let Some((&byte, body)) = rest.split_first() else {
         return true;
     };
+    // Half of them a success or a redirect, the others an error.
+    let status = u16::from(byte) + if byte < 128 { 200 } else { 272 };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let header = |name: &[u8], value: &[u8]| HttpHeader {
         name: text(name),
         value: text(value),
     };
     let response = HttpRequestResult {
-        status: u16::from_le_bytes([low, high]).into(),
+        status: status.into(),
         headers: vec![header(b"Retry-After", body), header(body, context)],
         body: body.to_vec(),
     };
