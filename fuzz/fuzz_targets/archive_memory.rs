@@ -85,7 +85,7 @@ fn append(
         entry
     });
     let entries: Vec<_> = entries.collect();
-    let from = archive.status(0).position;
+    let from = archive.status(0, 0).position;
     let _ = archive.append(&Append::of(from, entries, replies));
 }
 

@@ -36,7 +36,7 @@ fn archive(keeps_replies: bool) -> Archive<VectorMemory> {
 fn take(append: &Append) {
     for keeps_replies in [false, true] {
         let mut archive = archive(keeps_replies);
-        let before = archive.status(0).position;
+        let before = archive.status(0, 0).position;
         match archive.append(append) {
             Appended::Taken(after) => {
                 assert_eq!(archive.append(append), Appended::Taken(after));
@@ -50,7 +50,7 @@ fn take(append: &Append) {
                     .expect("it is sound");
                 assert!(found.found.iter().all(Option::is_some));
             }
-            _ => assert_eq!(archive.status(0).position, before),
+            _ => assert_eq!(archive.status(0, 0).position, before),
         }
     }
 }

@@ -12,6 +12,7 @@
 //!     36      4  archives that may have been made and are not known
 //!     40      8  incarnation of the store that was seen last, 0 if none was
 //!     48      8  what had expired by then, ns, may have been forgotten without an archive
+//!     56      8  when archives are asked next whether they lack cycles, ns; 0 if that is open
 //!    128    128  progress of the shipping
 //!    256    128  the archive that is being made
 //!   4096 10,248  table of the filter's generations: see `generations.rs`
@@ -71,6 +72,7 @@ const FEATURES: u64 = 0;
 const INCARNATION_AT: u64 = 8;
 const COUNTS_AT: u64 = 32;
 const STORE_AT: u64 = 40;
+const TOP_UP_AT: u64 = 56;
 const PROGRESS_AT: u64 = 128;
 const MAKING_AT: u64 = 256;
 const GENERATIONS_AT: u64 = 4_096;
@@ -179,6 +181,7 @@ pub(super) struct Contents<M: Memory> {
     /// Of the store that was seen last; 0 if none was.
     store_incarnation: u64,
     forgot_until: Timestamp,
+    top_up_at: Timestamp,
     progress: Option<Progress>,
     making: Option<Making>,
     generations: Generations,
@@ -200,7 +203,7 @@ impl<M: Memory> Contents<M> {
             memory.write(0, &MAGIC);
             memory.write(7, &[VERSION]);
         }
-        let mut head = [0; 56];
+        let mut head = [0; 64];
         memory.read(0, &mut head);
         let found: [u8; 8] = field(&mut &head[..]);
         if found[..7] != MAGIC {
@@ -220,6 +223,7 @@ impl<M: Memory> Contents<M> {
         let lost = u32::from_le_bytes(field(rest));
         let store_incarnation = u64::from_le_bytes(field(rest));
         let forgot_until = Timestamp::from_nanos(u64::from_le_bytes(field(rest)));
+        let top_up_at = Timestamp::from_nanos(u64::from_le_bytes(field(rest)));
         if features & !FEATURES != 0 {
             return Err(OpenError::UnknownFeatures { found: features });
         }
@@ -250,6 +254,7 @@ impl<M: Memory> Contents<M> {
             lost,
             store_incarnation,
             forgot_until,
+            top_up_at,
             progress,
             making,
             generations,
@@ -287,6 +292,16 @@ impl<M: Memory> Contents<M> {
     /// What had expired by then may have been forgotten without an archive.
     pub(super) fn forgot_until(&self) -> Timestamp {
         self.forgot_until
+    }
+
+    /// When archives are asked next whether they lack cycles, if that is known.
+    pub(super) fn top_up_at(&self) -> Option<Timestamp> {
+        Some(self.top_up_at).filter(|at| *at != Timestamp::from_nanos(0))
+    }
+
+    pub(super) fn set_top_up_at(&mut self, at: Timestamp) {
+        self.top_up_at = at;
+        (self.memory).write(TOP_UP_AT, &at.as_nanos().to_le_bytes());
     }
 
     /// All archives, by their numbers.

@@ -73,7 +73,7 @@
 //! | which requests may be archived, which rows are read | `store/shipping.rs` |
 //! | what a chunk is, and what its answer means | `ship` |
 //! | when something is sent, and when it is forgotten | `drive`; when it goes into the filter, `fill` |
-//! | how archives are made | `create`; upgraded, `upgrade` |
+//! | how archives are made | `create`; upgraded, `upgrade`; kept in cycles, `top_up` |
 //! | what lies in stable memory | `contents`; the filter in `filter` and `generations` |
 //! | which archives are asked, and when an answer counts | `look_up` |
 
@@ -95,6 +95,7 @@ mod packed;
 mod policy;
 mod ship;
 mod status;
+mod top_up;
 mod upgrade;
 pub mod wire;
 
@@ -111,7 +112,7 @@ pub use install::install;
 pub use packed::{Stretch, stretches};
 pub use policy::ArchivePolicy;
 pub use status::{
-    ArchiveState, ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, Trouble,
+    ArchiveState, ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, TopUp, Trouble,
 };
 pub use upgrade::{Upgraded, upgrade_archives};
 

@@ -6,5 +6,6 @@ mod look_ups;
 pub(crate) mod others;
 mod steps;
 mod stories;
+mod top_ups;
 mod upgrades;
 pub(crate) mod world;
