@@ -11,9 +11,9 @@
 //! | ask | asks again |
 
 use super::{
-    contents::{Archive, Making, State, Step},
     handle::{Access, Archives, LOOKS_AFTER, UnderWay},
     policy::Source,
+    records::{Archive, Making, State, Step},
     status::Problem,
     wire::{Install, Status, method},
 };
@@ -375,6 +375,7 @@ impl<M: Memory> Archives<M> {
                     confirmed: status.position,
                     since: now,
                     module: making.module,
+                    capacity: status.capacity,
                 });
                 contents.set_making(None);
                 self.succeeded();

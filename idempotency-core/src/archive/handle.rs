@@ -1,9 +1,10 @@
 //! The archives as a canister holds them.
 
 use super::{
-    contents::{Contents, InFlight},
+    contents::Contents,
     generations::Plan,
     policy::{ArchivePolicy, Source},
+    records::InFlight,
     status::{ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, TopUp, Trouble},
 };
 use crate::{

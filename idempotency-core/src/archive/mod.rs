@@ -74,7 +74,7 @@
 //! | what a chunk is, and what its answer means | `ship` |
 //! | when something is sent, and when it is forgotten | `drive`; when it goes into the filter, `fill` |
 //! | how archives are made | `create`; upgraded, `upgrade`; kept in cycles, `top_up` |
-//! | what lies in stable memory | `contents`; the filter in `filter` and `generations` |
+//! | what lies in stable memory | `contents`, `records`; the filter in `filter` and `generations` |
 //! | which archives are asked, and when an answer counts | `look_up` |
 
 mod any_bytes;
@@ -93,6 +93,7 @@ mod install;
 mod look_up;
 mod packed;
 mod policy;
+mod records;
 mod ship;
 mod status;
 mod top_up;

@@ -109,8 +109,7 @@ impl ArchivePolicy {
         self
     }
 
-    /// The number of requests at which an archive that this canister makes is full, and the most that are sent at once. Of archives that were
-    /// given, none may hold fewer. Default: 1 billion.
+    /// The number of requests at which an archive that this canister makes is full, and the most that are sent at once. Default: 1 billion.
     #[must_use]
     pub fn capacity(mut self, requests: u64) -> Self {
         self.capacity = requests;
@@ -149,10 +148,10 @@ impl ArchivePolicy {
         self
     }
 
-    /// How much is sent at once: no more entries than an archive holds.
-    pub(super) fn most_of_chunk(&self) -> Most {
+    /// How much is sent at once to an archive that has room for so many entries.
+    pub(super) fn most_of_chunk(&self, room: u64) -> Most {
         Most {
-            entries: self.capacity,
+            entries: self.capacity.min(room),
             bytes: self.chunk_bytes,
         }
     }

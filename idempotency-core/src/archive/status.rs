@@ -1,6 +1,6 @@
 //! What is said of archives, for operators.
 
-use super::contents::State;
+use super::records::State;
 use crate::time::Timestamp;
 use candid::{CandidType, Principal};
 use serde::Deserialize;

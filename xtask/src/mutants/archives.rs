@@ -89,6 +89,14 @@ pub(super) const MAIN: &[Mutant] = &[
         harm: "an archive that is out of cycles stays so, and all that it holds is lost",
         tests: &["archive::tests::top_ups::an_archive_that_is_frozen_can_not_say_what_it_lacks"],
     },
+    Mutant {
+        name: "archive/room-is-not-looked-at",
+        file: "archive/policy.rs",
+        text: "entries: self.capacity.min(room),",
+        instead: "entries: self.capacity.min(room.saturating_mul(2)),",
+        harm: "an archive that holds less than is sent at once is left empty, and nothing is shipped any more",
+        tests: &["archive::tests::given::each_is_filled_to_the_last_place"],
+    },
     // The filter.
     Mutant {
         name: "archive/ids-not-in-the-filter",

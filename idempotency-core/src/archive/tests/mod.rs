@@ -1,6 +1,7 @@
 //! Archives around a canister, natively.
 
 mod contents;
+mod given;
 pub(crate) mod ic;
 mod look_ups;
 pub(crate) mod others;

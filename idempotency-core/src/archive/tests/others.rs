@@ -83,7 +83,8 @@ impl Canister {
         if self.position == after {
             return Appended::Taken(after);
         }
-        if self.entries.len() as u64 >= self.capacity {
+        let count = append.count(self.keeps_replies) as u64;
+        if self.entries.len() as u64 + count > self.capacity {
             return Appended::Full(self.position);
         }
         if self.position != append.from {
