@@ -109,7 +109,7 @@ pub struct ArchiveModule {
     pub hash: ByteArray<32>,
     /// Those of its chunks, in their order.
     pub chunks: Vec<ByteArray<32>>,
-    /// The balance in cycles that a new archive gets, and that it is kept at; 2 T if absent.
+    /// The balance in cycles that a new archive gets, and that it is kept at, beyond the freezing threshold; 2 T if absent.
     pub cycles: Option<u64>,
 }
 

@@ -215,7 +215,7 @@ impl World {
             };
             self.chunks_left = left;
             let first = chunks.first.wrapping_add(chunk);
-            let from = self.archive.status(0).position;
+            let from = self.archive.status(0, 0).position;
             let append = chunks.append(from, first, self.keeps_replies);
             match self.archive.append(&append) {
                 Appended::Taken(_) => {

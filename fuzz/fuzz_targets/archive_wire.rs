@@ -90,10 +90,10 @@ fn archive(keeps_replies: bool) -> Archive<VectorMemory> {
 
 /// Whatever an archive takes, it finds. Whether it has taken it.
 fn take(archive: &mut Archive<VectorMemory>, append: &Append, keeps_replies: bool) -> bool {
-    let before = archive.status(0).position;
+    let before = archive.status(0, 0).position;
     let taken = archive.append(append);
     if !matches!(taken, Appended::Taken(_)) {
-        assert_eq!(archive.status(0).position, before);
+        assert_eq!(archive.status(0, 0).position, before);
         return false;
     }
     assert_eq!(archive.append(append), taken);
@@ -122,7 +122,7 @@ fn take_chunks(keeps_replies: bool, chunks: &[Chunk]) {
             let length = (reply.len() as u32).to_le_bytes();
             [&length, *reply].concat()
         });
-        let from = archive.status(0).position;
+        let from = archive.status(0, 0).position;
         let mut append = Append::of(from, entries.clone(), prefixed.collect::<Vec<_>>().concat());
         for (part, at, byte) in &chunk.patches {
             let part = match part {
@@ -226,6 +226,7 @@ fn message(kind: u8, bytes: &[u8]) -> Vec<u8> {
             bytes: 0,
             runs: 0,
             cycles: 0u8.into(),
+            lacking_cycles: 0u8.into(),
         }),
         4 => encode_one(install(true)),
         5 => encode_one(vec![ByteArray::<16>::default()]),

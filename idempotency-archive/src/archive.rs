@@ -180,9 +180,9 @@ impl<M: Memory> Archive<M> {
         self.contents.config.owner
     }
 
-    /// The balance, in cycles, up to which it takes cycles that come with a chunk.
-    pub fn wanted_cycles(&self) -> u128 {
-        self.contents.config.cycles
+    /// The cycles that it lacks, if it can spend so many.
+    pub fn lacking_cycles(&self, liquid: u128) -> u128 {
+        self.contents.config.cycles.saturating_sub(liquid)
     }
 
     /// Bytes of memory that it has taken.
@@ -190,8 +190,8 @@ impl<M: Memory> Archive<M> {
         self.extents.memory().size() * EXTENT as u64
     }
 
-    /// How it is. It does not know its balance, in cycles.
-    pub fn status(&self, cycles: u128) -> Status {
+    /// How it is. It does not know its balance, in cycles, and how much of it the IC lets it spend.
+    pub fn status(&self, balance: u128, liquid: u128) -> Status {
         let Contents {
             config,
             position,
@@ -204,7 +204,8 @@ impl<M: Memory> Archive<M> {
             capacity: config.capacity,
             bytes: self.bytes(),
             runs: runs.list.len() as u32,
-            cycles: Nat::from(cycles),
+            cycles: Nat::from(balance),
+            lacking_cycles: Nat::from(self.lacking_cycles(liquid)),
         }
     }
 

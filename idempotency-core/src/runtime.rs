@@ -305,6 +305,16 @@ fn perform(
     on_answer: Entry,
     on_trap: Option<Entry>,
 ) -> Result<(), Rejected> {
+    // The IC traps if a call is given cycles that are not there.
+    if call.cycles > ic_cdk::api::canister_liquid_cycle_balance() {
+        return Err(Rejected {
+            code: 0,
+            message: format!(
+                "the call could not be made: this canister can't spend {} cycles",
+                call.cycles
+            ),
+        });
+    }
     let ticket = ticket as usize;
     // SAFETY: these functions are safe to be called by the IC with any number, in this heap and in any other one of this module.
     unsafe {

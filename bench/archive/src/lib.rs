@@ -66,7 +66,7 @@ fn append(first: u64, count: u64, reply: Option<u32>) -> (u64, u64) {
         entry
     });
     let entries: Vec<_> = entries.collect();
-    let from = with(|archive| archive.status(0).position);
+    let from = with(|archive| archive.status(0, 0).position);
     let chunk = Append::of(from, entries, replies);
     let sent = Encode!(&chunk).expect("a chunk is encoded");
     drop(chunk);
@@ -116,5 +116,5 @@ fn open() -> u64 {
 /// Bytes of the memory, and runs.
 #[update]
 fn held() -> (u64, u32) {
-    with(|archive| (archive.bytes(), archive.status(0).runs))
+    with(|archive| (archive.bytes(), archive.status(0, 0).runs))
 }

@@ -263,7 +263,7 @@ fn fill(
     figures.most("archive/merged", of_each(merged));
     figures.most("archive/append", of_each(appending));
     figures.most("archive/merge", of_each(merging));
-    figures.most("archive/runs", archive.status(0).runs.into());
+    figures.most("archive/runs", archive.status(0, 0).runs.into());
     if let Some(small) = time_when_small {
         let ratio = time.as_secs_f64() / small.as_secs_f64();
         figures.most("archive/time_when_full", (100.0 * ratio).round());

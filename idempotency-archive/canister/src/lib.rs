@@ -99,7 +99,7 @@ fn inspect_message() {
     }
 }
 
-/// Takes a chunk of entries, and of the cycles that come with it what it is to have.
+/// Takes a chunk of entries, and of the cycles that come with it what it lacks.
 #[update(guard = "is_owner")]
 fn idempotency_archive_append(append: Append) -> Appended {
     let appended = with(|archive| archive.append(&append));
@@ -121,9 +121,9 @@ fn idempotency_archive_append_blocks(append: AppendBlocks) -> AppendedBlocks {
 }
 
 fn take_cycles() {
-    let wanted = with(|archive| archive.wanted_cycles());
-    let missing = wanted.saturating_sub(api::canister_cycle_balance());
-    api::msg_cycles_accept(missing.min(api::msg_cycles_available()));
+    let liquid = api::canister_liquid_cycle_balance();
+    let lacking = with(|archive| archive.lacking_cycles(liquid));
+    api::msg_cycles_accept(lacking.min(api::msg_cycles_available()));
 }
 
 /// What it keeps of ids, in their order.
@@ -138,7 +138,8 @@ fn idempotency_archive_look_up(ids: Vec<ByteArray<16>>) -> LookedUp {
 /// How it is; for its owner and its controllers.
 #[query(guard = "is_owner_or_controller")]
 fn idempotency_archive_status() -> Status {
-    with(|archive| archive.status(api::canister_cycle_balance()))
+    let balance = api::canister_cycle_balance();
+    with(|archive| archive.status(balance, api::canister_liquid_cycle_balance()))
 }
 
 /// Of the blocks asked for those that are here, up to what an answer has room for.

@@ -131,7 +131,7 @@ fn a_memory_that_does_not_grow_is_a_full_archive() {
                 stalled += 1;
             }
             archive = Archive::open(memory.clone()).unwrap();
-            assert_eq!(archive.status(0).position, position);
+            assert_eq!(archive.status(0, 0).position, position);
         }
         assert!(position.entries < 50 * 600, "{most}");
         let known: Vec<_> = (0..position.entries).map(id).collect();
@@ -172,7 +172,7 @@ fn there_is_a_slot_for_each_run() {
     let mut most = 0;
     for number in 0..6000 {
         position = taken(archive.append(&ids(position, number..number + 1)));
-        most = most.max(archive.status(0).runs);
+        most = most.max(archive.status(0, 0).runs);
     }
     assert!((500..600).contains(&most), "{most}");
     let all: Vec<_> = (0..6000).map(id).collect();

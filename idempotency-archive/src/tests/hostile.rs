@@ -6,9 +6,9 @@ use ic_stable_structures::Memory;
 use proptest::prelude::*;
 
 fn refused(archive: &mut Archive<VectorMemory>, append: &Append) -> String {
-    let before = archive.status(0);
+    let before = archive.status(0, 0);
     let appended = archive.append(append);
-    assert_eq!(archive.status(0), before);
+    assert_eq!(archive.status(0, 0), before);
     match appended {
         Appended::Malformed(reason) => reason,
         other => panic!("{other:?}"),
@@ -103,7 +103,7 @@ fn a_chunk_that_does_not_follow_is_told_where_the_archive_is() {
     let empty = ids(second, 0..0);
     let third = taken(archive.append(&empty));
     assert_eq!(archive.append(&empty), Appended::Taken(third));
-    assert_eq!((third.entries, archive.status(0).runs), (20, 2));
+    assert_eq!((third.entries, archive.status(0, 0).runs), (20, 2));
 }
 
 /// Ids that all begin alike, or are spread so that a guess is as wrong as can be: a look-up reads no more than a binary search and a few rows.
@@ -189,7 +189,7 @@ fn use_it(memory: VectorMemory) -> Result<(), OpenError> {
     let asked: Vec<_> = (0..9000).step_by(7).map(id).collect();
     let _ = archive.look_up(candid::Principal::anonymous(), &asked);
     let _ = archive.get_blocks(0, 200, &mut usize::MAX.clone());
-    let position = archive.status(0).position;
+    let position = archive.status(0, 0).position;
     let more: Vec<_> = (9000..9100)
         .map(|n| (entry::<FULL_BYTES>(id(n), n, 1), vec![3; 5]))
         .collect();

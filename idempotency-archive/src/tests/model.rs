@@ -64,7 +64,10 @@ fn check(
     asked.extend(model.keys().skip(numbers.below(50) as usize).step_by(97));
     asked.push(asked[0]);
     let found = archive.look_up(Principal::anonymous(), &asked).unwrap();
-    assert_eq!(found.position.entries, archive.status(0).position.entries);
+    assert_eq!(
+        found.position.entries,
+        archive.status(0, 0).position.entries
+    );
     for (id, found) in asked.iter().zip(found.found) {
         let found = found.map(|found| (found.entry.into_vec(), found.reply.map(ByteBuf::into_vec)));
         let expected = model.get(id).map(|(entry, reply)| {
@@ -82,7 +85,7 @@ fn run(steps: Vec<Step>, seed: u64, keeps_replies: bool) {
     let mut last = None;
     let mut numbers = Numbers(seed);
     for step in steps {
-        let position = archive.status(0).position;
+        let position = archive.status(0, 0).position;
         match step {
             Step::Append { entries, seed } => {
                 let mut numbers = Numbers(seed);

@@ -11,7 +11,7 @@ fn an_id_takes_no_more_than_28_bytes() {
             archive.merge(100_000);
         }
     }
-    let status = archive.status(0);
+    let status = archive.status(0, 0);
     assert_eq!(status.position.entries, 1_000_000);
     assert_eq!(status.runs, 9);
     assert!(status.bytes <= 28_000_000, "{}", status.bytes);

@@ -2,11 +2,12 @@
 //! target in `fuzz/`.
 
 use super::{
-    contents::{Archive, Contents, State},
+    contents::Contents,
     entry::{Entry, FULL_BYTES, Id},
     generations::Plan,
     look_up::archived,
     policy::ArchivePolicy,
+    records::{Archive, State},
     wire::{Found, Position},
 };
 use crate::{store::OpenError, time::Timestamp};
@@ -55,6 +56,7 @@ fn noted() -> Result<VectorMemory, OpenError> {
             confirmed: Position::default(),
             since: Timestamp::default(),
             module: [0; 32],
+            capacity: 1_000_000,
         });
         let reserved = contents.reserve(number.into(), 1, &plan());
         reserved.map_err(|_| OpenError::OutOfMemory)?;

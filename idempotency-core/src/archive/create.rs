@@ -11,9 +11,9 @@
 //! | ask | asks again |
 
 use super::{
-    contents::{Archive, Making, State, Step},
     handle::{Access, Archives, LOOKS_AFTER, UnderWay},
     policy::Source,
+    records::{Archive, Making, State, Step},
     status::Problem,
     wire::{Install, Status, method},
 };
@@ -107,13 +107,24 @@ async fn take<A: Access>(
     }
 }
 
-fn management(method: &str, argument: Vec<u8>, cycles: u128) -> Outgoing {
+pub(super) fn management(method: &str, argument: Vec<u8>, cycles: u128) -> Outgoing {
     Outgoing {
         callee: Principal::management_canister(),
         method: method.to_owned(),
         argument,
         cycles,
         timeout: None,
+    }
+}
+
+/// Asks an archive how it is.
+pub(super) fn ask(archive: Principal) -> Outgoing {
+    Outgoing {
+        callee: archive,
+        method: method::STATUS.to_owned(),
+        argument: candid::encode_args(()).unwrap_or_default(),
+        cycles: 0,
+        timeout: Some(TIMEOUT),
     }
 }
 
@@ -133,7 +144,7 @@ fn is_sealed(info: Result<Vec<u8>, Rejected>) -> bool {
 }
 
 /// Each of these types can be encoded.
-fn encode(args: &impl CandidType) -> Vec<u8> {
+pub(super) fn encode(args: &impl CandidType) -> Vec<u8> {
     candid::encode_one(args).unwrap_or_default()
 }
 
@@ -256,13 +267,7 @@ impl<M: Memory> Archives<M> {
                 };
                 management("update_settings", encode(&args), 0)
             }
-            Step::IsAsked => Outgoing {
-                callee: making.canister,
-                method: method::STATUS.to_owned(),
-                argument: candid::encode_args(()).unwrap_or_default(),
-                cycles: 0,
-                timeout: Some(TIMEOUT),
-            },
+            Step::IsAsked => ask(making.canister),
         }
     }
 
@@ -370,6 +375,7 @@ impl<M: Memory> Archives<M> {
                     confirmed: status.position,
                     since: now,
                     module: making.module,
+                    capacity: status.capacity,
                 });
                 contents.set_making(None);
                 self.succeeded();

@@ -5,11 +5,11 @@
 //! heap sends again.
 
 use super::{
-    contents::{Archive, InFlight, Progress, State, Unfiltered},
     create,
     generations::NoRoom,
     handle::{Access, Archives, LOOKS_AFTER, UnderWay},
     policy::Most,
+    records::{Archive, InFlight, Progress, State, Unfiltered},
     ship::{Chunk, Meaning, Sent, Standing},
     status::Problem,
     wire::{Append, Appended, Position, method},
@@ -176,8 +176,13 @@ impl<M: Memory> Archives<M> {
         };
         let end = progress.in_flight.map(|in_flight| in_flight.next);
         let current = contents.current().filter(fits);
+        if let Some((number, archive)) = current.filter(|(_, it)| it.room() == 0) {
+            let state = State::Full;
+            contents.set(number, Archive { state, ..archive });
+            return Ok(Task::Again);
+        }
         let most = match current {
-            Some(_) => self.policy.most_of_chunk(),
+            Some((_, archive)) => self.policy.most_of_chunk(archive.room()),
             // Whether there is anything to be sent at all.
             None => Most::ONE,
         };
@@ -287,8 +292,9 @@ impl<M: Memory> Archives<M> {
                 self.succeeded();
             }
             Standing::Before if sending.sent.from.entries == 0 => {
-                let why = "it is empty, and has no room for a chunk: see `ArchivePolicy::capacity`"
-                    .to_owned();
+                let why =
+                    "it is empty, and has no room for a chunk: its `capacity_bytes` are too few"
+                        .to_owned();
                 return Ok(self.failed(Problem::Nonsense { archive, why }, now));
             }
             Standing::Before => self.lay_down(number, |_, _| ())?,

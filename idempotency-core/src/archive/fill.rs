@@ -4,10 +4,11 @@
 //! Until then they wait on the heap. A heap that goes leaves them in the store's log, where they are read again.
 
 use super::{
-    contents::{Contents, Progress, Unfiltered},
+    contents::Contents,
     entry::Id,
     generations::NoRoom,
     policy::Most,
+    records::{Progress, Unfiltered},
     ship::{Chunk, add_ids},
 };
 use crate::{

@@ -1,10 +1,11 @@
 //! The archives as a canister holds them.
 
 use super::{
-    contents::{Contents, InFlight},
+    contents::Contents,
     generations::Plan,
     policy::{ArchivePolicy, Source},
-    status::{ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, Trouble},
+    records::InFlight,
+    status::{ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, TopUp, Trouble},
 };
 use crate::{
     store::{Damaged, OpenError},
@@ -15,6 +16,7 @@ use ic_stable_structures::Memory;
 use sha2::{Digest as _, Sha256};
 use std::{
     cell::{Cell, OnceCell, RefCell, RefMut},
+    collections::BTreeMap,
     fmt,
     thread::LocalKey,
     time::Duration,
@@ -34,6 +36,8 @@ pub struct Archives<M: Memory> {
     /// Something is under way in this heap.
     is_busy: Cell<bool>,
     trouble: RefCell<Option<Trouble>>,
+    /// What became of each archive when it was last asked for its cycles.
+    top_ups: RefCell<BTreeMap<Principal, TopUp>>,
     /// In a row.
     failures: Cell<u32>,
     module: OnceCell<[u8; 32]>,
@@ -64,6 +68,7 @@ impl<M: Memory> Archives<M> {
             policy,
             is_busy: Cell::default(),
             trouble: RefCell::default(),
+            top_ups: RefCell::default(),
             failures: Cell::default(),
             module: OnceCell::new(),
             waiting: OnceCell::new(),
@@ -89,6 +94,7 @@ impl<M: Memory> Archives<M> {
             is_made: archive.is_made,
             is_blackholed: archive.is_blackholed,
             since: archive.since,
+            top_up: self.top_ups.borrow().get(&archive.canister).cloned(),
         });
         let in_flight = contents.progress().and_then(|progress| progress.in_flight);
         let confirmed = (contents.current()).map_or(0, |(_, current)| current.confirmed.entries);
@@ -161,6 +167,11 @@ impl<M: Memory> Archives<M> {
             again,
         });
         again
+    }
+
+    /// An archive was asked whether it lacks cycles.
+    pub(super) fn topped_up(&self, archive: Principal, top_up: TopUp) {
+        self.top_ups.borrow_mut().insert(archive, top_up);
     }
 
     /// Growing pauses.

@@ -4,6 +4,7 @@ use super::{
     drive,
     handle::{Access, Archives},
     look_up::Keeping,
+    top_up,
 };
 use crate::{
     access::StoreAccess,
@@ -13,7 +14,7 @@ use crate::{
 use ic_stable_structures::Memory;
 use std::{rc::Rc, thread::LocalKey};
 
-/// Has archives keep what a store forgets, and sets the timer that ships it: call it in `init` and in `post_upgrade`, besides
+/// Has archives keep what a store forgets, sets the timer that ships it, and the one that sees once a day that archives have cycles: call it in `init` and in `post_upgrade`, besides
 /// [`install`](crate::install). The store's policy must have [`archive`](crate::Policy::archive).
 ///
 /// Without it, a store with such a policy forgets nothing and refuses new requests. So it may be called later in the same heap, too, once for
@@ -56,4 +57,5 @@ pub(super) fn open(runtime: &impl Runtime, store: &impl StoreAccess, archives: &
     let waiting = move || of.with(|store| store.requests_to_ship(clock.time()));
     archives.with(|archives| archives.watch(Box::new(waiting)));
     drive::schedule(runtime, store, archives, runtime.time());
+    top_up::schedule(runtime, archives);
 }

@@ -73,8 +73,8 @@
 //! | which requests may be archived, which rows are read | `store/shipping.rs` |
 //! | what a chunk is, and what its answer means | `ship` |
 //! | when something is sent, and when it is forgotten | `drive`; when it goes into the filter, `fill` |
-//! | how archives are made | `create`; upgraded, `upgrade` |
-//! | what lies in stable memory | `contents`; the filter in `filter` and `generations` |
+//! | how archives are made | `create`; upgraded, `upgrade`; kept in cycles, `top_up` |
+//! | what lies in stable memory | `contents`, `records`; the filter in `filter` and `generations` |
 //! | which archives are asked, and when an answer counts | `look_up` |
 
 mod any_bytes;
@@ -93,8 +93,10 @@ mod install;
 mod look_up;
 mod packed;
 mod policy;
+mod records;
 mod ship;
 mod status;
+mod top_up;
 mod upgrade;
 pub mod wire;
 
@@ -111,7 +113,7 @@ pub use install::install;
 pub use packed::{Stretch, stretches};
 pub use policy::ArchivePolicy;
 pub use status::{
-    ArchiveState, ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, Trouble,
+    ArchiveState, ArchiveStatus, ChunkStatus, MakingStatus, Overview, Problem, TopUp, Trouble,
 };
 pub use upgrade::{Upgraded, upgrade_archives};
 

@@ -67,8 +67,8 @@ pub(super) enum Source {
 impl ArchivePolicy {
     /// Archives that you have made: canisters with the module of `idempotency-archive`, each installed with this canister as its owner. They
     /// are filled in this order, and nothing is shipped when the last one is full: append more in an upgrade. Whether they keep replies
-    /// must be as [`Policy::archive`](crate::Policy::archive) says; and they must have enough cycles, of which this canister sends them some
-    /// with each chunk, if they want it.
+    /// must be as [`Policy::archive`](crate::Policy::archive) says; and what they say they lack in cycles, this canister
+    /// gives them.
     pub fn given(canisters: impl Into<Vec<Principal>>) -> Self {
         Self::from(Source::Given(canisters.into()))
     }
@@ -100,16 +100,16 @@ impl ArchivePolicy {
         }
     }
 
-    /// The balance that a new archive gets, besides what creating it costs, and that it is kept at: with each chunk it is sent up to a tenth
-    /// of this, and takes what it lacks. Default: 2 T cycles.
+    /// The balance that a new archive gets, besides what creating it costs, and that it is kept at, beyond what the IC keeps back for its
+    /// freezing threshold. Once a day each archive is asked what it lacks, and given that, up to all of this; and with each chunk it is sent up
+    /// to a tenth of this, and takes what it lacks. Default: 2 T cycles.
     #[must_use]
     pub fn cycles(mut self, cycles: u128) -> Self {
         self.cycles = cycles;
         self
     }
 
-    /// The number of requests at which an archive that this canister makes is full, and the most that are sent at once. Of archives that were
-    /// given, none may hold fewer. Default: 1 billion.
+    /// The number of requests at which an archive that this canister makes is full, and the most that are sent at once. Default: 1 billion.
     #[must_use]
     pub fn capacity(mut self, requests: u64) -> Self {
         self.capacity = requests;
@@ -148,10 +148,10 @@ impl ArchivePolicy {
         self
     }
 
-    /// How much is sent at once: no more entries than an archive holds.
-    pub(super) fn most_of_chunk(&self) -> Most {
+    /// How much is sent at once to an archive that has room for so many entries.
+    pub(super) fn most_of_chunk(&self, room: u64) -> Most {
         Most {
-            entries: self.capacity,
+            entries: self.capacity.min(room),
             bytes: self.chunk_bytes,
         }
     }

@@ -1,6 +1,6 @@
 //! What is said of archives, for operators.
 
-use super::contents::State;
+use super::records::State;
 use crate::time::Timestamp;
 use candid::{CandidType, Principal};
 use serde::Deserialize;
@@ -46,6 +46,22 @@ pub struct ArchiveStatus {
     pub is_blackholed: bool,
     /// Since when it is in use.
     pub since: Timestamp,
+    /// What it has lacked, and was given. `None` if it was not asked yet, in this heap.
+    pub top_up: Option<TopUp>,
+}
+
+/// Once a day each archive is asked whether it lacks cycles, and given these.
+#[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopUp {
+    /// When it was asked.
+    pub at: Timestamp,
+    /// Its balance then, in cycles; `None` if it has not said it.
+    pub balance: Option<u128>,
+    /// The cycles that it was given.
+    pub given: u128,
+    /// Why it was given none, if it lacks some or has not said whether it does. It is asked again a day later.
+    pub problem: Option<Problem>,
 }
 
 /// What becomes of an archive.
@@ -140,6 +156,15 @@ pub enum Problem {
         /// What the call ended with.
         why: String,
     },
+    /// An archive lacks cycles, and was not given them.
+    NoCycles {
+        /// Its canister.
+        archive: Principal,
+        /// Cycles.
+        lacking: u128,
+        /// What the call ended with.
+        why: String,
+    },
     /// Stable memory can't grow for the filter.
     NoMemory,
     /// The store has no room for moving requests that have not ended.
@@ -160,6 +185,14 @@ impl fmt::Display for Problem {
             }
             Self::NoArchive => f.write_str("all archives that were given are used up"),
             Self::NotMade { why } => write!(f, "no archive can be made: {why}"),
+            Self::NoCycles {
+                archive,
+                lacking,
+                why,
+            } => write!(
+                f,
+                "archive {archive} lacks {lacking} cycles, and was not given them: {why}"
+            ),
             Self::NoMemory => f.write_str("stable memory can't grow for the filter"),
             Self::NoRoom => {
                 f.write_str("the store has no room for moving requests that have not ended")

@@ -1,8 +1,8 @@
 //! Upgrading archives that this canister has made.
 
 use super::{
-    contents::Archive,
     handle::{Access, Archives},
+    records::Archive,
 };
 use crate::runtime::{Canister, Runtime};
 use candid::Principal;

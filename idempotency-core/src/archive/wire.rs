@@ -30,7 +30,8 @@ pub struct Install {
     pub capacity: u64,
     /// The number of bytes of stable memory at which it is full.
     pub capacity_bytes: u64,
-    /// Of the cycles that come with a chunk it takes as many as bring its balance to this.
+    /// The cycles that it is to have beyond what the IC keeps back for its freezing threshold: of those that come with a chunk it takes what it
+    /// lacks.
     pub cycles: candid::Nat,
 }
 
@@ -136,6 +137,8 @@ pub struct Status {
     pub runs: u32,
     /// Its balance, in cycles.
     pub cycles: candid::Nat,
+    /// How many it lacks.
+    pub lacking_cycles: candid::Nat,
 }
 
 #[cfg(test)]

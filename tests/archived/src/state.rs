@@ -138,7 +138,9 @@ pub(crate) fn wear(seed: u64, blocks: u64) {
     let made: Vec<_> = (0..blocks)
         .map(|_| vec![1; 8 + next(&mut state) as usize % MOST_BLOCK_BYTES])
         .collect();
-    let kept = made.into_iter().filter(|_| next(&mut state).is_multiple_of(2));
+    let kept = made
+        .into_iter()
+        .filter(|_| next(&mut state).is_multiple_of(2));
     BLOCKS.with_borrow_mut(|blocks| blocks.extend(kept));
 }
 

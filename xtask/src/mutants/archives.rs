@@ -64,6 +64,39 @@ pub(super) const MAIN: &[Mutant] = &[
         harm: "a canister that forgets to install its archives runs again what they hold",
         tests: &["attempt::tests::archives::cases::without_its_archives_a_store_runs_nothing_new"],
     },
+    // Cycles.
+    Mutant {
+        name: "archive/full-ones-starve",
+        file: "archive/top_up.rs",
+        text: "for archive in all.unwrap_or_default() {",
+        instead: "for archive in all.unwrap_or_default().into_iter().rev().take(1) {",
+        harm: "an archive that is full runs out of cycles, and all that it holds is lost",
+        tests: &["archive::tests::top_ups::each_archive_is_given_what_it_lacks_once_a_day"],
+    },
+    Mutant {
+        name: "archive/upgrades-put-cycles-off",
+        file: "archive/top_up.rs",
+        text: "Some(at) => at,",
+        instead: "Some(_) => now.plus(EVERY),",
+        harm: "archives of a canister that is upgraded each day run out of cycles",
+        tests: &["archive::tests::top_ups::upgrades_do_not_put_it_off"],
+    },
+    Mutant {
+        name: "archive/the-frozen-must-ask",
+        file: "archive/top_up.rs",
+        text: "}) => return Ok((None, most)),",
+        instead: "}) => return Ok((None, 0)),",
+        harm: "an archive that is out of cycles stays so, and all that it holds is lost",
+        tests: &["archive::tests::top_ups::an_archive_that_is_frozen_can_not_say_what_it_lacks"],
+    },
+    Mutant {
+        name: "archive/room-is-not-looked-at",
+        file: "archive/policy.rs",
+        text: "entries: self.capacity.min(room),",
+        instead: "entries: self.capacity.min(room.saturating_mul(2)),",
+        harm: "an archive that holds less than is sent at once is left empty, and nothing is shipped any more",
+        tests: &["archive::tests::given::each_is_filled_to_the_last_place"],
+    },
     // The filter.
     Mutant {
         name: "archive/ids-not-in-the-filter",

@@ -2,7 +2,8 @@
 
 use super::super::{
     Keep,
-    contents::{Archive, Contents, InFlight, Making, Progress, State, Step, Unfiltered},
+    contents::Contents,
+    records::{Archive, InFlight, Making, Progress, State, Step, Unfiltered},
     wire::Position,
 };
 use crate::{
@@ -31,6 +32,7 @@ fn archive(number: u8, state: State) -> Archive {
         confirmed: position(0x0102_0304),
         since: Timestamp::from_nanos(0x1112_1314_1516_1718),
         module: [0x77; 32],
+        capacity: 0x3132_3334,
     }
 }
 

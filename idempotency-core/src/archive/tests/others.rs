@@ -31,6 +31,11 @@ pub(crate) struct Canister {
     pub(super) has_lost: bool,
     pub(super) installs: u32,
     pub(super) controllers: Vec<Principal>,
+    /// Cycles that it says it lacks, and those that it was given.
+    pub(super) lacking: u128,
+    pub(super) given: u128,
+    /// It is out of cycles.
+    pub(super) is_frozen: bool,
 }
 
 impl Canister {
@@ -45,6 +50,9 @@ impl Canister {
             has_lost: false,
             installs: 0,
             controllers: vec![CANISTER],
+            lacking: 0,
+            given: 0,
+            is_frozen: false,
         }
     }
 
@@ -75,7 +83,8 @@ impl Canister {
         if self.position == after {
             return Appended::Taken(after);
         }
-        if self.entries.len() as u64 >= self.capacity {
+        let count = append.count(self.keeps_replies) as u64;
+        if self.entries.len() as u64 + count > self.capacity {
             return Appended::Full(self.position);
         }
         if self.position != append.from {
@@ -135,6 +144,9 @@ impl Canister {
         let Some(owner) = self.owner.filter(|_| !self.is_stopped) else {
             return Err(none);
         };
+        if self.is_frozen {
+            return Err(rejected(2, "out of cycles"));
+        }
         let encoded = match call.method.as_str() {
             method::APPEND => {
                 candid::encode_one(self.append(&candid::decode_one(&call.argument).unwrap()))
@@ -149,7 +161,8 @@ impl Canister {
                 capacity: self.capacity,
                 bytes: 0,
                 runs: 0,
-                cycles: Nat::from(0u8),
+                cycles: Nat::from(7u8),
+                lacking_cycles: Nat::from(self.lacking),
             }),
             other => unreachable!("{other}"),
         };
@@ -255,6 +268,16 @@ impl Others {
                     controllers: self.canisters[&args.canister_id].controllers.clone(),
                 };
                 Ok(candid::encode_one(info).unwrap())
+            }
+            "deposit_cycles" => {
+                let of: CanisterIdRecord = candid::decode_one(&call.argument).unwrap();
+                let Some(canister) = self.canisters.get_mut(&of.canister_id) else {
+                    return Err(rejected(3, "no such canister"));
+                };
+                canister.given += call.cycles;
+                canister.lacking = canister.lacking.saturating_sub(call.cycles);
+                canister.is_frozen = false;
+                Ok(candid::encode_args(()).unwrap())
             }
             other => unreachable!("{other}"),
         }

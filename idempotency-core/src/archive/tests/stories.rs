@@ -150,14 +150,16 @@ proptest! {
     #[test]
     fn with_archives_that_were_given(
         keep in prop::sample::select(&[Keep::Ids, Keep::Replies][..]),
-        capacity in 5u64..60,
+        capacity in 0u64..60,
         events in prop::collection::vec(event(), 1..80),
     ) {
         let canisters: Vec<_> = (0..40).map(|number| Principal::from_slice(&[2, number])).collect();
         let mut given = ArchivePolicy::given(canisters.clone());
         (given.chunk_bytes, given.first_ids) = (300, 50);
         let mut world = World::new(policy(keep), given);
-        for canister in canisters {
+        // Some of them hold less, and some nothing at all.
+        for (canister, less) in canisters.into_iter().zip([0, 7, 30].into_iter().cycle()) {
+            let capacity = capacity.saturating_sub(less);
             (world.others.canisters).insert(canister, Canister::given(capacity, true));
         }
         tell(world, events);

@@ -2,17 +2,16 @@
 
 use super::{
     super::{ArchiveState, Keep, upgrade::upgrade},
-    others::{Canister, rejected},
+    others::rejected,
     world::{WINDOW, World, archive_policy, policy},
 };
-use crate::archive::{ArchivePolicy, Problem, Upgraded};
-use candid::Principal;
+use crate::archive::{ArchivePolicy, Upgraded};
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 /// Two archives, of which the first is full.
 fn two() -> World {
     let mut world = World::new(policy(Keep::Ids), archive_policy(10));
-    for key in 0..20 {
+    for key in 0..19 {
         assert!(world.execute(key));
     }
     world.settle(2 * WINDOW);
@@ -99,29 +98,5 @@ fn one_that_never_answers_again_is_given_up() {
     world.check();
     // When it answers again, it counts again.
     (world.others.canisters.get_mut(&current).unwrap()).is_stopped = false;
-    world.check();
-}
-
-#[test]
-fn one_of_another_owner_is_not_used() {
-    let [foreign, own] = [1, 2].map(|number| Principal::from_slice(&[7, number]));
-    let mut world = World::new(policy(Keep::Ids), ArchivePolicy::given([foreign, own]));
-    let owner = Principal::from_slice(&[8, 1]);
-    let mut canister = Canister::given(100, false);
-    canister.owner = Some(owner);
-    world.others.canisters.insert(foreign, canister);
-    (world.others.canisters).insert(own, Canister::given(100, false));
-    assert!(world.execute(1));
-    world.settle(2 * WINDOW);
-    let overview = world.overview();
-    assert_eq!((overview.waiting, overview.archives), (1, vec![]));
-    let problem = overview.trouble.map(|trouble| trouble.problem);
-    let archive = foreign;
-    assert_eq!(problem, Some(Problem::ForeignArchive { archive, owner }));
-    // Until it is given no more.
-    world.archive_policy = ArchivePolicy::given([own]);
-    world.upgrade();
-    world.settle(Duration::from_secs(1_200));
-    assert_eq!((world.held(), world.archives.canisters()), (0, vec![own]));
     world.check();
 }
