@@ -29,44 +29,10 @@
 //!
 //! `tests/wire.rs` shows what today's type makes of replies that a later version may send.
 
-use crate::{table::Damaged, time::Timestamp};
+use crate::{documented::documented_natively, table::Damaged, time::Timestamp};
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-
-/// An enum with docs, but for those that candid would put into each canister's module: code that takes 7 KB when gzipped.
-/// An interface that is exported natively, in a test, has them.
-macro_rules! documented_natively {
-    (
-        $(#[doc = $doc:tt])*
-        #[derive($($derived:ident),*)]
-        #[non_exhaustive]
-        pub enum $name:ident {
-            $($(#[doc = $case_doc:tt])* $case:ident $({
-                $($(#[doc = $field_doc:tt])* $field:ident: $type:ty,)*
-            })?,)*
-        }
-    ) => {
-        $(#[cfg_attr(any(doc, not(target_family = "wasm")), doc = $doc)])*
-        #[cfg_attr(target_family = "wasm", allow(missing_docs))]
-        #[derive($($derived),*)]
-        #[non_exhaustive]
-        pub enum $name {
-            $(
-                $(#[cfg_attr(any(doc, not(target_family = "wasm")), doc = $case_doc)])*
-                $case $({
-                    $(
-                        $(#[cfg_attr(any(doc, not(target_family = "wasm")), doc = $field_doc)])*
-                        $field: $type,
-                    )*
-                })?,
-            )*
-        }
-    };
-}
-
-#[cfg(feature = "outbox")]
-pub(crate) use documented_natively;
 
 documented_natively! {
 /// Why this call did not run the method. It has changed nothing in the canister. Times are in nanoseconds since the UNIX

@@ -38,6 +38,7 @@ pub mod archive;
 pub mod attempt;
 pub mod certified;
 mod codec;
+mod documented;
 pub mod error;
 pub mod eviction;
 #[cfg(feature = "http")]

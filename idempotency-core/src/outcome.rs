@@ -16,6 +16,7 @@
 
 use crate::{
     admission,
+    documented::documented_natively,
     error::IdempotencyError,
     identity::{Fingerprint, Identity},
     sequence::{Lane, Sequence},
@@ -32,6 +33,7 @@ use ic_stable_structures::Memory;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
+documented_natively! {
 /// A call that somebody made, or may have made: the method and the bytes that were its argument.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Asked {
@@ -40,7 +42,9 @@ pub struct Asked {
     /// The argument as it was sent: the same bytes, or others that mean the same request.
     pub arg: ByteBuf,
 }
+}
 
+documented_natively! {
 /// What became of a request.
 #[derive(CandidType, Clone, Debug, Deserialize, PartialEq, Eq)]
 pub enum Outcome {
@@ -85,7 +89,9 @@ pub enum Outcome {
         verdict: Verdict,
     },
 }
+}
 
+documented_natively! {
 /// What follows from the absence of a request's record.
 ///
 /// A request whose `Err` is not remembered did nothing, and counts as one that never ran.
@@ -103,6 +109,7 @@ pub enum Verdict {
     NeverRan,
     /// It never runs from now on, and may have run: if it did, its record is forgotten, or an archive that was not asked holds it.
     MayHaveRun,
+}
 }
 
 /// What the record of a request says that its outcome does not.

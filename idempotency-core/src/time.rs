@@ -1,27 +1,17 @@
 //! Time with its unit in the type: a bare number of seconds or milliseconds can't be taken for nanoseconds.
 
+use crate::documented::documented_natively;
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
+documented_natively! {
 /// An instant of the IC's clock. In candid it is a `nat64` of nanoseconds since the UNIX epoch, as ICRC-1's `Timestamp`.
 ///
 /// Arithmetic saturates: an absurd timestamp from a client is merely very early or very late.
-#[derive(
-    CandidType,
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    Serialize,
-    Deserialize,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-)]
+#[derive(CandidType, Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
+}
 
 impl Timestamp {
     /// From nanoseconds since the UNIX epoch: ICRC-1's `created_at_time`, `ic_cdk::api::time()`.

@@ -34,4 +34,4 @@ pub(super) struct Asking {
 
 /// There is nobody to ask.
 #[cfg(not(feature = "archive"))]
-pub(super) enum Asking {}
+pub(super) type Asking = std::convert::Infallible;

@@ -96,8 +96,10 @@ pub(super) fn decide<A, R>(
     let identified = match identify(endpoint, &description, &argument, &caller, known) {
         Ok(Some(identified)) => identified,
         Ok(None) => {
-            let unrecorded = Begun::Unrecorded(args);
-            return Ok(paid(runtime, store, endpoint, &caller, unrecorded));
+            return Ok(match charge(runtime, &caller, endpoint.cycles) {
+                Ok(()) => Begun::Unrecorded(args),
+                Err(error) => Begun::Answer(endpoint.refusal(store, error)),
+            });
         }
         Err(error) => return Ok(Begun::Answer(endpoint.refusal(store, error))),
     };
@@ -130,14 +132,14 @@ pub(super) fn decide<A, R>(
         }
     }
     let identity = request.identity;
-    Ok(match decision {
-        Decision::Replay(reply) => Begun::Answer(endpoint.replay(store, reply)),
-        Decision::Refuse(error) => Begun::Refused(Refused {
+    match decision {
+        Decision::Replay(reply) => Ok(Begun::Answer(endpoint.replay(store, reply))),
+        Decision::Refuse(error) => Ok(Begun::Refused(Refused {
             args,
             identity,
             error,
             argument: bytes,
-        }),
+        })),
         Decision::Execute(ticket) => {
             // Before it is paid for.
             if kind == Kind::Durable
@@ -145,7 +147,10 @@ pub(super) fn decide<A, R>(
             {
                 return Ok(Begun::Answer(endpoint.refusal(store, error)));
             }
-            let admitted = Admitted {
+            if let Err(error) = charge(runtime, &caller, endpoint.cycles) {
+                return Ok(Begun::Answer(endpoint.refusal(store, error)));
+            }
+            Ok(Begun::Admitted(Admitted {
                 args,
                 ticket,
                 scope: match kind {
@@ -157,23 +162,8 @@ pub(super) fn decide<A, R>(
                     }
                 },
                 argument: bytes,
-            };
-            paid(runtime, store, endpoint, &caller, Begun::Admitted(admitted))
+            }))
         }
-    })
-}
-
-/// What is to run, once it is paid for.
-fn paid<A, R>(
-    runtime: &impl Runtime,
-    store: &impl StoreAccess,
-    endpoint: &Endpoint<A, R>,
-    caller: &Principal,
-    begun: Begun<A>,
-) -> Begun<A> {
-    match charge(runtime, caller, endpoint.cycles) {
-        Ok(()) => begun,
-        Err(error) => Begun::Answer(endpoint.refusal(store, error)),
     }
 }
 

@@ -34,6 +34,8 @@ use crate::{
     store::{Attempt, Damaged, Lookup, Origin, Progress, State, Store},
 };
 use ic_stable_structures::Memory;
+#[cfg(feature = "archive")]
+use std::convert::Infallible;
 use std::{future::Future, thread::LocalKey};
 
 /// Serves a call of a durable method. `asks` says whether it has `on_unknown`.
@@ -121,26 +123,28 @@ async fn answered_durable<A, R>(
     endpoint: &Endpoint<A, R>,
     asks: bool,
 ) -> Answered {
-    let begun = match begin(runtime, store, endpoint, Kind::Durable) {
-        Ok(begun) => begun,
-        #[cfg(not(feature = "archive"))]
-        Err(nobody) => match nobody {},
-        #[cfg(feature = "archive")]
-        Err(asking) => look_again(runtime, store, endpoint, asking).await,
+    // What was decided is dear to move, and is taken apart where it lies.
+    let begun = begin(runtime, store, endpoint, Kind::Durable);
+    #[cfg(feature = "archive")]
+    let begun = match begun {
+        Ok(begun) => Ok::<_, Infallible>(begun),
+        Err(asking) => Ok(look_again(runtime, store, endpoint, asking).await),
     };
     let (identity, message, is_first) = match begun {
-        Begun::Answer(answered) => return answered,
+        Ok(Begun::Answer(answered)) => return answered,
         // Without a key there is nothing to go on with.
-        Begun::Unrecorded(_) => return endpoint.refusal(store, IdempotencyError::MissingKey),
-        Begun::Admitted(admitted) => {
+        Ok(Begun::Unrecorded(_)) => return endpoint.refusal(store, IdempotencyError::MissingKey),
+        Ok(Begun::Admitted(admitted)) => {
             let identity = admitted.ticket.head.identity;
             let attempt = sound(runtime, record(runtime, store, endpoint.name, admitted));
             (identity, Message::Attempt(attempt), true)
         }
-        Begun::Refused(refused) => match sound(runtime, again(runtime, store, &refused, asks)) {
-            Some(message) => (refused.identity, message, false),
-            None => return endpoint.refusal(store, refused.error),
-        },
+        Ok(Begun::Refused(refused)) => {
+            match sound(runtime, again(runtime, store, &refused, asks)) {
+                Some(message) => (refused.identity, message, false),
+                None => return endpoint.refusal(store, refused.error),
+            }
+        }
     };
     sound(runtime, drive(runtime, store, endpoint.name, message).await);
     outcome(runtime, store, endpoint, &identity, is_first)

@@ -18,6 +18,8 @@ use crate::{
     store::{Origin, Reply, Store},
 };
 use ic_stable_structures::Memory;
+#[cfg(feature = "archive")]
+use std::convert::Infallible;
 use std::{future::Future, thread::LocalKey};
 
 /// Serves a call of a sync method: everything it does commits in one message, or nothing. That is this message, or if an archive may hold
@@ -116,25 +118,25 @@ async fn answered_async<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
     run: impl FnOnce(A) -> F,
     on_unknown: O,
 ) -> Answered {
-    let begun = match begin(runtime, &store, endpoint, Kind::Async) {
-        Ok(begun) => begun,
-        #[cfg(not(feature = "archive"))]
-        Err(nobody) => match nobody {},
-        #[cfg(feature = "archive")]
-        Err(asking) => look_again(runtime, &store, endpoint, asking).await,
+    // What was decided is dear to move, and is taken apart where it lies.
+    let begun = begin(runtime, &store, endpoint, Kind::Async);
+    #[cfg(feature = "archive")]
+    let begun = match begun {
+        Ok(begun) => Ok::<_, Infallible>(begun),
+        Err(asking) => Ok(look_again(runtime, &store, endpoint, asking).await),
     };
     let (args, guard) = match begun {
-        Begun::Answer(answered) => return answered,
-        Begun::Unrecorded(args) => {
+        Ok(Begun::Answer(answered)) => return answered,
+        Ok(Begun::Unrecorded(args)) => {
             let (reply, _) = watch(runtime.clone(), run(args)).await;
             return endpoint.encoded(reply);
         }
-        Begun::Admitted(Admitted {
+        Ok(Begun::Admitted(Admitted {
             args,
             ticket,
             scope,
             ..
-        }) => {
+        })) => {
             let origin = Origin {
                 endpoint: endpoint.name,
                 scope,
@@ -146,8 +148,8 @@ async fn answered_async<A, R, F: Future<Output = R>, O: OnUnknown<A, R>>(
             eviction::schedule(runtime, &store, since);
             (args, guard)
         }
-        Begun::Refused(refused) if !O::ASKS => return endpoint.refusal(&store, refused.error),
-        Begun::Refused(refused) => {
+        Ok(Begun::Refused(refused)) if !O::ASKS => return endpoint.refusal(&store, refused.error),
+        Ok(Begun::Refused(refused)) => {
             match settle(runtime, &store, endpoint, refused, on_unknown).await {
                 Settled::Answer(answered) => return answered,
                 Settled::NotExecuted(args, guard) => (args, guard),

@@ -1,6 +1,6 @@
 //! Why a request is refused before anything of it is kept.
 
-use crate::error::documented_natively;
+use crate::documented::documented_natively;
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What a message ends in.
 
 use super::response::Response;
-use crate::{error::documented_natively, time::Timestamp};
+use crate::{documented::documented_natively, time::Timestamp};
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 use std::fmt;
