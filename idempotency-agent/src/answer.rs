@@ -6,11 +6,11 @@ use crate::{
     end::{End, Reject},
     ic::{IcTransport, Reading, message},
     machine::{Action, Event, Machine, Pace},
-    reply::frugal,
+    reply::decode,
     request::Terms,
     transport::{Status, Submitted, Transport as _, Trouble},
 };
-use candid::{CandidType, Principal, utils::decode_one_with_config};
+use candid::{CandidType, Principal};
 use ic_agent::{AgentError, Certificate, RequestId, agent::EnvelopeContent, lookup_value};
 use idempotency_core::{
     IdempotencyError, Timestamp,
@@ -205,9 +205,8 @@ impl CertifiedAnswer {
             },
         )?;
         let reply = reply(&certificate, &self.content().to_request_id())?;
-        let outcomes: Vec<Result<Outcome, IdempotencyError>> =
-            decode_one_with_config(reply, &frugal())?;
-        let calls: Vec<Asked> = decode_one_with_config(&self.arg, &frugal())?;
+        let outcomes: Vec<Result<Outcome, IdempotencyError>> = decode(reply)?;
+        let calls: Vec<Asked> = decode(&self.arg)?;
         if outcomes.len() != calls.len() {
             let (outcomes, calls) = (outcomes.len(), calls.len());
             let numbers = format!("{outcomes} outcomes of {calls} calls");

@@ -1,6 +1,6 @@
 //! The blocks of a ledger, read by updates.
 
-use crate::{Trouble, request::Key};
+use crate::{Trouble, reply, request::Key};
 use candid::{CandidType, Deserialize, Nat, Principal};
 use futures_util::future::try_join_all;
 use idempotency_core::safe_call::{
@@ -106,7 +106,7 @@ fn encoded(arg: impl CandidType) -> Result<Vec<u8>, Trouble> {
 }
 
 fn decoded<T: CandidType + for<'de> Deserialize<'de>>(reply: &[u8]) -> Result<T, Trouble> {
-    candid::decode_one(reply).map_err(|error| Trouble::NoAnswer(error.to_string()))
+    reply::decode(reply).map_err(|error| Trouble::NoAnswer(error.to_string()))
 }
 
 #[derive(CandidType, Deserialize)]

@@ -3,6 +3,7 @@
 use crate::{
     certificate::{self, time},
     ic::IcTransport,
+    reply,
     transport::{Transport as _, Trouble},
 };
 use candid::Principal;
@@ -64,8 +65,7 @@ impl IcTransport {
         let expiry = UNIX_EPOCH + Duration::from_nanos(now.as_nanos()) + LIFETIME;
         let query = self.agent().query(&canister, method).with_arg(arg);
         let answer = query.expire_at(expiry).call().await?;
-        let proof: Result<Proof, IdempotencyError> =
-            candid::decode_one(&answer).map_err(unreadable)?;
+        let proof: Result<Proof, IdempotencyError> = reply::decode(&answer).map_err(unreadable)?;
         let proof = proof.map_err(ProofError::Refused)?;
         let root_key = self.agent().read_root_key();
         let proven = verified(&root_key, canister, label, &proof, question)?;

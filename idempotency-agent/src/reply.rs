@@ -1,19 +1,27 @@
-//! What a reply of an unknown type says about its request.
+//! Reading replies, which may be anybody's, and what one of an unknown type says about its request.
 
 use candid::{
-    DecoderConfig, IDLArgs,
+    CandidType, DecoderConfig, Deserialize, IDLArgs,
     types::{
         Label,
         value::{IDLValue, VariantValue},
     },
+    utils::decode_one_with_config,
 };
 
 /// For candid of anybody's: decoding it may cost some milliseconds.
-pub(crate) fn frugal() -> DecoderConfig {
+fn frugal() -> DecoderConfig {
     const QUOTA: usize = 10_000_000;
     let mut config = DecoderConfig::new();
     config.set_decoding_quota(QUOTA).set_skipping_quota(QUOTA);
     config
+}
+
+/// Decodes candid of anybody's.
+pub(crate) fn decode<T: CandidType + for<'de> Deserialize<'de>>(
+    bytes: &[u8],
+) -> Result<T, candid::Error> {
+    decode_one_with_config(bytes, &frugal())
 }
 
 /// Whether the reply is an `Err` that holds the library's `InProgress`. Another error that looks like it costs no more than a question.
@@ -61,6 +69,16 @@ mod tests {
 
     fn reply(error: IdempotencyError) -> Vec<u8> {
         encode_one(Err::<u64, _>(PayError::Idempotency(error))).unwrap()
+    }
+
+    #[test]
+    fn what_would_take_for_ever_to_decode_is_refused() {
+        let mut bytes = candid::encode_args((7u64, Vec::<()>::new())).unwrap();
+        assert_eq!(decode::<u64>(&bytes).unwrap(), 7);
+        assert_eq!(bytes.pop(), Some(0));
+        // 2^42 of nothing.
+        bytes.extend_from_slice(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]);
+        assert!(decode::<u64>(&bytes).is_err());
     }
 
     #[test]

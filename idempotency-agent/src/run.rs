@@ -6,6 +6,7 @@ use crate::{
     journal::{Entry, Journal},
     ledger::{Ask, Blocks, Interface},
     machine::{Action, Event, Machine, Pace},
+    reply,
     request::{Request, Terms},
     transport::{Draft, Message, Transport, Trouble},
 };
@@ -127,7 +128,7 @@ impl<T: Transport, J: Journal> Run<'_, '_, T, J> {
             .question(self.request.canister, method.clone(), arg)
             .await?;
         let mut answers: Vec<Result<Outcome, IdempotencyError>> =
-            candid::decode_one(&reply).map_err(unreadable)?;
+            reply::decode(&reply).map_err(unreadable)?;
         match (answers.pop(), answers.is_empty()) {
             (Some(answer), true) => Ok(answer),
             _ => Err(Trouble::NoAnswer(format!(

@@ -15,6 +15,7 @@
 use crate::{
     End, Error, Journal, Key, Refusal, Reply, SafeAgent, Transport,
     journal::Recorded,
+    reply,
     request::{Request, Terms},
     rules::plus,
 };
@@ -297,7 +298,7 @@ impl<T: Transport, J: Journal> TwoStep<'_, T, J> {
     fn fee_of(&self, deposit: &Recorded) -> Result<Nat, Error> {
         let reused = || Error::KeyReused(self.key.clone());
         let TransferArg { amount, .. } =
-            candid::decode_one(&deposit.request.arg).map_err(|_| reused())?;
+            reply::decode(&deposit.request.arg).map_err(|_| reused())?;
         match amount >= self.amount {
             true => Ok(amount - self.amount.clone()),
             false => Err(reused()),
@@ -330,7 +331,7 @@ impl<T: Transport, J: Journal> TwoStep<'_, T, J> {
         let remaining = until.saturating_sub(self.agent.transport().elapsed());
         let reply = self.agent.question(request, remaining).await;
         let reply = reply.map_err(|trouble| trouble.to_string())?;
-        candid::decode_one(&reply).map_err(unreadable)
+        reply::decode(&reply).map_err(unreadable)
     }
 
     async fn unknown(&self, why: String) -> Result<TwoStepEnd, Error> {
@@ -367,7 +368,7 @@ impl TransferArg {
 /// What an end proves. `None` if that is nothing.
 fn part_of(end: End) -> Option<Part> {
     match end {
-        End::Replied(Reply::Bytes(reply)) => match candid::decode_one(&reply).ok()? {
+        End::Replied(Reply::Bytes(reply)) => match reply::decode(&reply).ok()? {
             Ok(block) => Some(Part::Done(block)),
             Err(error) => Some(Part::Refused(error)),
         },

@@ -161,6 +161,12 @@ const TARGETS: [Target; 29] = [
         median,
     ),
     target(
+        "the same in used heaps",
+        "shipping/new_request_used",
+        3_000.0,
+        median,
+    ),
+    target(
         "shipping an id, in both canisters",
         "shipping/each",
         2_000.0,

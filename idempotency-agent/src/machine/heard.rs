@@ -3,7 +3,7 @@
 use super::{Fate, Machine, PAUSES, Sent};
 use crate::{
     end::{End, Proof, Refusal, Reply},
-    reply::is_in_progress,
+    reply::{self, is_in_progress},
     request::Repeats,
     rules::{self, Rule},
     transport::{Status, Trouble},
@@ -106,7 +106,7 @@ impl Machine {
     }
 
     fn ledger_replied(&mut self, open: usize, reply: Vec<u8>, now: Duration) {
-        let error = match candid::decode_one::<Result<Nat, TransferError>>(&reply) {
+        let error = match reply::decode::<Result<Nat, TransferError>>(&reply) {
             Ok(
                 Ok(block)
                 | Err(TransferError::Duplicate {

@@ -5,7 +5,7 @@ use super::{
     transfer::{Account, Subaccount, Transfer},
     transport::Transport,
 };
-use crate::{runtime::Outgoing, time::Timestamp};
+use crate::{codec::decode, runtime::Outgoing, time::Timestamp};
 use candid::{CandidType, Nat, Principal, define_function};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
@@ -126,7 +126,8 @@ impl<X: Transport> Source for Calls<'_, X> {
             cycles: 0,
             timeout: Some(TIMEOUT),
         };
-        candid::decode_one(&self.transport.call(call).await.ok()?).ok()
+        let (result,) = decode(&self.transport.call(call).await.ok()?).ok()?;
+        Some(result)
     }
 }
 

@@ -29,7 +29,8 @@ struct Ledger {
     archived: u64,
     /// As many blocks are given at a time; all if 0.
     page: u64,
-    is_broken: bool,
+    /// It answers with this.
+    instead: Option<Vec<u8>>,
     gives_nothing: bool,
     calls: Cell<u64>,
 }
@@ -45,8 +46,8 @@ impl Transport for Ledger {
 
     async fn call(&self, call: Outgoing) -> Result<Vec<u8>, Rejected> {
         self.calls.set(self.calls.get() + 1);
-        if self.is_broken {
-            return Ok(candid::encode_one("no blocks").unwrap());
+        if let Some(bytes) = &self.instead {
+            return Ok(bytes.clone());
         }
         let is_archive = match (call.callee, call.method.as_str()) {
             (CALLEE, "icrc3_get_blocks") => false,
@@ -276,11 +277,39 @@ fn the_fee_and_the_spender_count_where_they_are_given() {
     assert_eq!(search_in(&own, &of_other(CALLER), 10), found);
 }
 
+/// An answer of a few bytes after which candid has a million of nothing to skip.
+#[test]
+fn a_ledger_whose_answer_takes_for_ever_tells_nothing() {
+    let result = GetBlocksResult {
+        log_length: 1u8.into(),
+        blocks: vec![Block {
+            id: 0u8.into(),
+            block: block(CREATED_AT, &[]),
+        }],
+        archived_blocks: vec![],
+    };
+    let answer = |nothing: &[u8]| {
+        let mut bytes = candid::encode_args((&result, Vec::<()>::new())).unwrap();
+        assert_eq!(bytes.pop(), Some(0));
+        bytes.extend_from_slice(nothing);
+        Ledger {
+            instead: Some(bytes),
+            ..Ledger::default()
+        }
+    };
+    assert_eq!(
+        search_in(&answer(&[0]), &wanted(), 10),
+        Found::Block(Nat::from(0u8))
+    );
+    let million = [0x80, 0x80, 0x40];
+    assert_eq!(search_in(&answer(&million), &wanted(), 10), Found::CantTell);
+}
+
 #[test]
 fn a_ledger_that_gives_no_blocks_tells_nothing() {
     for broken in [
         Ledger {
-            is_broken: true,
+            instead: Some(candid::encode_one("no blocks").unwrap()),
             ..Ledger::default()
         },
         Ledger {
