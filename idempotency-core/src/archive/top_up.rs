@@ -36,8 +36,9 @@ pub(super) fn schedule(runtime: &impl Runtime, archives: &impl Access) {
 }
 
 fn run(runtime: &impl Runtime, archives: &impl Access) {
-    let next = runtime.time().plus(EVERY);
-    if archives.with(|archives| archives.set_top_up(next)).is_err() {
+    let now = runtime.time();
+    // Archives may be installed twice in a heap, and have two timers then.
+    if !archives.with(|archives| archives.begin_top_up(now)) {
         return;
     }
     schedule(runtime, archives);
@@ -142,9 +143,15 @@ impl<M: Memory> Archives<M> {
         ))
     }
 
-    /// They are asked then.
-    fn set_top_up(&self, at: Timestamp) -> Result<(), Damaged> {
-        self.contents()?.set_top_up_at(at);
-        Ok(())
+    /// Whether they are to be asked now.
+    fn begin_top_up(&self, now: Timestamp) -> bool {
+        let Ok(mut contents) = self.contents() else {
+            return false;
+        };
+        let is_due = contents.top_up_at().is_some_and(|at| at <= now);
+        if is_due {
+            contents.set_top_up_at(now.plus(EVERY));
+        }
+        is_due
     }
 }

@@ -1,7 +1,7 @@
 //! Archives have cycles, also when nothing is shipped to them any more.
 
 use super::world::{World, archive_policy, policy};
-use crate::archive::{ArchiveState, Keep, Problem, TopUp};
+use crate::archive::{ArchiveState, Keep, Problem, TopUp, install};
 use candid::Principal;
 use std::time::Duration;
 
@@ -88,6 +88,19 @@ fn upgrades_do_not_put_it_off() {
     world.upgrade();
     world.settle(Duration::from_secs(1));
     assert_eq!(given(&world), [1, 2, 3].map(|before| before + 3 * MOST));
+}
+
+#[test]
+fn archives_that_are_installed_twice_are_asked_once() {
+    let mut world = world();
+    for _ in 0..2 {
+        install::open(&world.ic, &world.store, &world.archives);
+    }
+    for day in 1..4 {
+        lacks(&mut world, [2 * MOST; 3]);
+        world.settle(DAY);
+        assert_eq!(given(&world), [day * MOST; 3]);
+    }
 }
 
 #[test]
