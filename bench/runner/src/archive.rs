@@ -41,9 +41,12 @@ pub(crate) fn run(entries: u64, results: &mut Results, progress: &Progress) {
     };
     add("archive/decode_each", &decodings, None);
     add("archive/append_each", &appends, bytes);
-    add("archive/merge_each", &merges, None);
-    let all = [spent.div_ceil(entries)].into_iter().collect();
-    add("archive/merges_in_all_each", &all, None);
+    // A small archive has too few runs.
+    if moved > 0 {
+        add("archive/merge_each", &merges, None);
+        let all = [spent.div_ceil(entries)].into_iter().collect();
+        add("archive/merges_in_all_each", &all, None);
+    }
     progress.say(&format!("{moved} rows were merged"));
 
     let look_up = |first: u64, count: u64, found: u64| {
